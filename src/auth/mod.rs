@@ -1,0 +1,1 @@
+//! Who is this. Knows nothing of HTTP.

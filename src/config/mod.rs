@@ -1,0 +1,139 @@
+//! The configuration file, checked: every value here is right, every reference resolves. Knows nothing that runs.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::model::{Hostname, PasswordDigest, TsigKey, ZoneName};
+
+/// All of a `gateway.toml`.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `[http]`
+    pub http: Http,
+    /// `[admin]`
+    pub admin: Admin,
+    /// `[engine]`
+    pub engine: Engine,
+    /// `[limits]`
+    pub limits: Limits,
+    /// `[addresses] refuse`
+    pub refuse: Vec<IpNet>,
+    /// `[[zone]]`, each with its key.
+    pub zones: Vec<Zone>,
+    /// `[[account]]`
+    pub accounts: Vec<Account>,
+    /// `[[host]]`
+    pub hosts: Vec<Host>,
+}
+
+/// What routers reach.
+#[derive(Debug, Clone)]
+pub struct Http {
+    /// Addresses for plain HTTP, at least one; port 0 takes a free one.
+    pub listen: Vec<SocketAddr>,
+    /// Networks whose forwarding header is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The one header that is read from them.
+    pub client_address_header: ForwardingHeader,
+}
+
+/// The header in which a trusted proxy names its client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ForwardingHeader {
+    /// `X-Forwarded-For`
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239)
+    Forwarded,
+}
+
+/// Health and metrics.
+#[derive(Debug, Clone)]
+pub struct Admin {
+    /// Where; port 0 takes a free one.
+    pub listen: SocketAddr,
+}
+
+/// The engine's two settings.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    /// After it a request is answered `911`.
+    pub deadline: Duration,
+    /// How long the primary's last word on a host is taken for true.
+    pub verify_interval: Duration,
+}
+
+/// Burst and steady rate; `None` in [`Limits`] is "off".
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quota {
+    /// How many at once.
+    pub burst: std::num::NonZeroU32,
+    /// How many a minute from then on.
+    pub per_minute: std::num::NonZeroU32,
+}
+
+/// `[limits]`
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Updates of one host that go to the primary.
+    pub host: Option<Quota>,
+    /// Hosts in one account's requests.
+    pub account: Option<Quota>,
+    /// Requests from one IPv4 address or IPv6 /64.
+    pub source: Option<Quota>,
+    /// Wrong passwords, per source and per login.
+    pub failed_logins: Option<Quota>,
+}
+
+/// A zone that we change.
+#[derive(Debug, Clone)]
+pub struct Zone {
+    /// Its apex.
+    pub name: ZoneName,
+    /// Writers of the same data, in order; at least one.
+    pub primaries: Vec<Primary>,
+    /// What its UPDATEs are signed with.
+    pub key: TsigKey,
+    /// TTL of records in seconds, unless a host says otherwise.
+    pub ttl: u32,
+    /// Networks that `refuse` covers and this zone may have.
+    pub allow: Vec<IpNet>,
+    /// Names that no wildcard grant covers.
+    pub protect: Vec<Hostname>,
+    /// Our own address towards the primaries.
+    pub source: Option<IpAddr>,
+}
+
+/// A primary as the file names it; a host name is looked up at each new connection.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Primary {
+    /// An address (IPv6 without brackets) or a host name.
+    pub host: String,
+    /// The port, 53 unless said.
+    pub port: u16,
+}
+
+/// Someone who may update.
+#[derive(Debug, Clone)]
+pub struct Account {
+    /// The user name.
+    pub login: String,
+    /// What stands for the password.
+    pub secret: PasswordDigest,
+    /// Names granted exactly.
+    pub hosts: Vec<Hostname>,
+    /// Names below which everything is granted: the part after `*.`.
+    pub wildcards: Vec<ZoneName>,
+    /// Distinct names that the wildcard grants may bring into being.
+    pub max_hosts: u32,
+}
+
+/// Settings of one host.
+#[derive(Debug, Clone)]
+pub struct Host {
+    /// Its name.
+    pub name: Hostname,
+    /// Its TTL in seconds, in place of the zone's.
+    pub ttl: Option<u32>,
+}

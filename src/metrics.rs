@@ -1,0 +1,219 @@
+//! The metric types, registered in a registry that is passed in; who counts is not known here.
+
+use std::sync::Arc;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::model::Outcome;
+
+/// Everything that a handler may count; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Metrics(Arc<All>);
+
+#[derive(Debug)]
+struct All {
+    requests: Family<RequestLabels, Counter>,
+    request_duration: Family<DialectLabel, Histogram, fn() -> Histogram>,
+    updates: Family<UpdateLabels, Counter>,
+    update_duration: Family<ZoneLabel, Histogram, fn() -> Histogram>,
+    batch_hosts: Family<ZoneLabel, Histogram, fn() -> Histogram>,
+    pending: Family<ZoneLabel, Gauge>,
+    primary_up: Family<PrimaryLabels, Gauge>,
+    auth_failures: Counter,
+    rate_limited: Family<LimitLabel, Counter>,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct DialectLabel {
+    dialect: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RequestLabels {
+    dialect: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ZoneLabel {
+    zone: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct UpdateLabels {
+    zone: String,
+    rcode: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct PrimaryLabels {
+    zone: String,
+    primary: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct LimitLabel {
+    limit: &'static str,
+}
+
+/// The four limits, as the label `limit` names them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LimitKind {
+    /// Updates of one host.
+    Host,
+    /// Hosts of one account.
+    Account,
+    /// Requests from one source.
+    Source,
+    /// Wrong passwords.
+    FailedLogins,
+}
+
+impl LimitKind {
+    /// The label's value.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::Account => "account",
+            Self::Source => "source",
+            Self::FailedLogins => "failed_logins",
+        }
+    }
+}
+
+/// The metrics of one zone, looked up once.
+#[derive(Clone, Debug)]
+pub struct ZoneMetrics {
+    zone: String,
+    all: Arc<All>,
+    update_duration: Histogram,
+    batch_hosts: Histogram,
+    /// Changes that wait or are in flight.
+    pub pending: Gauge,
+}
+
+/// The metrics of one dialect, looked up once.
+#[derive(Clone, Debug)]
+pub struct DialectMetrics {
+    outcomes: [Counter; Outcome::ALL.len()],
+    duration: Histogram,
+}
+
+// Seconds: from an answer out of memory to past the default deadline.
+const SECONDS: [f64; 15] =
+    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
+const HOSTS: [f64; 11] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 384.0, 500.0];
+
+impl Metrics {
+    /// Registers all of them in `registry`.
+    pub fn register(registry: &mut Registry) -> Self {
+        let seconds: fn() -> Histogram = || Histogram::new(SECONDS);
+        let hosts: fn() -> Histogram = || Histogram::new(HOSTS);
+        let all = All {
+            requests: Family::default(),
+            request_duration: Family::new_with_constructor(seconds),
+            updates: Family::default(),
+            update_duration: Family::new_with_constructor(seconds),
+            batch_hosts: Family::new_with_constructor(hosts),
+            pending: Family::default(),
+            primary_up: Family::default(),
+            auth_failures: Counter::default(),
+            rate_limited: Family::default(),
+        };
+        let registry = registry.sub_registry_with_prefix("dyngate");
+        registry.register("requests", "Hosts in requests, by outcome", all.requests.clone());
+        registry.register_with_unit(
+            "request_duration",
+            "From a request's last byte to its answer",
+            Unit::Seconds,
+            all.request_duration.clone(),
+        );
+        registry.register("updates", "UPDATE messages that were answered or given up, by rcode", all.updates.clone());
+        registry.register_with_unit(
+            "update_duration",
+            "From an UPDATE's sending to its verified answer",
+            Unit::Seconds,
+            all.update_duration.clone(),
+        );
+        registry.register("update_batch_hosts", "Distinct names in an UPDATE", all.batch_hosts.clone());
+        registry.register("pending_changes", "Names that wait for an UPDATE or are in one", all.pending.clone());
+        registry.register("primary_up", "1 where the last contact with the primary succeeded", all.primary_up.clone());
+        registry.register("auth_failures", "Requests with wrong credentials", all.auth_failures.clone());
+        registry.register("rate_limited", "Requests or hosts that met a limit", all.rate_limited.clone());
+        for kind in [LimitKind::Host, LimitKind::Account, LimitKind::Source, LimitKind::FailedLogins] {
+            let _present_from_the_start = all.rate_limited.get_or_create(&LimitLabel { limit: kind.label() });
+        }
+        Self(Arc::new(all))
+    }
+
+    /// The metrics of `dialect`.
+    #[must_use]
+    pub fn dialect(&self, dialect: &'static str) -> DialectMetrics {
+        DialectMetrics {
+            outcomes: Outcome::ALL.map(|outcome| {
+                self.0.requests.get_or_create_owned(&RequestLabels { dialect, outcome: outcome.label() })
+            }),
+            duration: self.0.request_duration.get_or_create_owned(&DialectLabel { dialect }),
+        }
+    }
+
+    /// The metrics of `zone`.
+    #[must_use]
+    pub fn zone(&self, zone: &str) -> ZoneMetrics {
+        let label = ZoneLabel { zone: zone.to_owned() };
+        ZoneMetrics {
+            zone: zone.to_owned(),
+            all: Arc::clone(&self.0),
+            update_duration: self.0.update_duration.get_or_create_owned(&label),
+            batch_hosts: self.0.batch_hosts.get_or_create_owned(&label),
+            pending: self.0.pending.get_or_create_owned(&label),
+        }
+    }
+
+    /// A request had wrong credentials.
+    pub fn auth_failure(&self) {
+        self.0.auth_failures.inc();
+    }
+
+    /// A limit was met.
+    pub fn rate_limited(&self, limit: LimitKind) {
+        self.0.rate_limited.get_or_create(&LimitLabel { limit: limit.label() }).inc();
+    }
+}
+
+impl DialectMetrics {
+    /// One host of a request has its outcome.
+    pub fn host(&self, outcome: Outcome) {
+        self.outcomes[outcome as usize].inc();
+    }
+
+    /// A request was answered after `seconds`.
+    pub fn request(&self, seconds: f64) {
+        self.duration.observe(seconds);
+    }
+}
+
+impl ZoneMetrics {
+    /// An UPDATE with `hosts` distinct names was sent.
+    pub fn sent(&self, hosts: usize) {
+        self.batch_hosts.observe(f64::from(u32::try_from(hosts).unwrap_or(u32::MAX)));
+    }
+
+    /// An UPDATE ended with `rcode` after `seconds`.
+    pub fn ended(&self, rcode: &str, seconds: f64) {
+        self.update_duration.observe(seconds);
+        self.all.updates.get_or_create(&UpdateLabels { zone: self.zone.clone(), rcode: rcode.to_owned() }).inc();
+    }
+
+    /// The gauge that tells whether `primary` was reached last time.
+    #[must_use]
+    pub fn primary_up(&self, primary: &str) -> Gauge {
+        self.all.primary_up.get_or_create_owned(&PrimaryLabels { zone: self.zone.clone(), primary: primary.to_owned() })
+    }
+}

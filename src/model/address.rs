@@ -1,0 +1,66 @@
+//! What a host points to: at most one address of each family.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// An address family, and with it the type of the record (A, AAAA).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// IPv4, type A.
+    V4,
+    /// IPv6, type AAAA (RFC 3596).
+    V6,
+}
+
+impl Family {
+    /// The family that `address` belongs to.
+    #[must_use]
+    pub fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Self::V4,
+            IpAddr::V6(_) => Self::V6,
+        }
+    }
+}
+
+/// Addresses by family; a family that is `None` is left alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Addresses {
+    /// The A record's address.
+    pub v4: Option<Ipv4Addr>,
+    /// The AAAA record's address.
+    pub v6: Option<Ipv6Addr>,
+}
+
+impl Addresses {
+    /// The addresses that are given, IPv4 first.
+    pub fn iter(&self) -> impl Iterator<Item = IpAddr> + use<> {
+        self.v4.map(IpAddr::V4).into_iter().chain(self.v6.map(IpAddr::V6))
+    }
+
+    /// How many families are given, and so how many RRsets a change writes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        usize::from(self.v4.is_some()) + usize::from(self.v6.is_some())
+    }
+
+    /// Whether no family is given.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl From<IpAddr> for Addresses {
+    fn from(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(v4) => Self { v4: Some(v4), v6: None },
+            IpAddr::V6(v6) => Self { v4: None, v6: Some(v6) },
+        }
+    }
+}
+
+/// An IPv4-mapped IPv6 address (RFC 4291 section 2.5.5.2) is the IPv4 address.
+#[must_use]
+pub fn canonical(address: IpAddr) -> IpAddr {
+    address.to_canonical()
+}

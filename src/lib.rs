@@ -1,10 +1,12 @@
 //! dyngate: a DynDNS front door for the name server you already run.
 //!
-//! The rooms and their order are described in docs/ARCHITECTURE.md.
-
-pub mod model;
+//! The rooms and their order are described in docs/ARCHITECTURE.md; a test keeps the order.
 
 pub mod auth;
 pub mod config;
+pub mod dns;
+pub mod engine;
 pub mod limit;
 pub mod metrics;
+pub mod model;
+pub mod registry;

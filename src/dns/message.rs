@@ -1,0 +1,223 @@
+//! What we ask of a primary, as signed messages: the change of many hosts, the empty probe, the exact question, reads.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use hickory_proto::op::{Message, MessageType, OpCode, Query};
+use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
+
+use super::tsig::{Signed, Signer, wall_clock};
+use crate::model::{Addresses, Hostname, ZoneName};
+
+/// The largest message that we send, in octets: half of what a frame holds, far from where hickory cuts.
+pub const MAX_MESSAGE: usize = 32 * 1024;
+
+/// Why a message cannot be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum EncodeError {
+    /// It would exceed [`MAX_MESSAGE`]; fewer hosts will fit.
+    #[error("the message would be larger than 32 KiB")]
+    TooLarge,
+    /// A name does not fit the wire.
+    #[error("a name cannot be written in wire format")]
+    Name,
+}
+
+/// The addresses that one name gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RrsetWrite<'a> {
+    /// The owner name.
+    pub name: &'a Hostname,
+    /// The addresses by family, each with its TTL in seconds.
+    pub addresses: Addresses,
+    /// TTL of the A record.
+    pub ttl_v4: u32,
+    /// TTL of the AAAA record.
+    pub ttl_v6: u32,
+}
+
+/// Builds UPDATEs (RFC 2136) for one zone.
+#[derive(Debug)]
+pub struct Update {
+    zone: ZoneName,
+    apex: Name,
+    signer: Signer,
+}
+
+impl Update {
+    /// A builder for `zone` that signs with `signer`.
+    ///
+    /// # Errors
+    /// [`EncodeError::Name`] where the apex does not fit the wire.
+    pub fn new(zone: ZoneName, signer: Signer) -> Result<Self, EncodeError> {
+        Ok(Self { apex: wire_name(zone.as_str())?, zone, signer })
+    }
+
+    /// Replaces the RRsets of all `writes`, guarded so that NOERROR means that they are served: no CNAME and no NS at each
+    /// name, no NS and no DNAME above it inside the zone, no DNAME at the apex (RFC 2136 section 2.4.3).
+    ///
+    /// # Errors
+    /// [`EncodeError`]; nothing is cut silently.
+    pub fn replace(&self, id: u16, writes: &[RrsetWrite<'_>]) -> Result<Signed, EncodeError> {
+        let mut message = self.empty(id);
+        let mut guarded = BTreeSet::new();
+        message.answers.reserve(2 * writes.len() + 1);
+        message.authorities.reserve(4 * writes.len());
+        message.answers.push(absent(self.apex.clone(), RecordType::DNAME));
+        for write in writes {
+            let owner = wire_name(write.name.as_str())?;
+            message.answers.push(absent(owner.clone(), RecordType::CNAME));
+            if write.name.as_str() != self.zone.as_str() && guarded.insert((write.name.as_str(), RecordType::NS)) {
+                message.answers.push(absent(owner.clone(), RecordType::NS));
+            }
+            for ancestor in write.name.ancestors().take_while(|ancestor| ancestor.len() > self.zone.as_str().len()) {
+                for kind in [RecordType::NS, RecordType::DNAME] {
+                    if guarded.insert((ancestor, kind)) {
+                        message.answers.push(absent(wire_name(ancestor)?, kind));
+                    }
+                }
+            }
+            for address in write.addresses.iter() {
+                let (kind, ttl) = match address {
+                    IpAddr::V4(_) => (RecordType::A, write.ttl_v4),
+                    IpAddr::V6(_) => (RecordType::AAAA, write.ttl_v6),
+                };
+                message.authorities.push(delete_rrset(owner.clone(), kind));
+                message.authorities.push(Record::from_rdata(owner.clone(), ttl, rdata(address)));
+            }
+        }
+        self.signer.sign(&message, wall_clock())
+    }
+
+    /// An UPDATE without records: NOERROR tells that the zone is served and the key is known.
+    ///
+    /// # Errors
+    /// [`EncodeError`], in theory.
+    pub fn probe(&self, id: u16) -> Result<Signed, EncodeError> {
+        self.signer.sign(&self.empty(id), wall_clock())
+    }
+
+    /// A value-dependent prerequisite alone (RFC 2136 section 2.4.2): NOERROR where the name itself holds exactly these
+    /// addresses, NXRRSET where not. A wildcard's answer does not count; the TTL does not either.
+    ///
+    /// # Errors
+    /// [`EncodeError`], in theory.
+    pub fn holds_exactly(&self, id: u16, name: &Hostname, addresses: Addresses) -> Result<Signed, EncodeError> {
+        let mut message = self.empty(id);
+        for address in addresses.iter() {
+            message.answers.push(Record::from_rdata(wire_name(name.as_str())?, 0, rdata(address)));
+        }
+        self.signer.sign(&message, wall_clock())
+    }
+
+    /// A signed query; the signature also chooses BIND's view.
+    ///
+    /// # Errors
+    /// [`EncodeError`], in theory.
+    pub(super) fn query(&self, id: u16, name: &str, kind: RecordType) -> Result<Signed, EncodeError> {
+        let mut message = Message::new(id, MessageType::Query, OpCode::Query);
+        message.queries.push(Query::query(wire_name(name)?, kind));
+        self.signer.sign(&message, wall_clock())
+    }
+
+    /// The zone that is changed.
+    pub(super) fn zone(&self) -> &ZoneName {
+        &self.zone
+    }
+
+    fn empty(&self, id: u16) -> Message {
+        let mut message = Message::new(id, MessageType::Query, OpCode::Update);
+        message.queries.push(Query::query(self.apex.clone(), RecordType::SOA));
+        message
+    }
+}
+
+fn wire_name(name: &str) -> Result<Name, EncodeError> {
+    let labels = name.split('.').map(str::as_bytes);
+    let mut name = Name::from_labels(labels).map_err(|_| EncodeError::Name)?;
+    name.set_fqdn(true);
+    Ok(name)
+}
+
+fn rdata(address: IpAddr) -> RData {
+    match address {
+        IpAddr::V4(v4) => RData::A(v4.into()),
+        IpAddr::V6(v6) => RData::AAAA(v6.into()),
+    }
+}
+
+/// "RRset does not exist" (RFC 2136 section 2.4.3).
+fn absent(name: Name, kind: RecordType) -> Record {
+    let mut record = Record::update0(name, 0, kind);
+    record.dns_class = DNSClass::NONE;
+    record
+}
+
+/// "Delete an RRset" (RFC 2136 section 2.5.2).
+fn delete_rrset(name: Name, kind: RecordType) -> Record {
+    let mut record = Record::update0(name, 0, kind);
+    record.dns_class = DNSClass::ANY;
+    record
+}
+
+/// Reads a name that came over the wire as a host name, if it is one.
+pub(super) fn host_name(name: &Name) -> Option<Hostname> {
+    Hostname::parse(&name.to_ascii()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{KeyName, TsigKey};
+
+    fn update() -> Update {
+        let key = TsigKey::new(KeyName::parse("k").unwrap(), "hmac-sha256".parse().unwrap(), "c2VjcmV0").unwrap();
+        Update::new(ZoneName::parse("dyn.example").unwrap(), Signer::new(key).unwrap()).unwrap()
+    }
+
+    fn write(name: &Hostname) -> RrsetWrite<'_> {
+        let v4 = Some("192.0.2.1".parse().unwrap());
+        RrsetWrite { name, addresses: Addresses { v4, v6: None }, ttl_v4: 60, ttl_v6: 60 }
+    }
+
+    #[test]
+    fn a_change_carries_each_guard_once() {
+        let names = ["a.b.dyn.example", "c.b.dyn.example", "dyn.example"].map(|name| Hostname::parse(name).unwrap());
+        let writes: Vec<_> = names.iter().map(write).collect();
+        let signed = update().replace(7, &writes).unwrap();
+        let message = Message::from_vec(&signed.octets).unwrap();
+        let guards: Vec<_> =
+            message.answers.iter().map(|record| format!("{} {}", record.name, record.record_type())).collect();
+        assert_eq!(
+            guards,
+            [
+                "dyn.example. DNAME",
+                "a.b.dyn.example. CNAME",
+                "a.b.dyn.example. NS",
+                "b.dyn.example. NS",
+                "b.dyn.example. DNAME",
+                "c.b.dyn.example. CNAME",
+                "c.b.dyn.example. NS",
+                "dyn.example. CNAME",
+            ]
+        );
+        assert_eq!(message.authorities.len(), 6, "a delete and an add for each name");
+        assert!(message.signature().is_some());
+    }
+
+    #[test]
+    fn a_message_is_refused_before_hickory_cuts_it() {
+        let names: Vec<_> =
+            (0..2000).map(|n| Hostname::parse(&format!("{n}{}.dyn.example", "x".repeat(50))).unwrap()).collect();
+        for count in (1..2000).step_by(97) {
+            let writes: Vec<_> = names[..count].iter().map(write).collect();
+            match update().replace(7, &writes) {
+                Ok(signed) => {
+                    let message = Message::from_vec(&signed.octets).unwrap();
+                    assert_eq!(message.authorities.len(), 2 * count);
+                }
+                Err(error) => assert_eq!(error, EncodeError::TooLarge),
+            }
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! DNS on the wire: messages, TSIG, framing, the connection to a primary. The only room that imports hickory;
+//! knows nothing of the engine.
+
+mod connection;
+mod frame;
+mod message;
+mod reader;
+mod reply;
+mod tsig;
+
+pub use connection::{ConnectError, Connection, Event};
+pub use frame::{FrameReader, MAX_FRAME};
+pub use message::{EncodeError, MAX_MESSAGE, RrsetWrite, Update};
+pub use reader::{Held, ReadError, Reader, ZoneTargets};
+pub use reply::{Failure, Rcode, Reply, TsigFault, classify};
+pub use tsig::{FUDGE, Signed, Signer, Verifier};

@@ -1,0 +1,145 @@
+//! What a reply is worth. Only a verified NOERROR is success; an unsigned error is still an error; an unsigned NOERROR is
+//! nothing. Pure.
+
+use std::fmt;
+
+use hickory_proto::op::{Message, MessageType, OpCode};
+use hickory_proto::rr::rdata::tsig::TsigError;
+
+use super::tsig::{Verifier, wall_clock};
+
+/// A response code, shown by its name in the field (RFC 1035 section 4.1.1, RFC 2136 section 2.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Rcode(pub u16);
+
+#[expect(missing_docs, reason = "the names are the standards'")]
+impl Rcode {
+    pub const NOERROR: Self = Self(0);
+    pub const FORMERR: Self = Self(1);
+    pub const SERVFAIL: Self = Self(2);
+    pub const NXDOMAIN: Self = Self(3);
+    pub const NOTIMP: Self = Self(4);
+    pub const REFUSED: Self = Self(5);
+    pub const YXDOMAIN: Self = Self(6);
+    pub const YXRRSET: Self = Self(7);
+    pub const NXRRSET: Self = Self(8);
+    pub const NOTAUTH: Self = Self(9);
+    pub const NOTZONE: Self = Self(10);
+}
+
+impl fmt::Display for Rcode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match *self {
+            Self::NOERROR => "NOERROR",
+            Self::FORMERR => "FORMERR",
+            Self::SERVFAIL => "SERVFAIL",
+            Self::NXDOMAIN => "NXDOMAIN",
+            Self::NOTIMP => "NOTIMP",
+            Self::REFUSED => "REFUSED",
+            Self::YXDOMAIN => "YXDOMAIN",
+            Self::YXRRSET => "YXRRSET",
+            Self::NXRRSET => "NXRRSET",
+            Self::NOTAUTH => "NOTAUTH",
+            Self::NOTZONE => "NOTZONE",
+            Self(other) => return write!(f, "RCODE{other}"),
+        };
+        f.write_str(name)
+    }
+}
+
+/// What the TSIG record of an error says (RFC 8945 section 3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TsigFault {
+    /// The primary does not know the key, or (Knot) will not let it change one of the names.
+    BadKey,
+    /// The secrets differ.
+    BadSig,
+    /// The clocks differ: the primary's minus ours, in seconds, where it told its time.
+    BadTime(Option<i64>),
+    /// Anything else.
+    Other(u16),
+}
+
+/// An error answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failure {
+    /// The response code.
+    pub rcode: Rcode,
+    /// What the TSIG record adds.
+    pub tsig: Option<TsigFault>,
+    /// Whether the answer's signature was verified.
+    pub signed: bool,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.rcode.fmt(f)?;
+        match self.tsig {
+            None => {}
+            Some(TsigFault::BadKey) => f.write_str("/BADKEY")?,
+            Some(TsigFault::BadSig) => f.write_str("/BADSIG")?,
+            Some(TsigFault::BadTime(None)) => f.write_str("/BADTIME")?,
+            Some(TsigFault::BadTime(Some(seconds))) => write!(f, "/BADTIME ({seconds:+} s)")?,
+            Some(TsigFault::Other(code)) => write!(f, "/TSIG{code}")?,
+        }
+        if self.signed { Ok(()) } else { f.write_str(" (unsigned)") }
+    }
+}
+
+/// What a frame turned out to be.
+#[derive(Debug)]
+pub enum Reply {
+    /// Verified NOERROR: what was asked is done.
+    Done(Box<Message>),
+    /// An error, signed or not.
+    Failed(Failure),
+    /// Not an answer to believe; the real one may still come. The reason is for the log.
+    Nothing(&'static str),
+    /// Not DNS: the stream cannot be trusted any longer.
+    Garbage,
+}
+
+/// The ID of a message, for finding its request.
+pub(super) fn id_of(octets: &[u8]) -> Option<u16> {
+    octets.first_chunk::<2>().map(|id| u16::from_be_bytes(*id))
+}
+
+/// Weighs `octets` as the answer to the request with `id` and opcode `update` or query.
+#[must_use]
+pub fn classify(octets: &[u8], id: u16, update: bool, verifier: &Verifier) -> Reply {
+    // Parse before verifying: hickory's verifier may panic on octets that do not parse.
+    let Ok(message) = Message::from_vec(octets) else {
+        return Reply::Garbage;
+    };
+    let op_code = if update { OpCode::Update } else { OpCode::Query };
+    if message.id != id {
+        return Reply::Nothing("another message's ID");
+    }
+    if message.message_type != MessageType::Response || message.op_code != op_code {
+        return Reply::Nothing("not a response to our opcode");
+    }
+    let now = wall_clock();
+    let signed = message.signature().is_some() && verifier.verify(octets, now);
+    let rcode = Rcode(message.response_code.into());
+    let tsig = message.signature().and_then(|record| {
+        Some(match record.data.error.clone()? {
+            TsigError::BadKey => TsigFault::BadKey,
+            TsigError::BadSig => TsigFault::BadSig,
+            TsigError::BadTime => TsigFault::BadTime(server_time(&record.data.other).map(|theirs| {
+                i64::try_from(theirs).unwrap_or(i64::MAX).saturating_sub(i64::try_from(now).unwrap_or(i64::MAX))
+            })),
+            other => TsigFault::Other(other.into()),
+        })
+    });
+    match (rcode, tsig, signed) {
+        (Rcode::NOERROR, None, true) => Reply::Done(Box::new(message)),
+        (Rcode::NOERROR, _, _) => Reply::Nothing("NOERROR without a signature that verifies"),
+        _ => Reply::Failed(Failure { rcode, tsig, signed }),
+    }
+}
+
+/// Other Data of a BADTIME answer: the server's time in 48 bits (RFC 8945 section 5.2.3).
+fn server_time(other: &[u8]) -> Option<u64> {
+    let octets: &[u8; 6] = other.try_into().ok()?;
+    Some(octets.iter().fold(0, |time, octet| time << 8 | u64::from(*octet)))
+}

@@ -1,0 +1,122 @@
+//! Signing and verifying with TSIG (RFC 8945).
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use hickory_proto::op::Message;
+use hickory_proto::rr::rdata::tsig::{TSIG, TsigAlgorithm, make_tsig_record};
+use hickory_proto::rr::{Name, TSigner};
+use hickory_proto::serialize::binary::{BinEncodable as _, BinEncoder};
+
+use super::message::EncodeError;
+use crate::model::{Algorithm, TsigKey};
+
+/// How far two clocks may be apart, in seconds (the value that RFC 8945 section 10 recommends).
+pub const FUDGE: u16 = 300;
+
+/// Signs messages with one key; cheap to clone.
+#[derive(Clone)]
+pub struct Signer {
+    signer: TSigner,
+    key: Arc<TsigKey>,
+}
+
+/// A signed message, ready to be framed, and what its answer is checked with.
+#[derive(Debug)]
+pub struct Signed {
+    /// The message with its TSIG record.
+    pub octets: Vec<u8>,
+    /// Checks the answer.
+    pub verifier: Verifier,
+}
+
+/// Checks the answer to one request.
+#[derive(Clone)]
+pub struct Verifier {
+    signer: TSigner,
+    request_mac: Vec<u8>,
+}
+
+impl Signer {
+    /// A signer for `key`.
+    ///
+    /// # Errors
+    /// [`EncodeError::Name`] where the key's name does not fit the wire.
+    pub fn new(key: TsigKey) -> Result<Self, EncodeError> {
+        let algorithm = match key.algorithm {
+            Algorithm::HmacSha256 => TsigAlgorithm::HmacSha256,
+            Algorithm::HmacSha384 => TsigAlgorithm::HmacSha384,
+            Algorithm::HmacSha512 => TsigAlgorithm::HmacSha512,
+        };
+        let name = Name::from_ascii(key.name.as_str()).map_err(|_| EncodeError::Name)?;
+        let signer = TSigner::new(key.expose().to_vec(), algorithm, name, FUDGE).map_err(|_| EncodeError::Name)?;
+        Ok(Self { signer, key: Arc::new(key) })
+    }
+
+    /// The key that this signs with.
+    #[must_use]
+    pub fn key(&self) -> &TsigKey {
+        &self.key
+    }
+
+    /// Encodes `message` once and appends the TSIG record, whose time is `now` in seconds since the epoch.
+    pub(super) fn sign(&self, message: &Message, now: u64) -> Result<Signed, EncodeError> {
+        let mut octets = message.to_vec().map_err(|_| EncodeError::Name)?;
+        // hickory cuts a message at 65 535 octets, sets TC (RFC 1035 section 4.1.1) and says nothing.
+        if octets.len() > super::MAX_MESSAGE || octets.get(2).is_none_or(|flags| flags & 0x02 != 0) {
+            return Err(EncodeError::TooLarge);
+        }
+        let stub = TSIG::new(
+            self.signer.algorithm().clone(),
+            now,
+            self.signer.fudge(),
+            Vec::new(),
+            message.id,
+            None,
+            Vec::new(),
+        );
+        let encode = |emit: &dyn Fn(&mut BinEncoder<'_>) -> Result<(), hickory_proto::ProtoError>| {
+            let mut tail = Vec::with_capacity(128);
+            emit(&mut BinEncoder::new(&mut tail)).map(|()| tail).map_err(|_| EncodeError::Name)
+        };
+        let unsigned = octets.len();
+        octets.extend(encode(&|encoder| stub.emit_tsig_for_mac(encoder, self.signer.signer_name()))?);
+        let mac = self.signer.sign(&octets).map_err(|_| EncodeError::Name)?;
+        octets.truncate(unsigned);
+        let record = make_tsig_record(self.signer.signer_name().clone(), stub.set_mac(mac.clone()));
+        octets.extend(encode(&|encoder| record.emit(encoder))?);
+        if let Some(additionals) = octets.get_mut(10..12) {
+            let count = u16::try_from(message.additionals.len()).map_err(|_| EncodeError::TooLarge)? + 1;
+            additionals.copy_from_slice(&count.to_be_bytes());
+        }
+        Ok(Signed { octets, verifier: Verifier { signer: self.signer.clone(), request_mac: mac } })
+    }
+}
+
+impl Verifier {
+    /// Whether `octets`, which hickory must have parsed before (its verifier trusts the counts), is signed by the key as
+    /// the answer to our request, within the fudge around `now`.
+    pub(super) fn verify(&self, octets: &[u8], now: u64) -> bool {
+        match self.signer.verify_message_byte(octets, Some(&self.request_mac), true) {
+            Ok((_, time, _)) => time.abs_diff(now) <= u64::from(FUDGE),
+            Err(_) => false,
+        }
+    }
+}
+
+/// Wall time for TSIG, in seconds since the epoch.
+pub(super) fn wall_clock() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+impl std::fmt::Debug for Signer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.key.fmt(f)
+    }
+}
+
+impl std::fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Verifier(…)")
+    }
+}

@@ -1,0 +1,86 @@
+//! Who is to blame for an error answer: one of the names, the zone or the key, the server, the clocks. Pure.
+
+use crate::dns::{Failure, Rcode, TsigFault};
+
+/// Where an error answer to an UPDATE of hosts points.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Blame {
+    /// A guard of one of the names failed: it stands at a CNAME, at a delegation, or below one or a DNAME.
+    Hidden,
+    /// The content of one of the names.
+    Name,
+    /// The zone, the key, or (BIND's REFUSED, Knot's BADKEY) the right to one of the names: an UPDATE without records tells.
+    NameOrZone,
+    /// The zone or the key for certain.
+    Zone,
+    /// The server is in trouble; another may do better.
+    Server,
+    /// The clocks are apart.
+    Clock,
+}
+
+/// Weighs `failure` by the tables of RFC 2136 section 2.2, RFC 8945 section 5.2 and what BIND 9.18, Knot 3.2 and
+/// PowerDNS 4.7 answer (docs/ARCHITECTURE.md).
+pub(super) fn weigh(failure: Failure) -> Blame {
+    match (failure.rcode, failure.tsig) {
+        (_, Some(TsigFault::BadTime(_))) => Blame::Clock,
+        (Rcode::YXRRSET, _) => Blame::Hidden,
+        (Rcode::FORMERR | Rcode::NOTZONE | Rcode::NXDOMAIN | Rcode::YXDOMAIN | Rcode::NXRRSET, _) => Blame::Name,
+        (Rcode::REFUSED, _) | (Rcode::NOTAUTH, Some(TsigFault::BadKey)) => Blame::NameOrZone,
+        (Rcode::SERVFAIL, _) => Blame::Server,
+        _ => Blame::Zone,
+    }
+}
+
+/// What the operator should do about `failure`, in one sentence.
+pub(super) fn advice(failure: Failure) -> &'static str {
+    match (failure.rcode, failure.tsig) {
+        (_, Some(TsigFault::BadTime(_))) => {
+            "the clocks of this machine and the primary are more than 300 s apart: set both by NTP"
+        }
+        (Rcode::NOTAUTH, Some(TsigFault::BadKey)) => {
+            "the primary does not know this key with this algorithm, or (Knot) its acl does not cover the name: compare \
+             the key's name and algorithm on both sides, and the acl's update-owner"
+        }
+        (Rcode::NOTAUTH, Some(_)) => "the secrets differ: copy the key's secret from the primary's configuration",
+        (Rcode::NOTAUTH, None) => {
+            "the primary does not serve this zone as a primary: compare [[zone]] name and primaries"
+        }
+        (Rcode::REFUSED, _) => {
+            "the primary does not let this key change the zone or the name: BIND allow-update or update-policy, Knot acl with \
+             action update, PowerDNS dnsupdate=yes, allow-dnsupdate-from and TSIG-ALLOW-DNSUPDATE (PowerDNS also answers so \
+             to an unknown key, a wrong secret or a wrong clock)"
+        }
+        (Rcode::SERVFAIL, _) => "the primary cannot write the zone now: read its own log",
+        (Rcode::NOTIMP, _) => "the primary does not serve dynamic updates: PowerDNS needs dnsupdate=yes",
+        (Rcode::YXRRSET, _) => {
+            "the name stands at a CNAME or a delegation, or below a delegation or a DNAME: an address there would never be seen"
+        }
+        _ => "the primary did not take the message: read its own log",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_answer_of_the_three_servers_has_its_blame() {
+        use TsigFault::{BadKey, BadSig, BadTime};
+        for (rcode, tsig, blame) in [
+            (Rcode::YXRRSET, None, Blame::Hidden),
+            (Rcode::NOTZONE, None, Blame::Name),
+            (Rcode::FORMERR, None, Blame::Name),
+            (Rcode::REFUSED, None, Blame::NameOrZone),
+            (Rcode::NOTAUTH, Some(BadKey), Blame::NameOrZone),
+            (Rcode::NOTAUTH, Some(BadSig), Blame::Zone),
+            (Rcode::NOTAUTH, None, Blame::Zone),
+            (Rcode::NOTIMP, None, Blame::Zone),
+            (Rcode::NOTAUTH, Some(BadTime(Some(900))), Blame::Clock),
+            (Rcode::SERVFAIL, None, Blame::Server),
+            (Rcode(23), None, Blame::Zone),
+        ] {
+            assert_eq!(weigh(Failure { rcode, tsig, signed: true }), blame, "{rcode} {tsig:?}");
+        }
+    }
+}

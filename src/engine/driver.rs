@@ -1,0 +1,375 @@
+//! The task behind a lane: it owns the connection to the primary in use, moves messages, and keeps the time.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use prometheus_client::metrics::gauge::Gauge;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+use tracing::{debug, info, warn};
+
+use super::blame::advice;
+use super::entry::Waiter;
+use super::lane::{Departure, Ended, FlightId, Lane, Next};
+use super::memory::Memory;
+use crate::config::{self, Primary};
+use crate::dns::{ConnectError, Connection, EncodeError, Event, Failure, Reply, Signed, Update, Verifier, classify};
+use crate::metrics::ZoneMetrics;
+
+/// A primary that is down is tried every second, and by the next change no sooner than this after the last try.
+const RETRY: Duration = Duration::from_secs(1);
+const RETRY_FOR_A_CHANGE: Duration = Duration::from_millis(100);
+/// The same complaint about a zone is logged once in this time.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
+
+pub(super) struct Driver {
+    pub(super) zone: config::Zone,
+    pub(super) update: Arc<Update>,
+    pub(super) deadline: Duration,
+    pub(super) memory: Arc<Memory>,
+    pub(super) lane: Lane,
+    pub(super) changes: mpsc::Receiver<Waiter>,
+    pub(super) in_use: Arc<AtomicUsize>,
+    pub(super) problem: Arc<Mutex<Option<String>>>,
+    pub(super) metrics: ZoneMetrics,
+    pub(super) up: Vec<Gauge>,
+}
+
+/// What the driver knows of its connection and what is on it.
+struct Running {
+    driver: Driver,
+    link: Link,
+    asked: HashMap<u16, Asked>,
+    next_id: u16,
+    // A change came since the last attempt to connect.
+    fresh_change: bool,
+    complained: Option<(Failure, Instant)>,
+}
+
+type Opened = Result<(Connection, mpsc::Receiver<Event>), ConnectError>;
+
+enum Link {
+    /// No connection, and none is needed.
+    Idle,
+    /// The last attempt failed.
+    Down {
+        last_try: Instant,
+        next_try: Instant,
+    },
+    Connecting(Pin<Box<dyn Future<Output = Opened> + Send>>),
+    Up {
+        connection: Connection,
+        events: mpsc::Receiver<Event>,
+        heard: Instant,
+    },
+}
+
+struct Asked {
+    flight: FlightId,
+    verifier: Verifier,
+    unsigned_seen: bool,
+}
+
+enum Happened {
+    Opened(Opened),
+    Event(Option<Event>),
+}
+
+impl Driver {
+    /// Runs until every handle of the zone is gone.
+    pub(super) async fn run(self) {
+        let now = Instant::now();
+        let mut running = Running {
+            driver: self,
+            // The first try at once: an operator wants to read at the start that a primary cannot be reached.
+            link: Link::Down { last_try: now, next_try: now },
+            asked: HashMap::new(),
+            next_id: 0,
+            fresh_change: false,
+            complained: None,
+        };
+        loop {
+            running.pump(Instant::now());
+            let wake = running.next_wake();
+            tokio::select! {
+                waiter = running.driver.changes.recv() => match waiter {
+                    Some(waiter) => running.submit(waiter),
+                    None => return,
+                },
+                happened = running.link.next() => running.handle(happened, Instant::now()),
+                () = sleep_until(wake) => {}
+            }
+        }
+    }
+}
+
+impl Link {
+    async fn next(&mut self) -> Happened {
+        match self {
+            Self::Idle | Self::Down { .. } => std::future::pending().await,
+            Self::Connecting(opening) => Happened::Opened(opening.await),
+            Self::Up { events, .. } => Happened::Event(events.recv().await),
+        }
+    }
+}
+
+impl Running {
+    fn submit(&mut self, first: Waiter) {
+        let now = Instant::now();
+        self.fresh_change = true;
+        self.driver.lane.submit(first, now);
+        // What has arrived together travels together.
+        while let Ok(waiter) = self.driver.changes.try_recv() {
+            self.driver.lane.submit(waiter, now);
+        }
+    }
+
+    fn handle(&mut self, happened: Happened, now: Instant) {
+        match happened {
+            Happened::Opened(Ok((connection, events))) => {
+                self.link = Link::Up { connection, events, heard: now };
+                self.set_up(true);
+                self.note(None);
+                debug!(zone = %self.driver.zone.name, primary = %self.primary(), "connected");
+            }
+            Happened::Opened(Err(error)) => {
+                if self.set_up(false) {
+                    warn!(
+                        zone = %self.driver.zone.name, primary = %self.primary(), %error,
+                        "primary cannot be reached; changes wait and are answered 911 by their deadline"
+                    );
+                }
+                self.note(Some(format!("{}: {error}", self.primary())));
+                self.unreachable(now);
+            }
+            Happened::Event(Some(Event::Frame(octets))) => self.frame(&octets, now),
+            Happened::Event(Some(Event::Closed(error))) => {
+                if self.driver.lane.in_flight() > 0 {
+                    warn!(
+                        zone = %self.driver.zone.name, primary = %self.primary(), %error,
+                        messages = self.driver.lane.in_flight(), "connection lost; its changes are sent again"
+                    );
+                }
+                self.lost(now);
+            }
+            Happened::Event(None) => self.lost(now),
+        }
+    }
+
+    /// Sends what may leave, connects where there is work, and gives up a primary that is silent.
+    fn pump(&mut self, now: Instant) {
+        for _ in 0..self.driver.lane.newly_overdue(now) {
+            self.driver.metrics.ended("timeout", self.driver.deadline.as_secs_f64());
+        }
+        if self.is_silent(now) {
+            warn!(
+                zone = %self.driver.zone.name, primary = %self.primary(),
+                "no answer for two deadlines; the connection is given up"
+            );
+            self.set_up(false);
+            self.note(Some(format!("{}: silent", self.primary())));
+            self.lost(now);
+            self.use_next_primary();
+        }
+        match &mut self.link {
+            Link::Idle if self.driver.lane.has_work() => self.connect(),
+            Link::Down { last_try, next_try } => {
+                if self.fresh_change {
+                    *next_try = (*next_try).min(*last_try + RETRY_FOR_A_CHANGE);
+                }
+                if *next_try <= now {
+                    self.connect();
+                }
+            }
+            Link::Up { .. } => {
+                while matches!(self.link, Link::Up { .. })
+                    && let Some((flight, departure)) = self.driver.lane.depart(now)
+                {
+                    self.send(flight, &departure, now);
+                }
+            }
+            Link::Idle | Link::Connecting(_) => {}
+        }
+        self.driver.metrics.pending.set(i64::try_from(self.driver.lane.pending()).unwrap_or(i64::MAX));
+    }
+
+    fn next_wake(&self) -> Instant {
+        let far = Instant::now() + Duration::from_secs(3600);
+        let deadline = self.driver.deadline;
+        let overdue = self.driver.lane.oldest_flight().map(|sent| {
+            let passed = sent.elapsed() >= deadline;
+            // Past the first deadline only the second matters; looking now and then is enough.
+            if passed { Instant::now() + RETRY } else { sent + deadline }
+        });
+        let retry = match &self.link {
+            Link::Down { next_try, .. } => Some(*next_try),
+            _ => None,
+        };
+        [overdue, retry, self.driver.lane.next_rest_end()].into_iter().flatten().min().unwrap_or(far)
+    }
+
+    fn is_silent(&self, now: Instant) -> bool {
+        let Link::Up { heard, .. } = &self.link else { return false };
+        self.driver
+            .lane
+            .oldest_flight()
+            .is_some_and(|sent| now.saturating_duration_since(sent.max(*heard)) >= self.driver.deadline * 2)
+    }
+
+    fn connect(&mut self) {
+        self.fresh_change = false;
+        let primary = self.primary();
+        let source = self.driver.zone.source;
+        let limit = self.driver.deadline / 2;
+        self.link = Link::Connecting(Box::pin(async move { Connection::open(&primary, source, limit).await }));
+    }
+
+    fn send(&mut self, flight: FlightId, departure: &Departure, now: Instant) {
+        while self.asked.contains_key(&self.next_id) {
+            self.next_id = self.next_id.wrapping_add(1);
+        }
+        let id = self.next_id;
+        self.next_id = id.wrapping_add(1);
+        let lane = &mut self.driver.lane;
+        let signed = match departure {
+            Departure::Change => self.driver.update.replace(id, &lane.writes(flight)),
+            Departure::Probe => self.driver.update.probe(id),
+        };
+        match signed {
+            Ok(Signed { octets, verifier }) => {
+                self.driver.metrics.sent(lane.names(flight));
+                self.asked.insert(id, Asked { flight, verifier, unsigned_seen: false });
+                if !matches!(&self.link, Link::Up { connection, .. } if connection.send(&octets)) {
+                    self.lost(now);
+                }
+            }
+            Err(EncodeError::TooLarge) if lane.names(flight) > 1 => lane.too_large(flight),
+            // Not reachable for checked names.
+            Err(error) => {
+                warn!(zone = %self.driver.zone.name, %error, "an update cannot be encoded");
+                lane.drop_flight(flight, now);
+            }
+        }
+    }
+
+    fn frame(&mut self, octets: &[u8], now: Instant) {
+        if let Link::Up { heard, .. } = &mut self.link {
+            *heard = now;
+        }
+        let id = octets.first_chunk::<2>().map(|id| u16::from_be_bytes(*id));
+        let Some((id, asked)) = id.and_then(|id| Some((id, self.asked.get_mut(&id)?))) else {
+            return debug!(zone = %self.driver.zone.name, "an answer to no message of ours is ignored");
+        };
+        let flight = asked.flight;
+        match classify(octets, id, true, &asked.verifier) {
+            Reply::Done(_) => {
+                self.asked.remove(&id);
+                if let Some(ended) = self.driver.lane.acknowledged(flight, now) {
+                    self.count("NOERROR", &ended);
+                }
+                self.complained = None;
+                self.note(None);
+            }
+            Reply::Failed(failure) => {
+                self.asked.remove(&id);
+                self.failed(flight, failure, now);
+            }
+            Reply::Nothing(reason) => {
+                if !asked.unsigned_seen {
+                    asked.unsigned_seen = true;
+                    self.driver.metrics.ended("unsigned", 0.0);
+                    warn!(zone = %self.driver.zone.name, primary = %self.primary(), reason, "an answer is not believed");
+                }
+            }
+            Reply::Garbage => {
+                warn!(
+                    zone = %self.driver.zone.name, primary = %self.primary(),
+                    "what came is not DNS; the connection is closed"
+                );
+                self.lost(now);
+                self.unreachable(now);
+            }
+        }
+    }
+
+    fn failed(&mut self, flight: FlightId, failure: Failure, now: Instant) {
+        let names = self.driver.lane.names(flight);
+        let Some((ended, probe)) = self.driver.lane.failed(flight, failure, now) else { return };
+        self.count(&failure.rcode.to_string(), &ended);
+        let due = |(last, at): &(Failure, Instant)| *last != failure || now.duration_since(*at) >= COMPLAIN_EVERY;
+        if self.complained.as_ref().is_none_or(due) {
+            self.complained = Some((failure, now));
+            warn!(
+                zone = %self.driver.zone.name, primary = %self.primary(), key = %self.driver.zone.key.name,
+                answer = %failure, names, mend = advice(failure), "the primary answered an update with an error"
+            );
+        }
+        if let Some(probe) = probe {
+            self.send(probe, &Departure::Probe, now);
+        }
+        match ended.next {
+            Next::Stay => {}
+            Next::Switch => {
+                self.lost(now);
+                self.use_next_primary();
+            }
+        }
+    }
+
+    fn count(&self, rcode: &str, ended: &Ended) {
+        if !ended.counted {
+            self.driver.metrics.ended(rcode, ended.took.as_secs_f64());
+        }
+    }
+
+    /// The connection has ended, in whatever way.
+    fn lost(&mut self, now: Instant) {
+        self.link = Link::Idle;
+        self.asked.clear();
+        for took in self.driver.lane.connection_lost(now) {
+            self.driver.metrics.ended("timeout", took.as_secs_f64());
+        }
+    }
+
+    /// The primary in use does not serve: the next in the list, or a pause where there is no other.
+    fn unreachable(&mut self, now: Instant) {
+        let last = self.driver.in_use.load(Ordering::Relaxed) + 1 == self.driver.zone.primaries.len();
+        self.use_next_primary();
+        let pause = if last { jittered(RETRY) } else { Duration::ZERO };
+        self.link = Link::Down { last_try: now, next_try: now + pause };
+    }
+
+    fn use_next_primary(&mut self) {
+        let count = self.driver.zone.primaries.len();
+        if count > 1 {
+            let next = (self.driver.in_use.load(Ordering::Relaxed) + 1) % count;
+            self.driver.in_use.store(next, Ordering::Relaxed);
+            self.driver.memory.forget_all();
+            info!(zone = %self.driver.zone.name, primary = %self.primary(), "using the next primary");
+        }
+    }
+
+    fn primary(&self) -> Primary {
+        let index = self.driver.in_use.load(Ordering::Relaxed);
+        self.driver.zone.primaries.get(index).cloned().unwrap_or(Primary { host: String::new(), port: 0 })
+    }
+
+    /// Sets the gauge of the primary in use; whether that is news.
+    fn set_up(&self, up: bool) -> bool {
+        let index = self.driver.in_use.load(Ordering::Relaxed);
+        self.driver.up.get(index).is_some_and(|gauge| gauge.set(i64::from(up)) != i64::from(up))
+    }
+
+    fn note(&self, problem: Option<String>) {
+        *self.driver.problem.lock().unwrap_or_else(PoisonError::into_inner) = problem;
+    }
+}
+
+/// `pause`, less up to a quarter: gateways that lost the same primary do not return in step.
+fn jittered(pause: Duration) -> Duration {
+    let nanos = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |now| now.subsec_nanos());
+    pause - pause / 4 * (nanos % 1000) / 1000
+}

@@ -1,0 +1,435 @@
+//! One zone's changes: coalesced by name, gathered into batches, split where one is bad, sent again where a connection was
+//! lost. Pure: no socket, and time comes in.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Trouble;
+use super::blame::{Blame, weigh};
+use super::entry::{Entry, Waiter, answer, rrsets};
+use super::memory::Memory;
+use super::pace::Pace;
+use super::ready::Ready;
+use super::suspects::{Company, Suspects};
+use crate::dns::{Failure, RrsetWrite};
+use crate::model::Hostname;
+
+/// Messages in flight over different names: enough to hide a journal's fsync, few enough for BIND's `update-quota`.
+pub(super) const WINDOW: usize = 4;
+/// Names that wait in one lane; one more is turned away at once.
+const MOST_WAITING: usize = 100_000;
+/// Culprits in a row, without a success, after which a batch is not halved any further.
+const MOST_CULPRITS_IN_A_ROW: u32 = 8;
+const REST: Duration = Duration::from_secs(1);
+
+/// The state of one zone's changes.
+#[derive(Debug)]
+pub(super) struct Lane {
+    deadline: Duration,
+    primaries: usize,
+    memory: Arc<Memory>,
+    pace: Pace,
+    suspects: Suspects,
+    // Names that are not in a message, each in one queue of `ready`, in a group of `again`, or behind a flight of its name.
+    waiting: HashMap<Hostname, Entry>,
+    ready: Ready,
+    again: VecDeque<Group>,
+    locked: HashSet<Hostname>,
+    flights: HashMap<FlightId, Flight>,
+    next_flight: FlightId,
+    resting: HashMap<Company, Instant>,
+}
+
+pub(super) type FlightId = u64;
+
+/// Names that must travel in a message of their own: a half of a bad batch, or what a lost connection carried.
+#[derive(Debug)]
+struct Group {
+    names: Vec<Hostname>,
+    history: History,
+}
+
+#[derive(Debug, Clone)]
+struct History {
+    company: Company,
+    // Shared by all halves of one batch.
+    culprits_in_a_row: Arc<AtomicU32>,
+    halved_for_server: bool,
+    primaries_tried: usize,
+    losses: u32,
+}
+
+/// A message on its way.
+#[derive(Debug)]
+struct Flight {
+    entries: Vec<(Hostname, Entry)>,
+    history: History,
+    // Set where the message holds no records, and asks whether this failure of its entries was the zone's.
+    asks_about: Option<Failure>,
+    sent: Instant,
+    overdue: bool,
+}
+
+/// A message that may leave now.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Departure {
+    /// An UPDATE of the names in the flight.
+    Change,
+    /// An UPDATE without records.
+    Probe,
+}
+
+/// What the driver must do after an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Go on.
+    Stay,
+    /// This primary is in trouble: use the next one in the list.
+    Switch,
+}
+
+/// How a flight ended, for the metrics and the log.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) took: Duration,
+    pub(super) next: Next,
+    // The deadline had passed before: counted as a timeout then.
+    pub(super) counted: bool,
+}
+
+impl Lane {
+    pub(super) fn new(deadline: Duration, primaries: usize, memory: Arc<Memory>) -> Self {
+        Self {
+            deadline,
+            primaries,
+            memory,
+            pace: Pace::new(deadline),
+            suspects: Suspects::default(),
+            waiting: HashMap::new(),
+            ready: Ready::default(),
+            again: VecDeque::new(),
+            locked: HashSet::new(),
+            flights: HashMap::new(),
+            next_flight: 0,
+            resting: HashMap::new(),
+        }
+    }
+
+    /// Takes a change; it leaves with the next message that has room.
+    pub(super) fn submit(&mut self, waiter: Waiter, now: Instant) {
+        let name = waiter.wish.name.clone();
+        if let Some(entry) = self.waiting.get_mut(&name) {
+            entry.add(waiter);
+            return;
+        }
+        if self.waiting.len() >= MOST_WAITING {
+            return answer([waiter], |_| Err(Trouble::Overloaded));
+        }
+        if !self.locked.contains(&name) {
+            let company = self.suspects.company(&name, &waiter.wish.account, now);
+            self.ready.push(company, name.clone());
+        }
+        self.waiting.insert(name, Entry::new(waiter));
+    }
+
+    /// How many names wait or are in flight.
+    pub(super) fn pending(&self) -> usize {
+        self.waiting.len() + self.locked.len()
+    }
+
+    /// Whether a message would leave if there were a connection.
+    pub(super) fn has_work(&self) -> bool {
+        !self.ready.is_empty() || !self.again.is_empty()
+    }
+
+    /// The next message, if the window has room and something may leave. Call [`Self::writes`] for its content.
+    pub(super) fn depart(&mut self, now: Instant) -> Option<(FlightId, Departure)> {
+        while self.flights.len() < WINDOW {
+            let (names, history) = match self.again.pop_front() {
+                Some(group) => (group.names, group.history),
+                None => self.gather(now)?,
+            };
+            let entries: Vec<_> =
+                names.into_iter().filter_map(|name| self.take_wanted(&name).map(|entry| (name, entry))).collect();
+            if !entries.is_empty() {
+                return Some((self.launch(entries, history, None, now), Departure::Change));
+            }
+        }
+        None
+    }
+
+    /// The records of a flight, for encoding.
+    pub(super) fn writes(&self, flight: FlightId) -> Vec<RrsetWrite<'_>> {
+        let entries = self.flights.get(&flight).map(|flight| flight.entries.as_slice()).unwrap_or_default();
+        entries.iter().map(|(name, entry)| entry.write(name)).collect()
+    }
+
+    /// The names of a flight that is to change them; 0 for a probe.
+    pub(super) fn names(&self, flight: FlightId) -> usize {
+        match self.flights.get(&flight) {
+            Some(Flight { asks_about: None, entries, .. }) => entries.len(),
+            _ => 0,
+        }
+    }
+
+    /// The flight is larger than a message may be: it never left, and its halves follow.
+    pub(super) fn too_large(&mut self, flight: FlightId) {
+        let Some(Flight { entries, history, .. }) = self.flights.remove(&flight) else { return };
+        self.pace.too_large(rrsets(&entries));
+        self.regroup_halves(entries, &history);
+    }
+
+    /// The flight cannot be written at all.
+    pub(super) fn drop_flight(&mut self, flight: FlightId, now: Instant) {
+        if let Some(Flight { entries, .. }) = self.flights.remove(&flight) {
+            self.fail_all(entries, Trouble::Overloaded, now);
+        }
+    }
+
+    /// The primary acknowledged the flight, signed and verified.
+    pub(super) fn acknowledged(&mut self, flight: FlightId, now: Instant) -> Option<Ended> {
+        let Flight { entries, history, asks_about, sent, overdue } = self.flights.remove(&flight)?;
+        let took = now.saturating_duration_since(sent);
+        match asks_about {
+            // The zone and the key are fine: one of the names is not.
+            Some(failure) => self.blame_name(entries, &history, failure, now),
+            None => {
+                self.pace.answered(rrsets(&entries), took);
+                history.culprits_in_a_row.store(0, Ordering::Relaxed);
+                for (name, entry) in entries {
+                    self.suspects.cleared(&name);
+                    for wish in entry.wishes(&name) {
+                        self.memory.verified(&wish, now);
+                    }
+                    self.unlock(&name, now);
+                    entry.succeed();
+                }
+            }
+        }
+        Some(Ended { took, next: Next::Stay, counted: overdue })
+    }
+
+    /// The primary answered the flight with an error. A probe that it asks for leaves with the same window place.
+    pub(super) fn failed(
+        &mut self,
+        flight: FlightId,
+        failure: Failure,
+        now: Instant,
+    ) -> Option<(Ended, Option<FlightId>)> {
+        let Flight { entries, mut history, asks_about, sent, overdue } = self.flights.remove(&flight)?;
+        let took = now.saturating_duration_since(sent);
+        let mut next = Next::Stay;
+        let mut probe = None;
+        match (weigh(failure), asks_about) {
+            (Blame::Clock, _) => self.fail_all(entries, Trouble::Failed(failure), now),
+            (Blame::Server, None) if entries.len() > 1 && !history.halved_for_server => {
+                history.halved_for_server = true;
+                self.regroup_halves(entries, &history);
+            }
+            (Blame::Server, _) if history.primaries_tried + 1 < self.primaries => {
+                history.primaries_tried += 1;
+                next = Next::Switch;
+                self.regroup(entries, history);
+            }
+            (Blame::Server, _) => {
+                if let [(name, entry)] = entries.as_slice() {
+                    self.suspects.caught(name, &entry.account, now);
+                }
+                self.fail_all(entries, Trouble::Failed(failure), now);
+            }
+            (_, Some(asked)) => self.fail_all(entries, Trouble::Refused(asked), now),
+            (Blame::Zone, None) => self.fail_all(entries, Trouble::Refused(failure), now),
+            (Blame::NameOrZone, None) => probe = Some(self.launch(entries, history, Some(failure), now)),
+            (Blame::Name | Blame::Hidden, None) => self.blame_name(entries, &history, failure, now),
+        }
+        Some((Ended { took, next, counted: overdue }, probe))
+    }
+
+    /// The connection is gone, and with it the answers to all flights: those for whom someone still waits are sent again.
+    /// Returns how long each waited in vain, but for those that were overdue already.
+    pub(super) fn connection_lost(&mut self, now: Instant) -> Vec<Duration> {
+        let mut lost: Vec<_> = self.flights.drain().collect();
+        lost.sort_unstable_by_key(|(id, _)| std::cmp::Reverse(*id));
+        let in_vain = lost.iter().filter(|(_, flight)| !flight.overdue);
+        let waited = in_vain.map(|(_, flight)| now.saturating_duration_since(flight.sent)).collect();
+        for (_, Flight { entries, mut history, .. }) in lost {
+            history.losses += 1;
+            let (wanted, unwanted): (Vec<_>, Vec<_>) = entries.into_iter().partition(|(_, entry)| entry.is_wanted());
+            for (name, entry) in unwanted {
+                self.memory.forget(&name);
+                self.unlock(&name, now);
+                drop(entry);
+            }
+            for (name, _) in &wanted {
+                self.memory.forget(name);
+            }
+            // A message that twice took its connection with it may be the reason.
+            if history.losses >= 2 && wanted.len() > 1 {
+                self.regroup_halves(wanted, &history);
+            } else if !wanted.is_empty() {
+                self.regroup(wanted, history);
+            }
+        }
+        waited
+    }
+
+    /// Counts the flights whose deadline has passed since the last call.
+    pub(super) fn newly_overdue(&mut self, now: Instant) -> usize {
+        let late =
+            |flight: &&mut Flight| !flight.overdue && now.saturating_duration_since(flight.sent) >= self.deadline;
+        self.flights.values_mut().filter(late).map(|flight| flight.overdue = true).count()
+    }
+
+    /// When the oldest flight left.
+    pub(super) fn oldest_flight(&self) -> Option<Instant> {
+        self.flights.values().map(|flight| flight.sent).min()
+    }
+
+    /// Whether any flight is under way.
+    pub(super) fn in_flight(&self) -> usize {
+        self.flights.len()
+    }
+
+    /// When a resting company may travel again.
+    pub(super) fn next_rest_end(&self) -> Option<Instant> {
+        self.resting.values().min().copied()
+    }
+
+    fn gather(&mut self, now: Instant) -> Option<(Vec<Hostname>, History)> {
+        self.resting.retain(|_, until| *until > now);
+        let (company, queue) = self.ready.next_company(|company| !self.resting.contains_key(company))?;
+        let most = if company == Company::Alone { 1 } else { self.pace.rrsets() };
+        let mut names = Vec::new();
+        let mut size = 0;
+        while let Some(name) = queue.front() {
+            let more = self.waiting.get(name).map_or(0, Entry::rrsets);
+            if size > 0 && size + more > most {
+                break;
+            }
+            size += more;
+            names.extend(queue.pop_front());
+        }
+        self.ready.forget_empty();
+        Some((names, History::new(company)))
+    }
+
+    /// Takes a name out of `waiting`, unless nobody waits for it any longer.
+    fn take_wanted(&mut self, name: &Hostname) -> Option<Entry> {
+        let entry = self.waiting.remove(name)?;
+        if entry.is_wanted() {
+            self.locked.insert(name.clone());
+            return Some(entry);
+        }
+        None
+    }
+
+    fn launch(
+        &mut self,
+        entries: Vec<(Hostname, Entry)>,
+        history: History,
+        asks_about: Option<Failure>,
+        now: Instant,
+    ) -> FlightId {
+        let id = self.next_flight;
+        self.next_flight += 1;
+        self.flights.insert(id, Flight { entries, history, asks_about, sent: now, overdue: false });
+        id
+    }
+
+    /// One of `entries` is bad: alone it is proven, else the halves tell.
+    fn blame_name(&mut self, entries: Vec<(Hostname, Entry)>, history: &History, failure: Failure, now: Instant) {
+        if let [(name, entry)] = entries.as_slice() {
+            self.suspects.caught(name, &entry.account, now);
+            let in_a_row = history.culprits_in_a_row.fetch_add(1, Ordering::Relaxed) + 1;
+            let trouble = match weigh(failure) {
+                Blame::Hidden => Trouble::Hidden(failure),
+                _ => Trouble::Refused(failure),
+            };
+            self.fail_all(entries, trouble, now);
+            if in_a_row >= MOST_CULPRITS_IN_A_ROW {
+                self.give_up(history, now);
+            }
+            return;
+        }
+        // Who has brought three bad names already is parted from the others, so that they need not pay for more of his.
+        let (offenders, others): (Vec<_>, Vec<_>) = entries
+            .into_iter()
+            .partition(|(name, entry)| matches!(self.suspects.company(name, &entry.account, now), Company::Account(_)));
+        match (offenders.first(), others.is_empty()) {
+            (Some((_, entry)), false) => {
+                let company = Company::Account(Arc::clone(&entry.account));
+                self.regroup(offenders, History::new(company));
+                self.regroup(others, history.clone());
+            }
+            (Some(_), true) => self.regroup_halves(offenders, history),
+            (None, _) => self.regroup_halves(others, history),
+        }
+    }
+
+    /// Too many culprits in a row: what is left of their batch fails, and their company rests.
+    fn give_up(&mut self, history: &History, now: Instant) {
+        let (left, others) = std::mem::take(&mut self.again)
+            .into_iter()
+            .partition(|group: &Group| Arc::ptr_eq(&group.history.culprits_in_a_row, &history.culprits_in_a_row));
+        self.again = others;
+        let left: VecDeque<Group> = left;
+        for name in left.into_iter().flat_map(|group| group.names) {
+            if let Some(entry) = self.waiting.remove(&name) {
+                entry.fail(Trouble::Overloaded);
+            }
+        }
+        self.resting.insert(history.company.clone(), now + REST);
+    }
+
+    fn fail_all(&mut self, entries: Vec<(Hostname, Entry)>, trouble: Trouble, now: Instant) {
+        for (name, entry) in entries {
+            self.unlock(&name, now);
+            entry.fail(trouble);
+        }
+    }
+
+    fn regroup_halves(&mut self, mut entries: Vec<(Hostname, Entry)>, history: &History) {
+        let second = entries.split_off(entries.len() / 2);
+        for half in [second, entries] {
+            if !half.is_empty() {
+                self.regroup(half, history.clone());
+            }
+        }
+    }
+
+    /// Puts entries back to travel together again, before everyone else; newer wishes that came meanwhile win.
+    fn regroup(&mut self, entries: Vec<(Hostname, Entry)>, history: History) {
+        let mut names = Vec::with_capacity(entries.len());
+        for (name, mut entry) in entries {
+            self.locked.remove(&name);
+            if let Some(newer) = self.waiting.remove(&name) {
+                entry.absorb(newer);
+            }
+            self.waiting.insert(name.clone(), entry);
+            names.push(name);
+        }
+        self.again.push_front(Group { names, history });
+    }
+
+    /// Ends a name's flight: what came for it meanwhile may leave.
+    fn unlock(&mut self, name: &Hostname, now: Instant) {
+        self.locked.remove(name);
+        if let Some(entry) = self.waiting.get(name) {
+            let company = self.suspects.company(name, &entry.account, now);
+            self.ready.push(company, name.clone());
+        }
+    }
+}
+
+impl History {
+    fn new(company: Company) -> Self {
+        Self { company, culprits_in_a_row: Arc::default(), halved_for_server: false, primaries_tried: 0, losses: 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,241 @@
+//! What the primary last said of each host, as it signed it: the only source of `nochg`. Knows no socket; time comes in.
+
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Wish;
+use crate::model::Hostname;
+
+/// The memory of one zone; its size is bounded.
+#[derive(Debug)]
+pub(super) struct Memory {
+    verify_interval: Duration,
+    capacity: usize,
+    hosts: Mutex<Hosts>,
+}
+
+#[derive(Debug, Default)]
+struct Hosts {
+    known: HashMap<Hostname, Known>,
+    changes: u64,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    v4: Option<Seen<Ipv4Addr>>,
+    v6: Option<Seen<Ipv6Addr>>,
+    // Changes that wait or are in flight; while there is one, nothing that is remembered counts.
+    under_way: usize,
+    last_change: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Seen<A> {
+    address: A,
+    ttl: u32,
+    at: Instant,
+}
+
+/// How a wish compares with what is remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compared {
+    /// The same, and verified lately.
+    Same,
+    /// Something else, however old, or a change is under way: no question is needed.
+    Differs,
+    /// Nobody knows: the primary must be asked.
+    Unknown,
+}
+
+/// A change of a name is under way until this is dropped.
+#[derive(Debug)]
+pub(super) struct UnderWay {
+    memory: Arc<Memory>,
+    name: Hostname,
+}
+
+/// The moment before a question was sent; its answer counts only if no change began since.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Before(u64);
+
+impl Memory {
+    pub(super) fn new(verify_interval: Duration, capacity: usize) -> Self {
+        Self { verify_interval, capacity, hosts: Mutex::default() }
+    }
+
+    /// Compares `wish` with what the primary last said.
+    pub(super) fn compare(&self, wish: &Wish, now: Instant) -> Compared {
+        let hosts = self.lock();
+        let Some(known) = hosts.known.get(&wish.name) else { return Compared::Unknown };
+        if known.under_way > 0 {
+            return Compared::Differs;
+        }
+        let v4 = wish.addresses.v4.map(|address| self.compare_one(known.v4, address, wish.ttl, now));
+        let v6 = wish.addresses.v6.map(|address| self.compare_one(known.v6, address, wish.ttl, now));
+        match [v4, v6] {
+            [Some(Compared::Differs), _] | [_, Some(Compared::Differs)] => Compared::Differs,
+            [Some(Compared::Unknown), _] | [_, Some(Compared::Unknown)] | [None, None] => Compared::Unknown,
+            [Some(Compared::Same), Some(Compared::Same) | None] | [None, Some(Compared::Same)] => Compared::Same,
+        }
+    }
+
+    fn compare_one<A: PartialEq>(&self, seen: Option<Seen<A>>, address: A, ttl: u32, now: Instant) -> Compared {
+        match seen {
+            None => Compared::Unknown,
+            Some(seen) if seen.address != address || seen.ttl != ttl => Compared::Differs,
+            Some(seen) if now.saturating_duration_since(seen.at) > self.verify_interval => Compared::Unknown,
+            Some(_) => Compared::Same,
+        }
+    }
+
+    /// The primary was seen to hold what `wish` says.
+    pub(super) fn verified(&self, wish: &Wish, at: Instant) {
+        self.lock().remember(wish, at, self.capacity);
+    }
+
+    /// The same, by the answer to a question; without effect where a change began since `before`.
+    /// Returns whether the answer counts.
+    pub(super) fn answered(&self, wish: &Wish, at: Instant, before: Before) -> bool {
+        let mut hosts = self.lock();
+        let counts =
+            hosts.known.get(&wish.name).is_some_and(|known| known.under_way == 0 && known.last_change <= before.0);
+        if counts {
+            hosts.remember(wish, at, self.capacity);
+        }
+        counts
+    }
+
+    /// Marks the moment before a question about `name`.
+    pub(super) fn before(&self, name: &Hostname) -> Before {
+        let mut hosts = self.lock();
+        hosts.entry(name, self.capacity);
+        Before(hosts.changes)
+    }
+
+    /// A change of `name` begins.
+    pub(super) fn begin(self: &Arc<Self>, name: &Hostname) -> UnderWay {
+        let mut hosts = self.lock();
+        hosts.changes += 1;
+        let change = hosts.changes;
+        let known = hosts.entry(name, self.capacity);
+        known.under_way += 1;
+        known.last_change = change;
+        UnderWay { memory: Arc::clone(self), name: name.clone() }
+    }
+
+    /// A change of `name` may or may not have been applied: nothing is known of it any longer.
+    pub(super) fn forget(&self, name: &Hostname) {
+        let mut hosts = self.lock();
+        hosts.changes += 1;
+        let change = hosts.changes;
+        if let Some(known) = hosts.known.get_mut(name) {
+            *known = Known { under_way: known.under_way, last_change: change, v4: None, v6: None };
+        }
+    }
+
+    /// Another primary is in use: nothing is known any longer.
+    pub(super) fn forget_all(&self) {
+        let mut hosts = self.lock();
+        hosts.changes += 1;
+        let change = hosts.changes;
+        hosts.known.retain(|_, known| {
+            *known = Known { under_way: known.under_way, last_change: change, v4: None, v6: None };
+            known.under_way > 0
+        });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Hosts> {
+        self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Hosts {
+    fn remember(&mut self, wish: &Wish, at: Instant, capacity: usize) {
+        let known = self.entry(&wish.name, capacity);
+        if let Some(address) = wish.addresses.v4 {
+            known.v4 = Some(Seen { address, ttl: wish.ttl, at });
+        }
+        if let Some(address) = wish.addresses.v6 {
+            known.v6 = Some(Seen { address, ttl: wish.ttl, at });
+        }
+    }
+
+    fn entry(&mut self, name: &Hostname, capacity: usize) -> &mut Known {
+        if self.known.len() >= capacity && !self.known.contains_key(name) {
+            // Half at once, so that the cost of making room is spread over many hosts.
+            let mut keep = false;
+            self.known.retain(|_, known| {
+                keep = !keep;
+                keep || known.under_way > 0
+            });
+        }
+        self.known.entry(name.clone()).or_default()
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        if let Some(known) = self.memory.lock().known.get_mut(&self.name) {
+            known.under_way -= 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::test_wish as wish;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn only_a_fresh_equal_word_of_the_primary_is_the_same() {
+        let memory = Arc::new(Memory::new(MINUTE, 10));
+        let (one, two) = (wish("a.dyn.example", "192.0.2.1"), wish("a.dyn.example", "192.0.2.2"));
+        let start = Instant::now();
+        assert_eq!(memory.compare(&one, start), Compared::Unknown);
+        memory.verified(&one, start);
+        assert_eq!(memory.compare(&one, start + MINUTE), Compared::Same);
+        assert_eq!(memory.compare(&one, start + MINUTE * 2), Compared::Unknown);
+        assert_eq!(memory.compare(&two, start + MINUTE * 2), Compared::Differs, "however old");
+        assert_eq!(memory.compare(&Wish { ttl: 61, ..one.clone() }, start), Compared::Differs);
+        assert_eq!(memory.compare(&wish("a.dyn.example", "2001:db8::1"), start), Compared::Unknown);
+        let change = memory.begin(&one.name);
+        assert_eq!(memory.compare(&one, start), Compared::Differs, "a change is under way");
+        drop(change);
+        assert_eq!(memory.compare(&one, start), Compared::Same);
+        memory.forget(&one.name);
+        assert_eq!(memory.compare(&one, start), Compared::Unknown);
+    }
+
+    #[test]
+    fn an_answer_counts_only_where_no_change_began_since_the_question() {
+        let memory = Arc::new(Memory::new(MINUTE, 10));
+        let one = wish("a.dyn.example", "192.0.2.1");
+        let now = Instant::now();
+        let before = memory.before(&one.name);
+        assert!(memory.answered(&one, now, before));
+        let before = memory.before(&one.name);
+        drop(memory.begin(&one.name));
+        assert!(!memory.answered(&one, now, before), "a change began and ended meanwhile");
+        let before = memory.before(&one.name);
+        memory.forget_all();
+        assert!(!memory.answered(&one, now, before), "another primary is in use");
+    }
+
+    #[test]
+    fn the_size_is_bounded_and_changes_under_way_stay() {
+        let memory = Arc::new(Memory::new(MINUTE, 10));
+        let kept = wish("kept.dyn.example", "192.0.2.1");
+        let _change = memory.begin(&kept.name);
+        for n in 0..1000 {
+            memory.verified(&wish(&format!("h{n}.dyn.example"), "192.0.2.1"), Instant::now());
+        }
+        assert!(memory.lock().known.len() <= 11);
+        assert!(memory.lock().known.contains_key(&kept.name));
+    }
+}

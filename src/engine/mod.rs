@@ -1,0 +1,68 @@
+//! The update engine: one lane for each zone, in which changes that arrive together travel together. Knows nothing of HTTP
+//! and no type of hickory's.
+
+mod blame;
+mod driver;
+mod entry;
+mod lane;
+mod memory;
+mod pace;
+mod ready;
+mod suspects;
+mod zone;
+
+use std::sync::Arc;
+
+use crate::dns::Failure;
+use crate::model::{Addresses, Hostname};
+
+pub use memory::Compared;
+pub use zone::{Zone, ZoneStatus};
+
+/// What a host shall point to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wish {
+    /// Its owner name.
+    pub name: Hostname,
+    /// Its addresses; a family that is not given is left alone.
+    pub addresses: Addresses,
+    /// TTL of the records, in seconds.
+    pub ttl: u32,
+    /// Whose request it is.
+    pub account: Arc<str>,
+}
+
+/// The primary acknowledged a change, signed and verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Applied {
+    /// A newer wish for the same host travelled in place of this one, as if this one had been written and at once replaced.
+    pub superseded: bool,
+}
+
+/// Why a change did not happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// The name stands at a CNAME or a delegation, or below a delegation or a DNAME.
+    Hidden(Failure),
+    /// The primary will not take it from us; the operator must act.
+    Refused(Failure),
+    /// The primary cannot write now, or the clocks are apart.
+    Failed(Failure),
+    /// No answer before the deadline.
+    Timeout,
+    /// More changes wait than we hold, or the zone rests after too many bad names.
+    Overloaded,
+}
+
+/// What a caller learns of his change.
+pub type Answer = Result<Applied, Trouble>;
+
+#[cfg(test)]
+fn test_wish(name: &str, address: &str) -> Wish {
+    Wish {
+        name: Hostname::parse(name).unwrap(),
+        addresses: Addresses::from(address.parse::<std::net::IpAddr>().unwrap()),
+        ttl: 60,
+        account: Arc::from("account"),
+    }
+}

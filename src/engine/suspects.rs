@@ -1,0 +1,129 @@
+//! Names that spoiled a batch, and accounts that keep bringing such names. Bounded and expiring; time comes in.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::model::Hostname;
+
+const MOST: usize = 10_000;
+const CULPRIT_FOR: Duration = Duration::from_secs(600);
+const OFFENDER_FOR: Duration = Duration::from_secs(600);
+const OFFENCES: u32 = 3;
+const OFFENCES_WITHIN: Duration = Duration::from_secs(60);
+
+/// What was learnt from poisoned batches.
+#[derive(Debug, Default)]
+pub(super) struct Suspects {
+    culprits: HashMap<Hostname, Instant>,
+    accounts: HashMap<Arc<str>, Offences>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Offences {
+    count: u32,
+    since: Instant,
+}
+
+/// In whose company a name travels.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Company {
+    /// With everyone.
+    Everyone,
+    /// With names of the same account only.
+    Account(Arc<str>),
+    /// Alone.
+    Alone,
+}
+
+impl Suspects {
+    /// `name`, brought by `account`, was proven to spoil its batch.
+    pub(super) fn caught(&mut self, name: &Hostname, account: &Arc<str>, now: Instant) {
+        make_room(&mut self.culprits, |until| *until > now);
+        self.culprits.insert(name.clone(), now + CULPRIT_FOR);
+        make_room(&mut self.accounts, |offences| offences.since + OFFENDER_FOR > now);
+        let offences = self.accounts.entry(Arc::clone(account)).or_insert(Offences { count: 0, since: now });
+        if offences.count < OFFENCES && offences.since + OFFENCES_WITHIN < now {
+            offences.count = 0;
+        }
+        if offences.count == 0 || offences.count >= OFFENCES {
+            offences.since = now;
+        }
+        offences.count = offences.count.saturating_add(1);
+    }
+
+    /// `name` went through.
+    pub(super) fn cleared(&mut self, name: &Hostname) {
+        if !self.culprits.is_empty() {
+            self.culprits.remove(name);
+        }
+    }
+
+    /// How `name`, brought by `account`, travels now.
+    pub(super) fn company(&self, name: &Hostname, account: &Arc<str>, now: Instant) -> Company {
+        let offender = |offences: &Offences| offences.count >= OFFENCES && offences.since + OFFENDER_FOR > now;
+        if self.culprits.get(name).is_some_and(|until| *until > now) {
+            Company::Alone
+        } else if self.accounts.get(account).is_some_and(offender) {
+            Company::Account(Arc::clone(account))
+        } else {
+            Company::Everyone
+        }
+    }
+}
+
+fn make_room<K: Clone + Eq + Hash, V>(map: &mut HashMap<K, V>, keep: impl Fn(&V) -> bool) {
+    if map.len() >= MOST {
+        map.retain(|_, value| keep(value));
+    }
+    if map.len() >= MOST {
+        map.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_culprit_travels_alone_until_it_is_cleared_or_forgotten() {
+        let mut suspects = Suspects::default();
+        let (name, account) = (Hostname::parse("a.dyn.example").unwrap(), Arc::from("account"));
+        let now = Instant::now();
+        assert_eq!(suspects.company(&name, &account, now), Company::Everyone);
+        suspects.caught(&name, &account, now);
+        assert_eq!(suspects.company(&name, &account, now), Company::Alone);
+        assert_eq!(suspects.company(&name, &account, now + CULPRIT_FOR), Company::Everyone);
+        suspects.cleared(&name);
+        assert_eq!(suspects.company(&name, &account, now), Company::Everyone);
+    }
+
+    #[test]
+    fn an_account_that_brings_three_in_a_minute_travels_by_itself() {
+        let mut suspects = Suspects::default();
+        let (account, other): (Arc<str>, Arc<str>) = (Arc::from("account"), Arc::from("other"));
+        let name = |n: u32| Hostname::parse(&format!("h{n}.dyn.example")).unwrap();
+        let now = Instant::now();
+        for n in 0..3 {
+            assert_eq!(suspects.company(&name(9), &account, now), Company::Everyone);
+            suspects.caught(&name(n), &account, now);
+        }
+        assert_eq!(suspects.company(&name(9), &account, now), Company::Account(Arc::clone(&account)));
+        assert_eq!(suspects.company(&name(9), &other, now), Company::Everyone);
+    }
+
+    #[test]
+    fn three_in_an_hour_are_no_offence() {
+        let mut suspects = Suspects::default();
+        let account = Arc::from("account");
+        let mut now = Instant::now();
+        for n in 0..10 {
+            suspects.caught(&Hostname::parse(&format!("h{n}.dyn.example")).unwrap(), &account, now);
+            now += Duration::from_secs(120);
+        }
+        assert_eq!(suspects.company(&Hostname::parse("x.dyn.example").unwrap(), &account, now), Company::Everyone);
+    }
+}

@@ -1,0 +1,165 @@
+//! The handle of one zone's engine: compare, ask, change.
+
+use std::collections::HashSet;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep, timeout_at};
+use tracing::warn;
+
+use super::driver::Driver;
+use super::entry::Waiter;
+use super::lane::Lane;
+use super::memory::{Compared, Memory};
+use super::{Answer, Trouble, Wish};
+use crate::config;
+use crate::dns::{EncodeError, Held, Reader, Signer, Update};
+use crate::metrics::Metrics;
+use crate::model::{Hostname, ZoneName};
+
+/// Changes that have not reached the lane yet.
+const QUEUE: usize = 16_384;
+/// Hosts remembered in one zone; one that is forgotten costs a question.
+const REMEMBERED: usize = 200_000;
+const TARGETS_EVERY: Duration = Duration::from_secs(300);
+const TARGETS_RETRY: Duration = Duration::from_secs(1);
+
+/// One zone, ready to be changed; cheap to clone. Its tasks end when the last handle is dropped.
+#[derive(Debug, Clone)]
+pub struct Zone {
+    name: ZoneName,
+    memory: Arc<Memory>,
+    changes: mpsc::Sender<Waiter>,
+    reader: Reader,
+    problem: Arc<Mutex<Option<String>>>,
+    targets: watch::Receiver<Option<Targets>>,
+}
+
+type Targets = Arc<HashSet<Hostname>>;
+
+/// How a zone is doing.
+#[derive(Debug, Clone)]
+pub struct ZoneStatus {
+    /// Its apex.
+    pub zone: ZoneName,
+    /// What is wrong with the primary in use; `None` where the last contact succeeded.
+    pub problem: Option<String>,
+}
+
+impl Zone {
+    /// Starts the engine of `zone`. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// [`EncodeError::Name`] where a name does not fit the wire.
+    pub fn start(zone: &config::Zone, engine: &config::Engine, metrics: &Metrics) -> Result<Self, EncodeError> {
+        let update = Arc::new(Update::new(zone.name.clone(), Signer::new(zone.key.clone())?)?);
+        let memory = Arc::new(Memory::new(engine.verify_interval, REMEMBERED));
+        let in_use = Arc::new(AtomicUsize::new(0));
+        let reader = Reader::start(Arc::clone(&update), zone, Arc::clone(&in_use), engine.deadline);
+        let problem = Arc::default();
+        let (changes, queue) = mpsc::channel(QUEUE);
+        let metrics = metrics.zone(zone.name.as_str());
+        let driver = Driver {
+            zone: zone.clone(),
+            update,
+            deadline: engine.deadline,
+            memory: Arc::clone(&memory),
+            lane: Lane::new(engine.deadline, zone.primaries.len(), Arc::clone(&memory)),
+            changes: queue,
+            in_use,
+            problem: Arc::clone(&problem),
+            // Up until seen down, so that the first failure is news.
+            up: zone
+                .primaries
+                .iter()
+                .map(|primary| {
+                    let gauge = metrics.primary_up(&primary.to_string());
+                    gauge.set(1);
+                    gauge
+                })
+                .collect(),
+            metrics,
+        };
+        tokio::spawn(driver.run());
+        let (found, targets) = watch::channel(None);
+        tokio::spawn(find_targets(zone.name.clone(), reader.clone(), found));
+        Ok(Self { name: zone.name.clone(), memory, changes, reader, problem, targets })
+    }
+
+    /// The apex.
+    #[must_use]
+    pub fn name(&self) -> &ZoneName {
+        &self.name
+    }
+
+    /// Compares `wish` with what the primary last said; asks nobody.
+    #[must_use]
+    pub fn compare(&self, wish: &Wish) -> Compared {
+        self.memory.compare(wish, Instant::now())
+    }
+
+    /// Asks the primary whether the name itself already holds what `wish` says. `false` also where it does not answer, or
+    /// where a change began meanwhile: the change itself then tells.
+    pub async fn holds(&self, wish: &Wish, deadline: Instant) -> bool {
+        let before = self.memory.before(&wish.name);
+        // Half of the time at most, so that a change can still be made.
+        let now = Instant::now();
+        let limit = now + deadline.saturating_duration_since(now) / 2;
+        let held = timeout_at(limit, self.reader.holds(&wish.name, wish.addresses, wish.ttl)).await;
+        matches!(held, Ok(Ok(Held::Exactly))) && self.memory.answered(wish, Instant::now(), before)
+    }
+
+    /// Changes the zone, in one message with whatever else travels now.
+    ///
+    /// # Errors
+    /// [`Trouble`]; after [`Trouble::Timeout`] the change may still be applied.
+    pub async fn change(&self, wish: Wish, deadline: Instant) -> Answer {
+        let under_way = self.memory.begin(&wish.name);
+        let (answer, answered) = oneshot::channel();
+        self.changes.try_send(Waiter { wish, answer, under_way }).map_err(|_| Trouble::Overloaded)?;
+        match timeout_at(deadline, answered).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) | Err(_) => Err(Trouble::Timeout),
+        }
+    }
+
+    /// Whether the zone's own SOA or NS records name `host`; `None` where the primary did not say before `deadline`.
+    pub async fn is_target(&self, host: &Hostname, deadline: Instant) -> Option<bool> {
+        let mut targets = self.targets.clone();
+        let found = timeout_at(deadline, targets.wait_for(Option::is_some)).await.ok()?.ok()?;
+        found.as_ref().map(|targets| targets.contains(host))
+    }
+
+    /// How the zone is doing.
+    #[must_use]
+    pub fn status(&self) -> ZoneStatus {
+        let problem = self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        ZoneStatus { zone: self.name.clone(), problem }
+    }
+}
+
+/// Keeps the targets of the apex's SOA and NS records current, until nobody wants them.
+async fn find_targets(zone: ZoneName, reader: Reader, found: watch::Sender<Option<Targets>>) {
+    let mut complained = false;
+    loop {
+        let pause = match reader.zone_targets().await {
+            Ok(targets) => {
+                found.send_replace(Some(Arc::new(targets.into_iter().collect())));
+                complained = false;
+                TARGETS_EVERY
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut complained, true) {
+                    warn!(%zone, %error, "the zone's SOA and NS records cannot be read; wildcard grants wait for them");
+                }
+                TARGETS_RETRY
+            }
+        };
+        tokio::select! {
+            () = sleep(pause) => {}
+            () = found.closed() => return,
+        }
+    }
+}

@@ -2,10 +2,15 @@
 //!
 //! The rooms and their order are described in docs/ARCHITECTURE.md; a test keeps the order.
 
+pub mod admin;
+pub mod app;
 pub mod auth;
+pub mod cli;
 pub mod config;
 pub mod dns;
 pub mod engine;
+pub mod gateway;
+pub mod http;
 pub mod limit;
 pub mod metrics;
 pub mod model;

@@ -1,11 +1,32 @@
 //! The configuration file, checked: every value here is right, every reference resolves. Knows nothing that runs.
 
+mod account;
+mod document;
+mod engine;
+mod file;
+mod key;
+mod key_file;
+mod listener;
+mod network;
+mod primary;
+mod problem;
+mod section;
+mod suggest;
+mod syntax;
+mod zone;
+
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
 use crate::model::{Hostname, PasswordDigest, TsigKey, ZoneName};
+
+pub use problem::{Errors, Position, Problem};
+
+/// The largest file that is read, in octets: about a hundred thousand accounts.
+const MAX_FILE: u64 = 16 * 1024 * 1024;
 
 /// All of a `gateway.toml`.
 #[derive(Debug, Clone)]
@@ -26,6 +47,29 @@ pub struct Config {
     pub accounts: Vec<Account>,
     /// `[[host]]`
     pub hosts: Vec<Host>,
+}
+
+impl Config {
+    /// Reads and checks the file at `path`, and the key files that it names, relative to its folder.
+    ///
+    /// # Errors
+    /// All that is wrong with it, in one list; or why it cannot be read.
+    pub fn load(path: &Path) -> Result<Self, Errors> {
+        let text = file::read_text(path, MAX_FILE).map_err(|error| {
+            let help =
+                "name the configuration with --config or DYNGATE_CONFIG, and let the user that dyngate runs as read it";
+            Problem { path: path.to_owned(), position: None, message: error.message(), help: help.to_owned() }
+        })?;
+        Self::parse(&text, path)
+    }
+
+    /// Checks `text` as the content of the file at `path`; reads the key files that it names.
+    ///
+    /// # Errors
+    /// All that is wrong with it.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, Errors> {
+        document::read(text, path)
+    }
 }
 
 /// What routers reach.
@@ -136,4 +180,14 @@ pub struct Host {
     pub name: Hostname,
     /// Its TTL in seconds, in place of the zone's.
     pub ttl: Option<u32>,
+}
+
+impl std::fmt::Display for Primary {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
 }

@@ -9,13 +9,14 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::warn;
 
+use super::blame::{Blame, weigh};
 use super::driver::Driver;
 use super::entry::Waiter;
 use super::lane::Lane;
 use super::memory::{Compared, Memory};
 use super::{Answer, Trouble, Wish};
 use crate::config;
-use crate::dns::{EncodeError, Held, Reader, Signer, Update};
+use crate::dns::{EncodeError, Failure, Held, ReadError, Reader, Signer, Update};
 use crate::metrics::Metrics;
 use crate::model::{Hostname, ZoneName};
 
@@ -34,10 +35,17 @@ pub struct Zone {
     changes: mpsc::Sender<Waiter>,
     reader: Reader,
     problem: Arc<Mutex<Option<String>>>,
-    targets: watch::Receiver<Option<Targets>>,
+    targets: watch::Receiver<Targets>,
 }
 
-type Targets = Arc<HashSet<Hostname>>;
+/// The names that the zone's own SOA and NS records point to.
+#[derive(Debug, Clone)]
+enum Targets {
+    Unknown,
+    Known(Arc<HashSet<Hostname>>),
+    /// The primary does not tell us; a change would fail in the same way.
+    Withheld(Failure),
+}
 
 /// How a zone is doing.
 #[derive(Debug, Clone)]
@@ -83,7 +91,7 @@ impl Zone {
             metrics,
         };
         tokio::spawn(driver.run());
-        let (found, targets) = watch::channel(None);
+        let (found, targets) = watch::channel(Targets::Unknown);
         tokio::spawn(find_targets(zone.name.clone(), reader.clone(), found));
         Ok(Self { name: zone.name.clone(), memory, changes, reader, problem, targets })
     }
@@ -125,11 +133,21 @@ impl Zone {
         }
     }
 
-    /// Whether the zone's own SOA or NS records name `host`; `None` where the primary did not say before `deadline`.
-    pub async fn is_target(&self, host: &Hostname, deadline: Instant) -> Option<bool> {
+    /// Whether the zone's own SOA or NS records name `host`.
+    ///
+    /// # Errors
+    /// [`Trouble`] where the primary did not say before `deadline`.
+    pub async fn is_target(&self, host: &Hostname, deadline: Instant) -> Result<bool, Trouble> {
         let mut targets = self.targets.clone();
-        let found = timeout_at(deadline, targets.wait_for(Option::is_some)).await.ok()?.ok()?;
-        found.as_ref().map(|targets| targets.contains(host))
+        let found = timeout_at(deadline, targets.wait_for(|targets| !matches!(targets, Targets::Unknown)));
+        match found.await {
+            Ok(Ok(targets)) => match &*targets {
+                Targets::Known(targets) => Ok(targets.contains(host)),
+                Targets::Withheld(failure) => Err(trouble(*failure)),
+                Targets::Unknown => Err(Trouble::Timeout),
+            },
+            Ok(Err(_)) | Err(_) => Err(Trouble::Timeout),
+        }
     }
 
     /// How the zone is doing.
@@ -140,17 +158,34 @@ impl Zone {
     }
 }
 
+fn trouble(failure: Failure) -> Trouble {
+    match weigh(failure) {
+        Blame::Clock | Blame::Server => Trouble::Failed(failure),
+        Blame::Hidden | Blame::Name | Blame::NameOrZone | Blame::Zone => Trouble::Refused(failure),
+    }
+}
+
 /// Keeps the targets of the apex's SOA and NS records current, until nobody wants them.
-async fn find_targets(zone: ZoneName, reader: Reader, found: watch::Sender<Option<Targets>>) {
+async fn find_targets(zone: ZoneName, reader: Reader, found: watch::Sender<Targets>) {
     let mut complained = false;
     loop {
         let pause = match reader.zone_targets().await {
             Ok(targets) => {
-                found.send_replace(Some(Arc::new(targets.into_iter().collect())));
+                found.send_replace(Targets::Known(Arc::new(targets.into_iter().collect())));
                 complained = false;
                 TARGETS_EVERY
             }
             Err(error) => {
+                if let ReadError::Failed(failure) = error {
+                    // What was known stays.
+                    found.send_if_modified(|targets| match targets {
+                        Targets::Known(_) => false,
+                        Targets::Unknown | Targets::Withheld(_) => {
+                            *targets = Targets::Withheld(failure);
+                            true
+                        }
+                    });
+                }
                 if !std::mem::replace(&mut complained, true) {
                     warn!(%zone, %error, "the zone's SOA and NS records cannot be read; wildcard grants wait for them");
                 }

@@ -1,1 +1,170 @@
 //! How often may they: one limiter a rule, each keyed, capped and swept. Knows nothing of HTTP.
+
+mod limiter;
+mod store;
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
+
+use crate::config::{self, Quota};
+use crate::metrics::{LimitKind, Metrics};
+use crate::model::{Hostname, canonical};
+
+use limiter::Limiter;
+
+/// The limits of the contract; one that is `"off"` never refuses and keeps nothing.
+///
+/// Each refusal is counted in `dyngate_rate_limited_total`. All the waits are from now, and are a lower bound:
+/// others may take what comes free.
+#[derive(Debug)]
+pub struct Limits {
+    host: Option<Limiter>,
+    account: Option<Limiter>,
+    source: Option<Sources>,
+    failed_logins: Option<FailedLogins>,
+    metrics: Metrics,
+}
+
+/// The `source` limit: who is given a /56 or a /48 could else come from a new /64 each time.
+#[derive(Debug)]
+struct Sources {
+    /// An IPv4 address or an IPv6 /64: the quota itself.
+    address: Limiter,
+    /// 4 times the quota.
+    slash56: Limiter,
+    /// 16 times the quota.
+    slash48: Limiter,
+}
+
+/// The `failed_logins` limit, once for each side of it.
+#[derive(Debug)]
+struct FailedLogins {
+    source: Limiter,
+    login: Limiter,
+}
+
+impl Limits {
+    /// The limits as the file states them, nobody having used any yet.
+    #[must_use]
+    pub fn new(config: &config::Limits, metrics: Metrics) -> Self {
+        Self {
+            host: config.host.map(Limiter::new),
+            account: config.account.map(Limiter::new),
+            source: config.source.map(Sources::new),
+            failed_logins: config
+                .failed_logins
+                .map(|quota| FailedLogins { source: Limiter::new(quota), login: Limiter::new(quota) }),
+            metrics,
+        }
+    }
+
+    /// Counts one request from `address`.
+    ///
+    /// # Errors
+    /// The time until it may come again.
+    pub fn source(&self, address: IpAddr) -> Result<(), Duration> {
+        let verdict = self.source.as_ref().map_or(Ok(()), |sources| sources.take(address));
+        self.counted(LimitKind::Source, verdict)
+    }
+
+    /// Counts `hosts` hosts of a request of the account `login`; more than the burst count as the burst, or they could never be served.
+    ///
+    /// # Errors
+    /// The time until the account may ask for as many; nothing is counted then.
+    pub fn account(&self, login: &str, hosts: u32) -> Result<(), Duration> {
+        let verdict = self.account.as_ref().map_or(Ok(()), |limiter| limiter.take(login, hosts));
+        self.counted(LimitKind::Account, verdict)
+    }
+
+    /// Counts one update of `name` that goes to the primary.
+    ///
+    /// # Errors
+    /// The time until the next one may go.
+    pub fn host(&self, name: &Hostname) -> Result<(), Duration> {
+        let verdict = self.host.as_ref().map_or(Ok(()), |limiter| limiter.take(name.as_str(), 1));
+        self.counted(LimitKind::Host, verdict)
+    }
+
+    /// Whether `failed_logins` lets a new password of `login` from `source` be hashed; counts nothing.
+    ///
+    /// `undecided` is how many passwords of this login are being hashed already: all of them may turn out wrong, and
+    /// without them a hundred guesses sent at once would count as one.
+    ///
+    /// # Errors
+    /// The time until a password may be hashed for both.
+    pub fn may_hash(&self, source: IpAddr, login: &str, undecided: u32) -> Result<(), Duration> {
+        let verdict = self.failed_logins.as_ref().map_or(Ok(()), |failed| {
+            let of_source = failed.source.look(&prefix(source, 64), 1);
+            let of_login = failed.login.look(login, undecided.saturating_add(1));
+            match (of_source, of_login) {
+                (Err(one), Err(other)) => Err(one.max(other)),
+                (one, other) => one.and(other),
+            }
+        });
+        self.counted(LimitKind::FailedLogins, verdict)
+    }
+
+    /// Counts a wrong password of `login`, and where given, of `source`.
+    pub fn failed_login(&self, source: Option<IpAddr>, login: &str) {
+        if let Some(failed) = &self.failed_logins {
+            // Where nothing is left there is nothing to take: `may_hash` refuses already.
+            let _exhausted = failed.login.take(login, 1);
+            if let Some(source) = source {
+                let _exhausted = failed.source.take(&prefix(source, 64), 1);
+            }
+        }
+    }
+
+    fn counted(&self, limit: LimitKind, verdict: Result<(), Duration>) -> Result<(), Duration> {
+        if verdict.is_err() {
+            self.metrics.rate_limited(limit);
+        }
+        verdict
+    }
+}
+
+impl Sources {
+    fn new(quota: Quota) -> Self {
+        let times = |factor: u32| Quota {
+            burst: quota.burst.saturating_mul(non_zero(factor)),
+            per_minute: quota.per_minute.saturating_mul(non_zero(factor)),
+        };
+        Self { address: Limiter::new(quota), slash56: Limiter::new(times(4)), slash48: Limiter::new(times(16)) }
+    }
+
+    /// All must agree, and are asked before anything is taken: a /64 that floods and is refused leaves the /48 to its
+    /// neighbours, and a network that is refused as a whole costs its single customers nothing. Between the question
+    /// and the taking another thread may take the last of a wider network; then this request loses what the
+    /// narrower ones gave, narrowest first so that it is its own.
+    fn take(&self, address: IpAddr) -> Result<(), Duration> {
+        if canonical(address).is_ipv4() {
+            return self.address.take(&prefix(address, 64), 1);
+        }
+        let widths = [(&self.address, 64), (&self.slash56, 56), (&self.slash48, 48)];
+        for (limiter, width) in widths {
+            limiter.look(&prefix(address, width), 1)?;
+        }
+        for (limiter, width) in widths {
+            limiter.take(&prefix(address, width), 1)?;
+        }
+        Ok(())
+    }
+}
+
+/// The network of `width` bits around an IPv6 address; an IPv4 address (also a mapped one) is itself.
+fn prefix(address: IpAddr, width: u32) -> IpAddr {
+    match canonical(address) {
+        IpAddr::V6(v6) => {
+            let host_bits = u128::MAX.checked_shr(width).unwrap_or(0);
+            Ipv6Addr::from_bits(v6.to_bits() & !host_bits).into()
+        }
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
+fn non_zero(factor: u32) -> std::num::NonZeroU32 {
+    std::num::NonZeroU32::MIN.saturating_add(factor.saturating_sub(1))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,27 @@
-//! The laboratory.
+//! The laboratory: real name servers, a scripted fake primary and the built gateway, each in a scratch folder on free
+//! ports. It knows the contract (docs and command line), never the gateway's code.
+//!
+//! Everything is safe to use from tests that run at once; whatever was started is killed and reaped when its value is
+//! dropped.
+
+mod child;
+mod error;
+mod gateway;
+mod port;
+mod primary;
+mod program;
+mod query;
+mod server;
+mod setup;
+
+pub mod fake;
+pub mod http;
+pub mod load;
+
+pub use error::Error;
+pub use gateway::{Builder, Gateway, digest, faketime, new_secret};
+pub use hickory_proto::op::{OpCode, ResponseCode};
+pub use hickory_proto::rr::RecordType;
+pub use query::{Answer, Record, query, query_dnssec};
+pub use server::Server;
+pub use setup::{Key, Kind, Right, Setup, Zone};

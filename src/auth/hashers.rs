@@ -1,0 +1,179 @@
+//! The threads that compute argon2 hashes, beside the desk that tells them which. Knows nothing of accounts.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use argon2::Block;
+use tokio::time::Instant;
+
+use super::Tag;
+use super::argon;
+use super::desk::{Admission, Desk, Job};
+
+/// A thread without work leaves after this time, and with it its argon2 memory.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// Starts threads as they are needed; they end when this is dropped.
+#[derive(Debug)]
+pub(super) struct Hashers {
+    shared: Arc<Shared>,
+    most: usize,
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    work: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    desk: Desk,
+    threads: usize,
+    idle: usize,
+    hashes: u64,
+    closed: bool,
+}
+
+impl Hashers {
+    /// At most `most` threads; with 0, hashes wait until the deadline (for tests).
+    pub(super) fn new(most: usize) -> Self {
+        let state = State { desk: Desk::new(), threads: 0, idle: 0, hashes: 0, closed: false };
+        Self { shared: Arc::new(Shared { state: Mutex::new(state), work: Condvar::new() }), most }
+    }
+
+    /// See [`Desk::admit`]; wakes or starts a thread for a new hash.
+    pub(super) fn admit(
+        &self,
+        tag: Tag,
+        login: Tag,
+        deadline: Instant,
+        may_hash: impl FnOnce(u32) -> Result<(), Duration>,
+        job: impl FnOnce() -> Job,
+    ) -> Admission {
+        let mut state = self.shared.lock();
+        let admission = state.desk.admit(tag, login, deadline, may_hash, job);
+        if matches!(admission, Admission::Waits(_)) {
+            // Where a start fails, the running threads take the work, or a later request tries again.
+            if state.desk.waiting() > state.idle && state.threads < self.most && self.start(state.threads).is_ok() {
+                state.threads += 1;
+            }
+            self.shared.work.notify_one();
+        }
+        admission
+    }
+
+    /// See [`Desk::tell_wrong`].
+    pub(super) fn tell_wrong(&self, tag: Tag) -> bool {
+        self.shared.lock().desk.tell_wrong(tag)
+    }
+
+    /// Hashes computed.
+    pub(super) fn hashes(&self) -> u64 {
+        self.shared.lock().hashes
+    }
+
+    fn start(&self, number: usize) -> std::io::Result<()> {
+        let shared = Arc::clone(&self.shared);
+        let run = move || {
+            let mut blocks = Vec::new();
+            while let Some(job) = shared.next() {
+                shared.hash(&job, &mut blocks);
+            }
+        };
+        thread::Builder::new().name(format!("argon2-{number}")).spawn(run).map(drop)
+    }
+
+    /// What a thread does, once, on the caller's.
+    #[cfg(test)]
+    pub(super) fn hash_one(&self) -> bool {
+        let job = self.shared.lock().desk.next(Instant::now());
+        job.inspect(|job| self.shared.hash(job, &mut Vec::new())).is_some()
+    }
+
+    /// As if a hash had been computed and nobody had waited.
+    #[cfg(test)]
+    pub(super) fn decide(&self, tag: Tag, right: bool) {
+        self.shared.lock().desk.finish(tag, Some(right));
+    }
+
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.shared.lock().desk.waiting()
+    }
+}
+
+impl Drop for Hashers {
+    fn drop(&mut self) {
+        self.shared.lock().closed = true;
+        self.shared.work.notify_all();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next job; `None` tells the thread to leave.
+    fn next(&self) -> Option<Job> {
+        let mut state = self.lock();
+        loop {
+            if state.closed {
+                state.threads -= 1;
+                return None;
+            }
+            if let Some(job) = state.desk.next(Instant::now()) {
+                return Some(job);
+            }
+            state.idle += 1;
+            let waited = self.work.wait_timeout(state, IDLE);
+            let (woken, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+            state = woken;
+            state.idle -= 1;
+            if waited.timed_out() && state.desk.waiting() == 0 {
+                state.threads -= 1;
+                return None;
+            }
+        }
+    }
+
+    fn hash(&self, job: &Job, blocks: &mut Vec<Block>) {
+        let right = argon::verify(&job.phc, job.password.expose(), blocks).map(|right| right & job.known);
+        let mut state = self.lock();
+        state.hashes += u64::from(right.is_some());
+        state.desk.finish(job.tag, right);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Password;
+    use super::*;
+
+    fn submit(hashers: &Hashers, number: u8) -> Admission {
+        let tag = [number; 32];
+        // A salt, but no hash of 32 octets that any password has.
+        let phc = "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHRzb21lc2FsdA$RdescudvJCsgt3ub+b4dWRWJTmaaJObG".to_owned();
+        let job = || Job { tag, password: Password::from(vec![number]), phc, known: true };
+        hashers.admit(tag, tag, Instant::now() + Duration::from_secs(60), |_| Ok(()), job)
+    }
+
+    #[tokio::test]
+    async fn threads_start_when_needed_are_bounded_and_leave_with_the_handle() {
+        let hashers = Hashers::new(2);
+        let shared = Arc::downgrade(&hashers.shared);
+        assert_eq!(shared.strong_count(), 1, "none before the first password");
+        for number in 0..100 {
+            let Admission::Waits(mut waiting) = submit(&hashers, number) else { panic!("{number} is new") };
+            let _second_at_once = submit(&hashers, number + 100);
+            assert!(hashers.shared.lock().threads <= 2);
+            assert_eq!(*waiting.wait_for(Option::is_some).await.unwrap(), Some(false));
+        }
+        drop(hashers);
+        while shared.strong_count() > 0 {
+            thread::yield_now();
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! The command line: arguments in, exit codes out; one sub-command a file. Knows no socket.
+
+mod hash;
+mod log;
+mod serve;
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use hash::HashError;
+use log::Format;
+
+/// The usage or the configuration is wrong (EX_USAGE of sysexits.h).
+const USAGE: u8 = 64;
+
+/// A DynDNS front door for the name server you already run.
+#[derive(Debug, Parser)]
+#[command(name = "dyngate", version, disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway until SIGTERM or SIGINT
+    Serve {
+        /// The configuration file
+        #[arg(long, value_name = "FILE", env = "DYNGATE_CONFIG", default_value = "/etc/dyngate/gateway.toml")]
+        config: PathBuf,
+        /// Write the real addresses to this file, as JSON, once the listeners accept
+        #[arg(long, value_name = "PATH")]
+        ready_file: Option<PathBuf>,
+        /// How log lines are written to standard error; DYNGATE_LOG filters them, as in "info" or "dyngate=debug"
+        #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Text)]
+        log_format: Format,
+    },
+    /// Read a password from standard input and print what stands for it in the configuration
+    Hash {
+        /// Make a secret instead: line 1 for the router, line 2 for the configuration
+        #[arg(long)]
+        generate: bool,
+    },
+}
+
+/// Runs the command that the arguments name.
+pub fn run() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(message) => {
+            let _output_gone = message.print();
+            return if message.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    match arguments.command {
+        Command::Serve { config, ready_file, log_format } => serve::run(&config, ready_file.as_deref(), log_format),
+        Command::Hash { generate } => {
+            if !generate && io::stdin().is_terminal() {
+                let _stderr_gone = write!(io::stderr(), "Password: ");
+            }
+            match hash::run(generate, io::stdin().lock(), io::stdout().lock()) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error @ (HashError::Empty | HashError::TooLong)) => fail(USAGE, &error),
+                Err(error) => fail(1, &error),
+            }
+        }
+    }
+}
+
+fn fail(code: u8, error: &dyn std::fmt::Display) -> ExitCode {
+    let _stderr_gone = writeln!(io::stderr(), "dyngate: {error}");
+    ExitCode::from(code)
+}

@@ -1,0 +1,117 @@
+//! Networks, and what is refused by default.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use ipnet::{IpNet, Ipv4Net};
+
+use super::problem::{Problems, quoted};
+use super::section::{Key, Section, Value};
+
+const REFUSE: Key = Key::new("refuse", r#"["10.0.0.0/8", "fc00::/7"]"#);
+
+/// What a public name never gets, unless the file says otherwise: what no stranger could reach there (RFC 6890, multicast).
+const DEFAULT: [&str; 18] = [
+    "0.0.0.0/8",
+    "10.0.0.0/8",
+    "100.64.0.0/10",
+    "127.0.0.0/8",
+    "169.254.0.0/16",
+    "172.16.0.0/12",
+    "192.0.0.0/24",
+    "192.168.0.0/16",
+    "198.18.0.0/15",
+    "224.0.0.0/4",
+    "240.0.0.0/4",
+    "::/128",
+    "::1/128",
+    "64:ff9b::/96",
+    "fc00::/7",
+    "fe80::/10",
+    "fec0::/10",
+    "ff00::/8",
+];
+
+/// `[addresses]`
+pub(super) fn read_addresses(mut section: Section<'_>, problems: &mut Problems<'_>) -> Vec<IpNet> {
+    let refuse = section.optional(REFUSE).map(|value| read_networks(&value, problems));
+    section.finish(problems);
+    refuse.unwrap_or_else(|| DEFAULT.iter().filter_map(|text| text.parse().ok()).collect())
+}
+
+/// A list of networks.
+pub(super) fn read_networks(value: &Value<'_>, problems: &mut Problems<'_>) -> Vec<IpNet> {
+    let mut networks = Vec::new();
+    for member in value.texts(problems).unwrap_or_default() {
+        match parse(member.text) {
+            Ok(network) => networks.push(network),
+            Err(Wrong::NotANetwork) => problems.add(
+                member.at,
+                format!("{} is not a network", quoted(member.text)),
+                "write an address, a slash and the length of the prefix, such as \"10.0.0.0/8\" or \"2001:db8::/32\"",
+            ),
+            Err(Wrong::HostBits(network)) => problems.add(
+                member.at,
+                format!("{} has bits set beyond its prefix", quoted(member.text)),
+                format!(
+                    "the network is \"{network}\"; the single address is \"{0}/{1}\"",
+                    member.text.split('/').next().unwrap_or(""),
+                    network.max_prefix_len()
+                ),
+            ),
+        }
+    }
+    networks
+}
+
+/// Why a text is not a network.
+#[derive(Debug, PartialEq, Eq)]
+enum Wrong {
+    NotANetwork,
+    /// The network that was probably meant.
+    HostBits(IpNet),
+}
+
+/// A network, or an address alone, which is a network of one. IPv4-mapped ones (`::ffff:0:0/96`) are IPv4.
+fn parse(text: &str) -> Result<IpNet, Wrong> {
+    let network = match text.parse::<IpAddr>() {
+        Ok(address) => IpNet::from(address),
+        Err(_) => text.parse::<IpNet>().map_err(|_| Wrong::NotANetwork)?,
+    };
+    if network.trunc() != network {
+        return Err(Wrong::HostBits(network.trunc()));
+    }
+    Ok(canonical(network))
+}
+
+fn canonical(network: IpNet) -> IpNet {
+    let mapped = |v6: Ipv6Addr, length: u8| Ipv4Net::new(v6.to_ipv4_mapped()?, length.checked_sub(96)?).ok();
+    match network {
+        IpNet::V4(_) => network,
+        IpNet::V6(v6) => mapped(v6.network(), v6.prefix_len()).map_or(network, IpNet::V4),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_is_a_network() {
+        for text in DEFAULT {
+            assert!(parse(text).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn networks_are_networks() {
+        let network = |text: &str| text.parse::<IpNet>().unwrap();
+        assert_eq!(parse("192.0.2.7"), Ok(network("192.0.2.7/32")));
+        assert_eq!(parse("2001:db8::1"), Ok(network("2001:db8::1/128")));
+        assert_eq!(parse("::ffff:10.0.0.0/104"), Ok(network("10.0.0.0/8")));
+        assert_eq!(parse("::/0"), Ok(network("::/0")));
+        assert_eq!(parse("10.1.2.3/8"), Err(Wrong::HostBits(network("10.0.0.0/8"))));
+        for text in ["", "10.0.0.0/33", "10.0.0.0/", "10/8", "[::1]/128", "example/8", "10.0.0.0 /8"] {
+            assert_eq!(parse(text), Err(Wrong::NotANetwork), "{text}");
+        }
+    }
+}

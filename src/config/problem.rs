@@ -1,0 +1,221 @@
+//! What is wrong with the file: where, what, and what would be right. Knows nothing of what the keys mean.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+use std::hash::Hash;
+use std::path::{Path, PathBuf};
+
+/// Everything that is wrong with a configuration file, in the order of the file; at least one problem.
+///
+/// No text in it repeats a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Errors(Vec<Problem>);
+
+/// One thing that is wrong, and its mend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The file it stands in: the configuration, or a key file that it names.
+    pub path: PathBuf,
+    /// Where in that file; `None` where the file as a whole cannot be read.
+    pub position: Option<Position>,
+    /// What is wrong.
+    pub message: String,
+    /// What would be right.
+    pub help: String,
+}
+
+/// A place in a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// The line, from 1.
+    pub line: usize,
+    /// The column in characters, from 1.
+    pub column: usize,
+}
+
+impl Errors {
+    /// The problems, in the order of the file.
+    #[must_use]
+    pub fn problems(&self) -> &[Problem] {
+        &self.0
+    }
+}
+
+impl From<Problem> for Errors {
+    fn from(problem: Problem) -> Self {
+        Self(vec![problem])
+    }
+}
+
+impl fmt::Display for Errors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().enumerate().try_for_each(|(index, problem)| {
+            let separator = if index == 0 { "" } else { "\n" };
+            write!(f, "{separator}{problem}")
+        })
+    }
+}
+
+impl std::error::Error for Errors {}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:", self.path.display())?;
+        if let Some(Position { line, column }) = self.position {
+            write!(f, "{line}:{column}:")?;
+        }
+        write!(f, " {}\n  {}", self.message, self.help)
+    }
+}
+
+impl Position {
+    /// Where the octet `offset` of `text` stands.
+    pub(super) fn of(text: &str, offset: usize) -> Self {
+        Lines::new(text).position(offset)
+    }
+}
+
+/// Where the lines of a text begin.
+struct Lines<'t> {
+    text: &'t str,
+    starts: Vec<usize>,
+}
+
+impl<'t> Lines<'t> {
+    fn new(text: &'t str) -> Self {
+        let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Self { text, starts }
+    }
+
+    fn line(&self, offset: usize) -> usize {
+        self.starts.partition_point(|&start| start <= offset).max(1)
+    }
+
+    fn position(&self, offset: usize) -> Position {
+        let line = self.line(offset);
+        let start = self.starts.get(line - 1).copied().unwrap_or(0);
+        let before = self.text.get(start..offset.min(self.text.len())).unwrap_or("");
+        // A byte order mark is invisible in every editor.
+        let column = before.trim_start_matches('\u{feff}').chars().count() + 1;
+        Position { line, column }
+    }
+}
+
+/// A problem and the octet of the configuration file that it is sorted by.
+struct Found {
+    at: usize,
+    problem: Problem,
+}
+
+/// Collects the problems of one configuration file.
+pub(super) struct Problems<'t> {
+    path: &'t Path,
+    lines: Lines<'t>,
+    found: Vec<Found>,
+    broken_lines: BTreeSet<usize>,
+}
+
+impl<'t> Problems<'t> {
+    pub(super) fn new(path: &'t Path, text: &'t str) -> Self {
+        Self { path, lines: Lines::new(text), found: Vec::new(), broken_lines: BTreeSet::new() }
+    }
+
+    /// The line of the octet `at`, from 1.
+    pub(super) fn line(&self, at: usize) -> usize {
+        self.lines.line(at)
+    }
+
+    /// A value that is wrong. Silent on a line whose syntax is broken: what was read there is a guess.
+    pub(super) fn add(&mut self, at: usize, message: impl Into<String>, help: impl Into<String>) {
+        self.push(at, self.path.to_owned(), Some(self.lines.position(at)), message.into(), help.into());
+    }
+
+    /// Something that is not there. Silent when the syntax is broken anywhere: it may be there, unread.
+    pub(super) fn absent(&mut self, at: usize, message: impl Into<String>, help: impl Into<String>) {
+        if self.broken_lines.is_empty() {
+            self.add(at, message, help);
+        }
+    }
+
+    /// Something wrong in another file, which the octet `at` of this one names.
+    pub(super) fn add_in(&mut self, at: usize, path: PathBuf, position: Position, message: String, help: String) {
+        self.push(at, path, Some(position), message, help);
+    }
+
+    /// Broken syntax; the first of a line hides the others of that line.
+    pub(super) fn add_syntax(&mut self, at: usize, message: impl Into<String>, help: impl Into<String>) {
+        let position = self.lines.position(at);
+        if self.broken_lines.insert(position.line) {
+            let problem = Problem {
+                path: self.path.to_owned(),
+                position: Some(position),
+                message: message.into(),
+                help: help.into(),
+            };
+            self.found.push(Found { at, problem });
+        }
+    }
+
+    /// The collected problems, if there are any.
+    pub(super) fn into_errors(self) -> Option<Errors> {
+        let mut found = self.found;
+        found.sort_by_key(|found| found.at);
+        let problems: Vec<Problem> = found.into_iter().map(|found| found.problem).collect();
+        (!problems.is_empty()).then_some(Errors(problems))
+    }
+
+    fn push(&mut self, at: usize, path: PathBuf, position: Option<Position>, message: String, help: String) {
+        if !self.broken_lines.contains(&self.line(at)) {
+            self.found.push(Found { at, problem: Problem { path, position, message, help } });
+        }
+    }
+}
+
+/// Names that may stand once, and where each stood first.
+pub(super) struct Once<K>(HashMap<K, usize>);
+
+impl<K: Hash + Eq> Once<K> {
+    pub(super) fn new() -> Self {
+        Self(HashMap::new())
+    }
+
+    /// Whether `name` is new; if not, a problem that calls it `what` and names its first line.
+    pub(super) fn check(&mut self, name: K, at: usize, what: &str, problems: &mut Problems<'_>) -> bool {
+        let first = *self.0.entry(name).or_insert(at);
+        if first != at {
+            let line = problems.line(first);
+            problems.add(at, format!("{what} stands twice, first at line {line}"), "remove one of the two");
+        }
+        first == at
+    }
+}
+
+/// `text` in quotes, without control characters and not at length.
+pub(super) fn quoted(text: &str) -> String {
+    const SHOWN: usize = 80;
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{:?}…", text.get(..end).unwrap_or("")),
+        None => format!("{text:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_count_characters_and_lines_count_from_one() {
+        let text = "a\nöö = x\r\nlast";
+        assert_eq!(Position::of(text, 0), Position { line: 1, column: 1 });
+        assert_eq!(Position::of(text, text.find('x').unwrap()), Position { line: 2, column: 6 });
+        assert_eq!(Position::of(text, text.len()), Position { line: 3, column: 5 });
+        assert_eq!(Position::of("\u{feff}x", 3), Position { line: 1, column: 1 });
+        assert_eq!(Position::of("", 9), Position { line: 1, column: 1 });
+    }
+
+    #[test]
+    fn quoted_text_neither_rings_the_bell_nor_fills_the_screen() {
+        assert_eq!(quoted("a\x07b"), r#""a\u{7}b""#);
+        assert!(quoted(&"ö".repeat(10_000)).chars().count() < 100);
+    }
+}

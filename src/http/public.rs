@@ -1,0 +1,174 @@
+//! What the public listener serves: bounds, method, path, dialect, in this order.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::body::{Body, Incoming};
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode, Version};
+use tokio::time::{Instant, timeout};
+
+use super::access_log::{self, Entry};
+use super::authorization::credentials;
+use super::client_address::{Client, Proxies};
+use super::dialect::{Answer, dyndns2};
+use super::parameters::Parameters;
+use crate::gateway::Gateway;
+use crate::metrics::{DialectMetrics, Metrics};
+
+/// The longest request line, all headers together, and body that are read, in octets.
+const MAX_REQUEST_LINE: usize = 8 * 1024;
+/// See [`MAX_REQUEST_LINE`].
+const MAX_HEADERS: usize = 16 * 1024;
+/// See [`MAX_REQUEST_LINE`].
+const MAX_BODY: usize = 16 * 1024;
+const BODY_WITHIN: Duration = Duration::from_secs(10);
+
+const REASON: HeaderName = HeaderName::from_static("x-dyngate-reason");
+
+/// Serves the public listener.
+#[derive(Debug)]
+pub struct Public {
+    gateway: Arc<Gateway>,
+    proxies: Proxies,
+    dyndns2: DialectMetrics,
+}
+
+impl Public {
+    /// A service over `gateway`.
+    #[must_use]
+    pub fn new(gateway: Arc<Gateway>, proxies: Proxies, metrics: &Metrics) -> Self {
+        Self { gateway, proxies, dyndns2: metrics.dialect(dyndns2::NAME) }
+    }
+
+    /// Answers one request of `peer`.
+    pub async fn answer(&self, peer: SocketAddr, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let version = request.version();
+        let mut response = self.route(peer, request).await;
+        // inadyn waits for ever on an HTTP/1.0 connection that stays open.
+        if version == Version::HTTP_10 || response.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    async fn route(&self, peer: SocketAddr, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        if let Err(status) = within_bounds(&request) {
+            return text(status, "badagent");
+        }
+        if request.method() != Method::GET && request.method() != Method::POST {
+            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "badagent");
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, POST"));
+            return response;
+        }
+        match collapse_slashes(request.uri().path()).as_str() {
+            "/nic/update" | "/v3/update" => self.dyndns2(peer, request).await,
+            _ => text(StatusCode::NOT_FOUND, "nothing is served here; updates go to /nic/update"),
+        }
+    }
+
+    async fn dyndns2(&self, peer: SocketAddr, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let start = Instant::now();
+        let (parts, body) = request.into_parts();
+        let mut parameters = Parameters::parse(parts.uri.query().unwrap_or_default().as_bytes());
+        if parts.method == Method::POST {
+            match form(body).await {
+                Ok(octets) => parameters = parameters.or(Parameters::parse(&octets)),
+                Err(status) => return text(status, "badagent"),
+            }
+        }
+        let client = self.client(peer, &parts.headers);
+        let credentials = credentials(field(&parts.headers, &header::AUTHORIZATION), &parameters);
+        let tried = credentials.as_ref().map(|credentials| credentials.login.clone());
+        let (asked, spelling) = dyndns2::parse(&parameters, credentials, client);
+        let hosts = asked.hosts.clone();
+        let verdicts = self.gateway.update(asked).await;
+        let answer = dyndns2::render(&verdicts.each, &spelling);
+        let took = start.elapsed();
+        for verdict in &verdicts.each {
+            self.dyndns2.host(verdict.outcome);
+        }
+        self.dyndns2.request(took.as_secs_f64());
+        let agent = String::from_utf8_lossy(field(&parts.headers, &header::USER_AGENT).unwrap_or(b"-"));
+        let entry = Entry {
+            source: client.source,
+            path: parts.uri.path(),
+            agent: &agent,
+            login: tried.as_deref().filter(|login| self.gateway.knows(login)),
+            hosts: &hosts,
+        };
+        access_log::write(&entry, &verdicts, took);
+        respond(&answer)
+    }
+
+    fn client(&self, peer: SocketAddr, headers: &header::HeaderMap) -> Client {
+        self.proxies.client(peer.ip(), headers)
+    }
+}
+
+fn within_bounds(request: &Request<Incoming>) -> Result<(), StatusCode> {
+    let uri = request.uri();
+    let line = uri.path_and_query().map_or(0, |target| target.as_str().len()) + request.method().as_str().len();
+    if line + " HTTP/1.1 \r\n".len() > MAX_REQUEST_LINE {
+        return Err(StatusCode::URI_TOO_LONG);
+    }
+    let size = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + ": \r\n".len();
+    if request.headers().iter().map(size).sum::<usize>() > MAX_HEADERS {
+        return Err(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+    }
+    if request.body().size_hint().lower() > MAX_BODY as u64 {
+        return Err(StatusCode::PAYLOAD_TOO_LARGE);
+    }
+    Ok(())
+}
+
+async fn form(body: Incoming) -> Result<Bytes, StatusCode> {
+    match timeout(BODY_WITHIN, Limited::new(body, MAX_BODY).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(StatusCode::PAYLOAD_TOO_LARGE),
+        Ok(Err(_)) => Err(StatusCode::BAD_REQUEST),
+        Err(_) => Err(StatusCode::REQUEST_TIMEOUT),
+    }
+}
+
+/// UniFi sends `//nic/update`.
+fn collapse_slashes(path: &str) -> String {
+    let mut collapsed = String::with_capacity(path.len());
+    for character in path.chars() {
+        if character != '/' || !collapsed.ends_with('/') {
+            collapsed.push(character);
+        }
+    }
+    collapsed
+}
+
+fn field<'a>(headers: &'a header::HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
+    headers.get(name).map(HeaderValue::as_bytes)
+}
+
+fn text(status: StatusCode, body: &'static str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    response
+}
+
+fn respond(answer: &Answer) -> Response<Full<Bytes>> {
+    let mut response = text(StatusCode::from_u16(answer.status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE), "");
+    *response.body_mut() = Full::from(answer.body.clone());
+    let headers = response.headers_mut();
+    if let Ok(reason) = HeaderValue::from_str(&answer.reason) {
+        headers.insert(REASON, reason);
+    }
+    if let Some(wait) = answer.retry_after {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+    }
+    if answer.challenge {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"dyngate\""));
+    }
+    response
+}

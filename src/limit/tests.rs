@@ -1,0 +1,162 @@
+//! The limits on a paused clock: who is refused, for how long, and at whose expense.
+
+use std::num::NonZeroU32;
+
+use prometheus_client::registry::Registry;
+use tokio::time::advance;
+
+use super::*;
+
+fn quota(burst: u32, per_minute: u32) -> Option<Quota> {
+    Some(Quota { burst: NonZeroU32::new(burst).unwrap(), per_minute: NonZeroU32::new(per_minute).unwrap() })
+}
+
+fn limits(quota: Option<Quota>) -> (Limits, Registry) {
+    let mut registry = Registry::default();
+    let metrics = Metrics::register(&mut registry);
+    let config = config::Limits { host: quota, account: quota, source: quota, failed_logins: quota };
+    (Limits::new(&config, metrics), registry)
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn allowed(times: u32, mut ask: impl FnMut(u32) -> Result<(), Duration>) -> u32 {
+    (0..times).map(|n| u32::from(ask(n).is_ok())).sum()
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_the_burst_the_steady_rate_holds() {
+    let (limits, _) = limits(quota(10, 6));
+    let name = Hostname::parse("home.dyn.example").unwrap();
+    assert_eq!(allowed(20, |_| limits.host(&name)), 10);
+    assert_eq!(limits.host(&name), Err(Duration::from_secs(10)));
+    assert_eq!(limits.host(&Hostname::parse("other.dyn.example").unwrap()), Ok(()), "each host has its own");
+    advance(Duration::from_secs(10)).await;
+    assert_eq!(allowed(5, |_| limits.host(&name)), 1);
+    advance(Duration::from_secs(3600)).await;
+    assert_eq!(allowed(20, |_| limits.host(&name)), 10, "never more than the burst is saved up");
+}
+
+#[tokio::test(start_paused = true)]
+async fn off_never_refuses() {
+    let (limits, _) = limits(None);
+    let name = Hostname::parse("home.dyn.example").unwrap();
+    assert_eq!(allowed(1000, |_| limits.source(ip("192.0.2.1"))), 1000);
+    assert_eq!(allowed(1000, |_| limits.account("router1", 20)), 1000);
+    assert_eq!(allowed(1000, |_| limits.host(&name)), 1000);
+    limits.failed_login(Some(ip("192.0.2.1")), "router1");
+    assert_eq!(allowed(1000, |_| limits.may_hash(ip("192.0.2.1"), "router1", 1000)), 1000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mapped_address_is_the_ipv4_address() {
+    let (limits, _) = limits(quota(2, 1));
+    assert_eq!(limits.source(ip("192.0.2.1")), Ok(()));
+    assert_eq!(limits.source(ip("::ffff:192.0.2.1")), Ok(()));
+    assert!(limits.source(ip("192.0.2.1")).is_err());
+    assert_eq!(limits.source(ip("192.0.2.2")), Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_56_gets_four_times_and_a_48_sixteen_times_a_64() {
+    let (of_64, _) = limits(quota(10, 1));
+    assert_eq!(allowed(100, |n| of_64.source(ip(&format!("2001:db8:0:1::{n:x}")))), 10);
+    let (of_56, _) = limits(quota(10, 1));
+    assert_eq!(allowed(200, |n| of_56.source(ip(&format!("2001:db8:0:{:x}::1", n % 256)))), 40);
+    let (of_48, _) = limits(quota(10, 1));
+    assert_eq!(allowed(1000, |n| of_48.source(ip(&format!("2001:db8:0:{:x}::1", n * 61 % 65_536)))), 160);
+    assert_eq!(of_48.source(ip("2001:db8:1::1")), Ok(()), "another /48 is another customer");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flooding_64_takes_nothing_from_its_neighbours() {
+    let (limits, _) = limits(quota(10, 1));
+    assert_eq!(allowed(10_000, |_| limits.source(ip("2001:db8::1"))), 10);
+    assert_eq!(
+        allowed(30, |n| limits.source(ip(&format!("2001:db8:0:{:x}::1", 1 + n % 3)))),
+        30,
+        "the rest of the /56"
+    );
+    assert!(limits.source(ip("2001:db8:0:4::1")).is_err(), "the /56 is used up");
+    advance(Duration::from_secs(15)).await;
+    assert_eq!(limits.source(ip("2001:db8:0:4::1")), Ok(()), "and comes back four times as fast");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_with_more_hosts_than_the_burst_takes_the_burst() {
+    let (limits, _) = limits(quota(5, 60));
+    assert_eq!(limits.account("router1", 20), Ok(()));
+    assert_eq!(limits.account("router1", 20), Err(Duration::from_secs(5)));
+    assert_eq!(limits.account("router1", 2), Err(Duration::from_secs(2)), "a refusal takes nothing");
+    assert_eq!(limits.account("router1", 0), Ok(()));
+    advance(Duration::from_secs(2)).await;
+    assert_eq!(limits.account("router1", 2), Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn failed_logins_count_for_the_source_and_for_the_login() {
+    let (limits, _) = limits(quota(3, 2));
+    let (one, other) = (ip("192.0.2.1"), ip("192.0.2.2"));
+    assert_eq!(allowed(100, |_| limits.may_hash(one, "router1", 0)), 100, "asking takes nothing");
+    for _ in 0..3 {
+        limits.failed_login(Some(one), "router1");
+    }
+    assert_eq!(limits.may_hash(one, "router1", 0), Err(Duration::from_secs(30)));
+    assert!(limits.may_hash(one, "router2", 0).is_err(), "the source is exhausted");
+    assert!(limits.may_hash(other, "router1", 0).is_err(), "the login is exhausted");
+    assert_eq!(limits.may_hash(other, "router2", 0), Ok(()));
+    advance(Duration::from_secs(30)).await;
+    assert_eq!(limits.may_hash(one, "router1", 0), Ok(()));
+    limits.failed_login(None, "router1");
+    assert_eq!(limits.may_hash(one, "router2", 0), Ok(()), "without a source only the login counts");
+}
+
+#[tokio::test(start_paused = true)]
+async fn passwords_that_are_being_hashed_count_as_if_wrong() {
+    let (limits, _) = limits(quota(3, 2));
+    let source = ip("192.0.2.1");
+    assert_eq!(limits.may_hash(source, "router1", 2), Ok(()));
+    assert!(limits.may_hash(source, "router1", 3).is_err());
+    assert_eq!(limits.may_hash(source, "router2", 0), Ok(()), "of this login only");
+}
+
+#[tokio::test(start_paused = true)]
+async fn refusals_are_counted() {
+    let (limits, registry) = limits(quota(1, 1));
+    limits.failed_login(Some(ip("192.0.2.1")), "router1");
+    for _ in 0..3 {
+        let _ = limits.account("router1", 1);
+        let _ = limits.may_hash(ip("192.0.2.1"), "router1", 0);
+    }
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+    assert!(text.contains("dyngate_rate_limited_total{limit=\"account\"} 2"), "{text}");
+    assert!(text.contains("dyngate_rate_limited_total{limit=\"failed_logins\"} 3"), "{text}");
+    assert!(text.contains("dyngate_rate_limited_total{limit=\"source\"} 0"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_largest_numbers_do_not_overflow() {
+    let (limits, _) = limits(quota(u32::MAX, 1));
+    assert_eq!(allowed(100, |_| limits.source(ip("2001:db8::1"))), 100);
+    assert_eq!(limits.account("router1", u32::MAX), Ok(()));
+    assert!(limits.account("router1", u32::MAX).is_err());
+    let (limits, _) = self::limits(quota(u32::MAX, u32::MAX));
+    assert_eq!(allowed(100, |_| limits.source(ip("2001:db8::1"))), 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_new_keys_does_not_free_a_limited_one() {
+    let (limits, _) = limits(quota(10, 6));
+    let limited: Vec<Hostname> = (0..100).map(|n| Hostname::parse(&format!("h{n}.dyn.example")).unwrap()).collect();
+    for name in &limited {
+        assert_eq!(allowed(11, |_| limits.host(name)), 10);
+    }
+    let limiter = limits.host.as_ref().unwrap();
+    for n in 0..1_000_000_u32 {
+        assert_eq!(limiter.take(&n, 1), Ok(()), "a newcomer is served, ten times as many as there is room for");
+    }
+    assert_eq!(limited.iter().filter(|name| limits.host(name).is_ok()).count(), 0);
+}

@@ -1,0 +1,352 @@
+//! The configuration file as an operator meets it: the example, the defaults, and what every mistake says.
+
+#![expect(clippy::unwrap_used, reason = "a test fails where what it builds on is missing")]
+
+use std::fs;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use dyngate::config::{Config, Errors, ForwardingHeader, Primary};
+use dyngate::model::{Algorithm, PasswordDigest};
+use proptest::prelude::*;
+
+const EXAMPLE: &str = include_str!("../gateway.toml.example");
+
+/// The least that is valid.
+const LEAST: &str = r#"
+[[key]]
+name = "gateway-key"
+algorithm = "hmac-sha256"
+secret = "c2VjcmV0"
+
+[[zone]]
+name = "dyn.example"
+primaries = ["127.0.0.1"]
+key = "gateway-key"
+"#;
+
+fn parse(text: &str) -> Result<Config, Errors> {
+    Config::parse(text, Path::new("gateway.toml"))
+}
+
+/// The errors of a file in tests/config, without the folder.
+fn errors_of(name: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config");
+    let errors = Config::load(&folder.join(name)).unwrap_err();
+    errors.to_string().replace(&format!("{}/", folder.display()), "")
+}
+
+/// Compares with tests/config/NAME.snap; INSTA_UPDATE=always writes it.
+fn assert_golden(name: &str, errors: &str) {
+    insta::with_settings!({ snapshot_path => "config", prepend_module_to_snapshot => false, omit_expression => true }, {
+        insta::assert_snapshot!(name, errors);
+    });
+}
+
+fn errors_in(text: &str) -> String {
+    parse(text).unwrap_err().to_string()
+}
+
+/// A folder with a configuration of one key and one zone; `key` is the body of the `[[key]]`.
+fn folder_with(key: &str, files: &[(&str, &[u8])]) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, content) in files {
+        fs::write(folder.path().join(name), content).unwrap();
+    }
+    let path = folder.path().join("gateway.toml");
+    let zone = "[[zone]]\nname = \"dyn.example\"\nprimaries = [\"127.0.0.1\"]\nkey = \"named\"\n";
+    fs::write(&path, format!("[[key]]\n{key}\n{zone}")).unwrap();
+    (folder, path)
+}
+
+#[test]
+fn every_wrong_value_is_told_in_one_run() {
+    assert_golden("mistakes", &errors_of("mistakes.toml"));
+}
+
+#[test]
+fn every_broken_reference_is_told_in_one_run() {
+    assert_golden("references", &errors_of("references.toml"));
+}
+
+#[test]
+fn all_broken_syntax_is_told_in_one_run() {
+    assert_golden("syntax", &errors_of("syntax.toml"));
+}
+
+#[test]
+fn no_error_tells_a_secret() {
+    for name in ["mistakes.toml", "references.toml", "syntax.toml"] {
+        let errors = errors_of(name);
+        for secret in ["sw0rdfish", "hunter2", "c2VjcmV0", "N9qo8uLO", "K7gNU3sd", "c29tZXNh"] {
+            assert!(!errors.contains(secret), "{name} tells {secret}");
+        }
+    }
+}
+
+#[test]
+fn problems_stand_in_the_order_of_the_file() {
+    let errors = parse(include_str!("config/mistakes.toml")).unwrap_err();
+    let lines: Vec<usize> = errors
+        .problems()
+        .iter()
+        .filter(|problem| problem.path == Path::new("gateway.toml"))
+        .map(|problem| problem.position.unwrap().line)
+        .collect();
+    assert!(lines.len() > 40 && lines.is_sorted(), "{lines:?}");
+}
+
+#[test]
+fn the_example_is_valid_and_shows_the_defaults() {
+    let shown = parse(EXAMPLE).unwrap();
+    let default = parse(LEAST).unwrap();
+    let sections = |config: &Config| {
+        format!("{:?}{:?}{:?}{:?}{:?}", config.http, config.admin, config.engine, config.limits, config.refuse)
+    };
+    assert_eq!(sections(&shown), sections(&default));
+    assert_eq!(shown.zones[0].ttl, default.zones[0].ttl);
+    assert_eq!(shown.zones[0].source, default.zones[0].source);
+    assert!(!EXAMPLE.contains("[http.tls]") && !EXAMPLE.contains("[store]"), "not served by this version");
+}
+
+#[test]
+fn the_example_and_the_reference_name_every_key() {
+    let reference = include_str!("../docs/CONFIG.md");
+    let sections = "[http]\n[admin]\n[[key]]\n[[zone]]\n[[account]]\n[[host]]\n[engine]\n[limits]\n[addresses]\n";
+    let strange = sections.replace('\n', "\nxyzzyxyzzy = 1\n") + "\n[limits.host]\nxyzzyxyzzy = 1\n";
+    let errors = parse(&strange).unwrap_err();
+    let known: Vec<_> =
+        errors.problems().iter().filter_map(|problem| problem.help.split_once("known here: ")).collect();
+    assert_eq!(known.len(), 10);
+    for key in known.iter().flat_map(|(_, keys)| keys.split(", ")) {
+        let begins = |line: &str| line.trim_start_matches("# ").starts_with(&format!("{key} = "));
+        let inline = format!("{key} = 1");
+        assert!(EXAMPLE.lines().any(begins) || EXAMPLE.contains(&inline), "the example lacks {key}");
+        assert!(reference.contains(&format!("`{key}`")), "the reference lacks {key}");
+    }
+}
+
+#[test]
+fn every_example_of_the_reference_is_valid() {
+    let reference = include_str!("../docs/CONFIG.md");
+    let examples: Vec<&str> =
+        reference.split("```toml\n").skip(1).filter_map(|rest| Some(rest.split_once("```")?.0)).collect();
+    assert!(!examples.is_empty());
+    for example in examples {
+        let whole = if example.contains("[[zone]]") { example.to_owned() } else { format!("{LEAST}\n{example}") };
+        if let Err(errors) = parse(&whole) {
+            panic!("{example}\n{errors}");
+        }
+    }
+}
+
+#[test]
+fn what_is_left_out_has_the_defaults_of_the_contract() {
+    let config = parse(LEAST).unwrap();
+    assert_eq!(config.http.listen, ["127.0.0.1:8245".parse().unwrap()]);
+    assert!(config.http.trusted_proxies.is_empty());
+    assert_eq!(config.http.client_address_header, ForwardingHeader::XForwardedFor);
+    assert_eq!(config.admin.listen, "127.0.0.1:8246".parse().unwrap());
+    assert_eq!(config.engine.deadline, Duration::from_secs(5));
+    assert_eq!(config.engine.verify_interval, Duration::from_secs(60));
+    let limits = [config.limits.host, config.limits.account, config.limits.source, config.limits.failed_logins];
+    let limits = limits.map(|limit| limit.map(|quota| (quota.burst.get(), quota.per_minute.get())));
+    assert_eq!(limits, [Some((10, 6)), Some((60, 60)), Some((120, 120)), Some((10, 2))]);
+    assert_eq!(config.refuse.len(), 18);
+    let zone = &config.zones[0];
+    assert_eq!(zone.primaries, [Primary { host: "127.0.0.1".into(), port: 53 }]);
+    assert_eq!((zone.ttl, zone.allow.len(), zone.protect.len(), zone.source), (60, 0, 0, None));
+    assert_eq!((zone.key.algorithm, zone.key.expose()), (Algorithm::HmacSha256, b"secret".as_slice()));
+    assert!(config.accounts.is_empty() && config.hosts.is_empty());
+}
+
+#[test]
+fn what_is_written_is_what_is_meant() {
+    let config = parse(
+        r#"
+        http.listen = ["127.0.0.1:0", "127.0.0.1:0", "[::1]:80"]
+        http.client_address_header = "Forwarded"
+        admin.listen = "127.0.0.1:0"
+        engine = { deadline = "100ms", verify_interval = "0s" }
+        limits.host = "off"
+        limits.source = { burst = 1, per_minute = 4294967295 }
+        addresses.refuse = []
+        [[key]]
+        name = "K."
+        algorithm = "HMAC-SHA512"
+        secret = "c2VjcmV0"
+        [[zone]]
+        name = "Dyn.Example."
+        primaries = ["[2001:db8::53]", "ns1.example:5353"]
+        key = "k"
+        ttl = 0
+        allow = ["10.0.0.0/8"]
+        protect = ["www", "a.b.dyn.example"]
+        source = "::"
+        [[zone]]
+        name = "office.dyn.example"
+        primaries = ["192.0.2.53"]
+        key = "k"
+        source = "192.0.2.1"
+        [[account]]
+        login = "Müller"
+        secret = "$sha256$K7gNU3sdo+OL0wNhqoVWhr3g6s1xYv72ol/pe/Unols="
+        hosts = ["Home.dyn.example.", "_a.dyn.example", "*.dyn.example", "*.office.dyn.example", "dyn.example"]
+        [[account]]
+        login = "idle"
+        secret = "$sha256$K7gNU3sdo+OL0wNhqoVWhr3g6s1xYv72ol/pe/Unols="
+        hosts = []
+        max_hosts = 1
+        [[host]]
+        name = "HOME.dyn.example"
+        [[host]]
+        name = "a.office.dyn.example"
+        ttl = 2147483647
+        "#,
+    )
+    .unwrap();
+    assert_eq!(config.http.listen.len(), 3);
+    assert_eq!(config.http.client_address_header, ForwardingHeader::Forwarded);
+    assert_eq!(config.engine.deadline, Duration::from_millis(100));
+    assert!(config.engine.verify_interval.is_zero() && config.limits.host.is_none() && config.refuse.is_empty());
+    let [outer, inner] = config.zones.as_slice() else { panic!("two zones") };
+    assert_eq!((outer.name.as_str(), outer.key.name.as_str(), outer.ttl), ("dyn.example", "k", 0));
+    let primaries: Vec<_> = outer.primaries.iter().map(|primary| (primary.host.as_str(), primary.port)).collect();
+    assert_eq!(primaries, [("2001:db8::53", 53), ("ns1.example", 5353)]);
+    let protect: Vec<_> = outer.protect.iter().map(|name| name.as_str()).collect();
+    assert_eq!(protect, ["www.dyn.example", "a.b.dyn.example"]);
+    assert_eq!((outer.source, inner.source), (None, Some(IpAddr::from([192, 0, 2, 1]))));
+    let account = &config.accounts[0];
+    let exact: Vec<_> = account.hosts.iter().map(|name| name.as_str()).collect();
+    let wildcards: Vec<_> = account.wildcards.iter().map(|name| name.as_str()).collect();
+    assert_eq!(exact, ["home.dyn.example", "_a.dyn.example", "dyn.example"]);
+    assert_eq!(wildcards, ["dyn.example", "office.dyn.example"]);
+    assert!(matches!(account.secret, PasswordDigest::Sha256(_)));
+    assert_eq!((account.login.as_str(), account.max_hosts, config.accounts[1].max_hosts), ("Müller", 100, 1));
+    assert_eq!((config.hosts[0].ttl, config.hosts[1].ttl), (None, Some(2_147_483_647)));
+}
+
+#[test]
+fn keys_come_from_files_beside_the_configuration() {
+    let named = b"key \"named\" { algorithm hmac-sha384; secret \"c2VjcmV0\"; };";
+    let knot = b"# hmac-sha384:named:c2VjcmV0\nkey:\n  - id: named\n    algorithm: hmac-sha384\n    secret: c2VjcmV0\n";
+    for (key, content) in [
+        ("file = \"k\"", named.as_slice()),
+        ("file = \"./k\"\nname = \"Named.\"\nalgorithm = \"hmac-sha384\"", named.as_slice()),
+        ("file = \"k\"", knot.as_slice()),
+        ("secret_file = \"k\"\nname = \"named\"\nalgorithm = \"hmac-sha384\"", b" c2Vj\ncmV0 \n".as_slice()),
+    ] {
+        let (_folder, path) = folder_with(key, &[("k", content)]);
+        let key = &Config::load(&path).unwrap().zones[0].key;
+        assert_eq!((key.name.as_str(), key.algorithm), ("named", Algorithm::HmacSha384));
+        assert_eq!(key.expose(), b"secret");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_one_problem_that_names_it() {
+    let large = vec![b'a'; 64 * 1024 + 1];
+    for (content, says) in [
+        (b"".as_slice(), "/k:1:1: there is no key in this file"),
+        (b"key \xff", "gateway.toml:2:8: \"k\" is not UTF-8 text at line 1, column 5"),
+        (&large, "gateway.toml:2:8: \"k\" is larger than 64 KiB"),
+    ] {
+        let (_folder, path) = folder_with("file = \"k\"", &[("k", content)]);
+        let errors = Config::load(&path).unwrap_err();
+        assert_eq!(errors.problems().len(), 1, "{errors}");
+        assert!(errors.to_string().contains(says), "{errors}");
+    }
+}
+
+#[test]
+fn a_configuration_that_cannot_be_read_is_one_problem() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gateway.toml");
+    let says = || {
+        let errors = Config::load(&path).unwrap_err();
+        assert_eq!((errors.problems().len(), errors.problems()[0].position), (1, None));
+        errors.problems()[0].message.clone()
+    };
+    assert!(says().starts_with("cannot be read: No such file"));
+    fs::write(&path, b"# \xc3\xb6\n# \xff").unwrap();
+    assert_eq!(says(), "is not UTF-8 text at line 2, column 3");
+    fs::write(&path, vec![b'\n'; 16 * 1024 * 1024 + 1]).unwrap();
+    assert_eq!(says(), "is larger than 16 MiB");
+}
+
+#[test]
+fn a_file_without_a_zone_is_an_error_and_a_broken_line_is_not_taken_for_one() {
+    assert_eq!(
+        errors_in(""),
+        "gateway.toml:1:1: there is no [[zone]], so nothing can be updated\n  add a [[zone]] and its [[key]]"
+    );
+    let broken = errors_in("[[zone]\n");
+    assert!(!broken.contains("there is no"), "{broken}");
+}
+
+#[test]
+fn a_single_bracket_is_explained_and_nothing_follows_from_it() {
+    let errors = errors_in(&LEAST.replace("[[zone]]", "[zone]"));
+    assert_eq!(
+        errors,
+        "gateway.toml:7:1: [[zone]] may be repeated, and so has two brackets on each side\n  begin each one with a line [[zone]]"
+    );
+    let errors = errors_in(&format!("{LEAST}[[http]]\n"));
+    assert!(errors.contains("11:1: [http] may stand only once"), "{errors}");
+}
+
+#[test]
+fn a_hundred_thousand_accounts_are_read() {
+    use std::fmt::Write as _;
+    let mut text = LEAST.to_owned();
+    for number in 0..100_000 {
+        let secret = "$sha256$K7gNU3sdo+OL0wNhqoVWhr3g6s1xYv72ol/pe/Unols=";
+        writeln!(text, "[[account]]\nlogin='{number}'\nsecret='{secret}'\nhosts=['h{number}.dyn.example']").unwrap();
+    }
+    assert!(text.len() < 16 * 1024 * 1024);
+    assert_eq!(parse(&text).unwrap().accounts.len(), 100_000);
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_the_parser_panic(text in any::<String>()) {
+        let _ = parse(&text);
+    }
+
+    #[test]
+    fn no_octets_make_the_parser_panic(octets in prop::collection::vec(any::<u8>(), 0..300)) {
+        let _ = parse(&String::from_utf8_lossy(&octets));
+    }
+
+    #[test]
+    fn no_soup_of_its_own_words_makes_the_parser_panic(
+        words in prop::collection::vec(
+            prop::sample::select(vec![
+                "[", "]", "[[", "]]", "{", "}", "=", ",", ".", "\n", "\n", "\"", "'", "\"\"\"", "#", "1", "true", "ö", " ",
+                "http", "tls", "key", "zone", "account", "host", "limits", "listen", "name", "secret", "hosts", "store",
+                "\"off\"", "\"5s\"", "\"dyn.example\"", "\"*.dyn.example\"", "\"127.0.0.1:53\"", "\n[[zone]]\n", "\n[http]\n",
+            ]),
+            0..40,
+        )
+    ) {
+        let _ = parse(&words.concat());
+    }
+
+    #[test]
+    fn no_slip_in_the_example_makes_the_parser_panic(
+        at in 0usize..6000, length in 0usize..12, put in "[ -~\nö]{0,3}",
+    ) {
+        let mut text = EXAMPLE.to_owned();
+        let boundary = |at: usize| text.floor_char_boundary(at.min(text.len()));
+        let range = boundary(at)..boundary(at + length);
+        text.replace_range(range, &put);
+        if let Err(errors) = parse(&text) {
+            let errors = errors.to_string();
+            prop_assert!(!errors.is_empty());
+            for secret in ["Rirg41wK", "Vh35FPuO", "ZXhhbXBs", "IG1ha2Ug"] {
+                prop_assert!(!errors.contains(secret), "{}", errors);
+            }
+        }
+    }
+}

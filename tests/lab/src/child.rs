@@ -1,0 +1,125 @@
+//! A child process that never outlives its value: signalled by process id, killed and reaped on drop.
+
+use std::fs::{File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::process::{self, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::time::{Instant, sleep};
+
+use crate::Error;
+
+/// A running child whose output goes to a file.
+#[derive(Debug)]
+pub(crate) struct Child {
+    what: String,
+    inner: process::Child,
+    log: PathBuf,
+}
+
+impl Child {
+    /// Starts `command` with its standard output and error appended to `log`.
+    pub(crate) fn spawn(what: &str, mut command: Command, log: &Path) -> Result<Self, Error> {
+        let open = || -> Result<File, Error> {
+            let file = OpenOptions::new().create(true).append(true).open(log);
+            file.map_err(Error::io(format!("open {}", log.display())))
+        };
+        command.stdin(Stdio::null()).stdout(open()?).stderr(open()?);
+        let inner = command.spawn().map_err(Error::io(format!("start {what}")))?;
+        Ok(Self { what: what.to_owned(), inner, log: log.to_owned() })
+    }
+
+    /// The process id; it stays ours until the child is reaped.
+    pub(crate) fn pid(&self) -> u32 {
+        self.inner.id()
+    }
+
+    /// How it ended, or `None` while it runs.
+    pub(crate) fn ended(&mut self) -> Result<Option<ExitStatus>, Error> {
+        self.inner.try_wait().map_err(Error::io(format!("wait for {}", self.what)))
+    }
+
+    /// Sends a signal; one that has ended is left alone.
+    pub(crate) fn signal(&mut self, signal: Signal) -> Result<(), Error> {
+        if self.ended()?.is_some() {
+            return Ok(());
+        }
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw);
+        let Some(pid) = pid else { return Ok(()) };
+        kill_process(pid, signal).map_err(|errno| Error::io(format!("signal {}", self.what))(errno.into()))
+    }
+
+    /// SIGSTOP, and the wait until all its threads have stopped: a busy one goes on for some milliseconds.
+    pub(crate) async fn pause(&mut self, limit: Duration) -> Result<(), Error> {
+        self.signal(Signal::STOP)?;
+        let deadline = Instant::now() + limit;
+        while !stopped(self.pid()) && self.ended()?.is_none() {
+            if Instant::now() >= deadline {
+                return Err(Error::Timeout(format!("{} did not stop within {limit:?}", self.what)));
+            }
+            sleep(Duration::from_millis(1)).await;
+        }
+        Ok(())
+    }
+
+    /// Waits until it has ended.
+    pub(crate) async fn wait(&mut self, limit: Duration) -> Result<ExitStatus, Error> {
+        let deadline = Instant::now() + limit;
+        loop {
+            if let Some(status) = self.ended()? {
+                return Ok(status);
+            }
+            if Instant::now() >= deadline {
+                return Err(Error::Timeout(format!(
+                    "{} did not end within {limit:?}; its log:\n{}",
+                    self.what,
+                    self.log()
+                )));
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// SIGTERM, also to one that is paused; SIGKILL for one that does not heed it, which is then the error.
+    pub(crate) async fn stop(&mut self, limit: Duration) -> Result<ExitStatus, Error> {
+        self.signal(Signal::TERM)?;
+        self.signal(Signal::CONT)?;
+        let ended = self.wait(limit).await;
+        if ended.is_err() {
+            self.kill();
+        }
+        ended
+    }
+
+    /// SIGKILL, and reaped before this returns.
+    pub(crate) fn kill(&mut self) {
+        let _ = self.inner.kill();
+        let _ = self.inner.wait();
+    }
+
+    /// All that it and those before it on the same file wrote.
+    pub(crate) fn log(&self) -> String {
+        read_log(&self.log)
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Whether every thread of a process is in state T: the first letter behind the name in parentheses, see proc(5).
+fn stopped(pid: u32) -> bool {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return true };
+    threads.flatten().all(|thread| {
+        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('T'))
+    })
+}
+
+/// A log as text, whatever is in it; nothing when there is none yet.
+pub(crate) fn read_log(file: &Path) -> String {
+    std::fs::read(file).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+}

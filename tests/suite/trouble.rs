@@ -1,0 +1,89 @@
+//! The primary is down, slow to come, not the first in the list, or will not have us.
+
+use lab::{Gateway, Key, Kind, Server, Setup, faketime};
+
+use crate::stage::{Config, Stage, ZONE, on_every_primary, program, update};
+
+on_every_primary!(
+    stopped_and_started,
+    the_second_in_the_list_is_used,
+    wrong_secret_and_unknown_key,
+    clocks_apart,
+    updates_not_allowed,
+);
+
+fn quick(config: &mut Config) {
+    config.more = "[engine]\ndeadline = \"1s\"\n".to_owned();
+}
+
+async fn stopped_and_started(kind: Kind) {
+    let mut stage = Stage::with(kind, |setup| setup, &[], quick).await;
+    assert_eq!(stage.set("home.dyn.example", "203.0.113.7").await, "good 203.0.113.7");
+    stage.primary.stop().await.unwrap();
+    let down = stage.get("hostname=home.dyn.example&myip=203.0.113.8").await;
+    assert_eq!((down.status, down.text().as_str()), (503, "911"));
+    assert_eq!(down.header("X-Dyngate-Reason"), Some("primary unreachable"));
+    assert!(down.header("Retry-After").is_some());
+    assert_eq!(stage.set("home.dyn.example", "203.0.113.7").await, "nochg 203.0.113.7", "verified lately");
+    let ready = lab::http::Request::get("/readyz").send(stage.gateway.admin()).await.unwrap();
+    assert_eq!(ready.status, 200);
+    assert!(ready.text().contains("zone dyn.example: "), "{}", ready.text());
+    assert_eq!(stage.gateway.metric("dyngate_primary_up{zone=\"dyn.example\"").await.unwrap(), 0.0);
+    stage.primary.start_again().await.unwrap();
+    assert_eq!(stage.set("home.dyn.example", "203.0.113.9").await, "good 203.0.113.9", "{}", stage.gateway.log());
+    assert_eq!(stage.served("home.dyn.example").await, ["203.0.113.9"]);
+    assert_eq!(stage.gateway.metric("dyngate_primary_up{zone=\"dyn.example\"").await.unwrap(), 1.0);
+}
+
+async fn the_second_in_the_list_is_used(kind: Kind) {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let dead = nobody.local_addr().unwrap();
+    drop(nobody);
+    let stage = Stage::with(kind, |setup| setup, &[], |config| config.primaries.insert(0, dead)).await;
+    assert_eq!(stage.set("home.dyn.example", "203.0.113.7").await, "good 203.0.113.7");
+    assert_eq!(stage.served("home.dyn.example").await, ["203.0.113.7"]);
+    assert_eq!(stage.set("home.dyn.example", "203.0.113.7").await, "nochg 203.0.113.7");
+}
+
+async fn wrong_secret_and_unknown_key(kind: Kind) {
+    let key = Key::generate("gateway-key");
+    let primary = Server::start(kind, Setup::new().key(&key).zone(ZONE)).await.unwrap();
+    let wrong_secret = Key::generate("gateway-key");
+    let unknown = Key::generate("another-key");
+    for key in [wrong_secret, unknown] {
+        let mut config = Config::new(&key, primary.addr());
+        config.grants = vec!["home.dyn.example", "*.office.dyn.example"];
+        let gateway = config.start().await;
+        let by_wildcard = update(&gateway, "hostname=pc.office.dyn.example&myip=203.0.113.7").await;
+        assert_eq!((by_wildcard.status, by_wildcard.text().as_str()), (503, "dnserr"), "{}", gateway.log());
+        let refused = update(&gateway, "hostname=home.dyn.example&myip=203.0.113.7").await;
+        assert_eq!((refused.status, refused.text().as_str()), (503, "dnserr"), "{}", gateway.log());
+        assert_eq!(refused.header("X-Dyngate-Reason"), Some("primary refuses us"));
+        assert!(gateway.log().contains("mend="), "the log says what to do: {}", gateway.log());
+        assert!(!gateway.log().contains(&key.secret), "no secret in the log");
+    }
+    assert!(primary.addresses("home.dyn.example").await.unwrap().is_empty());
+}
+
+async fn clocks_apart(kind: Kind) {
+    let key = Key::generate("gateway-key");
+    let primary = Server::start(kind, Setup::new().key(&key).zone(ZONE)).await.unwrap();
+    let mut config = Config::new(&key, primary.addr());
+    config.grants = vec!["home.dyn.example"];
+    let builder = Gateway::builder(program()).config(&config.toml()).envs(faketime(-4000).unwrap());
+    let gateway = builder.start().await.unwrap();
+    let answer = update(&gateway, "hostname=home.dyn.example&myip=203.0.113.7").await;
+    // PowerDNS answers a wrong clock as it answers a wrong secret: an unsigned REFUSED.
+    let expected = if kind.is_powerdns() { "dnserr" } else { "911" };
+    assert_eq!((answer.status, answer.text().as_str()), (503, expected), "{}", gateway.log());
+    if !kind.is_powerdns() {
+        assert!(gateway.log().contains("BADTIME (+"), "the log tells the difference: {}", gateway.log());
+    }
+}
+
+async fn updates_not_allowed(kind: Kind) {
+    let config = |config: &mut Config| config.grants = vec!["home.dyn.example"];
+    let stage = Stage::with(kind, |setup| setup.allow_update(false), &[], config).await;
+    let refused = stage.get("hostname=home.dyn.example&myip=203.0.113.7").await;
+    assert_eq!((refused.status, refused.text().as_str()), (503, "dnserr"), "{}", stage.gateway.log());
+}

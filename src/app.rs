@@ -76,8 +76,7 @@ pub async fn serve(config: &Config, ready_file: Option<&Path>) -> Result<(), App
     let gateway = Arc::new(build(config, &metrics)?);
     let (stop, stopped) = watch::channel(false);
 
-    let proxies =
-        Proxies { trusted: config.http.trusted_proxies.clone(), header: config.http.client_address_header };
+    let proxies = Proxies { trusted: config.http.trusted_proxies.clone(), header: config.http.client_address_header };
     let public = Arc::new(Public::new(Arc::clone(&gateway), proxies, &metrics));
     let admin = Arc::new(Admin::new(Arc::clone(&gateway), registry, stopped.clone()));
     let http_address = public_listeners.first().map(|(_, address)| *address);

@@ -261,7 +261,10 @@ impl Gateway {
             return HostVerdict::too_fast(wait, "host limit");
         }
         if compared == Compared::Unknown && zone.holds(&wish, deadline).await {
-            return HostVerdict { rcode: Some("NOERROR".to_owned()), ..HostVerdict::new(Outcome::Unchanged, "verified now") };
+            return HostVerdict {
+                rcode: Some("NOERROR".to_owned()),
+                ..HostVerdict::new(Outcome::Unchanged, "verified now")
+            };
         }
         HostVerdict::of(zone.change(wish, deadline).await)
     }
@@ -300,7 +303,10 @@ impl HostVerdict {
                 (Self::new(Outcome::Changed, "acknowledged, and replaced by a newer request"), "NOERROR".to_owned())
             }
             Err(Trouble::Hidden(failure)) => (
-                Self::new(Outcome::NotYourHost, "the name stands at a CNAME or delegation, or below a delegation or DNAME"),
+                Self::new(
+                    Outcome::NotYourHost,
+                    "the name stands at a CNAME or delegation, or below a delegation or DNAME",
+                ),
                 failure.to_string(),
             ),
             Err(Trouble::Refused(failure)) => {

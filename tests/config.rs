@@ -281,6 +281,9 @@ fn a_file_without_a_zone_is_an_error_and_a_broken_line_is_not_taken_for_one() {
         errors_in(""),
         "gateway.toml:1:1: there is no [[zone]], so nothing can be updated\n  add a [[zone]] and its [[key]]"
     );
+    let (rest, _zone) = LEAST.split_once("[[zone]]").unwrap();
+    let errors = parse(&format!("{rest}[[host]]\nname = \"home.dyn.example\"")).unwrap_err();
+    assert_eq!(errors.problems().len(), 1, "{errors}");
     let broken = errors_in("[[zone]\n");
     assert!(!broken.contains("there is no"), "{broken}");
 }

@@ -54,7 +54,6 @@ pub(super) fn read(text: &str, path: &Path) -> Result<Config, Errors> {
     let (http, admin) = read_listeners(http, admin, &mut problems);
     let mut keys = Keys::read(sections.repeated("[[key]]", &mut problems), folder, &mut problems);
     let zones = Zones::read(sections.repeated("[[zone]]", &mut problems), &mut keys, &mut problems);
-    keys.report_unused(&mut problems);
     let accounts = read_accounts(sections.repeated("[[account]]", &mut problems), &zones, &mut problems);
     let hosts = read_hosts(sections.repeated("[[host]]", &mut problems), &zones, &mut problems);
     let engine = read_engine(sections.single("[engine]", &mut problems), &mut problems);

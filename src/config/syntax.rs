@@ -27,11 +27,15 @@ pub(super) fn parse<'t>(text: &str, mended: &'t mut String, problems: &mut Probl
             }
             break;
         }
+        let mut octets = std::mem::take(mended).into_bytes();
         for Obstacle { at, range, message } in obstacles {
             let (message, help) = explain(message);
             problems.add_syntax(at, message, help);
-            blank(mended, range);
+            let unread = octets.get_mut(range).unwrap_or_default().iter_mut();
+            unread.filter(|octet| **octet != b'\n').for_each(|octet| *octet = b' ');
         }
+        // Whole lines are blanked, so no character is cut.
+        *mended = String::from_utf8(octets).unwrap_or_default();
     }
     DeTable::parse_recoverable(mended).0.into_inner()
 }
@@ -159,16 +163,10 @@ fn next_line(text: &str, start: usize, wanted: impl Fn(&str) -> bool) -> usize {
     below.into_iter().find(|&start| wanted(line_at(text, start))).unwrap_or(text.len())
 }
 
-/// Replaces all but the line ends by as many octets of blanks.
-fn blank(text: &mut String, range: Range<usize>) {
-    let octets = text.get(range.clone()).unwrap_or("").bytes();
-    let blanks: String = octets.map(|octet| if octet == b'\n' { '\n' } else { ' ' }).collect();
-    text.replace_range(range, &blanks);
-}
-
 /// The parser's words, and what an operator would do. The parser never repeats a part of the file.
 fn explain(message: &str) -> (String, &'static str) {
-    let help = match message.split(',').next().unwrap_or(message) {
+    let what = message.split(", expected").next().unwrap_or(message);
+    let help = match what {
         "duplicate key" => {
             return (
                 "this key or section stands twice".to_owned(),
@@ -198,9 +196,9 @@ fn explain(message: &str) -> (String, &'static str) {
         "missing comma between key-value pairs" => "put a comma between the keys, and `}` at the end",
         "unexpected key or value" => "one `key = value` a line",
         "invalid boolean" => "write true or false",
-        _ => "see https://toml.io for the syntax",
+        _ => return (format!("broken syntax: {message}"), "see https://toml.io for the syntax"),
     };
-    (format!("broken syntax: {message}"), help)
+    (format!("broken syntax: {what}"), help)
 }
 
 #[cfg(test)]
@@ -234,7 +232,7 @@ mod tests {
         assert_eq!(
             errors,
             [
-                "f:2:10: broken syntax: missing comma between array elements, expected `,`",
+                "f:2:10: broken syntax: missing comma between array elements",
                 "f:3:1: this list is not closed",
                 "f:7:1: this table is not closed",
                 "f:9:4: the name of this section is not closed",

@@ -39,7 +39,10 @@ impl Zones {
     pub(super) fn read(sections: Vec<Section<'_>>, keys: &mut Keys, problems: &mut Problems<'_>) -> Self {
         let mut zones = Self { checked: Vec::new(), apexes: HashMap::new(), complete: true };
         if sections.is_empty() {
+            // Nothing else is said about keys and names that then have none.
+            zones.complete = false;
             problems.absent(0, "there is no [[zone]], so nothing can be updated", "add a [[zone]] and its [[key]]");
+            return zones;
         }
         let mut names = Once::new();
         for mut section in sections {
@@ -55,6 +58,7 @@ impl Zones {
                 zones.checked.extend(zone);
             }
         }
+        keys.report_unused(problems);
         zones
     }
 
@@ -62,10 +66,7 @@ impl Zones {
     pub(super) fn check_holds(&self, owner: &str, text: Text<'_>, problems: &mut Problems<'_>) {
         let mut names = std::iter::successors(Some(owner), |name| name.split_once('.').map(|(_, rest)| rest));
         if self.complete && !names.any(|name| self.apexes.contains_key(name)) {
-            let help = match self.shown().as_str() {
-                "" => "add a [[zone]] that holds it".to_owned(),
-                shown => format!("the zones here: {shown}; mend the name, or add a [[zone]]"),
-            };
+            let help = format!("the zones here: {}; mend the name, or add a [[zone]]", self.shown());
             problems.absent(text.at, format!("no [[zone]] holds {}", quoted(text.text)), help);
         }
     }

@@ -57,8 +57,11 @@ pub enum ReadError {
     Encode(#[from] EncodeError),
 }
 
+/// Writes a question with the given ID.
+type Ask = dyn FnOnce(&Update, u16) -> Result<Signed, EncodeError> + Send;
+
 struct Question {
-    ask: Box<dyn FnOnce(&Update, u16) -> Result<Signed, EncodeError> + Send>,
+    ask: Box<Ask>,
     is_update: bool,
     answer: oneshot::Sender<Result<Message, ReadError>>,
 }

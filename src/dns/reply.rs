@@ -122,7 +122,7 @@ pub fn classify(octets: &[u8], id: u16, update: bool, verifier: &Verifier) -> Re
     let signed = message.signature().is_some() && verifier.verify(octets, now);
     let rcode = Rcode(message.response_code.into());
     let tsig = message.signature().and_then(|record| {
-        Some(match record.data.error.clone()? {
+        Some(match record.data.error? {
             TsigError::BadKey => TsigFault::BadKey,
             TsigError::BadSig => TsigFault::BadSig,
             TsigError::BadTime => TsigFault::BadTime(server_time(&record.data.other).map(|theirs| {

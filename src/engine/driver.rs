@@ -47,6 +47,8 @@ struct Running {
     // A change came since the last attempt to connect.
     fresh_change: bool,
     complained: Option<(Failure, Instant)>,
+    // Connections in a row that were lost with messages on them and without an answer.
+    fruitless: u32,
 }
 
 type Opened = Result<(Connection, mpsc::Receiver<Event>), ConnectError>;
@@ -90,6 +92,7 @@ impl Driver {
             next_id: 0,
             fresh_change: false,
             complained: None,
+            fruitless: 0,
         };
         loop {
             running.pump(Instant::now());
@@ -143,17 +146,26 @@ impl Running {
                     );
                 }
                 self.note(Some(format!("{}: {error}", self.primary())));
+                self.driver.lane.forget_unwanted();
                 self.unreachable(now);
             }
             Happened::Event(Some(Event::Frame(octets))) => self.frame(&octets, now),
             Happened::Event(Some(Event::Closed(error))) => {
-                if self.driver.lane.in_flight() > 0 {
+                let cut_short = self.driver.lane.in_flight() > 0;
+                // A primary closes idle connections, and may do so while a message is on its way to it: once is normal.
+                if cut_short && self.fruitless > 0 {
                     warn!(
                         zone = %self.driver.zone.name, primary = %self.primary(), %error,
-                        messages = self.driver.lane.in_flight(), "connection lost; its changes are sent again"
+                        "the connection was lost again before any answer; its changes are sent again"
                     );
+                } else {
+                    debug!(zone = %self.driver.zone.name, primary = %self.primary(), %error, cut_short, "connection closed");
                 }
                 self.lost(now);
+                self.fruitless += u32::from(cut_short);
+                if self.fruitless > 1 {
+                    self.unreachable(now);
+                }
             }
             Happened::Event(None) => self.lost(now),
         }
@@ -266,6 +278,7 @@ impl Running {
         let flight = asked.flight;
         match classify(octets, id, true, &asked.verifier) {
             Reply::Done(_) => {
+                self.fruitless = 0;
                 self.asked.remove(&id);
                 if let Some(ended) = self.driver.lane.acknowledged(flight, now) {
                     self.count("NOERROR", &ended);
@@ -274,6 +287,7 @@ impl Running {
                 self.note(None);
             }
             Reply::Failed(failure) => {
+                self.fruitless = 0;
                 self.asked.remove(&id);
                 self.failed(flight, failure, now);
             }

@@ -15,7 +15,6 @@ use crate::model::{Addresses, Hostname};
 pub(super) struct Waiter {
     pub(super) wish: Wish,
     pub(super) answer: oneshot::Sender<Answer>,
-    pub(super) under_way: UnderWay,
 }
 
 /// The newest wish for one name, and everyone who waits for it.
@@ -25,11 +24,19 @@ pub(super) struct Entry {
     v6: Option<(Ipv6Addr, u32)>,
     pub(super) account: Arc<str>,
     waiters: Vec<Waiter>,
+    // Held from the sending on, whoever still waits: the message may be applied late.
+    pub(super) in_flight: Option<UnderWay>,
 }
 
 impl Entry {
     pub(super) fn new(waiter: Waiter) -> Self {
-        let mut entry = Self { v4: None, v6: None, account: Arc::clone(&waiter.wish.account), waiters: Vec::new() };
+        let mut entry = Self {
+            v4: None,
+            v6: None,
+            account: Arc::clone(&waiter.wish.account),
+            waiters: Vec::new(),
+            in_flight: None,
+        };
         entry.add(waiter);
         entry
     }
@@ -79,7 +86,9 @@ impl Entry {
         })
     }
 
+    // The change is over before the caller learns of it: his next request must find the memory in force.
     pub(super) fn succeed(self) {
+        drop(self.in_flight);
         let (v4, v6) = (self.v4.map(|(address, _)| address), self.v6.map(|(address, _)| address));
         answer(self.waiters, |Wish { addresses, .. }| {
             let superseded =
@@ -89,21 +98,15 @@ impl Entry {
     }
 
     pub(super) fn fail(self, trouble: Trouble) {
+        drop(self.in_flight);
         answer(self.waiters, |_| Err(trouble));
     }
 }
 
-/// Answers each waiter, after his change has ceased to be under way: his next request must find the memory in force.
+/// Answers each waiter.
 pub(super) fn answer(waiters: impl IntoIterator<Item = Waiter>, outcome: impl Fn(&Wish) -> Answer) {
-    let settled: Vec<_> = waiters
-        .into_iter()
-        .map(|Waiter { wish, answer, under_way }| {
-            drop(under_way);
-            (outcome(&wish), answer)
-        })
-        .collect();
-    for (outcome, answer) in settled {
-        let _waiter_gone = answer.send(outcome);
+    for Waiter { wish, answer } in waiters {
+        let _waiter_gone = answer.send(outcome(&wish));
     }
 }
 

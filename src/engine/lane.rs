@@ -277,6 +277,15 @@ impl Lane {
         waited
     }
 
+    /// Lets go of what nobody waits for any longer, while nothing can leave.
+    pub(super) fn forget_unwanted(&mut self) {
+        self.waiting.retain(|_, entry| entry.is_wanted());
+        let Self { waiting, ready, again, .. } = self;
+        ready.retain(|name| waiting.contains_key(name));
+        again.iter_mut().for_each(|group| group.names.retain(|name| waiting.contains_key(name)));
+        again.retain(|group| !group.names.is_empty());
+    }
+
     /// Counts the flights whose deadline has passed since the last call.
     pub(super) fn newly_overdue(&mut self, now: Instant) -> usize {
         let late =
@@ -319,8 +328,9 @@ impl Lane {
 
     /// Takes a name out of `waiting`, unless nobody waits for it any longer.
     fn take_wanted(&mut self, name: &Hostname) -> Option<Entry> {
-        let entry = self.waiting.remove(name)?;
+        let mut entry = self.waiting.remove(name)?;
         if entry.is_wanted() {
+            entry.in_flight = Some(self.memory.begin(name));
             self.locked.insert(name.clone());
             return Some(entry);
         }
@@ -406,6 +416,7 @@ impl Lane {
         let mut names = Vec::with_capacity(entries.len());
         for (name, mut entry) in entries {
             self.locked.remove(&name);
+            entry.in_flight = None;
             if let Some(newer) = self.waiting.remove(&name) {
                 entry.absorb(newer);
             }

@@ -33,6 +33,11 @@ impl Ready {
         self.queues.is_empty()
     }
 
+    pub(super) fn retain(&mut self, keep: impl Fn(&Hostname) -> bool) {
+        self.queues.iter_mut().for_each(|(_, queue)| queue.retain(&keep));
+        self.forget_empty();
+    }
+
     pub(super) fn forget_empty(&mut self) {
         self.queues.retain(|(_, queue)| !queue.is_empty());
     }

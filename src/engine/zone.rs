@@ -124,9 +124,9 @@ impl Zone {
     /// # Errors
     /// [`Trouble`]; after [`Trouble::Timeout`] the change may still be applied.
     pub async fn change(&self, wish: Wish, deadline: Instant) -> Answer {
-        let under_way = self.memory.begin(&wish.name);
+        let _under_way = self.memory.begin(&wish.name);
         let (answer, answered) = oneshot::channel();
-        self.changes.try_send(Waiter { wish, answer, under_way }).map_err(|_| Trouble::Overloaded)?;
+        self.changes.try_send(Waiter { wish, answer }).map_err(|_| Trouble::Overloaded)?;
         match timeout_at(deadline, answered).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) | Err(_) => Err(Trouble::Timeout),

@@ -138,7 +138,9 @@ mod tests {
     #[test]
     fn what_is_no_address_never_becomes_one() {
         let proxy = "127.0.0.1".parse().unwrap();
-        for lines in [&["198.51.100.1, unknown"][..], &["_hidden"], &["198.51.100.1, 1.2.3"], &["[2001:db8::1"], &["\"a"]] {
+        for lines in
+            [&["198.51.100.1, unknown"][..], &["_hidden"], &["198.51.100.1, 1.2.3"], &["[2001:db8::1"], &["\"a"]]
+        {
             let expected = Client { source: proxy, address: None };
             assert_eq!(client(ForwardingHeader::XForwardedFor, "127.0.0.1", lines), expected, "{lines:?}");
             assert_eq!(client(ForwardingHeader::Forwarded, "127.0.0.1", lines), expected, "{lines:?}");

@@ -61,7 +61,8 @@ mod tests {
 
     #[test]
     fn what_routers_send_is_read() {
-        let parameters = Parameters::parse(b"HOSTNAME=a.dyn.example%2Cb.dyn.example&myip=2001%3adb8::1&myip=x&mx=&a+b=%zz&");
+        let parameters =
+            Parameters::parse(b"HOSTNAME=a.dyn.example%2Cb.dyn.example&myip=2001%3adb8::1&myip=x&mx=&a+b=%zz&");
         assert_eq!(parameters.first("hostname"), Some("a.dyn.example,b.dyn.example"));
         assert_eq!(parameters.first("myip"), Some("2001:db8::1"), "the first counts");
         assert_eq!(parameters.first("mx"), Some(""));

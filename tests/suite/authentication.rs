@@ -68,7 +68,10 @@ async fn none_is_a_challenge_and_wrong_is_a_failure() {
     assert_eq!(stage.failures().await, 5.0);
     let log = stage.gateway.log();
     for secret in ["wrong", SECRET, "nobody", "correct horse"] {
-        assert!(!log.contains(&format!("login={secret}")) && !log.contains(&format!("\"{secret}\"")), "{secret} in {log}");
+        assert!(
+            !log.contains(&format!("login={secret}")) && !log.contains(&format!("\"{secret}\"")),
+            "{secret} in {log}"
+        );
     }
 }
 
@@ -76,12 +79,9 @@ async fn none_is_a_challenge_and_wrong_is_a_failure() {
 async fn a_chosen_password_is_hashed_once_and_known_from_then_on() {
     let stage = Stage::new(OFF).await;
     assert_eq!(stage.login("person", "correct horse", "person").await.text(), "good 203.0.113.7");
-    let quick = std::time::Instant::now();
     for _ in 0..100 {
         assert_eq!(stage.login("person", "correct horse", "person").await.text(), "nochg 203.0.113.7");
     }
-    // No timing is asserted: a hundred hashes of 19 MiB would take this test seconds, which a person would notice.
-    let _took = quick.elapsed();
     let query = "/nic/update?hostname=person.dyn.example&myip=203.0.113.7&username=person&password=correct+horse";
     assert_eq!(stage.send(Request::get(query)).await.text(), "nochg 203.0.113.7", "credentials in the query");
     let basic_wins = Request::get(query).basic("person", "wrong");
@@ -103,7 +103,11 @@ async fn another_accounts_host_and_an_unknown_one_are_not_told_apart() {
     // router1's wildcard does not cover what is granted exactly to someone else, but everything else.
     assert_eq!(stage.login(LOGIN, SECRET, "person").await.text(), "nohost");
     assert_eq!(stage.login(LOGIN, SECRET, "pc.person").await.text(), "good 203.0.113.7");
-    assert_eq!(stage.login("person", "correct horse", "pc.person").await.text(), "nochg 203.0.113.7", "grants may overlap");
+    assert_eq!(
+        stage.login("person", "correct horse", "pc.person").await.text(),
+        "nochg 203.0.113.7",
+        "grants may overlap"
+    );
     // No host name: the account's only host, where there is only one.
     let own = |login: &str, password: &str| Request::get("/nic/update?myip=203.0.113.9").basic(login, password);
     assert_eq!(stage.send(own("single", "single-secret")).await.text(), "good 203.0.113.9");

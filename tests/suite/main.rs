@@ -1,5 +1,7 @@
 //! The built gateway against real and scripted primaries. One program, so that the tests run in parallel.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on ends here")]
+
 mod authentication;
 mod command_line;
 mod faults;

@@ -16,10 +16,15 @@ fn assert_answer(response: &Response, status: u16, body: &str, reason: &str) {
 }
 
 async fn stage() -> Stage {
-    Stage::with(Kind::Knot, |setup| setup, &[], |config| {
-        config.grants = vec!["home.dyn.example", "*.office.dyn.example", "a_b.dyn.example"];
-        config.zone = "allow = [\"10.1.0.0/16\"]\nprotect = [\"mail.office\"]\n".to_owned();
-    })
+    Stage::with(
+        Kind::Knot,
+        |setup| setup,
+        &[],
+        |config| {
+            config.grants = vec!["home.dyn.example", "*.office.dyn.example", "a_b.dyn.example"];
+            config.zone = "allow = [\"10.1.0.0/16\"]\nprotect = [\"mail.office.dyn.example\"]\n".to_owned();
+        },
+    )
     .await
 }
 
@@ -35,7 +40,12 @@ async fn each_outcome_has_its_row() {
         ("hostname=home.dyn.example&myip=203.0.113.7", 200, "nochg 203.0.113.7", "unchanged"),
         ("HOSTNAME=home.dyn.example&MyIP=203.0.113.7&system=statdns&url=x", 200, "nochg 203.0.113.7", "unchanged"),
         ("hostname=home.dyn.example&myip=::ffff:203.0.113.7", 200, "nochg ::ffff:203.0.113.7", "unchanged"),
-        ("hostname=home.dyn.example&myip=203.0.113.7&offline=NO&wildcard=OFF&mx=&backmx=NO", 200, "nochg 203.0.113.7", "unchanged"),
+        (
+            "hostname=home.dyn.example&myip=203.0.113.7&offline=NO&wildcard=OFF&mx=&backmx=NO",
+            200,
+            "nochg 203.0.113.7",
+            "unchanged",
+        ),
         ("hostname=home.dyn.example&myip=203.0.113.7&wildcard=NOCHG&mx=NOCHG", 200, "nochg 203.0.113.7", "unchanged"),
         ("hostname=a_b.dyn.example&myip=203.0.113.7", 200, "good 203.0.113.7", "changed"),
         ("hostname=home.dyn.example&myip=10.1.2.3", 200, "good 10.1.2.3", "changed"),
@@ -110,10 +120,18 @@ async fn methods_paths_and_bounds() {
     assert_eq!(send(heavy).await.status, 431);
     assert_eq!(send(Request::post("/nic/update", vec![b'x'; 17 * 1024])).await.status, 413);
     let chunk = format!("{:x}\r\n{}\r\n", 1024, "x".repeat(1024));
-    let chunked = format!("POST /nic/update HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{}0\r\n\r\n", chunk.repeat(20));
+    let chunked = format!(
+        "POST /nic/update HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{}0\r\n\r\n",
+        chunk.repeat(20)
+    );
     let answer = String::from_utf8_lossy(&raw(stage.gateway.http(), chunked.as_bytes()).await.unwrap()).into_owned();
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
-    for garbage in [&b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc"[..], b"GET\r\n\r\n", b"\0\0\0\0\r\n\r\n", b"GET /nic/update HTTP/9.9\r\n\r\n"] {
+    for garbage in [
+        &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc"[..],
+        b"GET\r\n\r\n",
+        b"\0\0\0\0\r\n\r\n",
+        b"GET /nic/update HTTP/9.9\r\n\r\n",
+    ] {
         let answer = raw(stage.gateway.http(), garbage).await.unwrap();
         let text = String::from_utf8_lossy(&answer);
         assert!(text.is_empty() || text.contains(" 400 ") || text.contains(" 505 "), "{text}");
@@ -149,7 +167,10 @@ async fn old_clients_are_answered_as_they_need_it() {
         connection.write(piece).await.unwrap();
     }
     assert_eq!(connection.read(false).await.unwrap().text(), "good 203.0.113.8");
-    assert!(answer.lines().skip(1).all(|line| !line.starts_with(|c: char| c.is_ascii_lowercase() && c != 'n')), "{answer}");
+    assert!(
+        answer.lines().skip(1).all(|line| !line.starts_with(|c: char| c.is_ascii_lowercase() && c != 'n')),
+        "{answer}"
+    );
     // Keep-alive on HTTP/1.1, and Wget's first request without credentials on the same connection.
     let mut connection = Connection::open(stage.gateway.http(), None).await.unwrap();
     let challenge = connection.send(&Request::get(target)).await.unwrap();
@@ -190,7 +211,11 @@ async fn limits_count_as_they_say() {
     let limited = stage.get("hostname=a.dyn.example&myip=203.0.113.3").await;
     assert_answer(&limited, 503, "911", "too fast");
     assert!((1..=60).contains(&limited.header("Retry-After").unwrap().parse::<u32>().unwrap()));
-    assert_eq!(stage.set("a.dyn.example", "203.0.113.2").await, "nochg 203.0.113.2", "an answer from memory never meets it");
+    assert_eq!(
+        stage.set("a.dyn.example", "203.0.113.2").await,
+        "nochg 203.0.113.2",
+        "an answer from memory never meets it"
+    );
     assert_eq!(stage.set("b.dyn.example", "203.0.113.3").await, "good 203.0.113.3");
     let hosts = "hostname=c.dyn.example,d.dyn.example,e.dyn.example,f.dyn.example,g.dyn.example&myip=203.0.113.4";
     assert_eq!(stage.get(hosts).await.status, 200, "ten hosts have been named by now");
@@ -254,7 +279,9 @@ async fn max_hosts_bounds_what_a_wildcard_brings_into_being() {
     let written = std::fs::read_to_string(gateway.folder().join("gateway.toml")).unwrap();
     gateway.write("gateway.toml", &written.replace("max_hosts = 10000", "max_hosts = 2")).unwrap();
     gateway.start_again().await.unwrap();
-    for (host, body) in [("a", "good 203.0.113.7"), ("b", "good 203.0.113.7"), ("c", "nohost"), ("a", "nochg 203.0.113.7")] {
+    for (host, body) in
+        [("a", "good 203.0.113.7"), ("b", "good 203.0.113.7"), ("c", "nohost"), ("a", "nochg 203.0.113.7")]
+    {
         assert_eq!(update(&gateway, &format!("hostname={host}.dyn.example&myip=203.0.113.7")).await.text(), body);
     }
 }
@@ -264,19 +291,16 @@ async fn a_stop_finishes_what_is_in_flight() {
     let mut stage = stage().await;
     assert_eq!(stage.set("home.dyn.example", "203.0.113.1").await, "good 203.0.113.1");
     stage.primary.pause().await.unwrap();
-    let (response, ()) = tokio::join!(
-        update(&stage.gateway, "hostname=home.dyn.example&myip=203.0.113.7"),
-        async {
-            while stage.gateway.metric("dyngate_pending_changes").await.unwrap() < 1.0 {
-                tokio::task::yield_now().await;
-            }
-            let pid = stage.gateway.pid().unwrap().to_string();
-            std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap();
-            while !stage.gateway.log().contains("stopping") {
-                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-            }
+    let (response, ()) = tokio::join!(update(&stage.gateway, "hostname=home.dyn.example&myip=203.0.113.7"), async {
+        while stage.gateway.metric("dyngate_pending_changes").await.unwrap() < 1.0 {
+            tokio::task::yield_now().await;
         }
-    );
+        let pid = stage.gateway.pid().unwrap().to_string();
+        std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+        while !stage.gateway.log().contains("stopping") {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    });
     // The primary was asleep: the answer is 911 by the deadline, not a cut connection.
     assert_eq!(response.text(), "911");
     stage.primary.resume().unwrap();

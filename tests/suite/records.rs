@@ -75,7 +75,11 @@ async fn a_hand_edit_is_seen(kind: Kind) {
     let stage = Stage::with(kind, |setup| setup, &[], config).await;
     assert_eq!(stage.set("home.dyn.example", "203.0.113.7").await, "good 203.0.113.7");
     assert_eq!(stage.set("home.dyn.example", "203.0.113.7").await, "nochg 203.0.113.7");
-    stage.primary.edit(&["update delete home.dyn.example. A", "update add home.dyn.example. 60 A 192.0.2.66"]).await.unwrap();
+    stage
+        .primary
+        .edit(&["update delete home.dyn.example. A", "update add home.dyn.example. 60 A 192.0.2.66"])
+        .await
+        .unwrap();
     assert_eq!(stage.set("home.dyn.example", "203.0.113.7").await, "good 203.0.113.7");
     assert_eq!(stage.served("home.dyn.example").await, ["203.0.113.7"]);
     stage.primary.edit(&["update delete home.dyn.example. A"]).await.unwrap();
@@ -84,7 +88,8 @@ async fn a_hand_edit_is_seen(kind: Kind) {
 }
 
 async fn names_that_would_never_be_served_are_refused(kind: Kind) {
-    let lines = ["alias 60 IN CNAME ns1", "sub 60 IN NS ns1.elsewhere.example.", "moved 60 IN DNAME elsewhere.example."];
+    let lines =
+        ["alias 60 IN CNAME ns1", "sub 60 IN NS ns1.elsewhere.example.", "moved 60 IN DNAME elsewhere.example."];
     let stage = Stage::with(kind, |setup| setup, &lines, |_| {}).await;
     for host in ["alias", "sub", "a.sub", "a.b.sub", "a.moved"] {
         let response = stage.get(&format!("hostname={host}.dyn.example&myip=203.0.113.7")).await;

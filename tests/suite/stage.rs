@@ -6,27 +6,27 @@ use std::path::Path;
 use lab::http::{Request, Response};
 use lab::{Gateway, Key, Kind, Server, Setup, digest};
 
-pub const ZONE: &str = "dyn.example";
-pub const LOGIN: &str = "router1";
-pub const SECRET: &str = "a-generated-secret";
+pub(crate) const ZONE: &str = "dyn.example";
+pub(crate) const LOGIN: &str = "router1";
+pub(crate) const SECRET: &str = "a-generated-secret";
 
-pub fn program() -> &'static Path {
+pub(crate) fn program() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_dyngate"))
 }
 
 /// What is written into gateway.toml.
-pub struct Config {
-    pub key: Key,
-    pub primaries: Vec<SocketAddr>,
-    pub grants: Vec<&'static str>,
+pub(crate) struct Config {
+    pub(crate) key: Key,
+    pub(crate) primaries: Vec<SocketAddr>,
+    pub(crate) grants: Vec<&'static str>,
     /// Lines of the zone's table.
-    pub zone: String,
+    pub(crate) zone: String,
     /// Whole sections.
-    pub more: String,
+    pub(crate) more: String,
 }
 
 impl Config {
-    pub fn new(key: &Key, primary: SocketAddr) -> Self {
+    pub(crate) fn new(key: &Key, primary: SocketAddr) -> Self {
         Self {
             key: key.clone(),
             primaries: vec![primary],
@@ -36,7 +36,7 @@ impl Config {
         }
     }
 
-    pub fn toml(&self) -> String {
+    pub(crate) fn toml(&self) -> String {
         let Self { key, primaries, grants, zone, more } = self;
         let primaries: Vec<_> = primaries.iter().map(ToString::to_string).collect();
         format!(
@@ -54,24 +54,23 @@ impl Config {
         )
     }
 
-    pub async fn start(&self) -> Gateway {
+    pub(crate) async fn start(&self) -> Gateway {
         Gateway::builder(program()).config(&self.toml()).start().await.expect("the gateway starts")
     }
 }
 
 /// A real primary with a gateway in front.
-pub struct Stage {
-    pub primary: Server,
-    pub gateway: Gateway,
-    pub key: Key,
+pub(crate) struct Stage {
+    pub(crate) primary: Server,
+    pub(crate) gateway: Gateway,
 }
 
 impl Stage {
-    pub async fn new(kind: Kind) -> Self {
+    pub(crate) async fn new(kind: Kind) -> Self {
         Self::with(kind, |setup| setup, &[], |_| {}).await
     }
 
-    pub async fn with(
+    pub(crate) async fn with(
         kind: Kind,
         setup: impl FnOnce(Setup) -> Setup,
         lines: &[&str],
@@ -83,27 +82,27 @@ impl Stage {
         let mut written = Config::new(&key, primary.addr());
         config(&mut written);
         let gateway = written.start().await;
-        Self { primary, gateway, key }
+        Self { primary, gateway }
     }
 
     /// `GET /nic/update?QUERY` as the account.
-    pub async fn get(&self, query: &str) -> Response {
+    pub(crate) async fn get(&self, query: &str) -> Response {
         update(&self.gateway, query).await
     }
 
     /// Sets `host` to `address`; the body of the answer.
-    pub async fn set(&self, host: &str, address: &str) -> String {
+    pub(crate) async fn set(&self, host: &str, address: &str) -> String {
         self.get(&format!("hostname={host}&myip={address}")).await.text()
     }
 
     /// The addresses that the primary serves for `host`.
-    pub async fn served(&self, host: &str) -> Vec<String> {
+    pub(crate) async fn served(&self, host: &str) -> Vec<String> {
         let addresses = self.primary.addresses(host).await.expect("the primary answers");
         addresses.iter().map(ToString::to_string).collect()
     }
 }
 
-pub async fn update(gateway: &Gateway, query: &str) -> Response {
+pub(crate) async fn update(gateway: &Gateway, query: &str) -> Response {
     let request = Request::get(&format!("/nic/update?{query}")).basic(LOGIN, SECRET);
     request.send(gateway.http()).await.expect("the gateway answers")
 }

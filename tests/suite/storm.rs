@@ -61,7 +61,8 @@ async fn one_name_that_knot_does_not_let_the_key_change() {
 
 async fn one_forbidden_among_two_hundred(kind: Kind) {
     let key = lab::Key::generate("restricted");
-    let hosts: Vec<_> = hosts(200, 1).into_iter().map(|(host, to)| (host.replace(".dyn.", ".office.dyn."), to)).collect();
+    let hosts: Vec<_> =
+        hosts(200, 1).into_iter().map(|(host, to)| (host.replace(".dyn.", ".office.dyn."), to)).collect();
     let setup = lab::Setup::new()
         .key(&key)
         .restrict(&key, &[Right::Below("office.dyn.example".to_owned())])

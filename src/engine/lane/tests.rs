@@ -41,8 +41,7 @@ impl Bench {
 
     fn submit(&mut self, wish: Wish) {
         let (answer, answered) = oneshot::channel();
-        let under_way = self.memory.begin(&wish.name);
-        self.lane.submit(Waiter { wish: wish.clone(), answer, under_way }, self.now);
+        self.lane.submit(Waiter { wish: wish.clone(), answer }, self.now);
         self.callers.push((wish, answered));
     }
 
@@ -213,6 +212,11 @@ fn servfail_is_halved_once_and_then_believed() {
 fn what_nobody_waits_for_any_longer_never_leaves() {
     let mut bench = Bench::new();
     bench.set("a", "192.0.2.1");
+    bench.set("b", "192.0.2.1");
+    bench.callers.clear();
+    bench.set("c", "192.0.2.1");
+    bench.lane.forget_unwanted();
+    assert_eq!(bench.lane.pending(), 1);
     bench.callers.clear();
     assert!(bench.lane.depart(bench.now).is_none());
     assert_eq!(bench.lane.pending(), 0);

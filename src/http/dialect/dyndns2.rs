@@ -66,7 +66,8 @@ fn read_addresses(parameters: &Parameters, caller: Option<IpAddr>) -> Result<(Ad
     let mut spelling = Spelling::default();
     let mut left_alone = [false; 2];
     for (key, scope) in ADDRESSES {
-        for text in parameters.first(key).unwrap_or_default().split(',').map(str::trim).filter(|text| !text.is_empty()) {
+        for text in parameters.first(key).unwrap_or_default().split(',').map(str::trim).filter(|text| !text.is_empty())
+        {
             if ["no", "preserve", "nochg"].iter().any(|word| text.eq_ignore_ascii_case(word)) {
                 match scope {
                     Scope::Both => left_alone = [true; 2],

@@ -142,6 +142,20 @@ fn every_example_of_the_reference_is_valid() {
 }
 
 #[test]
+fn the_configuration_of_the_readme_is_valid() {
+    let readme = include_str!("../README.md");
+    let (_, rest) = readme.split_once("```toml\n").unwrap();
+    let (example, _) = rest.split_once("```").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let key = "key \"gateway-key\" {\n\talgorithm hmac-sha256;\n\tsecret \"c2VjcmV0\";\n};\n";
+    fs::write(folder.path().join("gateway-key.key"), key).unwrap();
+    fs::write(folder.path().join("gateway.toml"), example).unwrap();
+    if let Err(errors) = Config::load(&folder.path().join("gateway.toml")) {
+        panic!("{errors}");
+    }
+}
+
+#[test]
 fn what_is_left_out_has_the_defaults_of_the_contract() {
     let config = parse(LEAST).unwrap();
     assert_eq!(config.http.listen, ["127.0.0.1:8245".parse().unwrap()]);

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use hyper::Request;
 use hyper::body::Incoming;
 use prometheus_client::registry::Registry as MetricsRegistry;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -66,6 +67,7 @@ pub enum AppError {
 /// [`AppError`], before anything was answered.
 pub async fn serve(config: &Config, ready_file: Option<&Path>) -> Result<(), AppError> {
     let mut signals = Signals::new().map_err(AppError::Signals)?;
+    raise_open_files();
     let mut registry = MetricsRegistry::default();
     let metrics = Metrics::register(&mut registry);
     let mut public_listeners = Vec::new();
@@ -135,6 +137,14 @@ fn build(config: &Config, metrics: &Metrics) -> Result<Gateway, AppError> {
         metrics.clone(),
         config.engine.deadline,
     ))
+}
+
+/// Each connection is an open file, and the usual soft limit is 1024.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        warn!(%error, limit = limit.current, "the limit of open files stays");
+    }
 }
 
 async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), AppError> {

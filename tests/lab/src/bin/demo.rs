@@ -51,9 +51,7 @@ async fn demo() -> Result<(), Box<dyn Error>> {
     }
     gateway.stop().await?;
     server.stop().await?;
-    println!(
-        "6. Done: {HOST} was {ADDRESS}. Both are stopped, their folders are gone."
-    );
+    println!("6. Done: {HOST} was {ADDRESS}. Both are stopped, their folders are gone.");
     Ok(())
 }
 

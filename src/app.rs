@@ -9,7 +9,7 @@ use hyper::Request;
 use hyper::body::Incoming;
 use prometheus_client::registry::Registry as MetricsRegistry;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -72,9 +72,9 @@ pub async fn serve(config: &Config, ready_file: Option<&Path>) -> Result<(), App
     let metrics = Metrics::register(&mut registry);
     let mut public_listeners = Vec::new();
     for address in &config.http.listen {
-        public_listeners.push(bind(*address).await?);
+        public_listeners.push(bind(*address)?);
     }
-    let (admin_listener, admin_address) = bind(config.admin.listen).await?;
+    let (admin_listener, admin_address) = bind(config.admin.listen)?;
     let gateway = Arc::new(build(config, &metrics)?);
     let (stop, stopped) = watch::channel(false);
 
@@ -139,6 +139,9 @@ fn build(config: &Config, metrics: &Metrics) -> Result<Gateway, AppError> {
     ))
 }
 
+/// Connections that wait to be accepted: all routers of a provider come back in the same second.
+const BACKLOG: u32 = 4096;
+
 /// Each connection is an open file, and the usual soft limit is 1024.
 fn raise_open_files() {
     let limit = getrlimit(Resource::Nofile);
@@ -147,9 +150,12 @@ fn raise_open_files() {
     }
 }
 
-async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), AppError> {
+fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), AppError> {
     let failed = |source| AppError::Listen { address, source };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.map_err(failed)?;
+    socket.set_reuseaddr(true).map_err(failed)?;
+    socket.bind(address).map_err(failed)?;
+    let listener = socket.listen(BACKLOG).map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     Ok((listener, bound))
 }

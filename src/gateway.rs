@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -34,9 +35,13 @@ pub struct UpdateRequest {
     pub addresses: Result<Addresses, BadAddress>,
     /// Whether something is asked for that must be granted: `offline`, `wildcard`, `mx`.
     pub wants_extra: bool,
-    /// Where the request comes from, for the limits.
-    pub source: IpAddr,
+    /// Where the request comes from.
+    pub admitted: Admitted,
 }
+
+/// A request that passed the source limit, from this address.
+#[derive(Debug, Clone, Copy)]
+pub struct Admitted(IpAddr);
 
 /// Why the addresses of a request are no good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -83,7 +88,11 @@ pub struct Gateway {
     zones: HashMap<ZoneName, engine::Zone>,
     metrics: Metrics,
     deadline: Duration,
+    places: Arc<Semaphore>,
 }
+
+/// Requests under way at once; one more is turned away. A client that hangs up leaves his request behind.
+const MOST_UNDER_WAY: usize = 20_000;
 
 impl Gateway {
     /// A gateway over parts that are running.
@@ -97,7 +106,8 @@ impl Gateway {
         deadline: Duration,
     ) -> Self {
         let zones = zones.into_iter().map(|zone| (zone.name().clone(), zone)).collect();
-        Self { registry, authenticator, limits, zones, metrics, deadline }
+        let places = Arc::new(Semaphore::new(MOST_UNDER_WAY));
+        Self { registry, authenticator, limits, zones, metrics, deadline, places }
     }
 
     /// Whether `login` may be named in the log: only an account's, for people type passwords into the wrong field.
@@ -111,13 +121,36 @@ impl Gateway {
         self.zones.values().map(engine::Zone::status)
     }
 
-    /// Carries out `request`, by its deadline.
-    pub async fn update(self: &Arc<Self>, request: UpdateRequest) -> Verdicts {
-        let deadline = Instant::now() + self.deadline;
-        let UpdateRequest { credentials, hosts, addresses, wants_extra, source } = request;
-        if let Err(wait) = self.limits.source(source) {
-            return Verdicts::once(None, HostVerdict::too_fast(wait, "source limit"));
+    /// Counts a request from `source`; to be called before anything of it is read beyond its headers.
+    ///
+    /// # Errors
+    /// What it is answered where the source limit is met.
+    pub fn admit(&self, source: IpAddr) -> Result<Admitted, Verdicts> {
+        match self.limits.source(source) {
+            Ok(()) => Ok(Admitted(source)),
+            Err(wait) => Err(Verdicts::once(None, HostVerdict::too_fast(wait, "source limit"))),
         }
+    }
+
+    /// Carries out `request`, by its deadline, whether or not the client stays to hear the answer: hanging up must not
+    /// save a guesser his failed login, nor leave a change half counted.
+    pub async fn update(self: &Arc<Self>, request: UpdateRequest) -> Verdicts {
+        let overloaded = |reason| Verdicts::once(None, HostVerdict::unreachable(reason));
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            return overloaded("too many requests are under way");
+        };
+        let gateway = Arc::clone(self);
+        let carried_out = tokio::spawn(async move {
+            let verdicts = gateway.carry_out(request).await;
+            drop(place);
+            verdicts
+        });
+        carried_out.await.unwrap_or_else(|_| overloaded("the request was given up"))
+    }
+
+    async fn carry_out(self: &Arc<Self>, request: UpdateRequest) -> Verdicts {
+        let deadline = Instant::now() + self.deadline;
+        let UpdateRequest { credentials, hosts, addresses, wants_extra, admitted: Admitted(source) } = request;
         let account = match self.identify(credentials, source, deadline).await {
             Ok(account) => account,
             Err(verdict) => return Verdicts::once(None, verdict),
@@ -234,6 +267,9 @@ impl Gateway {
     }
 
     async fn change_below_wildcard(&self, zone: &engine::Zone, wish: Wish, deadline: Instant) -> HostVerdict {
+        if self.zones.values().any(|other| other.is_known_target(&wish.name)) {
+            return HostVerdict::new(Outcome::NotYourHost, "a zone's SOA or NS records name it");
+        }
         match zone.is_target(&wish.name, deadline).await {
             Ok(false) => {}
             Ok(true) => return HostVerdict::new(Outcome::NotYourHost, "the zone's SOA or NS records name it"),

@@ -134,7 +134,11 @@ impl Metrics {
             Unit::Seconds,
             all.request_duration.clone(),
         );
-        registry.register("updates", "UPDATE messages that were answered or given up, by rcode", all.updates.clone());
+        registry.register(
+            "updates",
+            "UPDATE messages with changes, and probes of the zone, by rcode",
+            all.updates.clone(),
+        );
         registry.register_with_unit(
             "update_duration",
             "From an UPDATE's sending to its verified answer",
@@ -142,7 +146,7 @@ impl Metrics {
             all.update_duration.clone(),
         );
         registry.register("update_batch_hosts", "Distinct names in an UPDATE", all.batch_hosts.clone());
-        registry.register("pending_changes", "Names that wait for an UPDATE or are in one", all.pending.clone());
+        registry.register("pending_changes", "Changes that wait for an UPDATE or are in one", all.pending.clone());
         registry.register("primary_up", "1 where the last contact with the primary succeeded", all.primary_up.clone());
         registry.register("auth_failures", "Requests with wrong credentials", all.auth_failures.clone());
         registry.register("rate_limited", "Requests or hosts that met a limit", all.rate_limited.clone());
@@ -188,9 +192,9 @@ impl Metrics {
 }
 
 impl DialectMetrics {
-    /// One host of a request has its outcome.
-    pub fn host(&self, outcome: Outcome) {
-        self.outcomes[outcome as usize].inc();
+    /// So many hosts of a request have this outcome.
+    pub fn hosts(&self, outcome: Outcome, count: usize) {
+        self.outcomes[outcome as usize].inc_by(count as u64);
     }
 
     /// A request was answered after `seconds`.

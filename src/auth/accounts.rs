@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::Tag;
+use ring::{digest, hmac};
+
 use crate::model::PasswordDigest;
 
 /// Where there is no account at all, an unknown login does the cheap work.
@@ -11,7 +12,11 @@ const NOBODY: PasswordDigest = PasswordDigest::Sha256([0; 32]);
 
 /// The accounts, sorted by login.
 #[derive(Debug)]
-pub(super) struct Accounts(Vec<(Arc<str>, PasswordDigest)>);
+pub(super) struct Accounts {
+    sorted: Vec<(Arc<str>, PasswordDigest)>,
+    // Made from all stored secrets: the same after a restart, or the logins that stay slow would be the real ones.
+    decoy_key: hmac::Key,
+}
 
 /// What a login leads to.
 #[derive(Debug)]
@@ -30,23 +35,35 @@ pub(super) enum Account<'a> {
 impl Accounts {
     /// Of a login that is given twice, the last counts.
     pub(super) fn new(accounts: impl IntoIterator<Item = (Arc<str>, PasswordDigest)>) -> Self {
-        Self(accounts.into_iter().collect::<BTreeMap<_, _>>().into_iter().collect())
+        let sorted: Vec<_> = accounts.into_iter().collect::<BTreeMap<_, _>>().into_iter().collect();
+        let mut all = digest::Context::new(&digest::SHA256);
+        for (login, digest) in &sorted {
+            let digest = match digest {
+                PasswordDigest::Argon2id(phc) => phc.as_bytes(),
+                PasswordDigest::Sha256(digest) => digest,
+            };
+            all.update(login.as_bytes());
+            all.update(digest);
+        }
+        Self { sorted, decoy_key: hmac::Key::new(hmac::HMAC_SHA256, all.finish().as_ref()) }
     }
 
-    /// The account of `login`. For an unknown one, the keyed hash `tag` of the login picks an account to copy, so that
-    /// unknown logins are as often slow as known ones, and each the same every time.
-    pub(super) fn of<'a>(&'a self, login: &str, tag: &Tag) -> Account<'a> {
-        let decoy = self.pick(tag);
-        match self.0.binary_search_by(|(name, _)| name.as_ref().cmp(login)).ok().and_then(|index| self.0.get(index)) {
+    /// The account of `login`. For an unknown one, a keyed hash of it picks an account to copy, so that unknown
+    /// logins are as often slow as known ones, and each the same every time.
+    pub(super) fn of<'a>(&'a self, login: &str) -> Account<'a> {
+        let decoy = self.pick(login);
+        let found = self.sorted.binary_search_by(|(name, _)| name.as_ref().cmp(login));
+        match found.ok().and_then(|index| self.sorted.get(index)) {
             Some((login, digest)) => Account::Known { login, digest },
             None => Account::Decoy(decoy),
         }
     }
 
-    fn pick(&self, tag: &Tag) -> &PasswordDigest {
-        let number = tag.iter().take(8).fold(0_u64, |number, octet| number << 8 | u64::from(*octet));
-        let index = (u128::from(number) * self.0.len() as u128) >> 64;
-        usize::try_from(index).ok().and_then(|index| self.0.get(index)).map_or(&NOBODY, |(_, digest)| digest)
+    fn pick(&self, login: &str) -> &PasswordDigest {
+        let tag = hmac::sign(&self.decoy_key, login.as_bytes());
+        let number = tag.as_ref().iter().take(8).fold(0_u64, |number, octet| number << 8 | u64::from(*octet));
+        let index = (u128::from(number) * self.sorted.len() as u128) >> 64;
+        usize::try_from(index).ok().and_then(|index| self.sorted.get(index)).map_or(&NOBODY, |(_, digest)| digest)
     }
 }
 
@@ -66,13 +83,7 @@ impl<'a> Account<'a> {
 
 #[cfg(test)]
 mod tests {
-    use ring::digest::{SHA256, digest};
-
     use super::*;
-
-    fn tag(login: &str) -> Tag {
-        digest(&SHA256, login.as_bytes()).as_ref().try_into().unwrap()
-    }
 
     #[test]
     fn unknown_logins_are_slow_as_often_as_known_ones() {
@@ -81,11 +92,11 @@ mod tests {
         let accounts = Accounts::new((0..3).map(slow).chain((0..7).map(fast)));
         let is_slow = |n: &u32| {
             let login = format!("stranger{n}");
-            let account = accounts.of(&login, &tag(&login));
+            let account = accounts.of(&login);
             assert!(!account.is_known());
             matches!(account.digest(), PasswordDigest::Argon2id(_))
         };
-        // 3 of 10: the mean is 300, one standard deviation 14.5. The tags are fixed, and so is the count.
+        // 3 of 10: the mean is 300, one standard deviation 14.5. The key is made of fixed accounts, and so the count is fixed.
         assert!((256..=344).contains(&(0..1000).filter(is_slow).count()));
         assert_eq!((0..1000).filter(is_slow).count(), (0..1000).filter(is_slow).count(), "each the same every time");
     }
@@ -93,15 +104,15 @@ mod tests {
     #[test]
     fn with_no_account_at_all_the_work_is_the_cheap_one() {
         let account = Accounts::new([]);
-        assert!(matches!(account.of("anyone", &tag("anyone")), Account::Decoy(PasswordDigest::Sha256(_))));
+        assert!(matches!(account.of("anyone"), Account::Decoy(PasswordDigest::Sha256(_))));
     }
 
     #[test]
     fn a_login_is_found_exactly() {
         let accounts = Accounts::new([("b".into(), NOBODY), ("a".into(), NOBODY), ("c".into(), NOBODY)]);
         for login in ["a", "b", "c"] {
-            assert!(accounts.of(login, &tag(login)).is_known());
+            assert!(accounts.of(login).is_known());
         }
-        assert!(!accounts.of("A", &tag("A")).is_known() && !accounts.of("", &tag("")).is_known());
+        assert!(!accounts.of("A").is_known() && !accounts.of("").is_known());
     }
 }

@@ -98,7 +98,7 @@ impl Authenticator {
         deadline: Instant,
     ) -> Verdict {
         let login_tag = self.login_tag(&credentials.login);
-        let account = self.0.accounts.of(&credentials.login, &login_tag);
+        let account = self.0.accounts.of(&credentials.login);
         match account.digest() {
             PasswordDigest::Sha256(digest) => {
                 let right = account.is_known() & credentials.password.has_sha256(digest);

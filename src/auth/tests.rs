@@ -210,7 +210,7 @@ async fn what_nobody_waits_for_is_not_hashed() {
 async fn who_hangs_up_before_the_answer_is_no_repeater() {
     let authenticator = by_hand(slow());
     let wrong = pair("slow", "hunter3");
-    let account = authenticator.0.accounts.of("slow", &Tag::default());
+    let account = authenticator.0.accounts.of("slow");
     authenticator.0.hashers.decide(authenticator.tag(&wrong, &account), false);
     assert_eq!(ask_limited(&authenticator, "slow", "hunter3").await, WRONG);
     assert_eq!(ask_limited(&authenticator, "slow", "hunter3").await, AGAIN);
@@ -220,7 +220,7 @@ async fn who_hangs_up_before_the_answer_is_no_repeater() {
 async fn a_flood_of_wrong_passwords_does_not_displace_a_right_one() {
     let authenticator = by_hand(slow());
     let tag = |credentials: &Credentials| {
-        let account = authenticator.0.accounts.of(&credentials.login, &Tag::default());
+        let account = authenticator.0.accounts.of(&credentials.login);
         authenticator.tag(credentials, &account)
     };
     authenticator.0.hashers.decide(tag(&pair("slow", "hunter2")), true);

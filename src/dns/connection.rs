@@ -67,7 +67,8 @@ impl Connection {
         source: Option<IpAddr>,
         limit: Duration,
     ) -> Result<(Self, mpsc::Receiver<Event>), ConnectError> {
-        let stream = timeout(limit, connect(primary, source)).await.map_err(|_| ConnectError::Timeout(limit))??;
+        let stream =
+            timeout(limit, connect(primary, source, limit)).await.map_err(|_| ConnectError::Timeout(limit))??;
         let (read, write) = stream.into_split();
         let (outgoing, queued) = mpsc::channel(QUEUE);
         let (events, incoming) = mpsc::channel(QUEUE);
@@ -88,18 +89,23 @@ impl Drop for Connection {
     }
 }
 
-async fn connect(primary: &Primary, source: Option<IpAddr>) -> Result<TcpStream, ConnectError> {
+async fn connect(primary: &Primary, source: Option<IpAddr>, limit: Duration) -> Result<TcpStream, ConnectError> {
     let lookup = |source| ConnectError::Lookup { host: primary.host.clone(), source };
     let addresses: Vec<_> = match primary.host.parse::<IpAddr>() {
         Ok(address) => vec![SocketAddr::new(address, primary.port)],
         Err(_) => lookup_host((primary.host.as_str(), primary.port)).await.map_err(lookup)?.collect(),
     };
+    let same_family = |to: &SocketAddr| source.is_none_or(|from| from.is_ipv4() == to.is_ipv4());
+    let addresses: Vec<_> = addresses.into_iter().filter(same_family).collect();
     let mut last = lookup(io::ErrorKind::NotFound.into());
-    for address in addresses.into_iter().filter(|to| source.is_none_or(|from| from.is_ipv4() == to.is_ipv4())) {
-        match connect_to(address, source).await {
-            Ok(stream) => return Ok(stream),
-            Err(source) => last = ConnectError::Connect { address, source },
-        }
+    // One address that swallows everything must not use up the time of the others.
+    let share = limit / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
+    for address in addresses {
+        last = match timeout(share, connect_to(address, source)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(source)) => ConnectError::Connect { address, source },
+            Err(_) => ConnectError::Connect { address, source: io::ErrorKind::TimedOut.into() },
+        };
     }
     Err(last)
 }

@@ -12,5 +12,5 @@ pub use connection::{ConnectError, Connection, Event};
 pub use frame::{FrameReader, MAX_FRAME};
 pub use message::{EncodeError, MAX_MESSAGE, RrsetWrite, Update};
 pub use reader::{Held, ReadError, Reader, ZoneTargets};
-pub use reply::{Failure, Rcode, Reply, TsigFault, classify};
+pub use reply::{Failure, Rcode, Reply, TsigFault, classify, id_of};
 pub use tsig::{FUDGE, Signed, Signer, Verifier};

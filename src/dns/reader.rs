@@ -2,6 +2,7 @@
 //! a large UPDATE would wait for it.
 
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -52,6 +53,9 @@ pub enum ReadError {
     /// The primary answered with an error.
     #[error("the primary answered {0}")]
     Failed(Failure),
+    /// The answer holds no SOA and no NS record.
+    #[error("the primary does not serve the zone")]
+    NoZone,
     /// The question cannot be written.
     #[error(transparent)]
     Encode(#[from] EncodeError),
@@ -88,7 +92,8 @@ impl Reader {
             in_use,
             patience,
             queue,
-            open: None,
+            link: Link::Closed,
+            waiting: Vec::new(),
             asked: HashMap::new(),
             next_id: 0,
         };
@@ -140,7 +145,9 @@ impl Reader {
             RData::NS(ns) => host_name(&ns.0),
             _ => None,
         });
-        Ok(targets.collect())
+        let targets: ZoneTargets = targets.collect();
+        // A referral is no answer: without it nothing would be protected.
+        if targets.is_empty() { Err(ReadError::NoZone) } else { Ok(targets) }
     }
 
     async fn query(&self, name: &str, kind: RecordType) -> Result<Message, ReadError> {
@@ -167,15 +174,35 @@ struct Task {
     in_use: Arc<AtomicUsize>,
     patience: Duration,
     queue: mpsc::Receiver<Question>,
-    open: Option<Open>,
+    link: Link,
+    // Questions that wait for the connection.
+    waiting: Vec<Question>,
     asked: HashMap<u16, Asked>,
     next_id: u16,
 }
 
-struct Open {
-    primary: usize,
-    connection: Connection,
-    events: mpsc::Receiver<Event>,
+type Opened = Result<(Connection, mpsc::Receiver<Event>), ConnectError>;
+
+/// The connection to the primary with this index in the list.
+enum Link {
+    Closed,
+    Opening(usize, Pin<Box<dyn Future<Output = Opened> + Send>>),
+    Up(usize, Connection, mpsc::Receiver<Event>),
+}
+
+enum Happened {
+    Opened(Opened),
+    Event(Option<Event>),
+}
+
+impl Link {
+    async fn next(&mut self) -> Happened {
+        match self {
+            Self::Closed => std::future::pending().await,
+            Self::Opening(_, opening) => Happened::Opened(opening.await),
+            Self::Up(_, _, events) => Happened::Event(events.recv().await),
+        }
+    }
 }
 
 impl Task {
@@ -185,13 +212,10 @@ impl Task {
         loop {
             tokio::select! {
                 question = self.queue.recv() => match question {
-                    Some(question) => self.take(question).await,
+                    Some(question) => self.take(question),
                     None => return,
                 },
-                event = next_event(&mut self.open) => match event {
-                    Some(Event::Frame(octets)) => self.answered(&octets),
-                    Some(Event::Closed(_)) | None => self.close(),
-                },
+                happened = self.link.next() => self.handle(happened),
                 now = tick.tick() => {
                     if self.asked.values().any(|asked| now.saturating_duration_since(asked.since) > self.patience) {
                         self.close();
@@ -201,16 +225,55 @@ impl Task {
         }
     }
 
-    async fn take(&mut self, question: Question) {
-        if question.answer.is_closed() {
-            return;
+    fn handle(&mut self, happened: Happened) {
+        match happened {
+            Happened::Opened(Ok((connection, events))) => {
+                if let Link::Opening(primary, _) = self.link {
+                    self.link = Link::Up(primary, connection, events);
+                }
+                for question in std::mem::take(&mut self.waiting) {
+                    self.send(question);
+                }
+            }
+            Happened::Opened(Err(error)) => {
+                self.link = Link::Closed;
+                let error = Arc::new(error);
+                for question in self.waiting.drain(..) {
+                    let _asker_gone = question.answer.send(Err(ReadError::Connect(Arc::clone(&error))));
+                }
+            }
+            Happened::Event(Some(Event::Frame(octets))) => self.answered(&octets),
+            Happened::Event(Some(Event::Closed(_)) | None) => self.close(),
         }
-        if self.asked.len() >= MOST_WAITING {
+    }
+
+    fn take(&mut self, question: Question) {
+        if self.asked.len() + self.waiting.len() >= MOST_WAITING {
+            self.waiting.retain(|waiting| !waiting.answer.is_closed());
+        }
+        if self.asked.len() + self.waiting.len() >= MOST_WAITING {
             let _asker_gone = question.answer.send(Err(ReadError::Full));
             return;
         }
-        if let Err(error) = self.ensure_open().await {
-            let _asker_gone = question.answer.send(Err(error));
+        let in_use = self.in_use.load(Ordering::Relaxed);
+        if matches!(self.link, Link::Opening(primary, _) | Link::Up(primary, ..) if primary != in_use) {
+            self.close();
+        }
+        match &self.link {
+            Link::Up(..) => self.send(question),
+            Link::Opening(..) => self.waiting.push(question),
+            Link::Closed => {
+                let Some(primary) = self.primaries.get(in_use).cloned() else { return };
+                let (source, limit) = (self.source, self.patience / 2);
+                let opening = async move { Connection::open(&primary, source, limit).await };
+                self.link = Link::Opening(in_use, Box::pin(opening));
+                self.waiting.push(question);
+            }
+        }
+    }
+
+    fn send(&mut self, question: Question) {
+        if question.answer.is_closed() {
             return;
         }
         while self.asked.contains_key(&self.next_id) {
@@ -218,32 +281,18 @@ impl Task {
         }
         let id = self.next_id;
         self.next_id = id.wrapping_add(1);
-        let Signed { octets, verifier } = match (question.ask)(&self.update, id) {
-            Ok(signed) => signed,
-            Err(error) => {
-                let _asker_gone = question.answer.send(Err(error.into()));
-                return;
+        let Question { ask, is_update, answer } = question;
+        match ask(&self.update, id) {
+            Ok(Signed { octets, verifier }) => {
+                self.asked.insert(id, Asked { verifier, is_update, since: Instant::now(), answer });
+                if !matches!(&self.link, Link::Up(_, connection, _) if connection.send(&octets)) {
+                    self.close();
+                }
             }
-        };
-        let asked = Asked { verifier, is_update: question.is_update, since: Instant::now(), answer: question.answer };
-        self.asked.insert(id, asked);
-        if !self.open.as_ref().is_some_and(|open| open.connection.send(&octets)) {
-            self.close();
+            Err(error) => {
+                let _asker_gone = answer.send(Err(error.into()));
+            }
         }
-    }
-
-    async fn ensure_open(&mut self) -> Result<(), ReadError> {
-        let primary = self.in_use.load(Ordering::Relaxed);
-        if self.open.as_ref().is_some_and(|open| open.primary != primary) {
-            self.close();
-        }
-        if self.open.is_none() {
-            let Some(target) = self.primaries.get(primary) else { return Err(ReadError::Lost) };
-            let opened = Connection::open(target, self.source, self.patience).await;
-            let (connection, events) = opened.map_err(|error| ReadError::Connect(Arc::new(error)))?;
-            self.open = Some(Open { primary, connection, events });
-        }
-        Ok(())
     }
 
     fn answered(&mut self, octets: &[u8]) {
@@ -264,16 +313,10 @@ impl Task {
     }
 
     fn close(&mut self) {
-        self.open = None;
-        for (_, asked) in self.asked.drain() {
-            let _asker_gone = asked.answer.send(Err(ReadError::Lost));
+        self.link = Link::Closed;
+        let asked = self.asked.drain().map(|(_, asked)| asked.answer);
+        for answer in asked.chain(self.waiting.drain(..).map(|question| question.answer)) {
+            let _asker_gone = answer.send(Err(ReadError::Lost));
         }
-    }
-}
-
-async fn next_event(open: &mut Option<Open>) -> Option<Event> {
-    match open {
-        Some(open) => open.events.recv().await,
-        None => std::future::pending().await,
     }
 }

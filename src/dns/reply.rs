@@ -4,7 +4,8 @@
 use std::fmt;
 
 use hickory_proto::op::{Message, MessageType, OpCode};
-use hickory_proto::rr::rdata::tsig::TsigError;
+use hickory_proto::rr::Record;
+use hickory_proto::rr::rdata::tsig::{TSIG, TsigError};
 
 use super::tsig::{Verifier, wall_clock};
 
@@ -100,7 +101,8 @@ pub enum Reply {
 }
 
 /// The ID of a message, for finding its request.
-pub(super) fn id_of(octets: &[u8]) -> Option<u16> {
+#[must_use]
+pub fn id_of(octets: &[u8]) -> Option<u16> {
     octets.first_chunk::<2>().map(|id| u16::from_be_bytes(*id))
 }
 
@@ -119,7 +121,9 @@ pub fn classify(octets: &[u8], id: u16, update: bool, verifier: &Verifier) -> Re
         return Reply::Nothing("not a response to our opcode");
     }
     let now = wall_clock();
-    let signed = message.signature().is_some() && verifier.verify(octets, now);
+    // hickory subtracts the fudge from the time.
+    let verifiable = |record: &Record<TSIG>| record.data.time >= u64::from(record.data.fudge);
+    let signed = message.signature().is_some_and(verifiable) && verifier.verify(octets, now);
     let rcode = Rcode(message.response_code.into());
     let tsig = message.signature().and_then(|record| {
         Some(match record.data.error? {

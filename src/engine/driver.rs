@@ -6,17 +6,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
 use super::blame::advice;
 use super::entry::Waiter;
-use super::lane::{Departure, Ended, FlightId, Lane, Next};
+use super::lane::{Ended, FlightId, Lane, Next};
 use super::memory::Memory;
 use crate::config::{self, Primary};
-use crate::dns::{ConnectError, Connection, EncodeError, Event, Failure, Reply, Signed, Update, Verifier, classify};
+use crate::dns::{
+    ConnectError, Connection, EncodeError, Event, Failure, Reply, Signed, Update, Verifier, classify, id_of,
+};
 use crate::metrics::ZoneMetrics;
 
 /// A primary that is down is tried every second, and by the next change no sooner than this after the last try.
@@ -35,7 +36,8 @@ pub(super) struct Driver {
     pub(super) in_use: Arc<AtomicUsize>,
     pub(super) problem: Arc<Mutex<Option<String>>>,
     pub(super) metrics: ZoneMetrics,
-    pub(super) up: Vec<Gauge>,
+    // Whether each primary was reached last time; `None` where it was never tried.
+    pub(super) up: Vec<Option<bool>>,
 }
 
 /// What the driver knows of its connection and what is on it.
@@ -49,6 +51,8 @@ struct Running {
     complained: Option<(Failure, Instant)>,
     // Connections in a row that were lost with messages on them and without an answer.
     fruitless: u32,
+    // Primaries in a row that could not be reached.
+    unreached: usize,
 }
 
 type Opened = Result<(Connection, mpsc::Receiver<Event>), ConnectError>;
@@ -93,6 +97,7 @@ impl Driver {
             fresh_change: false,
             complained: None,
             fruitless: 0,
+            unreached: 0,
         };
         loop {
             running.pump(Instant::now());
@@ -134,18 +139,19 @@ impl Running {
         match happened {
             Happened::Opened(Ok((connection, events))) => {
                 self.link = Link::Up { connection, events, heard: now };
-                self.set_up(true);
-                self.note(None);
+                self.unreached = 0;
+                if self.fruitless == 0 {
+                    self.well();
+                }
                 debug!(zone = %self.driver.zone.name, primary = %self.primary(), "connected");
             }
             Happened::Opened(Err(error)) => {
-                if self.set_up(false) {
+                if self.unwell(&error) {
                     warn!(
                         zone = %self.driver.zone.name, primary = %self.primary(), %error,
                         "primary cannot be reached; changes wait and are answered 911 by their deadline"
                     );
                 }
-                self.note(Some(format!("{}: {error}", self.primary())));
                 self.driver.lane.forget_unwanted();
                 self.unreachable(now);
             }
@@ -161,31 +167,23 @@ impl Running {
                 } else {
                     debug!(zone = %self.driver.zone.name, primary = %self.primary(), %error, cut_short, "connection closed");
                 }
-                self.lost(now);
                 self.fruitless += u32::from(cut_short);
+                self.lost(false, now);
                 if self.fruitless > 1 {
+                    self.unwell(&error);
                     self.unreachable(now);
                 }
             }
-            Happened::Event(None) => self.lost(now),
+            Happened::Event(None) => self.lost(false, now),
         }
     }
 
     /// Sends what may leave, connects where there is work, and gives up a primary that is silent.
     fn pump(&mut self, now: Instant) {
-        for _ in 0..self.driver.lane.newly_overdue(now) {
-            self.driver.metrics.ended("timeout", self.driver.deadline.as_secs_f64());
+        for flight in self.driver.lane.newly_overdue(now) {
+            self.driver.metrics.ended(self.in_vain(flight), self.driver.deadline.as_secs_f64());
         }
-        if self.is_silent(now) {
-            warn!(
-                zone = %self.driver.zone.name, primary = %self.primary(),
-                "no answer for two deadlines; the connection is given up"
-            );
-            self.set_up(false);
-            self.note(Some(format!("{}: silent", self.primary())));
-            self.lost(now);
-            self.use_next_primary();
-        }
+        self.give_up_in_silence(now);
         match &mut self.link {
             Link::Idle if self.driver.lane.has_work() => self.connect(),
             Link::Down { last_try, next_try } => {
@@ -198,9 +196,9 @@ impl Running {
             }
             Link::Up { .. } => {
                 while matches!(self.link, Link::Up { .. })
-                    && let Some((flight, departure)) = self.driver.lane.depart(now)
+                    && let Some(flight) = self.driver.lane.depart(now)
                 {
-                    self.send(flight, &departure, now);
+                    self.send(flight, now);
                 }
             }
             Link::Idle | Link::Connecting(_) => {}
@@ -209,26 +207,42 @@ impl Running {
     }
 
     fn next_wake(&self) -> Instant {
-        let far = Instant::now() + Duration::from_secs(3600);
-        let deadline = self.driver.deadline;
-        let overdue = self.driver.lane.oldest_flight().map(|sent| {
-            let passed = sent.elapsed() >= deadline;
-            // Past the first deadline only the second matters; looking now and then is enough.
-            if passed { Instant::now() + RETRY } else { sent + deadline }
-        });
+        let now = Instant::now();
+        // Past the first deadline, looking now and then is enough.
+        let look_again = |sent: Instant| (sent + self.driver.deadline).max(now + RETRY_FOR_A_CHANGE);
+        let overdue = self.driver.lane.oldest_flight().map(look_again);
         let retry = match &self.link {
             Link::Down { next_try, .. } => Some(*next_try),
             _ => None,
         };
-        [overdue, retry, self.driver.lane.next_rest_end()].into_iter().flatten().min().unwrap_or(far)
+        [overdue, retry, self.driver.lane.next_rest_end(now)]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(now + Duration::from_secs(3600))
     }
 
-    fn is_silent(&self, now: Instant) -> bool {
-        let Link::Up { heard, .. } = &self.link else { return false };
-        self.driver
-            .lane
-            .oldest_flight()
-            .is_some_and(|sent| now.saturating_duration_since(sent.max(*heard)) >= self.driver.deadline * 2)
+    /// Gives a connection up where nothing comes any longer, and where one message was dropped between others that were
+    /// answered: its names would stay locked for ever.
+    fn give_up_in_silence(&mut self, now: Instant) {
+        let (Link::Up { heard, .. }, Some(oldest)) = (&self.link, self.driver.lane.oldest_flight()) else { return };
+        let is_silent = now.saturating_duration_since(oldest.max(*heard)) >= self.driver.deadline * 2;
+        let is_dropped = now.saturating_duration_since(oldest) >= self.driver.deadline * 4;
+        if is_silent {
+            warn!(
+                zone = %self.driver.zone.name, primary = %self.primary(),
+                "no answer for two deadlines; the connection is given up"
+            );
+            self.unwell(&"no answer for two deadlines");
+            self.lost(false, now);
+            self.use_next_primary();
+        } else if is_dropped {
+            warn!(
+                zone = %self.driver.zone.name, primary = %self.primary(),
+                "one update had no answer for four deadlines, though others had; the connection is opened anew"
+            );
+            self.lost(false, now);
+        }
     }
 
     fn connect(&mut self) {
@@ -239,23 +253,24 @@ impl Running {
         self.link = Link::Connecting(Box::pin(async move { Connection::open(&primary, source, limit).await }));
     }
 
-    fn send(&mut self, flight: FlightId, departure: &Departure, now: Instant) {
+    /// Sends a flight: the change of its names, or where it has none to change, a probe.
+    fn send(&mut self, flight: FlightId, now: Instant) {
         while self.asked.contains_key(&self.next_id) {
             self.next_id = self.next_id.wrapping_add(1);
         }
         let id = self.next_id;
         self.next_id = id.wrapping_add(1);
         let lane = &mut self.driver.lane;
-        let signed = match departure {
-            Departure::Change => self.driver.update.replace(id, &lane.writes(flight)),
-            Departure::Probe => self.driver.update.probe(id),
+        let signed = match lane.names(flight) {
+            0 => self.driver.update.probe(id),
+            _ => self.driver.update.replace(id, &lane.writes(flight)),
         };
         match signed {
             Ok(Signed { octets, verifier }) => {
                 self.driver.metrics.sent(lane.names(flight));
                 self.asked.insert(id, Asked { flight, verifier, unsigned_seen: false });
                 if !matches!(&self.link, Link::Up { connection, .. } if connection.send(&octets)) {
-                    self.lost(now);
+                    self.lost(false, now);
                 }
             }
             Err(EncodeError::TooLarge) if lane.names(flight) > 1 => lane.too_large(flight),
@@ -271,8 +286,7 @@ impl Running {
         if let Link::Up { heard, .. } = &mut self.link {
             *heard = now;
         }
-        let id = octets.first_chunk::<2>().map(|id| u16::from_be_bytes(*id));
-        let Some((id, asked)) = id.and_then(|id| Some((id, self.asked.get_mut(&id)?))) else {
+        let Some((id, asked)) = id_of(octets).and_then(|id| Some((id, self.asked.get_mut(&id)?))) else {
             return debug!(zone = %self.driver.zone.name, "an answer to no message of ours is ignored");
         };
         let flight = asked.flight;
@@ -284,7 +298,7 @@ impl Running {
                     self.count("NOERROR", &ended);
                 }
                 self.complained = None;
-                self.note(None);
+                self.well();
             }
             Reply::Failed(failure) => {
                 self.fruitless = 0;
@@ -294,7 +308,6 @@ impl Running {
             Reply::Nothing(reason) => {
                 if !asked.unsigned_seen {
                     asked.unsigned_seen = true;
-                    self.driver.metrics.ended("unsigned", 0.0);
                     warn!(zone = %self.driver.zone.name, primary = %self.primary(), reason, "an answer is not believed");
                 }
             }
@@ -303,7 +316,8 @@ impl Running {
                     zone = %self.driver.zone.name, primary = %self.primary(),
                     "what came is not DNS; the connection is closed"
                 );
-                self.lost(now);
+                self.unwell(&"what came is not DNS");
+                self.lost(false, now);
                 self.unreachable(now);
             }
         }
@@ -311,8 +325,6 @@ impl Running {
 
     fn failed(&mut self, flight: FlightId, failure: Failure, now: Instant) {
         let names = self.driver.lane.names(flight);
-        let Some((ended, probe)) = self.driver.lane.failed(flight, failure, now) else { return };
-        self.count(&failure.rcode.to_string(), &ended);
         let due = |(last, at): &(Failure, Instant)| *last != failure || now.duration_since(*at) >= COMPLAIN_EVERY;
         if self.complained.as_ref().is_none_or(due) {
             self.complained = Some((failure, now));
@@ -321,13 +333,16 @@ impl Running {
                 answer = %failure, names, mend = advice(failure), "the primary answered an update with an error"
             );
         }
-        if let Some(probe) = probe {
-            self.send(probe, &Departure::Probe, now);
+        let Some(ended) = self.driver.lane.failed(flight, failure, now) else { return };
+        self.count(&failure.rcode.to_string(), &ended);
+        if ended.is_zones {
+            self.note(Some(format!("{} answers {failure}: {}", self.primary(), advice(failure))));
         }
         match ended.next {
             Next::Stay => {}
+            Next::Probe(probe) => self.send(probe, now),
             Next::Switch => {
-                self.lost(now);
+                self.lost(true, now);
                 self.use_next_primary();
             }
         }
@@ -339,20 +354,26 @@ impl Running {
         }
     }
 
-    /// The connection has ended, in whatever way.
-    fn lost(&mut self, now: Instant) {
-        self.link = Link::Idle;
-        self.asked.clear();
-        for took in self.driver.lane.connection_lost(now) {
-            self.driver.metrics.ended("timeout", took.as_secs_f64());
-        }
+    /// The label for a flight that was not answered, or not in a way to believe.
+    fn in_vain(&self, flight: FlightId) -> &'static str {
+        let unsigned = self.asked.values().any(|asked| asked.flight == flight && asked.unsigned_seen);
+        if unsigned { "unsigned" } else { "timeout" }
     }
 
-    /// The primary in use does not serve: the next in the list, or a pause where there is no other.
+    /// The connection has ended, by us or in whatever other way.
+    fn lost(&mut self, by_us: bool, now: Instant) {
+        self.link = Link::Idle;
+        for (flight, took) in self.driver.lane.connection_lost(by_us, now) {
+            self.driver.metrics.ended(self.in_vain(flight), took.as_secs_f64());
+        }
+        self.asked.clear();
+    }
+
+    /// The primary in use does not serve: the next in the list, or a pause where all were tried.
     fn unreachable(&mut self, now: Instant) {
-        let last = self.driver.in_use.load(Ordering::Relaxed) + 1 == self.driver.zone.primaries.len();
+        self.unreached += 1;
         self.use_next_primary();
-        let pause = if last { jittered(RETRY) } else { Duration::ZERO };
+        let pause = if self.unreached >= self.driver.zone.primaries.len() { jittered(RETRY) } else { Duration::ZERO };
         self.link = Link::Down { last_try: now, next_try: now + pause };
     }
 
@@ -362,6 +383,7 @@ impl Running {
             let next = (self.driver.in_use.load(Ordering::Relaxed) + 1) % count;
             self.driver.in_use.store(next, Ordering::Relaxed);
             self.driver.memory.forget_all();
+            self.driver.lane.primary_changed();
             info!(zone = %self.driver.zone.name, primary = %self.primary(), "using the next primary");
         }
     }
@@ -371,10 +393,26 @@ impl Running {
         self.driver.zone.primaries.get(index).cloned().unwrap_or(Primary { host: String::new(), port: 0 })
     }
 
-    /// Sets the gauge of the primary in use; whether that is news.
-    fn set_up(&self, up: bool) -> bool {
+    /// The primary in use answers.
+    fn well(&mut self) {
+        self.set_up(true);
+        self.note(None);
+    }
+
+    /// The primary in use does not; whether that is news.
+    fn unwell(&mut self, problem: &dyn std::fmt::Display) -> bool {
+        self.note(Some(format!("{}: {problem}", self.primary())));
+        self.set_up(false)
+    }
+
+    /// Notes whether the primary in use was reached; whether that is news.
+    fn set_up(&mut self, up: bool) -> bool {
         let index = self.driver.in_use.load(Ordering::Relaxed);
-        self.driver.up.get(index).is_some_and(|gauge| gauge.set(i64::from(up)) != i64::from(up))
+        let is_news = self.driver.up.get_mut(index).is_some_and(|known| known.replace(up) != Some(up));
+        if is_news {
+            self.driver.metrics.primary_up(&self.primary().to_string()).set(i64::from(up));
+        }
+        is_news
     }
 
     fn note(&self, problem: Option<String>) {

@@ -23,7 +23,7 @@ pub(super) struct Entry {
     v4: Option<(Ipv4Addr, u32)>,
     v6: Option<(Ipv6Addr, u32)>,
     pub(super) account: Arc<str>,
-    waiters: Vec<Waiter>,
+    pub(super) waiters: Vec<Waiter>,
     // Held from the sending on, whoever still waits: the message may be applied late.
     pub(super) in_flight: Option<UnderWay>,
 }
@@ -46,6 +46,10 @@ impl Entry {
         self.v4 = addresses.v4.map(|address| (address, *ttl)).or(self.v4);
         self.v6 = addresses.v6.map(|address| (address, *ttl)).or(self.v6);
         self.account = Arc::clone(account);
+        // A router that repeats itself while the primary is down must not pile up.
+        if self.waiters.len() == self.waiters.capacity() {
+            self.waiters.retain(|waiter| !waiter.answer.is_closed());
+        }
         self.waiters.push(waiter);
     }
 

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::Trouble;
 use super::blame::{Blame, weigh};
 use super::entry::{Entry, Waiter, answer, rrsets};
+use super::flight::{Flight, Group, History};
 use super::memory::Memory;
 use super::pace::Pace;
 use super::ready::Ready;
@@ -42,46 +43,11 @@ pub(super) struct Lane {
     flights: HashMap<FlightId, Flight>,
     next_flight: FlightId,
     resting: HashMap<Company, Instant>,
+    // The last message came from `again`: what is ready has its turn.
+    again_had_its_turn: bool,
 }
 
 pub(super) type FlightId = u64;
-
-/// Names that must travel in a message of their own: a half of a bad batch, or what a lost connection carried.
-#[derive(Debug)]
-struct Group {
-    names: Vec<Hostname>,
-    history: History,
-}
-
-#[derive(Debug, Clone)]
-struct History {
-    company: Company,
-    // Shared by all halves of one batch.
-    culprits_in_a_row: Arc<AtomicU32>,
-    halved_for_server: bool,
-    primaries_tried: usize,
-    losses: u32,
-}
-
-/// A message on its way.
-#[derive(Debug)]
-struct Flight {
-    entries: Vec<(Hostname, Entry)>,
-    history: History,
-    // Set where the message holds no records, and asks whether this failure of its entries was the zone's.
-    asks_about: Option<Failure>,
-    sent: Instant,
-    overdue: bool,
-}
-
-/// A message that may leave now.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Departure {
-    /// An UPDATE of the names in the flight.
-    Change,
-    /// An UPDATE without records.
-    Probe,
-}
 
 /// What the driver must do after an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +56,8 @@ pub(super) enum Next {
     Stay,
     /// This primary is in trouble: use the next one in the list.
     Switch,
+    /// Send an UPDATE without records, as this flight: it tells whether the zone and the key are fine.
+    Probe(FlightId),
 }
 
 /// How a flight ended, for the metrics and the log.
@@ -99,6 +67,8 @@ pub(super) struct Ended {
     pub(super) next: Next,
     // The deadline had passed before: counted as a timeout then.
     pub(super) counted: bool,
+    // The answer speaks of the zone, the key, the clocks or the server, not of a name.
+    pub(super) is_zones: bool,
 }
 
 impl Lane {
@@ -116,6 +86,7 @@ impl Lane {
             flights: HashMap::new(),
             next_flight: 0,
             resting: HashMap::new(),
+            again_had_its_turn: false,
         }
     }
 
@@ -129,11 +100,10 @@ impl Lane {
         if self.waiting.len() >= MOST_WAITING {
             return answer([waiter], |_| Err(Trouble::Overloaded));
         }
+        self.waiting.insert(name.clone(), Entry::new(waiter));
         if !self.locked.contains(&name) {
-            let company = self.suspects.company(&name, &waiter.wish.account, now);
-            self.ready.push(company, name.clone());
+            self.queue(name, now);
         }
-        self.waiting.insert(name, Entry::new(waiter));
     }
 
     /// How many names wait or are in flight.
@@ -147,16 +117,24 @@ impl Lane {
     }
 
     /// The next message, if the window has room and something may leave. Call [`Self::writes`] for its content.
-    pub(super) fn depart(&mut self, now: Instant) -> Option<(FlightId, Departure)> {
+    pub(super) fn depart(&mut self, now: Instant) -> Option<FlightId> {
         while self.flights.len() < WINDOW {
-            let (names, history) = match self.again.pop_front() {
-                Some(group) => (group.names, group.history),
-                None => self.gather(now)?,
+            let turn = if std::mem::take(&mut self.again_had_its_turn) { self.gather(now) } else { None };
+            let (names, history) = match (turn, self.again.pop_front()) {
+                (Some(turn), group) => {
+                    group.into_iter().for_each(|group| self.again.push_front(group));
+                    turn
+                }
+                (None, Some(group)) => {
+                    self.again_had_its_turn = true;
+                    (group.names, group.history)
+                }
+                (None, None) => self.gather(now)?,
             };
             let entries: Vec<_> =
                 names.into_iter().filter_map(|name| self.take_wanted(&name).map(|entry| (name, entry))).collect();
             if !entries.is_empty() {
-                return Some((self.launch(entries, history, None, now), Departure::Change));
+                return Some(self.launch(entries, history, None, now));
             }
         }
         None
@@ -202,32 +180,34 @@ impl Lane {
                 history.culprits_in_a_row.store(0, Ordering::Relaxed);
                 for (name, entry) in entries {
                     self.suspects.cleared(&name);
-                    for wish in entry.wishes(&name) {
-                        self.memory.verified(&wish, now);
+                    if history.losses == 0 {
+                        for wish in entry.wishes(&name) {
+                            self.memory.verified(&wish, sent);
+                        }
+                    } else {
+                        // What a lost connection carried may yet be applied by the primary: the next `nochg` needs a question.
+                        self.memory.forget(&name);
                     }
                     self.unlock(&name, now);
                     entry.succeed();
                 }
             }
         }
-        Some(Ended { took, next: Next::Stay, counted: overdue })
+        Some(Ended { took, next: Next::Stay, counted: overdue, is_zones: false })
     }
 
-    /// The primary answered the flight with an error. A probe that it asks for leaves with the same window place.
-    pub(super) fn failed(
-        &mut self,
-        flight: FlightId,
-        failure: Failure,
-        now: Instant,
-    ) -> Option<(Ended, Option<FlightId>)> {
+    /// The primary answered the flight with an error.
+    pub(super) fn failed(&mut self, flight: FlightId, failure: Failure, now: Instant) -> Option<Ended> {
         let Flight { entries, mut history, asks_about, sent, overdue } = self.flights.remove(&flight)?;
         let took = now.saturating_duration_since(sent);
         let mut next = Next::Stay;
-        let mut probe = None;
-        match (weigh(failure), asks_about) {
+        let blame = weigh(failure);
+        let is_zones = asks_about.is_some() || matches!(blame, Blame::Clock | Blame::Server | Blame::Zone);
+        match (blame, asks_about) {
             (Blame::Clock, _) => self.fail_all(entries, Trouble::Failed(failure), now),
-            (Blame::Server, None) if entries.len() > 1 && !history.halved_for_server => {
-                history.halved_for_server = true;
+            (Blame::Server, None) if !history.tried_again => {
+                // Several in halves, one as it is: PowerDNS answers so while its SQLite file is locked for a moment.
+                history.tried_again = true;
                 self.regroup_halves(entries, &history);
             }
             (Blame::Server, _) if history.primaries_tried + 1 < self.primaries => {
@@ -236,28 +216,38 @@ impl Lane {
                 self.regroup(entries, history);
             }
             (Blame::Server, _) => {
-                if let [(name, entry)] = entries.as_slice() {
-                    self.suspects.caught(name, &entry.account, now);
-                }
+                // It may have been written all the same: by the backend, or behind a forwarding secondary.
+                entries.iter().for_each(|(name, _)| self.memory.forget(name));
                 self.fail_all(entries, Trouble::Failed(failure), now);
             }
             (_, Some(asked)) => self.fail_all(entries, Trouble::Refused(asked), now),
             (Blame::Zone, None) => self.fail_all(entries, Trouble::Refused(failure), now),
-            (Blame::NameOrZone, None) => probe = Some(self.launch(entries, history, Some(failure), now)),
+            (Blame::NameOrZone, None) => next = Next::Probe(self.launch(entries, history, Some(failure), now)),
             (Blame::Name | Blame::Hidden, None) => self.blame_name(entries, &history, failure, now),
         }
-        Some((Ended { took, next, counted: overdue }, probe))
+        Some(Ended { took, next, counted: overdue, is_zones })
     }
 
     /// The connection is gone, and with it the answers to all flights: those for whom someone still waits are sent again.
-    /// Returns how long each waited in vain, but for those that were overdue already.
-    pub(super) fn connection_lost(&mut self, now: Instant) -> Vec<Duration> {
+    /// With `by_us` the connection was given up for another reason, which throws no suspicion on what it carried.
+    /// Returns the flights that waited in vain and for how long, but for those that were overdue already.
+    pub(super) fn connection_lost(&mut self, by_us: bool, now: Instant) -> Vec<(FlightId, Duration)> {
         let mut lost: Vec<_> = self.flights.drain().collect();
         lost.sort_unstable_by_key(|(id, _)| std::cmp::Reverse(*id));
+        for (_, flight) in &lost {
+            // No answer in time is an answer: the next messages are smaller.
+            if flight.overdue && flight.asks_about.is_none() {
+                self.pace.answered(rrsets(&flight.entries), now.saturating_duration_since(flight.sent));
+            }
+        }
         let in_vain = lost.iter().filter(|(_, flight)| !flight.overdue);
-        let waited = in_vain.map(|(_, flight)| now.saturating_duration_since(flight.sent)).collect();
+        let waited = in_vain.map(|(id, flight)| (*id, now.saturating_duration_since(flight.sent))).collect();
         for (_, Flight { entries, mut history, .. }) in lost {
             history.losses += 1;
+            history.suspect |= !by_us && history.losses > 1;
+            if let (true, [(name, entry)]) = (history.suspect, entries.as_slice()) {
+                self.suspects.caught(name, &entry.account, now);
+            }
             let (wanted, unwanted): (Vec<_>, Vec<_>) = entries.into_iter().partition(|(_, entry)| entry.is_wanted());
             for (name, entry) in unwanted {
                 self.memory.forget(&name);
@@ -267,8 +257,7 @@ impl Lane {
             for (name, _) in &wanted {
                 self.memory.forget(name);
             }
-            // A message that twice took its connection with it may be the reason.
-            if history.losses >= 2 && wanted.len() > 1 {
+            if history.suspect && wanted.len() > 1 {
                 self.regroup_halves(wanted, &history);
             } else if !wanted.is_empty() {
                 self.regroup(wanted, history);
@@ -286,11 +275,21 @@ impl Lane {
         again.retain(|group| !group.names.is_empty());
     }
 
-    /// Counts the flights whose deadline has passed since the last call.
-    pub(super) fn newly_overdue(&mut self, now: Instant) -> usize {
-        let late =
-            |flight: &&mut Flight| !flight.overdue && now.saturating_duration_since(flight.sent) >= self.deadline;
-        self.flights.values_mut().filter(late).map(|flight| flight.overdue = true).count()
+    /// The flights whose deadline has passed since the last call.
+    pub(super) fn newly_overdue(&mut self, now: Instant) -> Vec<FlightId> {
+        let mut late = Vec::new();
+        for (id, flight) in &mut self.flights {
+            if !flight.overdue && now.saturating_duration_since(flight.sent) >= self.deadline {
+                flight.overdue = true;
+                late.push(*id);
+            }
+        }
+        late
+    }
+
+    /// Another primary is in use: how fast it is nobody knows.
+    pub(super) fn primary_changed(&mut self) {
+        self.pace = Pace::new(self.deadline);
     }
 
     /// When the oldest flight left.
@@ -304,8 +303,8 @@ impl Lane {
     }
 
     /// When a resting company may travel again.
-    pub(super) fn next_rest_end(&self) -> Option<Instant> {
-        self.resting.values().min().copied()
+    pub(super) fn next_rest_end(&self, now: Instant) -> Option<Instant> {
+        self.resting.values().filter(|end| **end > now).min().copied()
     }
 
     fn gather(&mut self, now: Instant) -> Option<(Vec<Hostname>, History)> {
@@ -369,18 +368,25 @@ impl Lane {
         let (offenders, others): (Vec<_>, Vec<_>) = entries
             .into_iter()
             .partition(|(name, entry)| matches!(self.suspects.company(name, &entry.account, now), Company::Account(_)));
-        match (offenders.first(), others.is_empty()) {
-            (Some((_, entry)), false) => {
-                let company = Company::Account(Arc::clone(&entry.account));
-                self.regroup(offenders, History::new(company));
-                self.regroup(others, history.clone());
+        let mut by_account: HashMap<Arc<str>, Vec<_>> = HashMap::new();
+        for (name, entry) in offenders {
+            by_account.entry(Arc::clone(&entry.account)).or_default().push((name, entry));
+        }
+        let is_alone = by_account.len() + usize::from(!others.is_empty()) == 1;
+        for (account, entries) in by_account {
+            if is_alone {
+                return self.regroup_halves(entries, history);
             }
-            (Some(_), true) => self.regroup_halves(offenders, history),
-            (None, _) => self.regroup_halves(others, history),
+            self.regroup(entries, History::new(Company::Account(account)));
+        }
+        if is_alone {
+            self.regroup_halves(others, history);
+        } else if !others.is_empty() {
+            self.regroup(others, history.clone());
         }
     }
 
-    /// Too many culprits in a row: what is left of their batch fails, and their company rests.
+    /// Too many culprits in a row: what is left of their batch queues again, and their company rests.
     fn give_up(&mut self, history: &History, now: Instant) {
         let (left, others) = std::mem::take(&mut self.again)
             .into_iter()
@@ -388,9 +394,7 @@ impl Lane {
         self.again = others;
         let left: VecDeque<Group> = left;
         for name in left.into_iter().flat_map(|group| group.names) {
-            if let Some(entry) = self.waiting.remove(&name) {
-                entry.fail(Trouble::Overloaded);
-            }
+            self.queue(name, now);
         }
         self.resting.insert(history.company.clone(), now + REST);
     }
@@ -429,16 +433,15 @@ impl Lane {
     /// Ends a name's flight: what came for it meanwhile may leave.
     fn unlock(&mut self, name: &Hostname, now: Instant) {
         self.locked.remove(name);
-        if let Some(entry) = self.waiting.get(name) {
-            let company = self.suspects.company(name, &entry.account, now);
-            self.ready.push(company, name.clone());
-        }
+        self.queue(name.clone(), now);
     }
-}
 
-impl History {
-    fn new(company: Company) -> Self {
-        Self { company, culprits_in_a_row: Arc::default(), halved_for_server: false, primaries_tried: 0, losses: 0 }
+    /// Lets a name that waits leave with its company.
+    fn queue(&mut self, name: Hostname, now: Instant) {
+        if let Some(entry) = self.waiting.get(&name) {
+            let company = self.suspects.company(&name, &entry.account, now);
+            self.ready.push(company, name);
+        }
     }
 }
 

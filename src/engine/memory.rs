@@ -173,14 +173,20 @@ impl Hosts {
                 keep || known.under_way > 0
             });
         }
-        self.known.entry(name.clone()).or_default()
+        // A question that was asked before the name was forgotten must not count for it now.
+        let last_change = self.changes;
+        self.known.entry(name.clone()).or_insert_with(|| Known { last_change, ..Known::default() })
     }
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        if let Some(known) = self.memory.lock().known.get_mut(&self.name) {
+        let mut hosts = self.memory.lock();
+        hosts.changes += 1;
+        let change = hosts.changes;
+        if let Some(known) = hosts.known.get_mut(&self.name) {
             known.under_way -= 1;
+            known.last_change = change;
         }
     }
 }
@@ -237,5 +243,47 @@ mod tests {
         }
         assert!(memory.lock().known.len() <= 11);
         assert!(memory.lock().known.contains_key(&kept.name));
+    }
+
+    #[test]
+    fn a_question_asked_while_a_change_is_in_flight_does_not_count() {
+        let memory = Arc::new(Memory::new(MINUTE, 10));
+        let (old, new) = (wish("a.dyn.example", "192.0.2.1"), wish("a.dyn.example", "192.0.2.2"));
+        let now = Instant::now();
+        // Caller 1 wants what stands there now, is told Unknown ...
+        assert_eq!(memory.compare(&old, now), Compared::Unknown);
+        // ... caller 2's change begins on another thread ...
+        let change = memory.begin(&new.name);
+        // ... caller 1 asks; Knot overtakes and shows the old state; then the change is acknowledged.
+        let before = memory.before(&old.name);
+        memory.verified(&new, now);
+        drop(change);
+        assert!(!memory.answered(&old, now, before), "nochg for what the primary no longer holds");
+        assert_ne!(memory.compare(&old, now), Compared::Same, "and for a minute to come");
+    }
+
+    #[test]
+    fn an_answer_of_the_old_primary_does_not_count_after_the_switch() {
+        let memory = Arc::new(Memory::new(MINUTE, 10));
+        let one = wish("a.dyn.example", "192.0.2.1");
+        let now = Instant::now();
+        let asked_of_the_old = memory.before(&one.name);
+        memory.forget_all();
+        let _somebody_elses_question = memory.before(&one.name);
+        assert!(!memory.answered(&one, now, asked_of_the_old));
+    }
+
+    #[test]
+    fn an_answer_does_not_count_after_the_change_that_came_between_was_evicted() {
+        let memory = Arc::new(Memory::new(MINUTE, 2));
+        let one = wish("a.dyn.example", "192.0.2.1");
+        let now = Instant::now();
+        let before = memory.before(&one.name);
+        drop(memory.begin(&one.name));
+        for n in 0..100 {
+            memory.verified(&wish(&format!("h{n}.dyn.example"), "192.0.2.1"), now);
+        }
+        let _again = memory.before(&one.name);
+        assert!(!memory.answered(&one, now, before));
     }
 }

@@ -4,6 +4,7 @@
 mod blame;
 mod driver;
 mod entry;
+mod flight;
 mod lane;
 mod memory;
 mod pace;

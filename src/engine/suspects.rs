@@ -1,6 +1,6 @@
 //! Names that spoiled a batch, and accounts that keep bringing such names. Bounded and expiring; time comes in.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::model::Hostname;
 const MOST: usize = 10_000;
 const CULPRIT_FOR: Duration = Duration::from_secs(600);
 const OFFENDER_FOR: Duration = Duration::from_secs(600);
-const OFFENCES: u32 = 3;
+const OFFENCES: usize = 3;
 const OFFENCES_WITHIN: Duration = Duration::from_secs(60);
 
 /// What was learnt from poisoned batches.
@@ -22,10 +22,11 @@ pub(super) struct Suspects {
     accounts: HashMap<Arc<str>, Offences>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Offences {
-    count: u32,
-    since: Instant,
+    // The last ones, oldest first.
+    at: VecDeque<Instant>,
+    offender_until: Option<Instant>,
 }
 
 /// In whose company a name travels.
@@ -44,15 +45,19 @@ impl Suspects {
     pub(super) fn caught(&mut self, name: &Hostname, account: &Arc<str>, now: Instant) {
         make_room(&mut self.culprits, |until| *until > now);
         self.culprits.insert(name.clone(), now + CULPRIT_FOR);
-        make_room(&mut self.accounts, |offences| offences.since + OFFENDER_FOR > now);
-        let offences = self.accounts.entry(Arc::clone(account)).or_insert(Offences { count: 0, since: now });
-        if offences.count < OFFENCES && offences.since + OFFENCES_WITHIN < now {
-            offences.count = 0;
+        make_room(&mut self.accounts, |offences| offences.at.back().is_some_and(|last| *last + OFFENDER_FOR > now));
+        let offences = self
+            .accounts
+            .entry(Arc::clone(account))
+            .or_insert_with(|| Offences { at: VecDeque::with_capacity(OFFENCES), offender_until: None });
+        if offences.at.len() == OFFENCES {
+            offences.at.pop_front();
         }
-        if offences.count == 0 || offences.count >= OFFENCES {
-            offences.since = now;
+        offences.at.push_back(now);
+        let within = offences.at.front().is_some_and(|first| *first + OFFENCES_WITHIN >= now);
+        if offences.at.len() == OFFENCES && within {
+            offences.offender_until = Some(now + OFFENDER_FOR);
         }
-        offences.count = offences.count.saturating_add(1);
     }
 
     /// `name` went through.
@@ -64,7 +69,7 @@ impl Suspects {
 
     /// How `name`, brought by `account`, travels now.
     pub(super) fn company(&self, name: &Hostname, account: &Arc<str>, now: Instant) -> Company {
-        let offender = |offences: &Offences| offences.count >= OFFENCES && offences.since + OFFENDER_FOR > now;
+        let offender = |offences: &Offences| offences.offender_until.is_some_and(|until| until > now);
         if self.culprits.get(name).is_some_and(|until| *until > now) {
             Company::Alone
         } else if self.accounts.get(account).is_some_and(offender) {
@@ -113,6 +118,23 @@ mod tests {
         }
         assert_eq!(suspects.company(&name(9), &account, now), Company::Account(Arc::clone(&account)));
         assert_eq!(suspects.company(&name(9), &other, now), Company::Everyone);
+    }
+
+    #[test]
+    fn the_minute_slides_and_an_old_offence_is_forgotten() {
+        let mut suspects = Suspects::default();
+        let account = Arc::from("account");
+        let start = Instant::now();
+        let other = Hostname::parse("other.dyn.example").unwrap();
+        for seconds in [0, 59, 61, 62] {
+            let name = Hostname::parse(&format!("h{seconds}.dyn.example")).unwrap();
+            suspects.caught(&name, &account, start + Duration::from_secs(seconds));
+        }
+        let then = start + Duration::from_secs(62);
+        assert_eq!(suspects.company(&other, &account, then), Company::Account(Arc::clone(&account)));
+        let tomorrow = start + Duration::from_secs(86_400);
+        suspects.caught(&Hostname::parse("h.dyn.example").unwrap(), &account, tomorrow);
+        assert_eq!(suspects.company(&other, &account, tomorrow), Company::Everyone);
     }
 
     #[test]

@@ -2,14 +2,14 @@
 
 use std::collections::HashSet;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::warn;
 
-use super::blame::{Blame, weigh};
+use super::blame::{Blame, advice, weigh};
 use super::driver::Driver;
 use super::entry::Waiter;
 use super::lane::Lane;
@@ -35,7 +35,8 @@ pub struct Zone {
     changes: mpsc::Sender<Waiter>,
     reader: Reader,
     problem: Arc<Mutex<Option<String>>>,
-    targets: watch::Receiver<Targets>,
+    // Read from the first question on: only wildcard grants need them.
+    targets: Arc<OnceLock<watch::Receiver<Targets>>>,
 }
 
 /// The names that the zone's own SOA and NS records point to.
@@ -78,22 +79,11 @@ impl Zone {
             changes: queue,
             in_use,
             problem: Arc::clone(&problem),
-            // Up until seen down, so that the first failure is news.
-            up: zone
-                .primaries
-                .iter()
-                .map(|primary| {
-                    let gauge = metrics.primary_up(&primary.to_string());
-                    gauge.set(1);
-                    gauge
-                })
-                .collect(),
+            up: vec![None; zone.primaries.len()],
             metrics,
         };
         tokio::spawn(driver.run());
-        let (found, targets) = watch::channel(Targets::Unknown);
-        tokio::spawn(find_targets(zone.name.clone(), reader.clone(), found));
-        Ok(Self { name: zone.name.clone(), memory, changes, reader, problem, targets })
+        Ok(Self { name: zone.name.clone(), memory, changes, reader, problem, targets: Arc::default() })
     }
 
     /// The apex.
@@ -138,7 +128,7 @@ impl Zone {
     /// # Errors
     /// [`Trouble`] where the primary did not say before `deadline`.
     pub async fn is_target(&self, host: &Hostname, deadline: Instant) -> Result<bool, Trouble> {
-        let mut targets = self.targets.clone();
+        let mut targets = self.targets.get_or_init(|| self.watch_targets()).clone();
         let found = timeout_at(deadline, targets.wait_for(|targets| !matches!(targets, Targets::Unknown)));
         match found.await {
             Ok(Ok(targets)) => match &*targets {
@@ -148,6 +138,19 @@ impl Zone {
             },
             Ok(Err(_)) | Err(_) => Err(Trouble::Timeout),
         }
+    }
+
+    /// Whether the zone's own SOA or NS records are known to name `host`; asks nobody, for it may be another zone's host.
+    #[must_use]
+    pub fn is_known_target(&self, host: &Hostname) -> bool {
+        let targets = self.targets.get_or_init(|| self.watch_targets()).borrow();
+        matches!(&*targets, Targets::Known(targets) if targets.contains(host))
+    }
+
+    fn watch_targets(&self) -> watch::Receiver<Targets> {
+        let (found, targets) = watch::channel(Targets::Unknown);
+        tokio::spawn(find_targets(self.name.clone(), self.reader.clone(), Arc::clone(&self.problem), found));
+        targets
     }
 
     /// How the zone is doing.
@@ -166,7 +169,12 @@ fn trouble(failure: Failure) -> Trouble {
 }
 
 /// Keeps the targets of the apex's SOA and NS records current, until nobody wants them.
-async fn find_targets(zone: ZoneName, reader: Reader, found: watch::Sender<Targets>) {
+async fn find_targets(
+    zone: ZoneName,
+    reader: Reader,
+    problem: Arc<Mutex<Option<String>>>,
+    found: watch::Sender<Targets>,
+) {
     let mut complained = false;
     loop {
         let pause = match reader.zone_targets().await {
@@ -176,7 +184,12 @@ async fn find_targets(zone: ZoneName, reader: Reader, found: watch::Sender<Targe
                 TARGETS_EVERY
             }
             Err(error) => {
+                let mend = match error {
+                    ReadError::Failed(failure) => advice(failure),
+                    _ => "see that the primary can be reached and serves the zone",
+                };
                 if let ReadError::Failed(failure) = error {
+                    *problem.lock().unwrap_or_else(PoisonError::into_inner) = Some(format!("{error}: {mend}"));
                     // What was known stays.
                     found.send_if_modified(|targets| match targets {
                         Targets::Known(_) => false,
@@ -187,7 +200,7 @@ async fn find_targets(zone: ZoneName, reader: Reader, found: watch::Sender<Targe
                     });
                 }
                 if !std::mem::replace(&mut complained, true) {
-                    warn!(%zone, %error, "the zone's SOA and NS records cannot be read; wildcard grants wait for them");
+                    warn!(%zone, %error, mend, "the zone's SOA and NS records cannot be read; wildcard grants wait for them");
                 }
                 TARGETS_RETRY
             }

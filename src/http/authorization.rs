@@ -20,21 +20,35 @@ const PASSWORD: [&str; 4] = ["password", "pass", "passwd", "p"];
 /// The credentials of a request; a Basic header wins over the query. An empty `Basic :`, which inadyn sends where nothing is
 /// configured, is none.
 pub(super) fn credentials(header: Option<&[u8]>, parameters: &Parameters) -> Option<Credentials> {
-    header.and_then(basic).or_else(|| {
-        let login = parameters.first_of(&LOGIN)?;
-        Some(Credentials::new(login.to_owned(), parameters.first_of(&PASSWORD)?.to_owned()))
-    })
+    match header.and_then(basic) {
+        Some(Basic::Given(credentials)) => return Some(credentials),
+        Some(Basic::Unreadable) => return None,
+        Some(Basic::Empty) | None => {}
+    }
+    let login = parameters.first_of(&LOGIN)?;
+    Some(Credentials::new(login.to_owned(), parameters.first_of(&PASSWORD)?.to_owned()))
 }
 
-fn basic(header: &[u8]) -> Option<Credentials> {
+/// What a Basic header holds.
+enum Basic {
+    Given(Credentials),
+    Empty,
+    Unreadable,
+}
+
+/// `None` where the scheme is another.
+fn basic(header: &[u8]) -> Option<Basic> {
     let (scheme, encoded) = header.split_at_checked(6)?;
     if !scheme.eq_ignore_ascii_case(b"basic ") {
         return None;
     }
-    let pair = text(LENIENT.decode(encoded.trim_ascii()).ok()?);
+    let Ok(octets) = LENIENT.decode(encoded.trim_ascii()) else { return Some(Basic::Unreadable) };
     // The password may hold colons, the login not.
-    let (login, password) = pair.split_once(':')?;
-    (!login.is_empty() || !password.is_empty()).then(|| Credentials::new(login.to_owned(), password.to_owned()))
+    Some(match text(octets).split_once(':') {
+        None => Basic::Unreadable,
+        Some(("", "")) => Basic::Empty,
+        Some((login, password)) => Basic::Given(Credentials::new(login.to_owned(), password.to_owned())),
+    })
 }
 
 #[cfg(test)]
@@ -54,7 +68,7 @@ mod tests {
         assert_eq!(login(Some("basic YmFzaWM6YTpi"), "").as_deref(), Some("basic"));
         assert_eq!(login(Some("Basic Og=="), ""), None);
         assert_eq!(login(Some("Basic Og=="), query).as_deref(), Some("query"));
-        assert_eq!(login(Some("Basic !!!!"), ""), None);
+        assert_eq!(login(Some("Basic !!!!"), query), None, "a header that cannot be read wins all the same");
         assert_eq!(login(Some("Bearer abc"), query).as_deref(), Some("query"));
         assert_eq!(login(None, "u=short&p=x").as_deref(), Some("short"));
         assert_eq!(login(None, "u=short"), None);

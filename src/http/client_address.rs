@@ -38,14 +38,13 @@ impl Proxies {
             ForwardingHeader::XForwardedFor => "x-forwarded-for",
             ForwardingHeader::Forwarded => "forwarded",
         };
-        let lines: Vec<&[u8]> = headers.get_all(name).iter().map(hyper::header::HeaderValue::as_bytes).collect();
-        let list = lines.join(&b","[..]);
-        let Ok(list) = std::str::from_utf8(&list) else { return Client { source, address: None } };
-        for hop in split_hops(list).into_iter().rev() {
-            let address = match self.header {
+        // Each hop is judged by itself: what a client wrote to the left must not spoil what the proxy appended.
+        let lines = headers.get_all(name).iter().map(hyper::header::HeaderValue::as_bytes);
+        for hop in lines.rev().flat_map(|line| self.hops(line).into_iter().rev()) {
+            let address = std::str::from_utf8(hop).ok().and_then(|hop| match self.header {
                 ForwardingHeader::XForwardedFor => node(hop),
                 ForwardingHeader::Forwarded => forwarded_for(hop),
-            };
+            });
             let Some(address) = address else { return Client { source, address: None } };
             source = canonical(address);
             if !self.trusts(source) {
@@ -55,19 +54,22 @@ impl Proxies {
         Client { source, address: Some(source) }
     }
 
+    /// Elements of one line, empty ones left out. Commas inside the quotes of `Forwarded` do not separate, unless a quote is
+    /// left open.
+    fn hops<'a>(&self, line: &'a [u8]) -> Vec<&'a [u8]> {
+        let quotes = line.iter().filter(|octet| **octet == b'"').count();
+        let heeds_quotes = self.header == ForwardingHeader::Forwarded && quotes % 2 == 0;
+        let mut quoted = false;
+        let separates = |octet: &u8| {
+            quoted ^= heeds_quotes && *octet == b'"';
+            *octet == b',' && !quoted
+        };
+        line.split(separates).map(<[u8]>::trim_ascii).filter(|hop| !hop.is_empty()).collect()
+    }
+
     fn trusts(&self, address: IpAddr) -> bool {
         self.trusted.iter().any(|network| network.contains(&address))
     }
-}
-
-/// Elements of the list, empty ones left out; commas inside quotes do not separate.
-fn split_hops(list: &str) -> Vec<&str> {
-    let mut quoted = false;
-    let separates = |character: char| {
-        quoted ^= character == '"';
-        character == ',' && !quoted
-    };
-    list.split(separates).map(str::trim).filter(|hop| !hop.is_empty()).collect()
 }
 
 /// `for=` of one element (RFC 7239 section 4).
@@ -104,7 +106,7 @@ mod tests {
         };
         let mut headers = HeaderMap::new();
         for line in lines {
-            headers.append(name, line.parse().unwrap());
+            headers.append(name, hyper::header::HeaderValue::from_bytes(line.as_bytes()).unwrap());
         }
         let trusted = vec!["127.0.0.0/8".parse().unwrap(), "10.0.0.0/8".parse().unwrap()];
         Proxies { trusted, header }.client(peer.parse().unwrap(), &headers)
@@ -132,6 +134,24 @@ mod tests {
             (Forwarded, "127.0.0.1", &["by=x;for=198.51.100.1", "for=10.0.0.7"], "198.51.100.1"),
         ] {
             assert_eq!(client(header, peer, lines), certain(expected), "{peer} {lines:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_client_writes_does_not_spoil_what_the_proxy_appends() {
+        for header in [ForwardingHeader::XForwardedFor, ForwardingHeader::Forwarded] {
+            let ours = match header {
+                ForwardingHeader::XForwardedFor => "198.51.100.1",
+                ForwardingHeader::Forwarded => "for=198.51.100.1",
+            };
+            for theirs in ["\"", "garbage", ",,", "for=\"", "\u{ff}"] {
+                assert_eq!(
+                    client(header, "127.0.0.1", &[&format!("{theirs}, {ours}")]),
+                    certain("198.51.100.1"),
+                    "{theirs}"
+                );
+                assert_eq!(client(header, "127.0.0.1", &[theirs, ours]), certain("198.51.100.1"), "{theirs}");
+            }
         }
     }
 

@@ -8,15 +8,17 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Version};
 use tokio::time::{Instant, timeout};
 
 use super::access_log::{self, Entry};
 use super::authorization::credentials;
 use super::client_address::{Client, Proxies};
-use super::dialect::{Answer, dyndns2};
+use super::dialect::Answer;
+use super::dialect::dyndns2::{self, Spelling};
 use super::parameters::Parameters;
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Verdicts};
 use crate::metrics::{DialectMetrics, Metrics};
 
 /// The longest request line, all headers together, and body that are read, in octets.
@@ -48,7 +50,10 @@ impl Public {
     pub async fn answer(&self, peer: SocketAddr, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let version = request.version();
         let mut response = self.route(peer, request).await;
-        // inadyn waits for ever on an HTTP/1.0 connection that stays open.
+        if version == Version::HTTP_10 {
+            // inadyn waits for ever on an HTTP/1.0 connection that stays open; hyper keeps it where the answer is HTTP/1.1.
+            *response.version_mut() = Version::HTTP_10;
+        }
         if version == Version::HTTP_10 || response.status() == StatusCode::PAYLOAD_TOO_LARGE {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
@@ -73,6 +78,12 @@ impl Public {
     async fn dyndns2(&self, peer: SocketAddr, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let start = Instant::now();
         let (parts, body) = request.into_parts();
+        let client = self.client(peer, &parts.headers);
+        let seen = Seen { start, parts: &parts, client };
+        let admitted = match self.gateway.admit(client.source) {
+            Ok(admitted) => admitted,
+            Err(verdicts) => return self.finish(&seen, &[], None, &verdicts, &Spelling::default()),
+        };
         let mut parameters = Parameters::parse(parts.uri.query().unwrap_or_default().as_bytes());
         if parts.method == Method::POST {
             match form(body).await {
@@ -80,28 +91,40 @@ impl Public {
                 Err(status) => return text(status, "badagent"),
             }
         }
-        let client = self.client(peer, &parts.headers);
         let credentials = credentials(field(&parts.headers, &header::AUTHORIZATION), &parameters);
         let tried = credentials.as_ref().map(|credentials| credentials.login.clone());
-        let (asked, spelling) = dyndns2::parse(&parameters, credentials, client);
+        let (asked, spelling) = dyndns2::parse(&parameters, credentials, client, admitted);
         let hosts = asked.hosts.clone();
         let verdicts = self.gateway.update(asked).await;
-        let answer = dyndns2::render(&verdicts.each, &spelling);
-        let took = start.elapsed();
+        self.finish(&seen, &hosts, tried.as_deref(), &verdicts, &spelling)
+    }
+
+    /// Counts, logs and answers.
+    fn finish(
+        &self,
+        seen: &Seen<'_>,
+        hosts: &[String],
+        tried: Option<&str>,
+        verdicts: &Verdicts,
+        spelling: &Spelling,
+    ) -> Response<Full<Bytes>> {
+        let took = seen.start.elapsed();
+        // What is said once was said of each host.
+        let times = if verdicts.each.len() == 1 { hosts.len().max(1) } else { 1 };
         for verdict in &verdicts.each {
-            self.dyndns2.host(verdict.outcome);
+            self.dyndns2.hosts(verdict.outcome, times);
         }
         self.dyndns2.request(took.as_secs_f64());
-        let agent = String::from_utf8_lossy(field(&parts.headers, &header::USER_AGENT).unwrap_or(b"-"));
+        let agent = String::from_utf8_lossy(field(&seen.parts.headers, &header::USER_AGENT).unwrap_or(b"-"));
         let entry = Entry {
-            source: client.source,
-            path: parts.uri.path(),
+            source: seen.client.source,
+            path: seen.parts.uri.path(),
             agent: &agent,
-            login: tried.as_deref().filter(|login| self.gateway.knows(login)),
-            hosts: &hosts,
+            login: tried.filter(|login| self.gateway.knows(login)),
+            hosts,
         };
-        access_log::write(&entry, &verdicts, took);
-        respond(&answer)
+        access_log::write(&entry, verdicts, took);
+        respond(&dyndns2::render(&verdicts.each, spelling))
     }
 
     fn client(&self, peer: SocketAddr, headers: &header::HeaderMap) -> Client {
@@ -109,9 +132,20 @@ impl Public {
     }
 }
 
+/// What is known of a request from its headers on.
+struct Seen<'a> {
+    start: Instant,
+    parts: &'a Parts,
+    client: Client,
+}
+
 fn within_bounds(request: &Request<Incoming>) -> Result<(), StatusCode> {
     let uri = request.uri();
-    let line = uri.path_and_query().map_or(0, |target| target.as_str().len()) + request.method().as_str().len();
+    // Proxies send the absolute form (RFC 9112 section 3.2.2).
+    let before_path =
+        uri.scheme_str().map_or(0, |scheme| scheme.len() + 3) + uri.authority().map_or(0, |to| to.as_str().len());
+    let target = before_path + uri.path_and_query().map_or(0, |target| target.as_str().len());
+    let line = target + request.method().as_str().len();
     if line + " HTTP/1.1 \r\n".len() > MAX_REQUEST_LINE {
         return Err(StatusCode::URI_TOO_LONG);
     }

@@ -25,6 +25,8 @@ const HEADERS_WITHIN: Duration = Duration::from_secs(10);
 const MOST_CONNECTIONS: usize = 16_384;
 /// What hyper may buffer of a request: the bounds of line and headers, with room to answer politely past them.
 const BUFFER: usize = 64 * 1024;
+/// No connection lives longer; a client that never reads must not keep its place.
+const LIFETIME: Duration = Duration::from_secs(600);
 /// What is in flight at the end may take this long.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -50,7 +52,7 @@ where
                             drop(place);
                         });
                     }
-                    Err(_) => turn_away(stream).await,
+                    Err(_) => drop(tokio::spawn(turn_away(stream))),
                 },
                 Err(error) => recover(&error).await,
             },
@@ -83,15 +85,23 @@ where
         .max_buf_size(BUFFER)
         // ez-ipupdate takes a lower-case header that begins with `w` for a "wait" answer.
         .title_case_headers(true)
+        // A client may close its half after the request and still wait for the answer.
+        .half_close(true)
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stopped(&mut stop) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
+    tokio::select! {
+        ended = connection.as_mut() => return log_end(peer, ended),
+        () = stopped(&mut stop) => {}
+        () = sleep(LIFETIME) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    match timeout(DRAIN, connection).await {
+        Ok(ended) => log_end(peer, ended),
+        Err(_) => debug!(%peer, "a connection is cut"),
+    }
+}
+
+fn log_end(peer: SocketAddr, ended: hyper::Result<()>) {
     if let Err(error) = ended {
         debug!(%peer, %error, "a connection ended early");
     }

@@ -60,6 +60,9 @@ pub enum Denied {
     /// A wildcard covers it, but the zone protects it.
     #[error("protected in its zone")]
     Protected,
+    /// The apex of a zone of ours, which only a grant by name covers.
+    #[error("the apex of a zone")]
+    Apex,
     /// A wildcard owner directly below the granted name.
     #[error("a wildcard grant does not cover the wildcard owner directly below it")]
     WildcardOwner,
@@ -142,6 +145,9 @@ impl Registry {
         let owner_of = name.as_str().strip_prefix("*.");
         if covering.all(|suffix| Some(suffix.as_str()) == owner_of) {
             return Err(Denied::WildcardOwner);
+        }
+        if self.zones.contains_key(name.as_str()) {
+            return Err(Denied::Apex);
         }
         if self.owners.contains_key(name) {
             return Err(Denied::AnothersHost);

@@ -146,3 +146,19 @@ async fn one_router_with_an_old_password_does_not_lock_out_its_neighbours() {
     }
     assert_eq!(stage.login("person", "correct horse", "person").await.text(), "good 203.0.113.7");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hanging_up_saves_no_failed_login() {
+    let limits = "host = \"off\"\naccount = \"off\"\nsource = \"off\"\nfailed_logins = { burst = 3, per_minute = 1 }";
+    let stage = Stage::new(limits).await;
+    let target = "/nic/update?hostname=person.dyn.example&myip=203.0.113.7";
+    for guess in 0..3 {
+        let mut connection = lab::http::Connection::open(stage.gateway.http(), None).await.unwrap();
+        let request = Request::get(target).basic("person", &format!("guess{guess}"));
+        connection.write(&request.octets(stage.gateway.http())).await.unwrap();
+    }
+    while stage.failures().await < 3.0 {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    assert_eq!(stage.login("person", "guess3", "person").await.text(), "911");
+}

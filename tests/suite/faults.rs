@@ -117,7 +117,57 @@ async fn the_true_answer_may_follow_a_false_one() {
         stage(|_| Action::All(vec![Action::Unsigned(ResponseCode::NoError), Action::Answer(ResponseCode::NoError)]))
             .await;
     assert_eq!(stage.set(7).await.text(), "good 203.0.113.7");
-    assert_eq!(stage.updates("unsigned").await, 1.0);
+    assert_eq!((stage.updates("unsigned").await, stage.updates("NOERROR").await), (0.0, 1.0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_update_is_counted_once() {
+    for (action, rcode) in [
+        (Action::Unsigned(ResponseCode::NoError), "unsigned"),
+        (Action::Silent, "timeout"),
+        (Action::Answer(ResponseCode::YXRRSet), "YXRRSET"),
+        (Action::Unsigned(ResponseCode::NotAuth), "NOTAUTH"),
+    ] {
+        let stage = stage(move |_| action.clone()).await;
+        stage.set(7).await;
+        while stage.updates(rcode).await < 1.0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        for metric in
+            ["dyngate_updates_total", "dyngate_update_duration_seconds_count", "dyngate_update_batch_hosts_count"]
+        {
+            assert_eq!(stage.gateway.metric(metric).await.unwrap(), 1.0, "{metric} for {rcode}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_primary_that_cuts_every_connection_is_not_up() {
+    let stage = stage(|_| Action::Drop).await;
+    is_911(&stage.set(7).await);
+    assert_eq!(stage.gateway.metric("dyngate_primary_up").await.unwrap(), 0.0);
+    let ready = lab::http::Request::get("/readyz").send(stage.gateway.admin()).await.unwrap();
+    assert!(ready.status == 200 && ready.text().contains("zone dyn.example: "), "{}", ready.text());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_dropped_message_does_not_lock_its_name_for_ever() {
+    let mut dropped = false;
+    let stage = stage(move |received| {
+        if !dropped && received.owners.iter().any(|owner| owner == "a.dyn.example") {
+            dropped = true;
+            return Action::Silent;
+        }
+        Action::Answer(ResponseCode::NoError)
+    })
+    .await;
+    is_911(&stage.set_host("a.dyn.example", 7).await);
+    // Others are answered all the time.
+    for last in 0..100 {
+        assert!(stage.set_host("b.dyn.example", last).await.text().starts_with("good"));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(stage.set_host("a.dyn.example", 8).await.text(), "good 203.0.113.8");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -146,7 +196,9 @@ async fn a_late_answer_is_remembered_and_the_name_stays_locked_until_it_comes() 
     })
     .await;
     is_911(&stage.set(7).await);
-    assert_eq!(stage.updates("timeout").await, 1.0);
+    while stage.updates("timeout").await < 1.0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     // Waits behind the late answer, which then shows that nothing is left to do: it was a change that travelled.
     assert_eq!(stage.set(7).await.text(), "good 203.0.113.7");
     assert_eq!(stage.set(7).await.text(), "nochg 203.0.113.7");

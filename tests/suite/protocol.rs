@@ -116,6 +116,8 @@ async fn methods_paths_and_bounds() {
     assert_eq!(send(Request::get("/metrics")).await.status, 404, "never on the public listener");
     let long = format!("/nic/update?hostname=home.dyn.example&myip=203.0.113.7&x={}", "y".repeat(8 * 1024));
     assert_eq!(send(Request::get(&long)).await.status, 414);
+    let absolute = format!("http://{}/nic/update", "e".repeat(9000));
+    assert_eq!(send(Request::get(&absolute)).await.status, 414);
     let heavy = Request::get("/nic/update").header("X-Much", &"y".repeat(17 * 1024));
     assert_eq!(send(heavy).await.status, 431);
     assert_eq!(send(Request::post("/nic/update", vec![b'x'; 17 * 1024])).await.status, 413);
@@ -156,6 +158,10 @@ async fn old_clients_are_answered_as_they_need_it() {
     let answer = String::from_utf8(raw(stage.gateway.http(), wishing.as_bytes()).await.unwrap()).unwrap();
     assert!(answer.starts_with("HTTP/1.0 200 OK\r\n"), "{answer}");
     assert!(answer.ends_with("\r\n\r\nnochg 203.0.113.7"), "{answer}");
+    assert!(answer.contains("\r\nConnection: close\r\n"), "{answer}");
+    // A client may close its half and still wait.
+    let half_closed = raw(stage.gateway.http(), &old.octets(stage.gateway.http())).await.unwrap();
+    assert!(half_closed.ends_with(b"nochg 203.0.113.7"));
     // ez-ipupdate: in many pieces, a trailing `&`, Host last, and it looks for `\nw` in the headers.
     let request = format!(
         "GET /nic/update?system=statdns&hostname=home.dyn.example&myip=203.0.113.8&wildcard=OFF&mx=&offline=no& HTTP/1.0\r\n\

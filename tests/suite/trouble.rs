@@ -66,6 +66,8 @@ async fn wrong_secret_and_unknown_key(kind: Kind) {
         assert_eq!(refused.header("X-Dyngate-Reason"), Some("primary refuses us"));
         assert!(gateway.log().contains("mend="), "the log says what to do: {}", gateway.log());
         assert!(!gateway.log().contains(&key.secret), "no secret in the log");
+        let ready = lab::http::Request::get("/readyz").send(gateway.admin()).await.unwrap();
+        assert!(ready.status == 200 && ready.text().contains("zone dyn.example: "), "{}", ready.text());
     }
     assert!(primary.addresses("home.dyn.example").await.unwrap().is_empty());
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::Answer;
 use crate::auth::Credentials;
-use crate::gateway::{BadAddress, HostVerdict, UpdateRequest};
+use crate::gateway::{Admitted, BadAddress, HostVerdict, UpdateRequest};
 use crate::http::Client;
 use crate::http::parameters::Parameters;
 use crate::model::{Addresses, Family, Outcome, canonical};
@@ -43,6 +43,7 @@ pub(in crate::http) fn parse(
     parameters: &Parameters,
     credentials: Option<Credentials>,
     client: Client,
+    admitted: Admitted,
 ) -> (UpdateRequest, Spelling) {
     let (addresses, spelling) = match read_addresses(parameters, client.address) {
         Ok((addresses, spelling)) => (Ok(addresses), spelling),
@@ -56,7 +57,7 @@ pub(in crate::http) fn parse(
         hosts: hosts.filter(|host| !host.is_empty()).map(str::to_owned).collect(),
         addresses,
         wants_extra: is("offline", "yes") || is("wildcard", "on") || mx,
-        source: client.source,
+        admitted,
     };
     (request, spelling)
 }

@@ -1,0 +1,54 @@
+//! Messages on their way, and the groups of names that must travel together. Pure.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+
+use tokio::time::Instant;
+
+use super::entry::Entry;
+use super::suspects::Company;
+use crate::dns::Failure;
+use crate::model::Hostname;
+
+/// Names that must travel in a message of their own: a half of a bad batch, or what a lost connection carried.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) names: Vec<Hostname>,
+    pub(super) history: History,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct History {
+    pub(super) company: Company,
+    // Shared by all halves of one batch.
+    pub(super) culprits_in_a_row: Arc<AtomicU32>,
+    pub(super) tried_again: bool,
+    pub(super) primaries_tried: usize,
+    // Connections that were lost with this on them, and whether it may be the reason.
+    pub(super) losses: u32,
+    pub(super) suspect: bool,
+}
+
+/// A message on its way.
+#[derive(Debug)]
+pub(super) struct Flight {
+    pub(super) entries: Vec<(Hostname, Entry)>,
+    pub(super) history: History,
+    // Set where the message holds no records, and asks whether this failure of its entries was the zone's.
+    pub(super) asks_about: Option<Failure>,
+    pub(super) sent: Instant,
+    pub(super) overdue: bool,
+}
+
+impl History {
+    pub(super) fn new(company: Company) -> Self {
+        Self {
+            company,
+            culprits_in_a_row: Arc::default(),
+            tried_again: false,
+            primaries_tried: 0,
+            losses: 0,
+            suspect: false,
+        }
+    }
+}

@@ -23,6 +23,7 @@ pub(super) struct History {
     // Shared by all halves of one batch.
     pub(super) culprits_in_a_row: Arc<AtomicU32>,
     pub(super) tried_again: bool,
+    pub(super) not_before: Option<Instant>,
     pub(super) primaries_tried: usize,
     // Connections that were lost with this on them, and whether it may be the reason.
     pub(super) losses: u32,
@@ -46,6 +47,7 @@ impl History {
             company,
             culprits_in_a_row: Arc::default(),
             tried_again: false,
+            not_before: None,
             primaries_tried: 0,
             losses: 0,
             suspect: false,

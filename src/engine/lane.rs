@@ -25,6 +25,8 @@ pub(super) const WINDOW: usize = 4;
 const MOST_WAITING: usize = 100_000;
 /// Culprits in a row, without a success, after which a batch is not halved any further.
 const MOST_CULPRITS_IN_A_ROW: u32 = 8;
+/// How long SERVFAIL is given to pass.
+const PAUSE: Duration = Duration::from_millis(100);
 const REST: Duration = Duration::from_secs(1);
 
 /// The state of one zone's changes.
@@ -120,7 +122,7 @@ impl Lane {
     pub(super) fn depart(&mut self, now: Instant) -> Option<FlightId> {
         while self.flights.len() < WINDOW {
             let turn = if std::mem::take(&mut self.again_had_its_turn) { self.gather(now) } else { None };
-            let (names, history) = match (turn, self.again.pop_front()) {
+            let (names, history) = match (turn, self.next_again(now)) {
                 (Some(turn), group) => {
                     group.into_iter().for_each(|group| self.again.push_front(group));
                     turn
@@ -208,6 +210,7 @@ impl Lane {
             (Blame::Server, None) if !history.tried_again => {
                 // Several in halves, one as it is: PowerDNS answers so while its SQLite file is locked for a moment.
                 history.tried_again = true;
+                history.not_before = Some(now + PAUSE);
                 self.regroup_halves(entries, &history);
             }
             (Blame::Server, _) if history.primaries_tried + 1 < self.primaries => {
@@ -302,9 +305,16 @@ impl Lane {
         self.flights.len()
     }
 
-    /// When a resting company may travel again.
+    /// The first group that need not pause any longer.
+    fn next_again(&mut self, now: Instant) -> Option<Group> {
+        let position = self.again.iter().position(|group| group.history.not_before.is_none_or(|time| time <= now))?;
+        self.again.remove(position)
+    }
+
+    /// When a resting company or a pausing group may travel again.
     pub(super) fn next_rest_end(&self, now: Instant) -> Option<Instant> {
-        self.resting.values().filter(|end| **end > now).min().copied()
+        let pauses = self.again.iter().filter_map(|group| group.history.not_before.as_ref());
+        self.resting.values().chain(pauses).filter(|end| **end > now).min().copied()
     }
 
     fn gather(&mut self, now: Instant) -> Option<(Vec<Hostname>, History)> {

@@ -125,7 +125,8 @@ async fn unusual_places_are_served(kind: Kind) {
 
 async fn a_signed_zone_stays_signed(kind: Kind) {
     let stage = Stage::with(kind, lab::Setup::signed, &[], |_| {}).await;
-    assert_eq!(stage.set("home.dyn.example", "203.0.113.7,2001:db8::1").await, "good 203.0.113.7,2001:db8::1");
+    let body = stage.set("home.dyn.example", "203.0.113.7,2001:db8::1").await;
+    assert_eq!(body, "good 203.0.113.7,2001:db8::1", "{}\n{}", stage.gateway.log(), stage.primary.log());
     assert_eq!(stage.set("home.dyn.example", "203.0.113.7,2001:db8::1").await, "nochg 203.0.113.7,2001:db8::1");
     let answer = lab::query_dnssec(stage.primary.addr(), "home.dyn.example", "A").await.unwrap();
     let signatures = answer.records.iter().filter(|record| record.kind == RecordType::RRSIG).count();

@@ -117,12 +117,20 @@ impl Gateway {
         env::var_os("DYNGATE_BIN").map_or_else(|| Builder::new(program), Builder::new)
     }
 
+    /// The program is DYNGATE_BIN, else the `dyngate` of the same build.
+    ///
+    /// # Errors
+    /// The running program's own place is not known.
+    pub fn built() -> Result<Builder, Error> {
+        Ok(Self::builder(beside()?))
+    }
+
     /// Starts DYNGATE_BIN, else the `dyngate` of the same build, with this gateway.toml.
     ///
     /// # Errors
     /// As for [`Builder::start`].
     pub async fn start(config_toml: &str) -> Result<Self, Error> {
-        Self::builder(beside()?).config(config_toml).start().await
+        Self::built()?.config(config_toml).start().await
     }
 
     /// Starts it again after `stop` or `kill` in the same folder; port 0 gives other ports.

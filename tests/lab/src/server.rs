@@ -114,6 +114,12 @@ impl Server {
         self.port.addr()
     }
 
+    /// Its process id; `None` when it is stopped.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::pid)
+    }
+
     /// Its scratch folder.
     #[must_use]
     pub fn folder(&self) -> &Path {

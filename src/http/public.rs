@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
-use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Version};
 use tokio::time::{Instant, timeout};
@@ -16,6 +16,7 @@ use super::access_log::{self, Entry};
 use super::authorization::credentials;
 use super::client_address::{Client, Proxies};
 use super::dialect::Answer;
+use super::dialect::checkip;
 use super::dialect::dyndns2::{self, Spelling};
 use super::parameters::Parameters;
 use crate::gateway::{Gateway, Verdicts};
@@ -69,10 +70,32 @@ impl Public {
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, POST"));
             return response;
         }
-        match collapse_slashes(request.uri().path()).as_str() {
-            "/nic/update" | "/v3/update" => self.dyndns2(peer, request).await,
-            _ => text(StatusCode::NOT_FOUND, "nothing is served here; updates go to /nic/update"),
+        let path = collapse_slashes(request.uri().path());
+        if let Some(form) = checkip::Form::of(&path) {
+            return self.check_address(peer, request.headers(), form);
         }
+        match path.as_str() {
+            "/nic/update" | "/v3/update" => self.dyndns2(peer, request).await,
+            _ => text(
+                StatusCode::NOT_FOUND,
+                "nothing is served here; updates go to /nic/update, /checkip tells your address",
+            ),
+        }
+    }
+
+    /// Counts towards the source limit; what is not an address is not shown in its place.
+    fn check_address(&self, peer: SocketAddr, headers: &HeaderMap, form: checkip::Form) -> Response<Full<Bytes>> {
+        let client = self.client(peer, headers);
+        if let Err(verdicts) = self.gateway.admit(client.source) {
+            return respond(&dyndns2::render(&verdicts.each, &Spelling::default()));
+        }
+        let Some(address) = client.address else { return text(StatusCode::BAD_REQUEST, "badip") };
+        let mut response = Response::new(Full::from(form.render(address)));
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(form.content_type()));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
+        response
     }
 
     async fn dyndns2(&self, peer: SocketAddr, request: Request<Incoming>) -> Response<Full<Bytes>> {
@@ -127,7 +150,7 @@ impl Public {
         respond(&dyndns2::render(&verdicts.each, spelling))
     }
 
-    fn client(&self, peer: SocketAddr, headers: &header::HeaderMap) -> Client {
+    fn client(&self, peer: SocketAddr, headers: &HeaderMap) -> Client {
         self.proxies.client(peer.ip(), headers)
     }
 }
@@ -179,7 +202,7 @@ fn collapse_slashes(path: &str) -> String {
     collapsed
 }
 
-fn field<'a>(headers: &'a header::HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
+fn field<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
     headers.get(name).map(HeaderValue::as_bytes)
 }
 

@@ -205,6 +205,27 @@ async fn only_the_configured_header_of_a_trusted_proxy_names_the_client() {
     assert_eq!(get("127.0.0.2", "Forwarded", "for=203.0.113.8").await, "badip", "nor another header");
     assert_eq!(get("127.0.0.2", "X-Forwarded-For", "203.0.113.8, unknown").await, "badip");
     assert!(gateway.log().contains("source=203.0.113.7"), "{}", gateway.log());
+    // The caller's own address, as clients parse it.
+    let check = |path: &'static str, value: &'static str| {
+        let source: IpAddr = "127.0.0.2".parse().unwrap();
+        let request = Request::get(path).header("X-Forwarded-For", value).from(source);
+        let addr = gateway.http();
+        async move { request.send(addr).await.unwrap() }
+    };
+    for path in ["/nic/checkip", "/checkip", "//nic//checkip"] {
+        let page = check(path, "2001:DB8:0::7").await;
+        assert_eq!(
+            (page.status, page.header("Content-Type"), page.header("Cache-Control")),
+            (200, Some("text/html"), Some("no-cache"))
+        );
+        assert_eq!(
+            page.text(),
+            "<html><head><title>Current IP Check</title></head><body>Current IP Address: 2001:db8::7</body></html>\r\n"
+        );
+    }
+    let bare = check("/myip", "203.0.113.7").await;
+    assert_eq!((bare.header("Content-Type"), bare.text().as_str()), (Some("text/plain"), "203.0.113.7\n"));
+    assert_eq!(check("/checkip", "unknown").await.status, 400);
 }
 
 #[tokio::test(flavor = "multi_thread")]

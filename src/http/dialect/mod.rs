@@ -1,6 +1,7 @@
 //! The dialects: each a pure `parse` from a request to what is asked for, and a pure, total `render` from outcomes to an
 //! answer.
 
+pub mod checkip;
 pub mod dyndns2;
 
 use std::time::Duration;

@@ -180,7 +180,9 @@ async fn find_targets(
         let pause = match reader.zone_targets().await {
             Ok(targets) => {
                 found.send_replace(Targets::Known(Arc::new(targets.into_iter().collect())));
-                complained = false;
+                if std::mem::take(&mut complained) {
+                    *problem.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                }
                 TARGETS_EVERY
             }
             Err(error) => {

@@ -1,5 +1,6 @@
 //! The command line: arguments in, exit codes out; one sub-command a file. Knows no socket.
 
+mod check;
 mod hash;
 mod log;
 mod serve;
@@ -8,8 +9,9 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
+use crate::check::Extent;
 use hash::HashError;
 use log::Format;
 
@@ -28,9 +30,8 @@ struct Arguments {
 enum Command {
     /// Run the gateway until SIGTERM or SIGINT
     Serve {
-        /// The configuration file
-        #[arg(long, value_name = "FILE", env = "DYNGATE_CONFIG", default_value = "/etc/dyngate/gateway.toml")]
-        config: PathBuf,
+        #[command(flatten)]
+        file: ConfigFile,
         /// Write the real addresses to this file, as JSON, once the listeners accept
         #[arg(long, value_name = "PATH")]
         ready_file: Option<PathBuf>,
@@ -38,12 +39,33 @@ enum Command {
         #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Text)]
         log_format: Format,
     },
+    /// Ask every primary whether this configuration works with it, and say what to mend; changes nothing
+    Check {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// Stop after the configuration: ask no primary
+        #[arg(long, conflicts_with = "write")]
+        offline: bool,
+        /// Also add, read back and remove a TXT record at _dyngate-check in each zone: finds a secondary that forwards
+        #[arg(long)]
+        write: bool,
+        /// Print one JSON document in place of the table
+        #[arg(long)]
+        json: bool,
+    },
     /// Read a password from standard input and print what stands for it in the configuration
     Hash {
         /// Make a secret instead: line 1 for the router, line 2 for the configuration
         #[arg(long)]
         generate: bool,
     },
+}
+
+#[derive(Debug, Args)]
+struct ConfigFile {
+    /// The configuration file
+    #[arg(long, value_name = "FILE", env = "DYNGATE_CONFIG", default_value = "/etc/dyngate/gateway.toml")]
+    config: PathBuf,
 }
 
 /// Runs the command that the arguments name.
@@ -56,7 +78,15 @@ pub fn run() -> ExitCode {
         }
     };
     match arguments.command {
-        Command::Serve { config, ready_file, log_format } => serve::run(&config, ready_file.as_deref(), log_format),
+        Command::Serve { file, ready_file, log_format } => serve::run(&file.config, ready_file.as_deref(), log_format),
+        Command::Check { file, offline, write, json } => {
+            let extent = match (offline, write) {
+                (true, _) => Extent::Offline,
+                (false, true) => Extent::Write,
+                (false, false) => Extent::Questions,
+            };
+            check::run(&file.config, extent, json)
+        }
         Command::Hash { generate } => {
             if !generate && io::stdin().is_terminal() {
                 let _stderr_gone = write!(io::stderr(), "Password: ");

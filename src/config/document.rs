@@ -61,7 +61,17 @@ pub(super) fn read(text: &str, path: &Path) -> Result<Config, Errors> {
     let refuse = read_addresses(sections.single("[addresses]", &mut problems), &mut problems);
     match problems.into_errors() {
         Some(errors) => Err(errors),
-        None => Ok(Config { http, admin, engine, limits, refuse, zones: zones.checked, accounts, hosts }),
+        None => Ok(Config {
+            http,
+            admin,
+            engine,
+            limits,
+            refuse,
+            zones: zones.checked,
+            accounts,
+            hosts,
+            secret_files: keys.into_files(),
+        }),
     }
 }
 

@@ -1,7 +1,7 @@
 //! `[[key]]`: TSIG keys and the files that hold them.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -25,6 +25,8 @@ const MAX_FILE: u64 = 64 * 1024;
 /// The keys of the file by name.
 pub(super) struct Keys {
     by_name: HashMap<KeyName, Declared>,
+    /// The files that hold the secrets: this one or others.
+    files: Vec<PathBuf>,
     /// Whether every name is known, and so whether what is not here is really missing.
     complete: bool,
     /// Whether every zone's key was found, and so whether an unused one is really unused.
@@ -41,10 +43,10 @@ struct Declared {
 impl Keys {
     /// All `[[key]]` sections; files are relative to `folder`.
     pub(super) fn read(sections: Vec<Section<'_>>, folder: &Path, problems: &mut Problems<'_>) -> Self {
-        let mut keys = Self { by_name: HashMap::new(), complete: true, resolved: true };
+        let mut keys = Self { by_name: HashMap::new(), files: Vec::new(), complete: true, resolved: true };
         let mut names = Once::new();
         for section in sections {
-            let Some((name, declared)) = read_key(section, folder, problems) else {
+            let Some((name, declared)) = read_key(section, folder, &mut keys.files, problems) else {
                 keys.complete = false;
                 continue;
             };
@@ -53,6 +55,13 @@ impl Keys {
             }
         }
         keys
+    }
+
+    /// The files that the secrets stand in.
+    pub(super) fn into_files(mut self) -> Vec<PathBuf> {
+        self.files.sort_unstable();
+        self.files.dedup();
+        self.files
     }
 
     /// The key that a zone names, if it names one; a problem where there is no such key.
@@ -99,7 +108,12 @@ impl Keys {
 }
 
 /// One key and where its name stands; `None` where not even the name is known.
-fn read_key(mut section: Section<'_>, folder: &Path, problems: &mut Problems<'_>) -> Option<(KeyName, Declared)> {
+fn read_key(
+    mut section: Section<'_>,
+    folder: &Path,
+    files: &mut Vec<PathBuf>,
+    problems: &mut Problems<'_>,
+) -> Option<(KeyName, Declared)> {
     let section_at = section.at();
     let from_file = section.has(FILE);
     let name = if from_file { section.optional(NAME) } else { section.required(NAME) };
@@ -125,10 +139,14 @@ fn read_key(mut section: Section<'_>, folder: &Path, problems: &mut Problems<'_>
             );
             None
         }
-        [source] => source.text(problems).and_then(|text| match source.key().name {
-            "file" => stated.read_key_file(text, folder, problems),
-            "secret_file" => stated.read_secret_file(text, folder, problems),
-            _ => stated.read_secret(text, problems),
+        [source] => source.text(problems).and_then(|text| {
+            let how = source.key().name;
+            files.push(if how == "secret" { problems.path().to_owned() } else { folder.join(text.text) });
+            match how {
+                "file" => stated.read_key_file(text, folder, problems),
+                "secret_file" => stated.read_secret_file(text, folder, problems),
+                _ => stated.read_secret(text, problems),
+            }
         }),
         [first, second, ..] => {
             let line = problems.line(first.at());

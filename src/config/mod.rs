@@ -16,7 +16,7 @@ mod syntax;
 mod zone;
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -47,6 +47,8 @@ pub struct Config {
     pub accounts: Vec<Account>,
     /// `[[host]]`
     pub hosts: Vec<Host>,
+    /// The files that hold the secrets of the keys.
+    pub secret_files: Vec<PathBuf>,
 }
 
 impl Config {

@@ -120,6 +120,11 @@ impl<'t> Problems<'t> {
         Self { path, lines: Lines::new(text), found: Vec::new(), broken_lines: BTreeSet::new() }
     }
 
+    /// The file that is read.
+    pub(super) fn path(&self) -> &'t Path {
+        self.path
+    }
+
     /// The line of the octet `at`, from 1.
     pub(super) fn line(&self, at: usize) -> usize {
         self.lines.line(at)

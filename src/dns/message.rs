@@ -60,23 +60,11 @@ impl Update {
     /// [`EncodeError`]; nothing is cut silently.
     pub fn replace(&self, id: u16, writes: &[RrsetWrite<'_>]) -> Result<Signed, EncodeError> {
         let mut message = self.empty(id);
-        let mut guarded = BTreeSet::new();
         message.answers.reserve(2 * writes.len() + 1);
         message.authorities.reserve(4 * writes.len());
-        message.answers.push(absent(self.apex.clone(), RecordType::DNAME));
+        self.guard(&mut message, writes.iter().map(|write| write.name))?;
         for write in writes {
             let owner = wire_name(write.name.as_str())?;
-            message.answers.push(absent(owner.clone(), RecordType::CNAME));
-            if write.name.as_str() != self.zone.as_str() && guarded.insert((write.name.as_str(), RecordType::NS)) {
-                message.answers.push(absent(owner.clone(), RecordType::NS));
-            }
-            for ancestor in write.name.ancestors().take_while(|ancestor| ancestor.len() > self.zone.as_str().len()) {
-                for kind in [RecordType::NS, RecordType::DNAME] {
-                    if guarded.insert((ancestor, kind)) {
-                        message.answers.push(absent(wire_name(ancestor)?, kind));
-                    }
-                }
-            }
             for address in write.addresses.iter() {
                 let (kind, ttl) = match address {
                     IpAddr::V4(_) => (RecordType::A, write.ttl_v4),
@@ -86,7 +74,17 @@ impl Update {
                 message.authorities.push(Record::from_rdata(owner.clone(), ttl, rdata(address)));
             }
         }
-        self.signer.sign(&message, wall_clock())
+        self.sign(&message)
+    }
+
+    /// Only the guards of [`Self::replace`]: YXRRSET where one of `names` would not be served.
+    ///
+    /// # Errors
+    /// [`EncodeError`].
+    pub(super) fn guards(&self, id: u16, names: &[&Hostname]) -> Result<Signed, EncodeError> {
+        let mut message = self.empty(id);
+        self.guard(&mut message, names.iter().copied())?;
+        self.sign(&message)
     }
 
     /// An UPDATE without records: NOERROR tells that the zone is served and the key is known.
@@ -107,7 +105,7 @@ impl Update {
         for address in addresses.iter() {
             message.answers.push(Record::from_rdata(wire_name(name.as_str())?, 0, rdata(address)));
         }
-        self.signer.sign(&message, wall_clock())
+        self.sign(&message)
     }
 
     /// A signed query; the signature also chooses BIND's view.
@@ -115,9 +113,12 @@ impl Update {
     /// # Errors
     /// [`EncodeError`], in theory.
     pub(super) fn query(&self, id: u16, name: &str, kind: RecordType) -> Result<Signed, EncodeError> {
-        let mut message = Message::new(id, MessageType::Query, OpCode::Query);
-        message.queries.push(Query::query(wire_name(name)?, kind));
-        self.signer.sign(&message, wall_clock())
+        self.sign(&question(id, name, kind)?)
+    }
+
+    /// Signs a message that this zone's other files built.
+    pub(super) fn sign(&self, message: &Message) -> Result<Signed, EncodeError> {
+        self.signer.sign(message, wall_clock())
     }
 
     /// The zone that is changed.
@@ -125,21 +126,53 @@ impl Update {
         &self.zone
     }
 
-    fn empty(&self, id: u16) -> Message {
+    /// What must not be there for `name` to be served, with where; the apex comes first.
+    pub(super) fn hiding<'n>(&'n self, name: &'n Hostname) -> impl Iterator<Item = (&'n str, RecordType)> {
+        let (owner, apex) = (name.as_str(), self.zone.as_str());
+        let above = name.ancestors().take_while(|ancestor| ancestor.len() > apex.len());
+        [(apex, RecordType::DNAME), (owner, RecordType::CNAME)]
+            .into_iter()
+            .chain((owner != apex).then_some((owner, RecordType::NS)))
+            .chain(above.flat_map(|ancestor| [(ancestor, RecordType::NS), (ancestor, RecordType::DNAME)]))
+    }
+
+    /// The prerequisites that rule out what hides any of `names`, each once.
+    fn guard<'n>(
+        &'n self,
+        message: &mut Message,
+        names: impl Iterator<Item = &'n Hostname>,
+    ) -> Result<(), EncodeError> {
+        let mut guarded = BTreeSet::new();
+        for (owner, kind) in names.flat_map(|name| self.hiding(name)) {
+            if guarded.insert((owner, kind)) {
+                message.answers.push(absent(wire_name(owner)?, kind));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn empty(&self, id: u16) -> Message {
         let mut message = Message::new(id, MessageType::Query, OpCode::Update);
         message.queries.push(Query::query(self.apex.clone(), RecordType::SOA));
         message
     }
 }
 
-fn wire_name(name: &str) -> Result<Name, EncodeError> {
+/// A query, not signed yet.
+pub(super) fn question(id: u16, name: &str, kind: RecordType) -> Result<Message, EncodeError> {
+    let mut message = Message::new(id, MessageType::Query, OpCode::Query);
+    message.queries.push(Query::query(wire_name(name)?, kind));
+    Ok(message)
+}
+
+pub(super) fn wire_name(name: &str) -> Result<Name, EncodeError> {
     let labels = name.split('.').map(str::as_bytes);
     let mut name = Name::from_labels(labels).map_err(|_| EncodeError::Name)?;
     name.set_fqdn(true);
     Ok(name)
 }
 
-fn rdata(address: IpAddr) -> RData {
+pub(super) fn rdata(address: IpAddr) -> RData {
     match address {
         IpAddr::V4(v4) => RData::A(v4.into()),
         IpAddr::V6(v6) => RData::AAAA(v6.into()),
@@ -147,14 +180,14 @@ fn rdata(address: IpAddr) -> RData {
 }
 
 /// "RRset does not exist" (RFC 2136 section 2.4.3).
-fn absent(name: Name, kind: RecordType) -> Record {
+pub(super) fn absent(name: Name, kind: RecordType) -> Record {
     let mut record = Record::update0(name, 0, kind);
     record.dns_class = DNSClass::NONE;
     record
 }
 
 /// "Delete an RRset" (RFC 2136 section 2.5.2).
-fn delete_rrset(name: Name, kind: RecordType) -> Record {
+pub(super) fn delete_rrset(name: Name, kind: RecordType) -> Record {
     let mut record = Record::update0(name, 0, kind);
     record.dns_class = DNSClass::ANY;
     record

@@ -4,6 +4,7 @@
 mod connection;
 mod frame;
 mod message;
+mod probe;
 mod reader;
 mod reply;
 mod tsig;
@@ -11,6 +12,7 @@ mod tsig;
 pub use connection::{ConnectError, Connection, Event};
 pub use frame::{FrameReader, MAX_FRAME};
 pub use message::{EncodeError, MAX_MESSAGE, RrsetWrite, Update};
+pub use probe::{Hiding, ProbeError, Prober, Served};
 pub use reader::{Held, ReadError, Reader, ZoneTargets};
 pub use reply::{Failure, Rcode, Reply, TsigFault, classify, id_of};
 pub use tsig::{FUDGE, Signed, Signer, Verifier};

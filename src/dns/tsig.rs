@@ -43,13 +43,18 @@ impl Signer {
     /// # Errors
     /// [`EncodeError::Name`] where the key's name does not fit the wire.
     pub fn new(key: TsigKey) -> Result<Self, EncodeError> {
+        Self::with_fudge(key, FUDGE)
+    }
+
+    /// As [`Self::new`], for clocks that may be `fudge` seconds apart.
+    pub(super) fn with_fudge(key: TsigKey, fudge: u16) -> Result<Self, EncodeError> {
         let algorithm = match key.algorithm {
             Algorithm::HmacSha256 => TsigAlgorithm::HmacSha256,
             Algorithm::HmacSha384 => TsigAlgorithm::HmacSha384,
             Algorithm::HmacSha512 => TsigAlgorithm::HmacSha512,
         };
         let name = Name::from_ascii(key.name.as_str()).map_err(|_| EncodeError::Name)?;
-        let signer = TSigner::new(key.expose().to_vec(), algorithm, name, FUDGE).map_err(|_| EncodeError::Name)?;
+        let signer = TSigner::new(key.expose().to_vec(), algorithm, name, fudge).map_err(|_| EncodeError::Name)?;
         Ok(Self { signer, key: Arc::new(key) })
     }
 
@@ -98,7 +103,7 @@ impl Verifier {
     /// the answer to our request, within the fudge around `now`.
     pub(super) fn verify(&self, octets: &[u8], now: u64) -> bool {
         match self.signer.verify_message_byte(octets, Some(&self.request_mac), true) {
-            Ok((_, time, _)) => time.abs_diff(now) <= u64::from(FUDGE),
+            Ok((_, time, _)) => time.abs_diff(now) <= u64::from(self.signer.fudge()),
             Err(_) => false,
         }
     }

@@ -42,6 +42,8 @@ fn usage_errors_are_64_and_help_is_0() {
         (&["nonsense"], 64),
         (&["serve", "--nonsense"], 64),
         (&["hash", "extra"], 64),
+        (&["check", "--offline", "--write"], 64),
+        (&["check", "--config", "/nowhere/gateway.toml"], 64),
     ] {
         assert_eq!(run(arguments, "").code, Some(code), "{arguments:?}");
     }

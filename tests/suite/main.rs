@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on ends here")]
 
 mod authentication;
+mod checking;
 mod command_line;
 mod faults;
 mod protocol;

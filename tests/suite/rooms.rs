@@ -8,7 +8,7 @@ const ROWS: [&[&str]; 11] = [
     &["app"],
     &["http"],
     &["admin"],
-    &["gateway"],
+    &["gateway", "check"],
     &["auth", "limit"],
     &["registry"],
     &["engine"],

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -101,6 +102,8 @@ pub struct Zone {
     pub name: String,
     /// Further lines in zone-file syntax, relative to the zone.
     pub lines: Vec<String>,
+    /// Where a secondary gets the zone from; `None` makes a primary.
+    pub primary: Option<SocketAddr>,
 }
 
 impl Zone {
@@ -165,7 +168,14 @@ impl Setup {
     #[must_use]
     pub fn zone_with(mut self, name: &str, lines: &[&str]) -> Self {
         let lines = lines.iter().map(|&line| line.to_owned()).collect();
-        self.zones.push(Zone { name: name.trim_end_matches('.').to_owned(), lines });
+        self.zones.push(Zone { name: name.trim_end_matches('.').to_owned(), lines, primary: None });
+        self
+    }
+
+    /// Adds a zone that this server gets from `primary`, and for which it forwards updates.
+    #[must_use]
+    pub fn secondary(mut self, name: &str, primary: SocketAddr) -> Self {
+        self.zones.push(Zone { name: name.to_owned(), lines: vec![], primary: Some(primary) });
         self
     }
 

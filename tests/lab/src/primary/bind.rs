@@ -15,7 +15,9 @@ pub(super) fn prepare(scratch: &Path, port: u16, setup: &Setup) -> Result<Comman
         folder(&scratch.join(name))?;
     }
     for zone in &setup.zones {
-        write(&scratch.join("zones").join(&zone.name), &zone.file())?;
+        if zone.primary.is_none() {
+            write(&scratch.join("zones").join(&zone.name), &zone.file())?;
+        }
     }
     let file = scratch.join("named.conf");
     write(&file, &configuration(scratch, port, setup))?;
@@ -63,6 +65,15 @@ fn configuration(scratch: &Path, port: u16, setup: &Setup) -> String {
     }
     for zone in &setup.zones {
         let name = &zone.name;
+        if let Some(primary) = zone.primary {
+            let (address, port) = (primary.ip(), primary.port());
+            let _ = writeln!(
+                text,
+                "zone \"{name}\" {{\n\ttype secondary;\n\tfile \"zones/{name}\";\n\t\
+                 primaries {{ {address} port {port}; }};\n\tallow-update-forwarding {{ any; }};\n}};"
+            );
+            continue;
+        }
         let _ = writeln!(text, "zone \"{name}\" {{\n\ttype primary;\n\tfile \"zones/{name}\";");
         if setup.signed {
             text.push_str("\tdnssec-policy default;\n\tinline-signing yes;\n");

@@ -13,7 +13,7 @@ pub(super) fn prepare(scratch: &Path, port: u16, setup: &Setup) -> Result<Comman
     for name in ["zones", "db"] {
         folder(&scratch.join(name))?;
     }
-    for zone in &setup.zones {
+    for zone in setup.zones.iter().filter(|zone| zone.primary.is_none()) {
         write(&scratch.join("zones").join(format!("{}.zone", zone.name)), &zone.file())?;
     }
     let file = scratch.join("knot.conf");
@@ -48,6 +48,12 @@ fn configuration(scratch: &Path, port: u16, setup: &Setup) -> String {
         let _ = write!(text, "  - id: update-{number}\n{rule}");
         names.push(format!("update-{number}"));
     }
+    text.push_str("remote:\n");
+    for zone in &setup.zones {
+        if let Some(primary) = zone.primary {
+            let _ = write!(text, "  - id: {}\n    address: {}@{}\n", zone.name, primary.ip(), primary.port());
+        }
+    }
     let signing = if setup.signed { "on" } else { "off" };
     let acl = names.join(", ");
     let _ = write!(
@@ -57,6 +63,9 @@ fn configuration(scratch: &Path, port: u16, setup: &Setup) -> String {
     );
     for zone in &setup.zones {
         let _ = writeln!(text, "  - domain: {}", zone.name);
+        if zone.primary.is_some() {
+            let _ = writeln!(text, "    master: {}", zone.name);
+        }
     }
     text
 }

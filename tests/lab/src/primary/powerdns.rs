@@ -50,7 +50,7 @@ fn configuration(kind: Kind, scratch: &Path, port: u16, setup: &Setup) -> Result
         "{backend}\
          local-address=127.0.0.1\nlocal-port={port}\nsocket-dir={}\nwrite-pid=no\ndaemon=no\nguardian=no\n\
          disable-syslog=yes\nloglevel=5\nsecurity-poll-suffix=\n\
-         primary=yes\ndnsupdate={dnsupdate}\nallow-dnsupdate-from=127.0.0.0/8\nallow-axfr-ips=127.0.0.0/8\n",
+         primary=yes\nsecondary=yes\ndnsupdate={dnsupdate}\nallow-dnsupdate-from=127.0.0.0/8\nallow-axfr-ips=127.0.0.0/8\n",
         scratch.display()
     );
     for line in setup.options_of(kind) {
@@ -90,7 +90,13 @@ async fn fill(pdnsutil: &Path, scratch: &Path, setup: &Setup) -> Result<(), Erro
         let file = scratch.join("zones").join(&zone.name);
         write(&file, &zone.file())?;
         call(&["load-zone", &zone.name, &file.to_string_lossy()]).await?;
-        call(&["set-kind", &zone.name, "primary"]).await?;
+        match zone.primary {
+            None => call(&["set-kind", &zone.name, "primary"]).await?,
+            Some(primary) => {
+                call(&["set-kind", &zone.name, "secondary"]).await?;
+                call(&["change-secondary-zone-primary", &zone.name, &primary.to_string()]).await?
+            }
+        };
         call(&["set-meta", &zone.name, "ALLOW-AXFR", "127.0.0.0/8"]).await?;
         if setup.allow_update {
             call(&[&["set-meta", &zone.name, "TSIG-ALLOW-DNSUPDATE"], keys.as_slice()].concat()).await?;

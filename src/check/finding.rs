@@ -1,0 +1,66 @@
+//! What a check says: what is wrong, where, and the line of configuration that would mend it.
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// Updates will fail, or must not be trusted.
+    Error,
+    /// Updates of one host will fail, or of all before long.
+    Warning,
+}
+
+impl Level {
+    /// The word for it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        }
+    }
+}
+
+/// A line of configuration, or a command, that would mend a finding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mend {
+    /// The file that it belongs to, or "shell".
+    pub place: &'static str,
+    /// The line or lines.
+    pub line: String,
+}
+
+impl Mend {
+    pub(super) fn new(place: &'static str, line: impl Into<String>) -> Self {
+        Self { place, line: line.into() }
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// How bad it is.
+    pub level: Level,
+    /// A word for programs.
+    pub code: &'static str,
+    /// Which names it is about, where it is about names.
+    pub hosts: Vec<String>,
+    /// What is wrong, in a sentence without a full stop.
+    pub what: String,
+    /// What would mend it; one of them is enough.
+    pub mend: Vec<Mend>,
+}
+
+impl Finding {
+    pub(super) fn error(code: &'static str, what: impl Into<String>, mend: Vec<Mend>) -> Self {
+        Self { level: Level::Error, code, hosts: Vec::new(), what: what.into(), mend }
+    }
+
+    pub(super) fn warning(code: &'static str, what: impl Into<String>, mend: Vec<Mend>) -> Self {
+        Self { level: Level::Warning, ..Self::error(code, what, mend) }
+    }
+
+    pub(super) fn about(mut self, hosts: Vec<String>) -> Self {
+        self.hosts = hosts;
+        self
+    }
+}

@@ -1,0 +1,323 @@
+//! Each finding about a primary in words, with the line that would mend it in that server's configuration or in ours.
+
+use std::time::Duration;
+
+use super::software::Software;
+use super::{Finding, Mend};
+use crate::config::{Primary, Zone};
+use crate::dns::{ConnectError, FUDGE, Failure, ProbeError};
+use crate::model::{Family, Hostname};
+
+const OURS: &str = "gateway.toml";
+const BIND: &str = "named.conf";
+const KNOT: &str = "knot.conf";
+const POWERDNS: &str = "pdns.conf";
+const SHELL: &str = "shell";
+
+/// Whose configuration the lines are for.
+pub(super) struct Mender<'c> {
+    pub(super) zone: &'c Zone,
+    pub(super) primary: &'c Primary,
+    pub(super) software: Software,
+}
+
+impl Mender<'_> {
+    pub(super) fn unreachable(&self, error: &ConnectError) -> Finding {
+        let Primary { host, port } = self.primary;
+        let here = Mend::new(OURS, format!("primaries = [\"{}\"]", self.primary));
+        let mend = match error {
+            ConnectError::Lookup { .. } => vec![here],
+            ConnectError::Connect { .. } | ConnectError::Timeout(_) => [here]
+                .into_iter()
+                .chain(self.on_server(
+                    &format!("listen-on port {port} {{ {host}; }};"),
+                    &format!("listen: {host}@{port}"),
+                    &[Mend::new(POWERDNS, format!("local-address={host}\nlocal-port={port}"))],
+                ))
+                .collect(),
+        };
+        let what = format!(
+            "{}: start the name server, open its TCP port in the firewall, or name the right address",
+            plain(error)
+        );
+        Finding::error("unreachable", what, mend)
+    }
+
+    pub(super) fn silent(&self, patience: Duration) -> Finding {
+        let what = format!(
+            "takes the connection and sends no answer within {patience:?}: its log says why, or something else listens there"
+        );
+        Finding::error("no_answer", what, vec![self.other_primary()])
+    }
+
+    pub(super) fn closed(&self) -> Finding {
+        let what = "closes the connection in place of an answer: its log says why, or something else listens there";
+        Finding::error("no_answer", what, vec![self.other_primary()])
+    }
+
+    pub(super) fn not_dns(&self) -> Finding {
+        let what = "what answers there is not a name server that keeps to RFC 2136";
+        Finding::error("not_dns", what, vec![self.other_primary()])
+    }
+
+    pub(super) fn unsigned(&self) -> Finding {
+        let what =
+            format!("answers, but does not sign with key {}: something between may strip TSIG", self.zone.key.name);
+        Finding::error("unsigned", what, vec![self.other_primary()])
+    }
+
+    pub(super) fn unknown_key(&self) -> Finding {
+        let (name, algorithm) = (&self.zone.key.name, self.zone.key.algorithm.name());
+        let mut what = format!("knows no key {name} with {algorithm}: the name or the algorithm differs");
+        // Knot 3.2 has the same answer for a key that no acl of the zone names.
+        let acl = if self.software == Software::Knot {
+            what.push_str(", or no acl of the zone names it");
+            self.rights("subdomain", self.zone.name.as_str())
+        } else {
+            Vec::new()
+        };
+        Finding::error("unknown_key", what, self.the_key().into_iter().chain(acl).collect())
+    }
+
+    pub(super) fn wrong_secret(&self) -> Finding {
+        let what = format!("knows key {} with another secret", self.zone.key.name);
+        Finding::error("wrong_secret", what, self.the_key())
+    }
+
+    pub(super) fn key_or_secret(&self) -> Finding {
+        let (name, algorithm) = (&self.zone.key.name, self.zone.key.algorithm.name());
+        let what = format!("does not take key {name}: its name, its algorithm ({algorithm}) or its secret differs");
+        Finding::error("key_or_secret", what, self.the_key())
+    }
+
+    pub(super) fn clock(&self, seconds: Option<i64>) -> Finding {
+        let what = match seconds {
+            Some(seconds) => format!("{}, and TSIG allows {FUDGE} s", apart(seconds)),
+            None => format!("its clock and this machine's are more than {FUDGE} s apart"),
+        };
+        Finding::error("clock", what, vec![Mend::new(SHELL, "timedatectl set-ntp true    # on both machines")])
+    }
+
+    pub(super) fn clock_drifts(&self, seconds: i64) -> Finding {
+        let what = format!("{}; at {FUDGE} s every update will fail", apart(seconds));
+        let mend = vec![Mend::new(SHELL, "timedatectl set-ntp true    # on both machines")];
+        Finding::warning("clock_drifts", what, mend)
+    }
+
+    pub(super) fn zone_not_served(&self, above: Option<&str>) -> Finding {
+        let zone = &self.zone.name;
+        let what = match above {
+            Some(above) => format!("serves {above}, and {zone} is no zone of its own there"),
+            None => format!("does not serve the zone {zone}"),
+        };
+        let mut mend = match above {
+            Some(above) => vec![Mend::new(OURS, format!("[[zone]]\nname = \"{above}\""))],
+            None => vec![self.other_primary()],
+        };
+        mend.extend(self.on_server(
+            &format!("zone \"{zone}\" {{ type primary; file \"…\"; update-policy {{ … }}; }};"),
+            &format!("zone:\n  - domain: {zone}"),
+            &[Mend::new(SHELL, format!("pdnsutil create-zone {zone}"))],
+        ));
+        Finding::error("zone_not_served", what, mend)
+    }
+
+    pub(super) fn zone_broken(&self) -> Finding {
+        let zone = &self.zone.name;
+        let what = format!("has the zone {zone} and cannot serve it now (SERVFAIL): its log says why");
+        let command = match self.software {
+            Software::Bind => Some(format!("named-checkzone {zone} FILE")),
+            Software::Knot => Some(format!("knotc zone-check {zone}")),
+            Software::PowerDns => Some(format!("pdnsutil check-zone {zone}")),
+            Software::Unknown => None,
+        };
+        let mend = command.map(|command| Mend::new(SHELL, command)).into_iter().collect();
+        Finding::error("zone_broken", what, mend)
+    }
+
+    pub(super) fn no_queries(&self) -> Finding {
+        let key = &self.zone.key.name;
+        let what = format!("refuses queries from key {key}: nothing that it says could be verified");
+        let mend =
+            vec![Mend::new(BIND, format!("allow-query {{ key \"{key}\"; … }};    # in options, the view or the zone"))];
+        Finding::error("no_queries", what, mend)
+    }
+
+    /// `soa_primary` is MNAME of the zone's SOA record.
+    pub(super) fn may_not_update(&self, soa_primary: &str) -> Finding {
+        let (zone, key) = (&self.zone.name, &self.zone.key.name);
+        let what = format!(
+            "does not let key {key} change {zone}; or it is a secondary of the zone: the SOA names {soa_primary} as the primary"
+        );
+        Finding::error("may_not_update", what, self.rights("subdomain", zone.as_str()))
+    }
+
+    pub(super) fn may_not_update_names(&self, one_of_them: &Hostname) -> Finding {
+        let what = format!("does not let key {} change these names, but others of the zone", self.zone.key.name);
+        Finding::error("may_not_update", what, self.rights("name", one_of_them.as_str()))
+    }
+
+    pub(super) fn one_family(&self, name: &Hostname, only: Family) -> Finding {
+        let (may, may_not) = match only {
+            Family::V4 => ("A", "AAAA"),
+            Family::V6 => ("AAAA", "A"),
+        };
+        let key = &self.zone.key.name;
+        let what = format!("lets key {key} set {may} records, but not {may_not}");
+        let mend = self.on_server(
+            &format!("update-policy {{ grant {key} name {name} A AAAA; }};"),
+            "update-type: [A, AAAA]",
+            &[],
+        );
+        Finding::warning("one_family", what, mend)
+    }
+
+    pub(super) fn check_names(&self) -> Finding {
+        let what = "takes no address at a name with '_' (BIND's check-names)";
+        Finding::error(
+            "check_names",
+            what,
+            vec![Mend::new(BIND, "check-names primary ignore;    # in options or in the zone")],
+        )
+    }
+
+    pub(super) fn at_cname(&self, grant: &str) -> Finding {
+        let what = format!("{grant} is a CNAME record: an address there would never be seen, its router gets nohost");
+        Finding::warning(
+            "at_cname",
+            what,
+            vec![Mend::new(SHELL, self.nsupdate(&format!("update delete {grant} CNAME")))],
+        )
+    }
+
+    pub(super) fn delegated(&self, grant: &str, owner: &str) -> Finding {
+        let at = if grant == owner { "is" } else { "lies below" };
+        let what = format!("{grant} {at} the delegation {owner}: other servers answer for it, its router gets nohost");
+        let mend = vec![
+            Mend::new(OURS, format!("[[zone]]\nname = \"{owner}\"    # with the primaries of that zone")),
+            Mend::new(SHELL, self.nsupdate(&format!("update delete {owner} NS"))),
+        ];
+        Finding::warning("delegated", what, mend)
+    }
+
+    pub(super) fn below_dname(&self, grant: &str, owner: &str) -> Finding {
+        let what = format!(
+            "{grant} lies below the DNAME record {owner}: an address there would never be seen, its router gets nohost"
+        );
+        Finding::warning(
+            "below_dname",
+            what,
+            vec![Mend::new(SHELL, self.nsupdate(&format!("update delete {owner} DNAME")))],
+        )
+    }
+
+    /// `soa_primary` is MNAME of the zone's SOA record; `arrived` is after how long the change came back, if it did.
+    pub(super) fn forwards(&self, soa_primary: &str, arrived: Option<Duration>) -> Finding {
+        let seen = arrived.map_or("did not show it in time".to_owned(), |after| {
+            format!("showed it only {} ms later", after.as_millis())
+        });
+        let what = format!(
+            "took a change and {seen}: it is a secondary that forwards updates, and what it shows is old; the SOA \
+             names {soa_primary} as the primary"
+        );
+        Finding::error("forwards", what, vec![Mend::new(OURS, format!("primaries = [\"{soa_primary}\"]"))])
+    }
+
+    pub(super) fn write_refused(&self, label: &str, failure: Failure) -> Finding {
+        let (zone, key) = (&self.zone.name, &self.zone.key.name);
+        let what =
+            format!("answers {failure} to a TXT record at {label}.{zone}: whether it forwards updates stays open");
+        let mend = self.on_server(
+            &format!("update-policy {{ grant {key} name {label}.{zone} TXT; }};"),
+            &format!("update-owner: name\nupdate-owner-name: {label}"),
+            &[Mend::new(SHELL, format!("pdnsutil set-meta {zone} TSIG-ALLOW-DNSUPDATE {key}"))],
+        );
+        Finding::warning("write_refused", what, mend)
+    }
+
+    pub(super) fn left_behind(&self, label: &str, error: &ProbeError) -> Finding {
+        let zone = &self.zone.name;
+        let what = format!("the TXT record {label}.{zone} could not be removed again: {error}");
+        let mend = vec![Mend::new(SHELL, self.nsupdate(&format!("update delete {label}.{zone} TXT")))];
+        Finding::warning("left_behind", what, mend)
+    }
+
+    pub(super) fn not_all_asked(&self) -> Finding {
+        let what = "so many names have findings that not all of them were asked about: mend these and check again";
+        Finding::warning("not_all_asked", what, Vec::new())
+    }
+
+    pub(super) fn strange(&self, failure: Failure) -> Finding {
+        Finding::error("strange_answer", format!("answered {failure}: its log says why"), Vec::new())
+    }
+
+    fn other_primary(&self) -> Mend {
+        Mend::new(OURS, "primaries = [\"…\"]    # the server that this zone is written on")
+    }
+
+    /// The key on the server's side, and where ours is compared with it.
+    fn the_key(&self) -> Vec<Mend> {
+        let (name, algorithm) = (&self.zone.key.name, self.zone.key.algorithm.name());
+        let ours = Mend::new(
+            OURS,
+            format!(
+                "[[key]]\nname = \"{name}\"\nalgorithm = \"{algorithm}\"\nsecret_file = \"…\"    # the server's secret"
+            ),
+        );
+        let theirs = self.on_server(
+            &format!("key \"{name}\" {{ algorithm {algorithm}; secret \"…\"; }};"),
+            &format!("key:\n  - id: {name}\n    algorithm: {algorithm}\n    secret: …"),
+            &[Mend::new(SHELL, format!("pdnsutil import-tsig-key {name} {algorithm} …"))],
+        );
+        [ours].into_iter().chain(theirs).collect()
+    }
+
+    /// The right to change `name`; `rule` is BIND's word for how it is matched.
+    fn rights(&self, rule: &str, name: &str) -> Vec<Mend> {
+        let (zone, key) = (&self.zone.name, &self.zone.key.name);
+        let owner = if rule == "name" {
+            format!("\n    update-owner: name\n    update-owner-match: equal\n    update-owner-name: [{name}.]")
+        } else {
+            String::new()
+        };
+        self.on_server(
+            &format!("zone \"{zone}\" {{ … update-policy {{ grant {key} {rule} {name} A AAAA; }}; }};"),
+            &format!(
+                "acl:\n  - id: dyngate\n    key: {key}\n    action: update{owner}\nzone:\n  - domain: {zone}\n    acl: dyngate"
+            ),
+            &[
+                Mend::new(POWERDNS, "dnsupdate=yes    # its default is no"),
+                Mend::new(POWERDNS, "allow-dnsupdate-from=…    # the address that this gateway comes from"),
+                Mend::new(SHELL, format!("pdnsutil set-meta {zone} TSIG-ALLOW-DNSUPDATE {key}")),
+            ],
+        )
+    }
+
+    /// The lines for the server at hand, or for all of them where it does not say what it is.
+    fn on_server(&self, bind: &str, knot: &str, powerdns: &[Mend]) -> Vec<Mend> {
+        let file = |place, line: &str| (!line.is_empty()).then(|| Mend::new(place, line));
+        let (bind, knot) = (file(BIND, bind), file(KNOT, knot));
+        match self.software {
+            Software::Bind => bind.into_iter().collect(),
+            Software::Knot => knot.into_iter().collect(),
+            Software::PowerDns => powerdns.to_vec(),
+            Software::Unknown => bind.into_iter().chain(knot).chain(powerdns.iter().cloned()).collect(),
+        }
+    }
+
+    fn nsupdate(&self, line: &str) -> String {
+        format!("printf 'zone {}\\n{line}\\nsend\\n' | nsupdate -k KEYFILE", self.zone.name)
+    }
+}
+
+/// Without the number of the system's error.
+fn plain(error: &ConnectError) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_owned()
+}
+
+/// `seconds` is the primary's clock minus ours.
+fn apart(seconds: i64) -> String {
+    let direction = if seconds > 0 { "ahead of" } else { "behind" };
+    format!("its clock is {} s {direction} this machine's", seconds.unsigned_abs())
+}

@@ -1,0 +1,150 @@
+//! Asks every primary of every zone whether the gateway could work with it, and says in plain words what to mend. Changes
+//! nothing unless told to.
+
+mod finding;
+mod mend;
+mod primary;
+mod rights;
+mod secrets;
+mod software;
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::config::{Config, Zone};
+use crate::model::Hostname;
+use crate::registry::Registry;
+
+pub use finding::{Finding, Level, Mend};
+
+/// Zones that are asked at the same time.
+const AT_ONCE: usize = 8;
+
+/// How far a check goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// The configuration and the files that it names.
+    Offline,
+    /// Questions to every primary; nothing is changed.
+    Questions,
+    /// A TXT record is also added, read back and removed.
+    Write,
+}
+
+/// What became of one primary of one zone.
+#[derive(Debug, Clone)]
+pub struct Checked {
+    /// The zone's apex.
+    pub zone: String,
+    /// The primary as the configuration names it.
+    pub primary: String,
+    /// What the primary calls itself, where it tells.
+    pub server: Option<String>,
+    /// Names that were asked about.
+    pub names: usize,
+    /// What was found, in the order in which it was.
+    pub findings: Vec<Finding>,
+}
+
+/// What a check found.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// One for each primary of each zone, in the configuration's order.
+    pub checked: Vec<Checked>,
+    /// What was found on this machine.
+    pub here: Vec<Finding>,
+}
+
+impl Report {
+    /// All that was found.
+    pub fn findings(&self) -> impl Iterator<Item = &Finding> {
+        self.here.iter().chain(self.checked.iter().flat_map(|checked| &checked.findings))
+    }
+
+    /// How many findings are of this level.
+    #[must_use]
+    pub fn count(&self, level: Level) -> usize {
+        self.findings().filter(|finding| finding.level == level).count()
+    }
+}
+
+/// A name that the primary is asked about.
+#[derive(Debug, Clone)]
+struct Asked {
+    /// The name itself, or one that a wildcard grant covers.
+    name: Hostname,
+    /// The grant, as the configuration spells it.
+    grant: String,
+}
+
+/// Checks `config` and calls `progress` with the number of zones done after each.
+pub async fn run(config: &Config, extent: Extent, mut progress: impl FnMut(usize)) -> Report {
+    let mut report = Report { checked: Vec::new(), here: secrets::examine(&config.secret_files) };
+    if extent == Extent::Offline {
+        return report;
+    }
+    let (mut asked, free) = (names(config), Arc::new(Semaphore::new(AT_ONCE)));
+    let mut zones = JoinSet::new();
+    for (number, zone) in config.zones.iter().cloned().enumerate() {
+        let (asked, free) = (asked.get_mut(number).map(std::mem::take).unwrap_or_default(), Arc::clone(&free));
+        let patience = config.engine.deadline;
+        zones.spawn(async move {
+            let _turn = free.acquire().await;
+            let mut checked = Vec::with_capacity(zone.primaries.len());
+            // One after the other: they hold the same data, and one record serves `Extent::Write` for all.
+            for primary in &zone.primaries {
+                checked.push(primary::examine(&zone, primary, &asked, patience, extent).await);
+            }
+            (number, checked)
+        });
+    }
+    let mut done = Vec::with_capacity(config.zones.len());
+    while let Some(zone) = zones.join_next().await {
+        done.extend(zone.ok());
+        progress(done.len());
+    }
+    done.sort_unstable_by_key(|(number, _)| *number);
+    report.checked = done.into_iter().flat_map(|(_, checked)| checked).collect();
+    report
+}
+
+/// For each zone the names that accounts are granted, and one below each wildcard grant.
+fn names(config: &Config) -> Vec<Vec<Asked>> {
+    let registry = Registry::new(config);
+    let mut names: Vec<Vec<Asked>> = config.zones.iter().map(|zone: &Zone| wildcard_below(zone, config)).collect();
+    for host in config.accounts.iter().flat_map(|account| &account.hosts) {
+        let zone = registry.zone_of(host).and_then(|apex| config.zones.iter().position(|zone| zone.name == *apex));
+        if let Some(names) = zone.and_then(|number| names.get_mut(number)) {
+            names.push(Asked { name: host.clone(), grant: host.to_string() });
+        }
+    }
+    for names in &mut names {
+        names.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        names.dedup_by(|a, b| a.name == b.name);
+    }
+    names
+}
+
+/// One name in `zone` for each wildcard grant that covers names in it.
+fn wildcard_below(zone: &Zone, config: &Config) -> Vec<Asked> {
+    let deepest = |name: &Hostname| {
+        let holds = |other: &&Zone| name.is_within(&other.name);
+        config.zones.iter().filter(holds).max_by_key(|other| other.name.as_str().len())
+    };
+    let wildcards = config.accounts.iter().flat_map(|account| &account.wildcards);
+    let below = |apex: &str, grant: &str| {
+        let name = Hostname::parse(&format!("dyngate-check.{apex}")).ok()?;
+        (deepest(&name)?.name == zone.name).then(|| Asked { name, grant: format!("*.{grant}") })
+    };
+    wildcards
+        .filter_map(|suffix| {
+            below(suffix.as_str(), suffix.as_str()).or_else(|| {
+                // A grant that begins above the zone.
+                let above = zone.name.as_str().strip_suffix(suffix.as_str()).is_some_and(|rest| rest.ends_with('.'));
+                above.then(|| below(zone.name.as_str(), suffix.as_str())).flatten()
+            })
+        })
+        .collect()
+}

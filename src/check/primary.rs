@@ -1,0 +1,228 @@
+//! One primary of one zone: from "is anybody there" to "may this key change these names", each question only where the one
+//! before it was answered well.
+
+use std::time::Duration;
+
+use ring::rand::{SecureRandom as _, SystemRandom};
+use tokio::time::{Instant, sleep};
+
+use super::mend::Mender;
+use super::rights::{Split, split};
+use super::software::{Software, shown};
+use super::{Asked, Checked, Extent, Finding};
+use crate::config::{Primary, Zone};
+use crate::dns::{FUDGE, Hiding, ProbeError, Prober, Rcode, Served, TsigFault};
+use crate::model::{Family, Hostname};
+
+/// The owner of the record that `Extent::Write` adds and removes.
+const LABEL: &str = "_dyngate-check";
+
+/// Clocks further apart than this, in seconds, are worth a warning: at [`FUDGE`] everything stops.
+const CLOCK_WARNING: u16 = 60;
+
+pub(super) async fn examine(
+    zone: &Zone,
+    primary: &Primary,
+    asked: &[Asked],
+    patience: Duration,
+    extent: Extent,
+) -> Checked {
+    let mut checked = Checked {
+        zone: zone.name.to_string(),
+        primary: primary.to_string(),
+        server: None,
+        names: asked.len(),
+        findings: Vec::new(),
+    };
+    let mut mender = Mender { zone, primary, software: Software::Unknown };
+    let mut prober = match Prober::open(zone, primary, patience).await {
+        Ok(prober) => prober,
+        Err(error) => {
+            checked.findings.push(trouble(error, &mender));
+            return checked;
+        }
+    };
+    let version = prober.software().await;
+    mender.software = Software::of(version.as_deref());
+    checked.server = version.as_deref().map(shown);
+    let mut examination = Examination { prober, mender, asked, patience, findings: Vec::new() };
+    if let Err(error) = examination.run(extent).await {
+        examination.findings.push(trouble(error, &examination.mender));
+    }
+    checked.findings = examination.findings;
+    checked
+}
+
+struct Examination<'c> {
+    prober: Prober,
+    mender: Mender<'c>,
+    asked: &'c [Asked],
+    patience: Duration,
+    findings: Vec<Finding>,
+}
+
+impl Examination<'_> {
+    async fn run(&mut self, extent: Extent) -> Result<(), ProbeError> {
+        let Some(soa_primary) = self.zone().await? else { return Ok(()) };
+        self.rights(&soa_primary).await?;
+        if extent == Extent::Write {
+            self.write(&soa_primary).await?;
+        }
+        Ok(())
+    }
+
+    /// Key, clock and zone, by one signed query; MNAME of the SOA where all is well.
+    async fn zone(&mut self) -> Result<Option<String>, ProbeError> {
+        let failure = match self.prober.zone().await {
+            Ok(Served::Authoritative { primary }) => {
+                if let Some(seconds) = self.prober.clock(CLOCK_WARNING).await?.filter(|seconds| *seconds != 0) {
+                    self.findings.push(self.mender.clock_drifts(seconds));
+                }
+                return Ok(Some(primary));
+            }
+            Ok(Served::Not { above }) => {
+                self.findings.push(self.mender.zone_not_served(above.as_deref()));
+                return Ok(None);
+            }
+            Err(ProbeError::Failed(failure)) => failure,
+            Err(error) => return Err(error),
+        };
+        let finding = match (failure.rcode, failure.tsig) {
+            (_, Some(TsigFault::BadKey)) => self.mender.unknown_key(),
+            (_, Some(TsigFault::BadSig)) => self.mender.wrong_secret(),
+            (_, Some(TsigFault::BadTime(seconds))) => self.mender.clock(seconds),
+            // PowerDNS has one answer for an unknown key, a wrong secret and a wrong clock.
+            (Rcode::NOTAUTH, None) => match self.prober.clock(FUDGE).await? {
+                Some(seconds) => self.mender.clock(Some(seconds)),
+                None => self.mender.key_or_secret(),
+            },
+            // Who does not serve a zone refuses the query, as who may not be asked; an UPDATE tells them apart. PowerDNS has no
+            // list of who may ask, and refuses every UPDATE as long as `dnsupdate` is off.
+            (Rcode::REFUSED, _) => match self.prober.empty_update().await {
+                Ok(()) => self.mender.no_queries(),
+                Err(ProbeError::Failed(update)) => {
+                    let asked = update.rcode == Rcode::REFUSED && self.mender.software != Software::PowerDns;
+                    if asked { self.mender.no_queries() } else { self.mender.zone_not_served(None) }
+                }
+                Err(error) => return Err(error),
+            },
+            (Rcode::SERVFAIL, _) => self.mender.zone_broken(),
+            _ => self.mender.strange(failure),
+        };
+        self.findings.push(finding);
+        Ok(None)
+    }
+
+    async fn rights(&mut self, soa_primary: &str) -> Result<(), ProbeError> {
+        const BOTH: [Family; 2] = [Family::V4, Family::V6];
+        let names: Vec<_> = self.asked.iter().map(|asked| &asked.name).collect();
+        let rights = split(&mut self.prober, &names, async |prober, names| prober.may_set(names, &BOTH).await).await?;
+        let mut denied = Vec::new();
+        for (name, failure) in &rights.bad {
+            if !matches!((failure.rcode, failure.tsig), (Rcode::REFUSED, _) | (Rcode::NOTAUTH, _)) {
+                self.findings.push(self.mender.strange(*failure).about(self.grants(&[name])));
+            } else if name.has_underscore() && self.prober.may_remove(name).await.is_ok() {
+                self.findings.push(self.mender.check_names().about(self.grants(&[name])));
+            } else if let Some(family) = self.only_family(name).await {
+                self.findings.push(self.mender.one_family(name, family).about(self.grants(&[name])));
+            } else {
+                denied.push(*name);
+            }
+        }
+        if let Some(first) = denied.first() {
+            let all = rights.all_bad() && denied.len() == rights.bad.len();
+            let finding =
+                if all { self.mender.may_not_update(soa_primary) } else { self.mender.may_not_update_names(first) };
+            self.findings.push(finding.about(self.grants(&denied)));
+        }
+        self.hidden(&rights).await
+    }
+
+    /// The one family that the key may set at `name`.
+    async fn only_family(&mut self, name: &Hostname) -> Option<Family> {
+        for family in [Family::V4, Family::V6] {
+            if self.prober.may_set(&[name], &[family]).await.is_ok() {
+                return Some(family);
+            }
+        }
+        None
+    }
+
+    /// Names that a server would take and never serve. PowerDNS tells only of names that the key may change.
+    async fn hidden(&mut self, rights: &Split<'_>) -> Result<(), ProbeError> {
+        let served =
+            split(&mut self.prober, &rights.good, async |prober, names| prober.would_serve(names).await).await?;
+        for (name, failure) in &served.bad {
+            let hiding = if failure.rcode == Rcode::YXRRSET { self.prober.hidden_by(name).await? } else { None };
+            let grants = self.grants(&[name]);
+            let grant = grants.first().map_or(name.as_str(), String::as_str);
+            let finding = match hiding {
+                Some((Hiding::Cname, _)) => self.mender.at_cname(grant),
+                Some((Hiding::Delegation, owner)) => self.mender.delegated(grant, &owner),
+                Some((Hiding::Dname, owner)) => self.mender.below_dname(grant, &owner),
+                None => self.mender.strange(*failure),
+            };
+            self.findings.push(finding.about(grants));
+        }
+        if rights.stopped || served.stopped {
+            self.findings.push(self.mender.not_all_asked());
+        }
+        Ok(())
+    }
+
+    /// A primary shows a change at once; a secondary that forwards shows it when it comes back.
+    async fn write(&mut self, soa_primary: &str) -> Result<(), ProbeError> {
+        let value = token();
+        match self.prober.write_text(LABEL, &value).await {
+            Ok(()) => {}
+            Err(ProbeError::Failed(failure)) => {
+                self.findings.push(self.mender.write_refused(LABEL, failure));
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        }
+        let shows = |found: Result<Option<String>, ProbeError>| found.is_ok_and(|text| text.as_ref() == Some(&value));
+        let written = Instant::now();
+        let finding = if shows(self.prober.read_text(LABEL).await) {
+            None
+        } else {
+            let mut arrived = false;
+            while !arrived && written.elapsed() < self.patience {
+                sleep(Duration::from_millis(100)).await;
+                arrived = shows(self.prober.read_text(LABEL).await);
+            }
+            Some(self.mender.forwards(soa_primary, arrived.then(|| written.elapsed())))
+        };
+        self.findings.extend(finding);
+        if let Err(error) = self.prober.remove_text(LABEL).await {
+            self.findings.push(self.mender.left_behind(LABEL, &error));
+        }
+        Ok(())
+    }
+
+    fn grants(&self, names: &[&Hostname]) -> Vec<String> {
+        let grant =
+            |name: &&Hostname| self.asked.iter().find(|asked| asked.name == **name).map(|asked| asked.grant.clone());
+        names.iter().filter_map(grant).collect()
+    }
+}
+
+/// What keeps a primary from answering at all.
+fn trouble(error: ProbeError, mender: &Mender<'_>) -> Finding {
+    match error {
+        ProbeError::Connect(error) => mender.unreachable(&error),
+        ProbeError::Silent(patience) => mender.silent(patience),
+        ProbeError::Closed => mender.closed(),
+        ProbeError::NotDns => mender.not_dns(),
+        ProbeError::Unsigned => mender.unsigned(),
+        ProbeError::Failed(failure) => mender.strange(failure),
+        ProbeError::Encode(error) => Finding::error("unwritable", error.to_string(), Vec::new()),
+    }
+}
+
+/// 64 random bits in hexadecimal: an older record must not pass for ours.
+fn token() -> String {
+    let mut octets = [0; 8];
+    let _without_randomness_it_is_still_checked = SystemRandom::new().fill(&mut octets);
+    format!("{:016x}", u64::from_be_bytes(octets))
+}

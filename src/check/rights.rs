@@ -1,0 +1,58 @@
+//! Which of many names a question fails for: many in one message, and halves of it until the culprits are alone.
+
+use crate::dns::{EncodeError, Failure, ProbeError, Prober};
+use crate::model::Hostname;
+
+/// Names in one question.
+const BATCH: usize = 100;
+/// After so many culprits nobody needs more of them.
+const MOST_CULPRITS: usize = 50;
+/// After so many culprits and not one innocent, all are taken for culprits.
+const ALL_CULPRITS: usize = 8;
+
+/// What became of the names.
+#[derive(Debug, Default)]
+pub(super) struct Split<'n> {
+    /// Those that the question holds for.
+    pub(super) good: Vec<&'n Hostname>,
+    /// Those that it does not hold for, each with the server's word.
+    pub(super) bad: Vec<(&'n Hostname, Failure)>,
+    /// Whether names were left out because there were too many culprits.
+    pub(super) stopped: bool,
+}
+
+impl Split<'_> {
+    /// Whether the question held for none.
+    pub(super) fn all_bad(&self) -> bool {
+        self.good.is_empty() && !self.bad.is_empty()
+    }
+}
+
+/// Asks `question` about `names`, many at a time.
+///
+/// # Errors
+/// [`ProbeError`], except for error answers: those split.
+pub(super) async fn split<'n>(
+    prober: &mut Prober,
+    names: &[&'n Hostname],
+    question: impl AsyncFn(&mut Prober, &[&Hostname]) -> Result<(), ProbeError>,
+) -> Result<Split<'n>, ProbeError> {
+    let mut split = Split::default();
+    let mut waiting: Vec<&[&'n Hostname]> = names.rchunks(BATCH).collect();
+    while let Some(batch) = waiting.pop() {
+        if split.bad.len() >= MOST_CULPRITS || (split.bad.len() >= ALL_CULPRITS && split.good.is_empty()) {
+            split.stopped = true;
+            break;
+        }
+        match (question(prober, batch).await, batch) {
+            (Ok(()), _) => split.good.extend(batch),
+            (Err(ProbeError::Failed(failure)), [only]) => split.bad.push((only, failure)),
+            (Err(ProbeError::Failed(_) | ProbeError::Encode(EncodeError::TooLarge)), [_, _, ..]) => {
+                let (first, second) = batch.split_at(batch.len() / 2);
+                waiting.extend([second, first]);
+            }
+            (Err(error), _) => return Err(error),
+        }
+    }
+    Ok(split)
+}

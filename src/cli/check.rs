@@ -1,0 +1,162 @@
+//! `dyngate check`: a table and findings for people, or one JSON document.
+
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+
+use super::{USAGE, fail};
+use crate::check::{self, Checked, Extent, Finding, Level, Report};
+use crate::config::Config;
+
+/// Something was found.
+const FOUND: u8 = 2;
+
+pub(super) fn run(path: &Path, extent: Extent, as_json: bool) -> ExitCode {
+    let config = match Config::load(path) {
+        Ok(config) => config,
+        Err(errors) => return fail(USAGE, &format_args!("the configuration cannot be used\n{errors}")),
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(1, &format_args!("cannot start: {error}")),
+    };
+    let zones = config.zones.len();
+    let watched = io::stderr().is_terminal() && zones > 1;
+    let progress = |done| {
+        if watched {
+            let end = if done == zones { '\n' } else { '\r' };
+            let _stderr_gone = write!(io::stderr(), "{done} of {zones} zones checked{end}");
+        }
+    };
+    let report = runtime.block_on(check::run(&config, extent, progress));
+    let errors = report.count(Level::Error);
+    let text = if as_json { json(path, &report) } else { text(path, &config, extent, &report) };
+    if let Err(error) = io::stdout().lock().write_all(text.as_bytes()) {
+        return fail(1, &format_args!("cannot write the findings: {error}"));
+    }
+    if errors > 0 { ExitCode::from(FOUND) } else { ExitCode::SUCCESS }
+}
+
+fn text(path: &Path, config: &Config, extent: Extent, report: &Report) -> String {
+    let paint = Paint(io::stdout().is_terminal());
+    let mut text = format!(
+        "{}: well formed, {}, {}\n",
+        path.display(),
+        counted(config.zones.len(), "zone"),
+        counted(config.accounts.len(), "account")
+    );
+    if extent == Extent::Offline {
+        text.push_str("No primary was asked.\n");
+    } else {
+        table(&mut text, &report.checked);
+    }
+    for finding in &report.here {
+        describe(&mut text, "", finding, paint);
+    }
+    for checked in &report.checked {
+        for finding in &checked.findings {
+            describe(&mut text, &format!("{} at {}: ", checked.zone, checked.primary), finding, paint);
+        }
+    }
+    let (errors, warnings) = (report.count(Level::Error), report.count(Level::Warning));
+    let _ = match (errors, warnings) {
+        (0, 0) => writeln!(text, "\nAll well."),
+        _ => writeln!(text, "\n{}, {}.", counted(errors, "error"), counted(warnings, "warning")),
+    };
+    text
+}
+
+fn table(text: &mut String, checked: &[Checked]) {
+    let result = |checked: &Checked| match checked.findings.as_slice() {
+        [] => format!("all well, {}", counted(checked.names, "name")),
+        [only] => only.code.replace('_', " "),
+        [first, rest @ ..] => format!("{} and {} more", first.code.replace('_', " "), rest.len()),
+    };
+    let mut rows = vec![["ZONE", "PRIMARY", "SERVER", "RESULT"].map(str::to_owned)];
+    rows.extend(checked.iter().map(|checked| {
+        let server = checked.server.clone().unwrap_or_else(|| "-".to_owned());
+        [checked.zone.clone(), checked.primary.clone(), server, result(checked)]
+    }));
+    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(String::len).max().unwrap_or(0);
+    let (zone, primary, server) = (width(0), width(1), width(2));
+    text.push('\n');
+    for [a, b, c, d] in &rows {
+        let _ = writeln!(text, "{a:zone$}  {b:primary$}  {c:server$}  {d}");
+    }
+}
+
+fn describe(text: &mut String, place: &str, finding: &Finding, paint: Paint) {
+    let _ = writeln!(text, "\n{}: {place}{}", paint.level(finding.level), finding.what);
+    let shown = 10;
+    let told = matches!(finding.hosts.as_slice(), [only] if finding.what.contains(only.as_str()));
+    if !finding.hosts.is_empty() && !told {
+        let more = finding.hosts.len().saturating_sub(shown);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let names: Vec<_> = finding.hosts.iter().take(shown).map(String::as_str).collect();
+        let _ = writeln!(text, "  names: {}{more}", names.join(", "));
+    }
+    for mend in &finding.mend {
+        let _ = writeln!(text, "  {}:", mend.place);
+        for line in mend.line.lines() {
+            let _ = writeln!(text, "      {line}");
+        }
+    }
+}
+
+fn json(path: &Path, report: &Report) -> String {
+    let mut findings: Vec<_> = report.here.iter().map(|finding| finding_json(None, finding)).collect();
+    for checked in &report.checked {
+        findings.extend(checked.findings.iter().map(|finding| finding_json(Some(checked), finding)));
+    }
+    let checked = report.checked.iter().map(|checked| {
+        json!({
+            "zone": checked.zone,
+            "primary": checked.primary,
+            "server": checked.server,
+            "names": checked.names,
+            "findings": checked.findings.len(),
+        })
+    });
+    let document = json!({
+        "config": path.display().to_string(),
+        "errors": report.count(Level::Error),
+        "warnings": report.count(Level::Warning),
+        "checked": checked.collect::<Vec<_>>(),
+        "findings": findings,
+    });
+    format!("{document:#}\n")
+}
+
+fn finding_json(checked: Option<&Checked>, finding: &Finding) -> Value {
+    json!({
+        "level": finding.level.name(),
+        "code": finding.code,
+        "zone": checked.map(|checked| &checked.zone),
+        "primary": checked.map(|checked| &checked.primary),
+        "hosts": finding.hosts,
+        "what": finding.what,
+        "mend": finding.mend.iter().map(|mend| json!({ "in": mend.place, "line": mend.line })).collect::<Vec<_>>(),
+    })
+}
+
+fn counted(number: usize, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
+}
+
+/// Colour where a terminal shows it.
+#[derive(Clone, Copy)]
+struct Paint(bool);
+
+impl Paint {
+    fn level(self, level: Level) -> String {
+        let colour = match level {
+            Level::Error => 31,
+            Level::Warning => 33,
+        };
+        if self.0 { format!("\u{1b}[1;{colour}m{}\u{1b}[0m", level.name()) } else { level.name().to_owned() }
+    }
+}

@@ -1,0 +1,115 @@
+//! The broken set-ups, each with a real server where a server plays a part.
+
+use lab::{Key, Kind, Right, Server, Setup, faketime};
+
+use super::Check;
+use crate::stage::{Config, ZONE};
+
+fn key() -> Key {
+    Key::generate("gateway-key")
+}
+
+async fn start(kind: Kind, setup: Setup) -> Server {
+    Server::start(kind, setup).await.expect("the server starts")
+}
+
+/// A check against one server with the zone, and a configuration that grants two hosts.
+async fn one(kind: Kind, setup: impl FnOnce(&Key) -> Setup, config: impl FnOnce(&mut Config)) -> Check {
+    let key = key();
+    let server = start(kind, setup(&key)).await;
+    let mut written = Config::new(&key, server.addr());
+    written.grants = vec!["home.dyn.example", "*.office.dyn.example"];
+    config(&mut written);
+    Check::new(&written, vec![server])
+}
+
+fn served(key: &Key) -> Setup {
+    Setup::new().zone(ZONE).key(key)
+}
+
+pub(super) async fn all_well(kind: Kind) -> Check {
+    one(kind, served, |_| {}).await
+}
+
+pub(super) async fn unreachable() -> Check {
+    let mut check = all_well(Kind::Knot).await;
+    check.servers[0].stop().await.unwrap();
+    check
+}
+
+pub(super) async fn no_answer(kind: Kind) -> Check {
+    let mut check = one(kind, served, |config| config.more = "[engine]\ndeadline = \"1s\"".to_owned()).await;
+    check.servers[0].pause().await.unwrap();
+    check
+}
+
+pub(super) async fn unknown_key(kind: Kind) -> Check {
+    one(kind, |_| Setup::new().zone(ZONE), |_| {}).await
+}
+
+pub(super) async fn wrong_algorithm(kind: Kind) -> Check {
+    one(kind, |key| served(&Key::new(&key.name, "hmac-sha512", &key.secret)), |_| {}).await
+}
+
+pub(super) async fn wrong_secret(kind: Kind) -> Check {
+    one(kind, |key| served(&Key::generate(&key.name)), |_| {}).await
+}
+
+pub(super) async fn clock(kind: Kind, offset: i64) -> Check {
+    all_well(kind).await.env(faketime(offset).unwrap())
+}
+
+pub(super) async fn zone_not_served(kind: Kind) -> Check {
+    one(kind, |key| Setup::new().zone("other.example").key(key), |_| {}).await
+}
+
+pub(super) async fn parent_served(kind: Kind) -> Check {
+    one(kind, |key| Setup::new().zone("example").key(key), |_| {}).await
+}
+
+pub(super) async fn no_queries() -> Check {
+    let setup = |key: &Key| served(key).option(Kind::Bind, "allow-query { !key gateway-key; any; };");
+    one(Kind::Bind, setup, |_| {}).await
+}
+
+pub(super) async fn may_not_update(kind: Kind) -> Check {
+    one(kind, |key| served(key).allow_update(false), |_| {}).await
+}
+
+pub(super) async fn may_not_update_names(kind: Kind) -> Check {
+    let rights = [Right::Below("office.dyn.example".to_owned())];
+    one(kind, |key| served(key).restrict(key, &rights), |_| {}).await
+}
+
+pub(super) async fn may_not_update_from_here() -> Check {
+    let setup = |key: &Key| served(key).option(Kind::PowerDnsSqlite, "allow-dnsupdate-from=192.0.2.0/24");
+    one(Kind::PowerDnsSqlite, setup, |_| {}).await
+}
+
+pub(super) async fn check_names() -> Check {
+    one(Kind::Bind, served, |config| config.grants = vec!["home.dyn.example", "_x.dyn.example"]).await
+}
+
+pub(super) async fn hidden(kind: Kind) -> Check {
+    let lines = ["home IN CNAME www.example.net.", "office IN NS ns.example.net.", "old IN DNAME new.example."];
+    one(
+        kind,
+        |key| Setup::new().zone_with(ZONE, &lines).key(key),
+        |config| config.grants.extend(["ns1.dyn.example", "cam.old.dyn.example"]),
+    )
+    .await
+}
+
+/// A secondary that forwards, with its primary behind it.
+pub(super) async fn forwards(kind: Kind) -> Check {
+    let key = key();
+    let primary = start(Kind::Bind, served(&key)).await;
+    let secondary = start(kind, Setup::new().secondary(ZONE, primary.addr()).key(&key)).await;
+    let mut config = Config::new(&key, secondary.addr());
+    config.more = "[engine]\ndeadline = \"2s\"".to_owned();
+    Check::new(&config, vec![secondary, primary]).arg("--write")
+}
+
+pub(super) async fn exposed_secret() -> Check {
+    all_well(Kind::Knot).await.mode(0o644)
+}

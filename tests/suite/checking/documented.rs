@@ -1,0 +1,157 @@
+//! docs/TROUBLESHOOTING.md shows what `check` really prints. `DYNGATE_WRITE_DOCS=1 cargo test --test suite documented`
+//! writes it anew.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::pin::Pin;
+
+use lab::Kind;
+
+use super::{Check, cases};
+
+const INTRODUCTION: &str = "\
+# Troubleshooting
+
+`dyngate check --config FILE` asks every primary of every zone, with the zone's key, and says what to mend. It changes
+nothing, unless `--write` is given: then it adds, reads back and removes a TXT record at `_dyngate-check` in each zone. It
+may run beside the gateway. Exit code: 0 all well (warnings do not count), 2 something found, 64 the configuration is wrong.
+`--json` prints the same for programs.
+
+What follows are set-ups that were broken on purpose, and what `check` printed. A test runs them all against BIND 9.18,
+Knot DNS 3.2 and PowerDNS 4.7 and compares; only addresses, paths and versions are written evenly here.
+
+At the gateway, the log names the same causes: each failed UPDATE is one line with the primary's answer and what to do.
+";
+
+type Case = (&'static str, &'static str, Pin<Box<dyn Future<Output = Check>>>);
+
+fn documented() -> Vec<Case> {
+    vec![
+        ("All is well", "Nothing to do.", Box::pin(cases::all_well(Kind::Bind))),
+        (
+            "Nobody listens",
+            "The name server is stopped, listens elsewhere, or a firewall is between.",
+            Box::pin(cases::unreachable()),
+        ),
+        (
+            "It listens and says nothing",
+            "The name server hangs, or something else holds the port.",
+            Box::pin(cases::no_answer(Kind::Knot)),
+        ),
+        ("The key is not known (Knot)", "", Box::pin(cases::unknown_key(Kind::Knot))),
+        (
+            "The key has another algorithm (BIND)",
+            "No server tells a wrong algorithm from an unknown key.",
+            Box::pin(cases::wrong_algorithm(Kind::Bind)),
+        ),
+        ("The secret differs (BIND)", "", Box::pin(cases::wrong_secret(Kind::Bind))),
+        (
+            "The key or its secret is wrong (PowerDNS)",
+            "PowerDNS has one answer for both.",
+            Box::pin(cases::wrong_secret(Kind::PowerDnsSqlite)),
+        ),
+        (
+            "The clocks are apart (PowerDNS)",
+            "PowerDNS does not say so; `check` finds out by asking with a wider fudge.",
+            Box::pin(cases::clock(Kind::PowerDnsSqlite, 900)),
+        ),
+        ("The clocks drift (BIND)", "It works, and not for long.", Box::pin(cases::clock(Kind::Bind, -100))),
+        ("The zone is not there (BIND)", "", Box::pin(cases::zone_not_served(Kind::Bind))),
+        ("It is a part of the zone above (Knot)", "", Box::pin(cases::parent_served(Kind::Knot))),
+        (
+            "No right to update, or a secondary (BIND)",
+            "BIND answers both with REFUSED.",
+            Box::pin(cases::may_not_update(Kind::Bind)),
+        ),
+        (
+            "No right to update (PowerDNS)",
+            "A signed REFUSED of PowerDNS has three meanings; each has its line.",
+            Box::pin(cases::may_not_update(Kind::PowerDnsSqlite)),
+        ),
+        ("No right to one of the names (Knot)", "", Box::pin(cases::may_not_update_names(Kind::Knot))),
+        (
+            "A name that BIND takes no address for",
+            "`check-names` is on for primaries by default.",
+            Box::pin(cases::check_names()),
+        ),
+        (
+            "Names that would never be served",
+            "BIND and Knot take such changes and answer NOERROR. dyngate does not say `good` for them.",
+            Box::pin(cases::hidden(Kind::Bind)),
+        ),
+        ("Queries are refused (BIND)", "", Box::pin(cases::no_queries())),
+        (
+            "A secondary that forwards (PowerDNS, with --write)",
+            "Forwarding is on by default there. It cannot be told from a primary without a change.",
+            Box::pin(cases::forwards(Kind::PowerDnsSqlite)),
+        ),
+        ("A secret that everybody may read", "", Box::pin(cases::exposed_secret())),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_docs_show_what_check_prints() {
+    let mut text = INTRODUCTION.to_owned();
+    for (title, what, case) in documented() {
+        let check = case.await;
+        let arguments: String = check.arguments.iter().map(|argument| format!(" {argument}")).collect();
+        let (code, stdout, path) = check.run(&[]).await;
+        let _ = write!(text, "\n## {title}\n\n");
+        if !what.is_empty() {
+            let _ = write!(text, "{what}\n\n");
+        }
+        let printed = even(&stdout, &path, &check);
+        let code = code.unwrap();
+        let _ = write!(text, "```console\n$ dyngate check{arguments}; echo $?\n{printed}{code}\n```\n");
+    }
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/TROUBLESHOOTING.md");
+    if std::env::var_os("DYNGATE_WRITE_DOCS").is_some() {
+        fs::write(&file, &text).unwrap();
+    }
+    let documented = fs::read_to_string(&file).unwrap();
+    for (line, (shown, printed)) in documented.lines().zip(text.lines()).enumerate() {
+        assert_eq!(shown, printed, "docs/TROUBLESHOOTING.md line {}", line + 1);
+    }
+    assert_eq!(documented, text);
+}
+
+/// `stdout` with the address, path, version and time that differ from run to run written evenly.
+fn even(stdout: &str, path: &str, check: &Check) -> String {
+    let addr = check.servers[0].addr();
+    let mut text = stdout.replace(path, "/etc/dyngate/gateway.toml").replace(&addr.to_string(), "127.0.0.1:53");
+    for (before, after) in [("listen-on port ", " {"), ("@", "\n"), ("local-port=", "\n")] {
+        text = text.replace(&format!("{before}{}{after}", addr.port()), &format!("{before}53{after}"));
+    }
+    let text: String = text.lines().map(|line| format!("{}\n", seconds(line))).collect();
+    align(&text)
+}
+
+/// A clock is read to a second or two, and a change comes back when it does.
+fn seconds(line: &str) -> String {
+    let mut words: Vec<_> = line.split(' ').map(str::to_owned).collect();
+    for at in 0..words.len().saturating_sub(2) {
+        if words[at + 1] == "s" && ["ahead", "behind"].contains(&words[at + 2].as_str()) {
+            let number: i64 = words[at].parse().unwrap();
+            words[at] = ((number + 5) / 10 * 10).to_string();
+        }
+    }
+    words.join(" ")
+}
+
+/// The table with the servers' versions cut to what this project is tested with.
+fn align(text: &str) -> String {
+    let known = [("BIND 9.18", "BIND 9.18"), ("Knot DNS 3.2", "Knot DNS 3.2"), ("PowerDNS Auth", "PowerDNS 4.7")];
+    let mut rows = Vec::new();
+    for line in text.lines().skip_while(|line| !line.starts_with("ZONE ")).take_while(|line| !line.is_empty()) {
+        let cells = line.split("  ").map(str::trim).filter(|cell| !cell.is_empty());
+        let cells =
+            cells.map(|cell| known.iter().find(|(start, _)| cell.starts_with(start)).map_or(cell, |(_, name)| name));
+        rows.push((line, cells.collect::<Vec<_>>()));
+    }
+    let width = |column: usize| rows.iter().map(|(_, cells)| cells[column].len()).max().unwrap_or(0);
+    let (a, b, c) = if rows.is_empty() { (0, 0, 0) } else { (width(0), width(1), width(2)) };
+    rows.iter().fold(text.to_owned(), |text, (line, cells)| {
+        text.replace(line, &format!("{:a$}  {:b$}  {:c$}  {}", cells[0], cells[1], cells[2], cells[3]))
+    })
+}

@@ -5,6 +5,7 @@
 mod authentication;
 mod checking;
 mod command_line;
+mod deploying;
 mod faults;
 mod protocol;
 mod records;

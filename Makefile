@@ -28,5 +28,5 @@ fmt: ## format all code
 
 demo: ## install a name server, build, show one update from curl to dig
 	@scripts/install-deps.sh servers build
-	cargo build --workspace --locked
-	@cargo run --quiet --locked -p lab --bin demo
+	cargo build --locked
+	@cargo run --quiet --locked -- demo --once

@@ -9,10 +9,11 @@ use hyper::Request;
 use hyper::body::Incoming;
 use prometheus_client::registry::Registry as MetricsRegistry;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use sd_notify::NotifyState;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tracing::{info, warn};
 
 use crate::admin::Admin;
@@ -67,42 +68,9 @@ pub enum AppError {
 /// [`AppError`], before anything was answered.
 pub async fn serve(config: &Config, ready_file: Option<&Path>) -> Result<(), AppError> {
     let mut signals = Signals::new().map_err(AppError::Signals)?;
-    raise_open_files();
-    let mut registry = MetricsRegistry::default();
-    let metrics = Metrics::register(&mut registry);
-    let mut public_listeners = Vec::new();
-    for address in &config.http.listen {
-        public_listeners.push(bind(*address)?);
-    }
-    let (admin_listener, admin_address) = bind(config.admin.listen)?;
-    let gateway = Arc::new(build(config, &metrics)?);
-    let (stop, stopped) = watch::channel(false);
-
-    let proxies = Proxies { trusted: config.http.trusted_proxies.clone(), header: config.http.client_address_header };
-    let public = Arc::new(Public::new(Arc::clone(&gateway), proxies, &metrics));
-    let admin = Arc::new(Admin::new(Arc::clone(&gateway), registry, stopped.clone()));
-    let http_address = public_listeners.first().map(|(_, address)| *address);
-
-    let mut servers = JoinSet::new();
-    for (listener, address) in public_listeners {
-        info!(%address, "listening for routers");
-        let public = Arc::clone(&public);
-        let answer = move |peer, request| {
-            let public = Arc::clone(&public);
-            async move { public.answer(peer, request).await }
-        };
-        servers.spawn(server::serve(listener, answer, stopped.clone()));
-    }
-    info!(address = %admin_address, "listening for health and metrics");
-    let answer = move |_: SocketAddr, request: Request<Incoming>| {
-        let response = admin.answer(request.method(), request.uri().path());
-        async move { response }
-    };
-    // The admin listener goes last, so that /readyz tells of the stop until the end.
-    let (admin_stop, admin_stopped) = watch::channel(false);
-    let admin_server = tokio::spawn(server::serve(admin_listener, answer, admin_stopped));
+    let running = Running::start(config)?;
     if let Some(path) = ready_file {
-        write_ready_file(path, http_address, admin_address)?;
+        write_ready_file(path, running.http.first().copied(), running.admin)?;
     }
     info!(
         zones = config.zones.len(),
@@ -110,15 +78,88 @@ pub async fn serve(config: &Config, ready_file: Option<&Path>) -> Result<(), App
         version = env!("CARGO_PKG_VERSION"),
         "dyngate is ready; nothing is kept over a restart in this version"
     );
+    let addresses: Vec<_> = running.http.iter().map(ToString::to_string).collect();
+    tell_systemd(NotifyState::Ready, &format!("zones: {}; routers: {}", config.zones.len(), addresses.join(", ")));
 
     signals.wait_for_stop().await;
     info!("stopping: no new connections, at most 10 s for what is in flight");
-    stop.send_replace(true);
-    while servers.join_next().await.is_some() {}
-    admin_stop.send_replace(true);
-    let _ended = admin_server.await;
+    tell_systemd(NotifyState::Stopping, "finishing what is in flight");
+    running.stop().await;
     info!("stopped");
     Ok(())
+}
+
+/// A gateway whose listeners accept, until it is stopped.
+#[derive(Debug)]
+pub struct Running {
+    /// The real addresses for routers, in the order of the configuration.
+    pub http: Vec<SocketAddr>,
+    /// The real address for health and metrics.
+    pub admin: SocketAddr,
+    public_servers: JoinSet<()>,
+    public_stop: watch::Sender<bool>,
+    admin_server: JoinHandle<()>,
+    admin_stop: watch::Sender<bool>,
+}
+
+impl Running {
+    /// Binds every listener, builds every part, then lets the listeners accept. Must run inside a tokio runtime.
+    ///
+    /// # Errors
+    /// [`AppError`], before anything was answered.
+    pub fn start(config: &Config) -> Result<Self, AppError> {
+        raise_open_files();
+        let mut registry = MetricsRegistry::default();
+        let metrics = Metrics::register(&mut registry);
+        let mut public_listeners = Vec::new();
+        for address in &config.http.listen {
+            public_listeners.push(bind(*address)?);
+        }
+        let (admin_listener, admin_address) = bind(config.admin.listen)?;
+        let gateway = Arc::new(build(config, &metrics)?);
+        let (public_stop, stopped) = watch::channel(false);
+
+        let proxies =
+            Proxies { trusted: config.http.trusted_proxies.clone(), header: config.http.client_address_header };
+        let public = Arc::new(Public::new(Arc::clone(&gateway), proxies, &metrics));
+        let admin = Arc::new(Admin::new(gateway, registry, stopped.clone()));
+
+        let (mut http, mut public_servers) = (Vec::new(), JoinSet::new());
+        for (listener, address) in public_listeners {
+            info!(%address, "listening for routers");
+            http.push(address);
+            let public = Arc::clone(&public);
+            let answer = move |peer, request| {
+                let public = Arc::clone(&public);
+                async move { public.answer(peer, request).await }
+            };
+            public_servers.spawn(server::serve(listener, answer, stopped.clone()));
+        }
+        info!(address = %admin_address, "listening for health and metrics");
+        let answer = move |_: SocketAddr, request: Request<Incoming>| {
+            let response = admin.answer(request.method(), request.uri().path());
+            async move { response }
+        };
+        let (admin_stop, admin_stopped) = watch::channel(false);
+        let admin_server = tokio::spawn(server::serve(admin_listener, answer, admin_stopped));
+        Ok(Self { http, admin: admin_address, public_servers, public_stop, admin_server, admin_stop })
+    }
+
+    /// Takes no new connections and finishes what is in flight, at most 10 s for each listener's.
+    pub async fn stop(mut self) {
+        self.public_stop.send_replace(true);
+        while self.public_servers.join_next().await.is_some() {}
+        // The admin listener goes last, so that /readyz tells of the stop until the end.
+        self.admin_stop.send_replace(true);
+        let _ended = self.admin_server.await;
+    }
+}
+
+/// Does nothing without NOTIFY_SOCKET, which systemd sets for `Type=notify` (sd_notify(3)).
+fn tell_systemd(state: NotifyState<'_>, status: &str) {
+    if let Err(error) = sd_notify::notify(&[state, NotifyState::Status(status)]) {
+        warn!(%error, "systemd cannot be told of our state: NOTIFY_SOCKET names no socket that listens");
+    }
 }
 
 fn build(config: &Config, metrics: &Metrics) -> Result<Gateway, AppError> {

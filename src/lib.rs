@@ -8,6 +8,7 @@ pub mod auth;
 pub mod check;
 pub mod cli;
 pub mod config;
+pub mod demo;
 pub mod dns;
 pub mod engine;
 pub mod gateway;

@@ -14,15 +14,15 @@ pub(super) enum Format {
     Json,
 }
 
-/// Starts logging. `DYNGATE_LOG` filters, else `RUST_LOG`, else everything from `info` on is written.
+/// Starts logging. `DYNGATE_LOG` filters, else `RUST_LOG`, else `usual` does.
 ///
 /// # Errors
 /// What is wrong with the filter.
-pub(super) fn start(format: Format) -> Result<(), String> {
+pub(super) fn start(format: Format, usual: &str) -> Result<(), String> {
     let given = ["DYNGATE_LOG", "RUST_LOG"].iter().find_map(|name| Some((name, std::env::var(name).ok()?)));
     let filter = match given {
         Some((name, filter)) => EnvFilter::try_new(filter).map_err(|error| format!("{name}: {error}"))?,
-        None => EnvFilter::new("info"),
+        None => EnvFilter::new(usual),
     };
     let lines = fmt().with_env_filter(filter).with_writer(io::stderr);
     match format {

@@ -1,10 +1,12 @@
 //! The command line: arguments in, exit codes out; one sub-command a file. Knows no socket.
 
 mod check;
+mod demo;
 mod hash;
 mod log;
 mod serve;
 
+use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,6 +14,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::check::Extent;
+use crate::demo::Options;
 use hash::HashError;
 use log::Format;
 
@@ -53,6 +56,15 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show the gateway at work with a real name server found on this machine, and let you try it until Ctrl-C
+    Demo {
+        /// Return after one update was shown
+        #[arg(long)]
+        once: bool,
+        /// Look for knotd and named only in these folders, separated by colons
+        #[arg(long, value_name = "FOLDERS")]
+        path: Option<OsString>,
+    },
     /// Read a password from standard input and print what stands for it in the configuration
     Hash {
         /// Make a secret instead: line 1 for the router, line 2 for the configuration
@@ -86,6 +98,10 @@ pub fn run() -> ExitCode {
                 (false, false) => Extent::Questions,
             };
             check::run(&file.config, extent, json)
+        }
+        Command::Demo { once, path } => {
+            let folders = path.map(|path| std::env::split_paths(&path).collect());
+            demo::run(&Options { once, folders })
         }
         Command::Hash { generate } => {
             if !generate && io::stdin().is_terminal() {

@@ -8,7 +8,7 @@ use crate::app;
 use crate::config::Config;
 
 pub(super) fn run(path: &Path, ready_file: Option<&Path>, format: log::Format) -> ExitCode {
-    if let Err(error) = log::start(format) {
+    if let Err(error) = log::start(format, "info") {
         return fail(USAGE, &error);
     }
     let config = match Config::load(path) {

@@ -5,8 +5,10 @@
 mod authentication;
 mod checking;
 mod command_line;
+mod demo;
 mod deploying;
 mod faults;
+mod notify;
 mod protocol;
 mod records;
 mod rooms;

@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const ROWS: [&[&str]; 11] = [
+const ROWS: [&[&str]; 12] = [
     &["main", "cli"],
+    &["demo"],
     &["app"],
     &["http"],
     &["admin"],

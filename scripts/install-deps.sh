@@ -5,7 +5,7 @@ set -euo pipefail
 
 servers=(bind9 bind9-dnsutils knot pdns-server pdns-backend-lmdb pdns-backend-sqlite3 sqlite3)
 build=(gcc libc6-dev make curl)
-tests=("${build[@]}" faketime ddclient inadyn wget libio-socket-inet6-perl nginx-light caddy systemd)
+tests=("${build[@]}" faketime ddclient inadyn wget libio-socket-inet6-perl iproute2 nginx-light caddy systemd)
 services=(named knot pdns ddclient inadyn nginx caddy)
 policy=/usr/sbin/policy-rc.d
 

@@ -1,0 +1,120 @@
+//! Clients from PyPI and npm, where scripts/install-clients.sh has put them; else each test says SKIPPED.
+
+use std::path::Path;
+use std::time::Duration;
+
+use lab::{Kind, Server, Setup};
+
+use crate::program::{Program, Ran, find, said};
+use crate::stage::{HOME, LOGIN, SECRET, STRANGE, Stage, ZONE, until};
+
+/// The program in target/clients, or the word that it was not run.
+fn installed(program: &str) -> Option<String> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/clients").join(program);
+    let name = Path::new(program).file_name().unwrap_or_default().to_string_lossy();
+    if !file.is_file() {
+        said("SKIPPED", &name, "not installed; scripts/install-clients.sh");
+        return None;
+    }
+    said("RAN", &name, "from target/clients");
+    Some(file.to_str().expect("a path in UTF-8").to_owned())
+}
+
+/// Where a script of PyPI finds the modules that lie beside it.
+fn modules(script: &str) -> String {
+    let modules = Path::new(script).ancestors().nth(2).expect("bin/ lies beside the modules");
+    format!("PYTHONPATH={}", modules.display())
+}
+
+async fn python(stage: &Stage, script: &str, arguments: &[&str]) -> Ran {
+    stage.run("env", &[&[modules(script).as_str(), "PYTHONIOENCODING=utf-8", script], arguments].concat()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn noipy_where_installed() {
+    let Some(script) = installed("pypi/bin/noipy") else { return };
+    let mut stage = Stage::new().await;
+    let url = stage.url();
+    let noipy = async |stage: &Stage, password: &str, host: &str, address: &str| {
+        python(stage, &script, &["--url", &url, "-u", LOGIN, "-p", password, "-n", host, address]).await
+    };
+    let good = "SUCCESS: DNS hostname IP (203.0.113.7) successfully updated.";
+    noipy(&stage, SECRET, HOME, "203.0.113.7").await.assert(0, good);
+    assert_eq!(stage.served(HOME).await, ["203.0.113.7"]);
+    let nochg = "SUCCESS: IP address (203.0.113.7) is up to date, nothing was changed.";
+    noipy(&stage, SECRET, HOME, "203.0.113.7").await.assert(0, nochg);
+    // Its exit code is 0 whatever the answer; its words are right.
+    noipy(&stage, SECRET, STRANGE, "203.0.113.7").await.assert(0, "ERROR: Hostname specified does not exist");
+    noipy(&stage, "wrong", HOME, "203.0.113.7").await.assert(0, "ERROR: Invalid username or password (badauth).");
+    stage.begin_outage().await;
+    noipy(&stage, SECRET, HOME, "203.0.113.8").await.assert(0, "ERROR: Problem on server side. Retry update");
+    stage.end_outage().await;
+    noipy(&stage, SECRET, HOME, "203.0.113.8").await.assert(0, "(203.0.113.8) successfully updated.");
+    assert_eq!(stage.served(HOME).await, ["203.0.113.8"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ddns_where_installed() {
+    let Some(script) = installed("pypi/bin/ddns") else { return };
+    let mut stage = Stage::new().await;
+    let endpoint = format!("http://{}", stage.gateway.http());
+    let ddns = async |stage: &Stage, password: &str, family: u8, host: &str| {
+        let (domains, rule) = (format!("--ipv{family}"), format!("--index{family}"));
+        let arguments = ["--dns=noip", "--endpoint", &endpoint, "--id", LOGIN, "--token", password, "--cache", "cache"];
+        python(stage, &script, &[&arguments[..], &[&domains, host, &rule, "shell:cat address"]].concat()).await
+    };
+    stage.write("address", "203.0.113.7\n");
+    ddns(&stage, SECRET, 4, HOME).await.assert(0, "set home.dyn.example[IPv4]: 203.0.113.7 successfully.");
+    assert_eq!(ddns(&stage, SECRET, 4, HOME).await.code, Some(0));
+    assert_eq!(stage.count("unchanged").await, 0.0, "its cache holds it");
+    stage.write("address", "2001:db8::7\n");
+    ddns(&stage, SECRET, 6, HOME).await.assert(0, "set home.dyn.example[IPv6]: 2001:db8::7 successfully.");
+    assert_eq!(stage.served(HOME).await, ["203.0.113.7", "2001:db8::7"]);
+    stage.write("address", "203.0.113.8\n");
+    ddns(&stage, SECRET, 4, STRANGE).await.assert(1, "Hostname strange.dyn.example does not exist");
+    ddns(&stage, "wrong", 4, HOME).await.assert(1, "Failed to update A record for home.dyn.example");
+    // It tries three times in one run.
+    stage.begin_outage().await;
+    let (script, modules) = (script.as_str(), modules(&script));
+    let mut arguments = vec![modules.as_str(), "PYTHONIOENCODING=utf-8", script, "--dns=noip", "--endpoint", &endpoint];
+    arguments.extend(["--id", LOGIN, "--token", SECRET, "--ipv4", HOME, "--index4", "shell:cat address"]);
+    let running = Program::start("env", &arguments, stage.folder());
+    until("it tries again", async || running.output().contains("HTTP 503 error, retrying in")).await;
+    stage.end_outage().await;
+    let ran = running.ended(Duration::from_secs(60)).await;
+    ran.assert(0, "set home.dyn.example[IPv4]: 203.0.113.8 successfully.");
+    assert_eq!(stage.served(HOME).await, ["203.0.113.8", "2001:db8::7"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ddns_client_where_installed() {
+    if find("node").is_none() {
+        return said("SKIPPED", "ddns-client", "no node on PATH");
+    }
+    let Some(script) = installed("npm/node_modules/.bin/ddns-client") else { return };
+    let mut stage = Stage::new().await;
+    // It looks the name up first, and gives up where there is none; this server is not in the outage.
+    let lines = ["home 60 A 192.0.2.1", "strange 60 A 192.0.2.1"];
+    let resolver = Server::start(Kind::Knot, Setup::new().zone_with(ZONE, &lines)).await.unwrap();
+    let (url, servers) = (stage.url(), resolver.addr().to_string());
+    let update = |stage: &Stage, password: &str, host: &str, address: &str| {
+        let start = ["update", host, "-u", LOGIN, "-p", password, "-a", address];
+        let places = ["--update-url", &url, "--dns-servers", &servers];
+        Program::start("node", &[&[script.as_str()], &start[..], &places].concat(), stage.folder())
+    };
+    let limit = Duration::from_secs(60);
+    update(&stage, SECRET, HOME, "203.0.113.7").ended(limit).await.assert(0, "good 203.0.113.7");
+    assert_eq!(stage.served(HOME).await, ["203.0.113.7"]);
+    update(&stage, SECRET, HOME, "192.0.2.1").ended(limit).await.assert(0, "");
+    assert_eq!(stage.served(HOME).await, ["203.0.113.7"], "the DNS held that already, as far as it knows");
+    update(&stage, SECRET, STRANGE, "203.0.113.7").ended(limit).await.assert(1, "Error: nohost");
+    // It does not end before we close the idle connection, ten seconds later.
+    let refused = update(&stage, "wrong", HOME, "203.0.113.8");
+    until("badauth", async || refused.output().contains("Error: 401 Unauthorized")).await;
+    stage.begin_outage().await;
+    let down = update(&stage, SECRET, HOME, "203.0.113.8");
+    until("911", async || down.output().contains("Error: 503 Service Unavailable")).await;
+    stage.end_outage().await;
+    update(&stage, SECRET, HOME, "203.0.113.8").ended(limit).await.assert(0, "good 203.0.113.8");
+    assert_eq!(stage.served(HOME).await, ["203.0.113.8"]);
+}

@@ -259,7 +259,8 @@ impl Gateway {
         if let Some(refused) = self.registry.refused(zone.name(), addresses) {
             return HostVerdict::new(Outcome::BadAddress, format!("{refused} is refused here"));
         }
-        let wish = Wish { ttl: self.registry.ttl(&name, zone.name()), name, addresses, account: Arc::clone(account) };
+        let ttl = self.registry.ttl(&name, zone.name());
+        let wish = Wish { name, records: addresses.into(), ttl, account: Arc::clone(account) };
         match grant {
             Grant::Exact => self.change(zone, wish, deadline).await,
             Grant::Wildcard => self.change_below_wildcard(zone, wish, deadline).await,

@@ -1,13 +1,13 @@
 //! What we ask of a primary, as signed messages: the change of many hosts, the empty probe, the exact question, reads.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use hickory_proto::op::{Message, MessageType, OpCode, Query};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 
 use super::tsig::{Signed, Signer, wall_clock};
-use crate::model::{Addresses, Hostname, ZoneName};
+use crate::model::{Addresses, Change, Hostname, Records, ZoneName};
 
 /// The largest message that we send, in octets: half of what a frame holds, far from where hickory cuts.
 pub const MAX_MESSAGE: usize = 32 * 1024;
@@ -23,17 +23,26 @@ pub enum EncodeError {
     Name,
 }
 
-/// The addresses that one name gets.
+/// What shall become of the address records of one name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RrsetWrite<'a> {
     /// The owner name.
     pub name: &'a Hostname,
-    /// The addresses by family, each with its TTL in seconds.
-    pub addresses: Addresses,
-    /// TTL of the A record.
+    /// The change of each RRset.
+    pub records: Records,
+    /// TTL of the A record, in seconds, where one is set.
     pub ttl_v4: u32,
-    /// TTL of the AAAA record.
+    /// TTL of the AAAA record, in seconds, where one is set.
     pub ttl_v6: u32,
+}
+
+impl RrsetWrite<'_> {
+    /// Whether the change must be guarded: only an address that is set can fail to be served. Where addresses are only
+    /// removed, whatever stands there instead (a CNAME, say) makes the removal no less true, and must not fail the message.
+    #[must_use]
+    pub fn is_guarded(&self) -> bool {
+        self.records.sets()
+    }
 }
 
 /// Builds UPDATEs (RFC 2136) for one zone.
@@ -53,8 +62,8 @@ impl Update {
         Ok(Self { apex: wire_name(zone.as_str())?, zone, signer })
     }
 
-    /// Replaces the RRsets of all `writes`, guarded so that NOERROR means that they are served: no CNAME and no NS at each
-    /// name, no NS and no DNAME above it inside the zone, no DNAME at the apex (RFC 2136 section 2.4.3).
+    /// Replaces or removes the RRsets of all `writes`. What is set is guarded so that NOERROR means that it is served: no
+    /// CNAME and no NS at each name, no NS and no DNAME above it inside the zone, no DNAME at the apex (RFC 2136 section 2.4.3).
     ///
     /// # Errors
     /// [`EncodeError`]; nothing is cut silently.
@@ -62,17 +71,11 @@ impl Update {
         let mut message = self.empty(id);
         message.answers.reserve(2 * writes.len() + 1);
         message.authorities.reserve(4 * writes.len());
-        self.guard(&mut message, writes.iter().map(|write| write.name))?;
-        for write in writes {
-            let owner = wire_name(write.name.as_str())?;
-            for address in write.addresses.iter() {
-                let (kind, ttl) = match address {
-                    IpAddr::V4(_) => (RecordType::A, write.ttl_v4),
-                    IpAddr::V6(_) => (RecordType::AAAA, write.ttl_v6),
-                };
-                message.authorities.push(delete_rrset(owner.clone(), kind));
-                message.authorities.push(Record::from_rdata(owner.clone(), ttl, rdata(address)));
-            }
+        self.guard(&mut message, writes.iter().filter(|write| write.is_guarded()).map(|write| write.name))?;
+        for RrsetWrite { name, records, ttl_v4, ttl_v6 } in writes {
+            let owner = wire_name(name.as_str())?;
+            change(&mut message, &owner, RecordType::A, *ttl_v4, records.v4.map(Ipv4Addr::into));
+            change(&mut message, &owner, RecordType::AAAA, *ttl_v6, records.v6.map(Ipv6Addr::into));
         }
         self.sign(&message)
     }
@@ -158,6 +161,16 @@ impl Update {
     }
 }
 
+/// "Delete an RRset", and where it is set anew, "Add To An RRset" (RFC 2136 sections 2.5.2 and 2.5.1).
+fn change(message: &mut Message, owner: &Name, kind: RecordType, ttl: u32, change: Change<IpAddr>) {
+    if change.is_made() {
+        message.authorities.push(delete_rrset(owner.clone(), kind));
+    }
+    if let Some(address) = change.set() {
+        message.authorities.push(Record::from_rdata(owner.clone(), ttl, rdata(address)));
+    }
+}
+
 /// A query, not signed yet.
 pub(super) fn question(id: u16, name: &str, kind: RecordType) -> Result<Message, EncodeError> {
     let mut message = Message::new(id, MessageType::Query, OpCode::Query);
@@ -210,7 +223,7 @@ mod tests {
 
     fn write(name: &Hostname) -> RrsetWrite<'_> {
         let v4 = Some("192.0.2.1".parse().unwrap());
-        RrsetWrite { name, addresses: Addresses { v4, v6: None }, ttl_v4: 60, ttl_v6: 60 }
+        RrsetWrite { name, records: Addresses { v4, v6: None }.into(), ttl_v4: 60, ttl_v6: 60 }
     }
 
     #[test]
@@ -236,6 +249,29 @@ mod tests {
         );
         assert_eq!(message.authorities.len(), 6, "a delete and an add for each name");
         assert!(message.signature().is_some());
+    }
+
+    #[test]
+    fn a_removal_is_a_deletion_alone_and_unguarded() {
+        let names = ["gone.dyn.example", "half.b.dyn.example"].map(|name| Hostname::parse(name).unwrap());
+        let gone = RrsetWrite { records: Records::REMOVED, ..write(&names[0]) };
+        let half = write(&names[1]);
+        let half = RrsetWrite { records: Records { v6: Change::Remove, ..half.records }, ..half };
+        let content = |writes: &[RrsetWrite<'_>]| {
+            let message = Message::from_vec(&update().replace(7, writes).unwrap().octets).unwrap();
+            let show = |record: &Record| {
+                let name = record.name.to_ascii();
+                format!("{} {} {}", name.split('.').next().unwrap(), record.dns_class, record.record_type())
+            };
+            let guards: Vec<_> = message.answers.iter().map(show).collect();
+            (guards, message.authorities.iter().map(show).collect::<Vec<_>>())
+        };
+        let removed = ["gone ANY A", "gone ANY AAAA"].map(str::to_owned);
+        assert_eq!(content(std::slice::from_ref(&gone)), (Vec::new(), removed.to_vec()));
+        let (guards, changes) = content(&[gone, half]);
+        assert_eq!(guards, ["dyn NONE DNAME", "half NONE CNAME", "half NONE NS", "b NONE NS", "b NONE DNAME"]);
+        assert_eq!(changes[..2], removed);
+        assert_eq!(changes[2..], ["half ANY A", "half IN A", "half ANY AAAA"]);
     }
 
     #[test]

@@ -12,7 +12,8 @@ use tracing::{debug, info, warn};
 
 use super::blame::advice;
 use super::entry::Waiter;
-use super::lane::{Ended, FlightId, Lane, Next};
+use super::flight::{Ended, FlightId, Next};
+use super::lane::Lane;
 use super::memory::Memory;
 use crate::config::{self, Primary};
 use crate::dns::{

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use super::memory::UnderWay;
 use super::{Answer, Applied, Trouble, Wish};
 use crate::dns::RrsetWrite;
-use crate::model::{Addresses, Hostname};
+use crate::model::{Change, Hostname, Records};
 
 /// A caller who waits for his change.
 #[derive(Debug)]
@@ -20,8 +20,9 @@ pub(super) struct Waiter {
 /// The newest wish for one name, and everyone who waits for it.
 #[derive(Debug)]
 pub(super) struct Entry {
-    v4: Option<(Ipv4Addr, u32)>,
-    v6: Option<(Ipv6Addr, u32)>,
+    // What is set has a TTL of its own.
+    v4: Change<(Ipv4Addr, u32)>,
+    v6: Change<(Ipv6Addr, u32)>,
     pub(super) account: Arc<str>,
     pub(super) waiters: Vec<Waiter>,
     // Held from the sending on, whoever still waits: the message may be applied late.
@@ -31,8 +32,8 @@ pub(super) struct Entry {
 impl Entry {
     pub(super) fn new(waiter: Waiter) -> Self {
         let mut entry = Self {
-            v4: None,
-            v6: None,
+            v4: Change::Leave,
+            v6: Change::Leave,
             account: Arc::clone(&waiter.wish.account),
             waiters: Vec::new(),
             in_flight: None,
@@ -42,9 +43,9 @@ impl Entry {
     }
 
     pub(super) fn add(&mut self, waiter: Waiter) {
-        let Wish { addresses, ttl, account, .. } = &waiter.wish;
-        self.v4 = addresses.v4.map(|address| (address, *ttl)).or(self.v4);
-        self.v6 = addresses.v6.map(|address| (address, *ttl)).or(self.v6);
+        let Wish { records, ttl, account, .. } = &waiter.wish;
+        self.v4 = records.v4.map(|address| (address, *ttl)).after(self.v4);
+        self.v6 = records.v6.map(|address| (address, *ttl)).after(self.v6);
         self.account = Arc::clone(account);
         // A router that repeats itself while the primary is down must not pile up.
         if self.waiters.len() == self.waiters.capacity() {
@@ -54,8 +55,8 @@ impl Entry {
     }
 
     pub(super) fn absorb(&mut self, newer: Self) {
-        self.v4 = newer.v4.or(self.v4);
-        self.v6 = newer.v6.or(self.v6);
+        self.v4 = newer.v4.after(self.v4);
+        self.v6 = newer.v6.after(self.v6);
         self.account = newer.account;
         self.waiters.extend(newer.waiters);
     }
@@ -65,40 +66,52 @@ impl Entry {
     }
 
     pub(super) fn rrsets(&self) -> usize {
-        usize::from(self.v4.is_some()) + usize::from(self.v6.is_some())
+        usize::from(self.v4.is_made()) + usize::from(self.v6.is_made())
+    }
+
+    fn records(&self) -> Records {
+        Records { v4: self.v4.map(|(address, _)| address), v6: self.v6.map(|(address, _)| address) }
     }
 
     pub(super) fn write<'a>(&self, name: &'a Hostname) -> RrsetWrite<'a> {
         RrsetWrite {
             name,
-            addresses: Addresses { v4: self.v4.map(|(address, _)| address), v6: self.v6.map(|(address, _)| address) },
-            ttl_v4: self.v4.map_or(0, |(_, ttl)| ttl),
-            ttl_v6: self.v6.map_or(0, |(_, ttl)| ttl),
+            records: self.records(),
+            ttl_v4: self.v4.set().map_or(0, |(_, ttl)| ttl),
+            ttl_v6: self.v6.set().map_or(0, |(_, ttl)| ttl),
         }
     }
 
     /// What the primary holds once this is applied, family by family, since their TTLs may differ.
     pub(super) fn wishes(&self, name: &Hostname) -> impl Iterator<Item = Wish> + use<> {
         let (name, account) = (name.clone(), Arc::clone(&self.account));
-        let v4 = self.v4.map(|(address, ttl)| (Addresses { v4: Some(address), v6: None }, ttl));
-        let v6 = self.v6.map(|(address, ttl)| (Addresses { v4: None, v6: Some(address) }, ttl));
-        v4.into_iter().chain(v6).map(move |(addresses, ttl)| Wish {
-            name: name.clone(),
-            addresses,
-            ttl,
-            account: Arc::clone(&account),
-        })
+        let (records, RrsetWrite { ttl_v4, ttl_v6, .. }) = (self.records(), self.write(&name));
+        let v4 = (Records { v6: Change::Leave, ..records }, ttl_v4);
+        let v6 = (Records { v4: Change::Leave, ..records }, ttl_v6);
+        let made = [v4, v6].into_iter().filter(|(records, _)| *records != Records::default());
+        made.map(move |(records, ttl)| Wish { name: name.clone(), records, ttl, account: Arc::clone(&account) })
+    }
+
+    /// Takes out those who only want to remove, with what they want: a guard that failed was not theirs. `None` where nothing
+    /// was set, and so nothing guarded: whatever failed was the removal.
+    pub(super) fn part_removals(&mut self) -> Option<Self> {
+        if !self.records().sets() {
+            return None;
+        }
+        let (setting, removing): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.waiters).into_iter().partition(|waiter| waiter.wish.records.sets());
+        self.waiters = setting;
+        let mut removing = removing.into_iter();
+        let mut entry = Self::new(removing.next()?);
+        removing.for_each(|waiter| entry.add(waiter));
+        Some(entry)
     }
 
     // The change is over before the caller learns of it: his next request must find the memory in force.
     pub(super) fn succeed(self) {
+        let newest = self.records();
         drop(self.in_flight);
-        let (v4, v6) = (self.v4.map(|(address, _)| address), self.v6.map(|(address, _)| address));
-        answer(self.waiters, |Wish { addresses, .. }| {
-            let superseded =
-                addresses.v4.is_some() && addresses.v4 != v4 || addresses.v6.is_some() && addresses.v6 != v6;
-            Ok(Applied { superseded })
-        });
+        answer(self.waiters, |wish| Ok(Applied { superseded: wish.records.is_superseded_by(newest) }));
     }
 
     pub(super) fn fail(self, trouble: Trouble) {

@@ -1,7 +1,8 @@
-//! Messages on their way, and the groups of names that must travel together. Pure.
+//! Messages on their way, how they end, and the groups of names that must travel together. Pure.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -39,6 +40,30 @@ pub(super) struct Flight {
     pub(super) asks_about: Option<Failure>,
     pub(super) sent: Instant,
     pub(super) overdue: bool,
+}
+
+pub(super) type FlightId = u64;
+
+/// What the driver must do after an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Go on.
+    Stay,
+    /// This primary is in trouble: use the next one in the list.
+    Switch,
+    /// Send an UPDATE without records, as this flight: it tells whether the zone and the key are fine.
+    Probe(FlightId),
+}
+
+/// How a flight ended, for the metrics and the log.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) took: Duration,
+    pub(super) next: Next,
+    // The deadline had passed before: counted as a timeout then.
+    pub(super) counted: bool,
+    // The answer speaks of the zone, the key, the clocks or the server, not of a name.
+    pub(super) is_zones: bool,
 }
 
 impl History {

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::Trouble;
 use super::blame::{Blame, weigh};
 use super::entry::{Entry, Waiter, answer, rrsets};
-use super::flight::{Flight, Group, History};
+use super::flight::{Ended, Flight, FlightId, Group, History, Next};
 use super::memory::Memory;
 use super::pace::Pace;
 use super::ready::Ready;
@@ -47,30 +47,6 @@ pub(super) struct Lane {
     resting: HashMap<Company, Instant>,
     // The last message came from `again`: what is ready has its turn.
     again_had_its_turn: bool,
-}
-
-pub(super) type FlightId = u64;
-
-/// What the driver must do after an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Next {
-    /// Go on.
-    Stay,
-    /// This primary is in trouble: use the next one in the list.
-    Switch,
-    /// Send an UPDATE without records, as this flight: it tells whether the zone and the key are fine.
-    Probe(FlightId),
-}
-
-/// How a flight ended, for the metrics and the log.
-#[derive(Debug)]
-pub(super) struct Ended {
-    pub(super) took: Duration,
-    pub(super) next: Next,
-    // The deadline had passed before: counted as a timeout then.
-    pub(super) counted: bool,
-    // The answer speaks of the zone, the key, the clocks or the server, not of a name.
-    pub(super) is_zones: bool,
 }
 
 impl Lane {
@@ -181,7 +157,10 @@ impl Lane {
                 self.pace.answered(rrsets(&entries), took);
                 history.culprits_in_a_row.store(0, Ordering::Relaxed);
                 for (name, entry) in entries {
-                    self.suspects.cleared(&name);
+                    // An unguarded removal does not prove that the name is served.
+                    if entry.write(&name).is_guarded() {
+                        self.suspects.cleared(&name);
+                    }
                     if history.losses == 0 {
                         for wish in entry.wishes(&name) {
                             self.memory.verified(&wish, sent);
@@ -410,7 +389,12 @@ impl Lane {
     }
 
     fn fail_all(&mut self, entries: Vec<(Hostname, Entry)>, trouble: Trouble, now: Instant) {
-        for (name, entry) in entries {
+        for (name, mut entry) in entries {
+            if matches!(trouble, Trouble::Hidden(_))
+                && let Some(removals) = entry.part_removals()
+            {
+                self.put_back(name.clone(), removals);
+            }
             self.unlock(&name, now);
             entry.fail(trouble);
         }
@@ -431,13 +415,18 @@ impl Lane {
         for (name, mut entry) in entries {
             self.locked.remove(&name);
             entry.in_flight = None;
-            if let Some(newer) = self.waiting.remove(&name) {
-                entry.absorb(newer);
-            }
-            self.waiting.insert(name.clone(), entry);
+            self.put_back(name.clone(), entry);
             names.push(name);
         }
         self.again.push_front(Group { names, history });
+    }
+
+    /// Lets an entry wait again, under what came for its name meanwhile.
+    fn put_back(&mut self, name: Hostname, mut entry: Entry) {
+        if let Some(newer) = self.waiting.remove(&name) {
+            entry.absorb(newer);
+        }
+        self.waiting.insert(name, entry);
     }
 
     /// Ends a name's flight: what came for it meanwhile may leave.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Wish;
-use crate::model::Hostname;
+use crate::model::{Change, Hostname};
 
 /// The memory of one zone; its size is bounded.
 #[derive(Debug)]
@@ -35,7 +35,8 @@ struct Known {
 
 #[derive(Debug, Clone, Copy)]
 struct Seen<A> {
-    address: A,
+    // `None` where the name holds no RRset of this family, and the TTL says nothing.
+    address: Option<A>,
     ttl: u32,
     at: Instant,
 }
@@ -74,8 +75,8 @@ impl Memory {
         if known.under_way > 0 {
             return Compared::Differs;
         }
-        let v4 = wish.addresses.v4.map(|address| self.compare_one(known.v4, address, wish.ttl, now));
-        let v6 = wish.addresses.v6.map(|address| self.compare_one(known.v6, address, wish.ttl, now));
+        let v4 = self.compare_one(known.v4, wish.records.v4, wish.ttl, now);
+        let v6 = self.compare_one(known.v6, wish.records.v6, wish.ttl, now);
         match [v4, v6] {
             [Some(Compared::Differs), _] | [_, Some(Compared::Differs)] => Compared::Differs,
             [Some(Compared::Unknown), _] | [_, Some(Compared::Unknown)] | [None, None] => Compared::Unknown,
@@ -83,13 +84,24 @@ impl Memory {
         }
     }
 
-    fn compare_one<A: PartialEq>(&self, seen: Option<Seen<A>>, address: A, ttl: u32, now: Instant) -> Compared {
-        match seen {
+    /// `None` where the family is left alone.
+    fn compare_one<A: PartialEq>(
+        &self,
+        seen: Option<Seen<A>>,
+        change: Change<A>,
+        ttl: u32,
+        now: Instant,
+    ) -> Option<Compared> {
+        if !change.is_made() {
+            return None;
+        }
+        let address = change.set();
+        Some(match seen {
             None => Compared::Unknown,
-            Some(seen) if seen.address != address || seen.ttl != ttl => Compared::Differs,
+            Some(seen) if seen.address != address || address.is_some() && seen.ttl != ttl => Compared::Differs,
             Some(seen) if now.saturating_duration_since(seen.at) > self.verify_interval => Compared::Unknown,
             Some(_) => Compared::Same,
-        }
+        })
     }
 
     /// The primary was seen to hold what `wish` says.
@@ -156,11 +168,11 @@ impl Memory {
 impl Hosts {
     fn remember(&mut self, wish: &Wish, at: Instant, capacity: usize) {
         let known = self.entry(&wish.name, capacity);
-        if let Some(address) = wish.addresses.v4 {
-            known.v4 = Some(Seen { address, ttl: wish.ttl, at });
+        if wish.records.v4.is_made() {
+            known.v4 = Some(Seen { address: wish.records.v4.set(), ttl: wish.ttl, at });
         }
-        if let Some(address) = wish.addresses.v6 {
-            known.v6 = Some(Seen { address, ttl: wish.ttl, at });
+        if wish.records.v6.is_made() {
+            known.v6 = Some(Seen { address: wish.records.v6.set(), ttl: wish.ttl, at });
         }
     }
 
@@ -216,6 +228,30 @@ mod tests {
         assert_eq!(memory.compare(&one, start), Compared::Same);
         memory.forget(&one.name);
         assert_eq!(memory.compare(&one, start), Compared::Unknown);
+    }
+
+    #[test]
+    fn a_removed_family_is_known_to_hold_nothing() {
+        use crate::model::{Family, Records};
+
+        let memory = Arc::new(Memory::new(MINUTE, 10));
+        let (v4, v6) = (wish("a.dyn.example", "192.0.2.1"), wish("a.dyn.example", "2001:db8::1"));
+        let removal = |records| Wish { records, ttl: 7, ..v4.clone() };
+        let start = Instant::now();
+        assert_eq!(memory.compare(&removal(Records::REMOVED), start), Compared::Unknown);
+        memory.verified(&v4, start);
+        memory.verified(&v6, start);
+        assert_eq!(memory.compare(&removal(Records::REMOVED), start), Compared::Differs);
+        memory.verified(&removal(Records::without(Family::V6)), start);
+        assert_eq!(memory.compare(&v4, start), Compared::Same, "the other family is left alone");
+        assert_eq!(memory.compare(&v6, start), Compared::Differs);
+        assert_eq!(memory.compare(&v6, start + MINUTE * 2), Compared::Differs, "however old");
+        assert_eq!(memory.compare(&removal(Records::REMOVED), start), Compared::Differs, "the other still stands");
+        memory.verified(&removal(Records::REMOVED), start);
+        let again = Wish { ttl: 8, ..removal(Records::REMOVED) };
+        assert_eq!(memory.compare(&again, start), Compared::Same, "what is not there has no TTL");
+        assert_eq!(memory.compare(&again, start + MINUTE * 2), Compared::Unknown);
+        assert_eq!(memory.compare(&v4, start), Compared::Differs);
     }
 
     #[test]

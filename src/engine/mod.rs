@@ -15,19 +15,19 @@ mod zone;
 use std::sync::Arc;
 
 use crate::dns::Failure;
-use crate::model::{Addresses, Hostname};
+use crate::model::{Hostname, Records};
 
 pub use memory::Compared;
 pub use zone::{Zone, ZoneStatus};
 
-/// What a host shall point to.
+/// What shall become of a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wish {
     /// Its owner name.
     pub name: Hostname,
-    /// Its addresses; a family that is not given is left alone.
-    pub addresses: Addresses,
-    /// TTL of the records, in seconds.
+    /// Its address records: by family set, removed, or left alone.
+    pub records: Records,
+    /// TTL of the records that are set, in seconds.
     pub ttl: u32,
     /// Whose request it is.
     pub account: Arc<str>,
@@ -62,7 +62,7 @@ pub type Answer = Result<Applied, Trouble>;
 fn test_wish(name: &str, address: &str) -> Wish {
     Wish {
         name: Hostname::parse(name).unwrap(),
-        addresses: Addresses::from(address.parse::<std::net::IpAddr>().unwrap()),
+        records: crate::model::Addresses::from(address.parse::<std::net::IpAddr>().unwrap()).into(),
         ttl: 60,
         account: Arc::from("account"),
     }

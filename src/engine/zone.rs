@@ -98,18 +98,21 @@ impl Zone {
         self.memory.compare(wish, Instant::now())
     }
 
-    /// Asks the primary whether the name itself already holds what `wish` says. `false` also where it does not answer, or
-    /// where a change began meanwhile: the change itself then tells.
+    /// Asks the primary whether the name itself already holds what `wish` says. `false` also where it does not answer,
+    /// where a change began meanwhile, or where something is to be removed: the change itself then tells.
     pub async fn holds(&self, wish: &Wish, deadline: Instant) -> bool {
+        if wish.records.removes() {
+            return false;
+        }
         let before = self.memory.before(&wish.name);
         // Half of the time at most, so that a change can still be made.
         let now = Instant::now();
         let limit = now + deadline.saturating_duration_since(now) / 2;
-        let held = timeout_at(limit, self.reader.holds(&wish.name, wish.addresses, wish.ttl)).await;
+        let held = timeout_at(limit, self.reader.holds(&wish.name, wish.records.addresses(), wish.ttl)).await;
         matches!(held, Ok(Ok(Held::Exactly))) && self.memory.answered(wish, Instant::now(), before)
     }
 
-    /// Changes the zone, in one message with whatever else travels now.
+    /// Sets or removes, in one message with whatever else travels now. To remove what is not there succeeds.
     ///
     /// # Errors
     /// [`Trouble`]; after [`Trouble::Timeout`] the change may still be applied.

@@ -6,7 +6,7 @@ mod outcome;
 mod password;
 mod tsig;
 
-pub use address::{Addresses, Family, canonical};
+pub use address::{Addresses, Change, Family, Records, canonical};
 pub use name::{Hostname, NameError, ZoneName};
 pub use outcome::Outcome;
 pub use password::{MAX_ITERATIONS, MAX_MEMORY_KIB, PasswordDigest, PasswordError};

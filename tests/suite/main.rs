@@ -11,6 +11,7 @@ mod faults;
 mod notify;
 mod protocol;
 mod records;
+mod removal;
 mod rooms;
 mod stage;
 mod storm;

@@ -17,3 +17,4 @@ pub mod limit;
 pub mod metrics;
 pub mod model;
 pub mod registry;
+pub mod store;

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use dyngate::config::{Config, Errors, ForwardingHeader, Primary};
+use dyngate::config::{Config, Errors, ForwardingHeader, Location, Primary};
 use dyngate::model::{Algorithm, PasswordDigest};
 use proptest::prelude::*;
 
@@ -107,18 +107,21 @@ fn the_example_is_valid_and_shows_the_defaults() {
     assert_eq!(sections(&shown), sections(&default));
     assert_eq!(shown.zones[0].ttl, default.zones[0].ttl);
     assert_eq!(shown.zones[0].source, default.zones[0].source);
-    assert!(!EXAMPLE.contains("[http.tls]") && !EXAMPLE.contains("[store]"), "not served by this version");
+    assert!(matches!(&shown.store.location, Location::Sqlite(path) if path.ends_with("dyngate.db")));
+    assert_eq!((shown.store.grace, shown.store.history), (default.store.grace, default.store.history));
+    assert!(!EXAMPLE.contains("[http.tls]"), "not served by this version");
 }
 
 #[test]
 fn the_example_and_the_reference_name_every_key() {
     let reference = include_str!("../docs/CONFIG.md");
-    let sections = "[http]\n[admin]\n[[key]]\n[[zone]]\n[[account]]\n[[host]]\n[engine]\n[limits]\n[addresses]\n";
+    let sections =
+        "[http]\n[admin]\n[[key]]\n[[zone]]\n[[account]]\n[[host]]\n[engine]\n[limits]\n[addresses]\n[store]\n";
     let strange = sections.replace('\n', "\nxyzzyxyzzy = 1\n") + "\n[limits.host]\nxyzzyxyzzy = 1\n";
     let errors = parse(&strange).unwrap_err();
     let known: Vec<_> =
         errors.problems().iter().filter_map(|problem| problem.help.split_once("known here: ")).collect();
-    assert_eq!(known.len(), 10);
+    assert_eq!(known.len(), 11);
     for key in known.iter().flat_map(|(_, keys)| keys.split(", ")) {
         let begins = |line: &str| line.trim_start_matches("# ").starts_with(&format!("{key} = "));
         let inline = format!("{key} = 1");

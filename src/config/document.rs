@@ -12,31 +12,24 @@ use super::listener::read_listeners;
 use super::network::read_addresses;
 use super::problem::{Problems, quoted};
 use super::section::Section;
+use super::store::read_store;
 use super::suggest::nearest;
 use super::syntax;
 use super::zone::Zones;
 use super::{Config, Errors};
 
-/// How often a section may stand.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Single,
-    Repeated,
-    NotServed,
-}
-
-/// Every section of the format: its name, its title and its kind.
-const SECTIONS: [(&str, &str, Kind); 10] = [
-    ("http", "[http]", Kind::Single),
-    ("admin", "[admin]", Kind::Single),
-    ("key", "[[key]]", Kind::Repeated),
-    ("zone", "[[zone]]", Kind::Repeated),
-    ("account", "[[account]]", Kind::Repeated),
-    ("host", "[[host]]", Kind::Repeated),
-    ("engine", "[engine]", Kind::Single),
-    ("limits", "[limits]", Kind::Single),
-    ("addresses", "[addresses]", Kind::Single),
-    ("store", "[store]", Kind::NotServed),
+/// Every section of the format: its name and its title.
+const SECTIONS: [(&str, &str); 10] = [
+    ("http", "[http]"),
+    ("admin", "[admin]"),
+    ("key", "[[key]]"),
+    ("zone", "[[zone]]"),
+    ("account", "[[account]]"),
+    ("host", "[[host]]"),
+    ("engine", "[engine]"),
+    ("limits", "[limits]"),
+    ("addresses", "[addresses]"),
+    ("store", "[store]"),
 ];
 
 /// Reads the text of the file at `path`.
@@ -59,6 +52,7 @@ pub(super) fn read(text: &str, path: &Path) -> Result<Config, Errors> {
     let engine = read_engine(sections.single("[engine]", &mut problems), &mut problems);
     let limits = read_limits(sections.single("[limits]", &mut problems), &mut problems);
     let refuse = read_addresses(sections.single("[addresses]", &mut problems), &mut problems);
+    let store = read_store(sections.single("[store]", &mut problems), sections.has("[store]"), folder, &mut problems);
     match problems.into_errors() {
         Some(errors) => Err(errors),
         None => Ok(Config {
@@ -70,6 +64,7 @@ pub(super) fn read(text: &str, path: &Path) -> Result<Config, Errors> {
             zones: zones.checked,
             accounts,
             hosts,
+            store,
             secret_files: keys.into_files(),
         }),
     }
@@ -117,6 +112,10 @@ impl<'t> Sections<'t> {
         sections
     }
 
+    fn has(&self, title: &str) -> bool {
+        self.find(title).is_some()
+    }
+
     fn find(&self, title: &str) -> Option<&'t Spanned<DeValue<'t>>> {
         self.root.get(title.trim_matches(['[', ']']))
     }
@@ -132,18 +131,15 @@ fn wrong_kind(title: &str, found: &DeValue<'_>) -> String {
     }
 }
 
-/// Reports sections that are no part of the format, or not yet of this version.
+/// Reports sections that are no part of the format.
 fn refuse_unknown(root: &DeTable<'_>, problems: &mut Problems<'_>) {
     for (key, value) in root.iter() {
         let name = key.get_ref().as_ref();
-        match SECTIONS.iter().find(|(known, _, _)| *known == name) {
-            Some((_, title, Kind::NotServed)) => {
-                problems.add(value.span().start, format!("{title} is not in this version"), "remove this section");
-            }
-            Some((_, _, Kind::Single | Kind::Repeated)) => {}
+        match SECTIONS.iter().find(|(known, _)| *known == name) {
+            Some(_) => {}
             None if is_section(value.get_ref()) => {
-                let meant = nearest(name, served().map(|(known, _)| known));
-                let title = served().find(|(known, _)| Some(*known) == meant);
+                let meant = nearest(name, SECTIONS.iter().map(|(known, _)| *known));
+                let title = SECTIONS.iter().find(|(known, _)| Some(*known) == meant);
                 let question = title.map(|(_, title)| format!("did you mean {title}? ")).unwrap_or_default();
                 let message = format!("there is no section {}", quoted(name));
                 problems.add(value.span().start, message, format!("{question}known sections: {}", titles()));
@@ -168,13 +164,8 @@ fn is_section(value: &DeValue<'_>) -> bool {
     }
 }
 
-/// Name and title of the sections of this version.
-fn served() -> impl Iterator<Item = (&'static str, &'static str)> {
-    SECTIONS.iter().filter(|(_, _, kind)| *kind != Kind::NotServed).map(|(name, title, _)| (*name, *title))
-}
-
 fn titles() -> String {
-    served().map(|(_, title)| title).collect::<Vec<_>>().join(", ")
+    SECTIONS.iter().map(|(_, title)| *title).collect::<Vec<_>>().join(", ")
 }
 
 /// Takes `[http.tls]`, which this version does not serve, out of the tree.

@@ -43,7 +43,7 @@ pub(super) fn read_limits(mut section: Section<'_>, problems: &mut Problems<'_>)
 }
 
 /// `bounds` are durations as one would write them, both included.
-fn read_duration(value: &Value<'_>, bounds: (&str, &str), problems: &mut Problems<'_>) -> Option<Duration> {
+pub(super) fn read_duration(value: &Value<'_>, bounds: (&str, &str), problems: &mut Problems<'_>) -> Option<Duration> {
     let DeValue::String(text) = value.raw() else {
         value.wrong_type("a duration in quotes", value.raw(), value.at(), problems);
         return None;

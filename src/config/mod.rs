@@ -11,6 +11,7 @@ mod network;
 mod primary;
 mod problem;
 mod section;
+mod store;
 mod suggest;
 mod syntax;
 mod zone;
@@ -47,6 +48,8 @@ pub struct Config {
     pub accounts: Vec<Account>,
     /// `[[host]]`
     pub hosts: Vec<Host>,
+    /// `[store]`
+    pub store: Store,
     /// The files that hold the secrets of the keys.
     pub secret_files: Vec<PathBuf>,
 }
@@ -99,6 +102,28 @@ pub enum ForwardingHeader {
 pub struct Admin {
     /// Where; port 0 takes a free one.
     pub listen: SocketAddr,
+}
+
+/// Where accounts, hosts and what was seen of them are kept.
+#[derive(Debug, Clone)]
+pub enum Location {
+    /// Nowhere: what the file declares is all there is, and nothing outlives the process.
+    Memory,
+    /// An SQLite file.
+    Sqlite(PathBuf),
+    /// A PostgreSQL database, by its URL, which may hold a password.
+    Postgres(secrecy::SecretString),
+}
+
+/// `[store]`
+#[derive(Debug, Clone)]
+pub struct Store {
+    /// Where.
+    pub location: Location,
+    /// How long what was seen lately goes on working while the store is away.
+    pub grace: Duration,
+    /// How long the history of a host is kept.
+    pub history: Duration,
 }
 
 /// The engine's two settings.

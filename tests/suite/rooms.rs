@@ -12,7 +12,7 @@ const ROWS: [&[&str]; 12] = [
     &["gateway", "check"],
     &["auth", "limit"],
     &["registry"],
-    &["engine"],
+    &["engine", "store"],
     &["dns"],
     &["config"],
     &["metrics"],

@@ -1,0 +1,205 @@
+//! What can go wrong with the store: who is at fault, and what to do.
+
+use std::error::Error;
+use std::io;
+use std::path::PathBuf;
+
+/// The cause, as the database or the system put it.
+pub type Cause = Box<dyn Error + Send + Sync>;
+
+/// Why the store did not do it. No text holds a secret, nor the URL of a database.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// `memory:` keeps nothing.
+    #[error("there is no store: set `[store] url` to `sqlite:FILE` or to the URL of a PostgreSQL database")]
+    Memory,
+    /// The folder that shall hold the SQLite file is not there.
+    #[error("the store's folder {0} does not exist: make it, and give it to the user that dyngate runs as")]
+    NoFolder(PathBuf),
+    /// The URL cannot be understood; not repeated, since it may hold a password.
+    #[error("the store's URL cannot be read: {0}")]
+    Url(String),
+    /// Down, out of reach, or locked by somebody else: it may work again soon.
+    #[error("the store cannot be reached: {why}")]
+    Unavailable {
+        /// What was seen.
+        why: String,
+        /// What the database or the system said.
+        source: Option<Cause>,
+    },
+    /// We may not enter, or may not do this there.
+    #[error("the store does not let dyngate in: {why}")]
+    Denied {
+        /// What was refused.
+        why: String,
+        /// What the database or the system said.
+        source: Option<Cause>,
+    },
+    /// A later version of dyngate made it; nothing was changed.
+    #[error(
+        "the store is of a newer dyngate (its schema has version {found}, this one knows {known}): run that version; \
+         nothing was changed"
+    )]
+    Newer {
+        /// The version that is not known.
+        found: i64,
+        /// The latest one that is.
+        known: i64,
+    },
+    /// It can be read and not written: a read-only file, folder, disk or replica.
+    #[error("the store cannot be written: {why}")]
+    ReadOnly {
+        /// What is read-only.
+        why: String,
+        /// What the database or the system said.
+        source: Option<Cause>,
+    },
+    /// No space on its disk.
+    #[error("the store's disk is full: make room; nothing was changed")]
+    Full {
+        /// What the database or the system said.
+        source: Option<Cause>,
+    },
+    /// Damaged, or not a store at all.
+    #[error("the store is broken: {why}")]
+    Broken {
+        /// What is wrong with it.
+        why: String,
+        /// What the database said.
+        source: Option<Cause>,
+    },
+    /// It exists already.
+    #[error("{what} is already in the store")]
+    Clash {
+        /// What does: `account "router1"`.
+        what: String,
+    },
+    /// There is no such thing.
+    #[error("the store has no {what}")]
+    Unknown {
+        /// What is missing: `host "home.dyn.example"`.
+        what: String,
+    },
+    /// A value that the store does not take.
+    #[error("{what} {why}")]
+    Unfit {
+        /// Which value: `the description`.
+        what: &'static str,
+        /// What is wrong with it: `is longer than 200 characters`.
+        why: String,
+    },
+    /// A line of an import; nothing of the import was applied.
+    #[error("line {line}: {why}; nothing was imported")]
+    BadLine {
+        /// Counted from 1.
+        line: u64,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+impl StoreError {
+    /// Whether the same may work later without anybody changing the store: what was remembered of it may serve until then.
+    #[must_use]
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::Unavailable { .. } | Self::ReadOnly { .. } | Self::Full { .. } => true,
+            Self::Memory
+            | Self::NoFolder(_)
+            | Self::Url(_)
+            | Self::Denied { .. }
+            | Self::Newer { .. }
+            | Self::Broken { .. }
+            | Self::Clash { .. }
+            | Self::Unknown { .. }
+            | Self::Unfit { .. }
+            | Self::BadLine { .. } => false,
+        }
+    }
+
+    pub(super) fn unavailable(why: impl Into<String>) -> Self {
+        Self::Unavailable { why: why.into(), source: None }
+    }
+
+    pub(super) fn broken(why: impl Into<String>) -> Self {
+        Self::Broken { why: why.into(), source: None }
+    }
+}
+
+/// What the driver said, by the party at fault.
+pub(super) fn classify(error: sqlx::Error) -> StoreError {
+    let why = match &error {
+        // The URL's, which may hold the password.
+        sqlx::Error::Configuration(_) => return StoreError::Url("it names no database that can be used".into()),
+        sqlx::Error::Database(said) => {
+            let code = said.code().unwrap_or_default().into_owned();
+            // SQLSTATE has five characters; SQLite's extended codes are shorter than a SQLSTATE of digits alone.
+            return match code.parse::<u32>() {
+                Ok(number) if code.len() < 5 => sqlite(number, error),
+                _ => postgres(&code, error),
+            };
+        }
+        sqlx::Error::Io(cause) if cause.kind() == io::ErrorKind::StorageFull => {
+            return StoreError::Full { source: Some(Box::new(error)) };
+        }
+        sqlx::Error::Io(_) => "the connection to its server failed; is it running?",
+        sqlx::Error::Tls(_) => "TLS with its server failed",
+        sqlx::Error::PoolTimedOut => "no connection to it in time; its server is down or overloaded",
+        sqlx::Error::PoolClosed => "it was closed",
+        sqlx::Error::WorkerCrashed => "its connection ended",
+        sqlx::Error::Protocol(_) => "its server spoke out of turn",
+        _ => {
+            let why = "a row of it cannot be read".into();
+            return StoreError::Broken { why, source: Some(Box::new(error)) };
+        }
+    };
+    StoreError::Unavailable { why: why.into(), source: Some(Box::new(error)) }
+}
+
+/// By SQLite's result codes (sqlite.org/rescode.html): the low eight bits are the primary one.
+fn sqlite(code: u32, error: sqlx::Error) -> StoreError {
+    let source = Some(Box::new(error) as Cause);
+    match (code & 0xff, code) {
+        (5 | 6, _) => StoreError::Unavailable { why: "another process keeps its file locked".into(), source },
+        (3 | 23, _) => StoreError::Denied { why: "the system refused access to its file".into(), source },
+        (8, _) => StoreError::ReadOnly { why: "its file or folder is read-only".into(), source },
+        // The shared memory beside the file could not grow: on a full disk nothing else fails first.
+        (13, _) | (10, 4874) => StoreError::Full { source },
+        (11, _) => StoreError::Broken { why: "its file is damaged: restore it from a copy".into(), source },
+        (26, _) => StoreError::Broken { why: "its file is not an SQLite database".into(), source },
+        (14, _) => StoreError::Unavailable {
+            why: "its file cannot be opened: the folder must exist, and dyngate's user must be able to write in it"
+                .into(),
+            source,
+        },
+        (10, _) => StoreError::Unavailable { why: "its disk failed to read or write".into(), source },
+        (1, _) => StoreError::Broken { why: "its tables are not those of dyngate".into(), source },
+        _ => StoreError::Broken { why: "it refused the statement".into(), source },
+    }
+}
+
+/// By PostgreSQL's SQLSTATE (its manual's appendix A).
+fn postgres(code: &str, error: sqlx::Error) -> StoreError {
+    let source = Some(Box::new(error) as Cause);
+    let unavailable = |why: &str, source| StoreError::Unavailable { why: why.into(), source };
+    match code {
+        "53100" => StoreError::Full { source },
+        "25006" => StoreError::ReadOnly { why: "its server takes no changes; is it a replica?".into(), source },
+        "55P03" | "57014" | "25P03" => unavailable("another session keeps it locked", source),
+        "40001" | "40P01" => unavailable("two changes met; try again", source),
+        "3D000" => StoreError::Denied { why: "its server has no such database: create it".into(), source },
+        "42501" => StoreError::Denied { why: "the role lacks a right: make it the database's owner".into(), source },
+        "42P07" => StoreError::Broken {
+            why: "the database has a table of another program: give dyngate a database of its own".into(),
+            source,
+        },
+        "XX001" | "XX002" => StoreError::Broken { why: "its data are damaged: restore a copy".into(), source },
+        _ => match code.get(..2).unwrap_or_default() {
+            "08" | "57" => unavailable("its server is starting, stopping or gone", source),
+            "53" => unavailable("its server is overloaded", source),
+            "28" => StoreError::Denied { why: "its server refused the role or the password".into(), source },
+            "42" => StoreError::Broken { why: "its tables are not those of dyngate".into(), source },
+            _ => StoreError::Broken { why: "its server refused the statement".into(), source },
+        },
+    }
+}

@@ -1,0 +1,119 @@
+//! Exporting: the store of one moment, as lines.
+
+use std::collections::VecDeque;
+
+use sqlx::any::AnyRow;
+
+use super::line::{BornLine, HostLine, Line, StartLine, StateLine, TokenLine, VERSION};
+use super::session::{Purpose, Work, number, optional_number, statement, text};
+use super::{Store, StoreError, account, host, state};
+
+/// A page of rows after a key, and how a row becomes a line with its key.
+struct Stage {
+    page: &'static str,
+    // The parts of the key that every row comes after.
+    first: &'static [&'static str],
+    read: fn(&AnyRow) -> Result<Keyed, StoreError>,
+}
+
+/// A line, after the key of its row.
+type Keyed = (Vec<String>, Line);
+
+/// What is exported, in this order: an account comes before its hosts, a host before its tokens. Holders stay behind, since
+/// they are processes; so do wishes, which are fulfilled where they were made, and the history.
+const STAGES: [Stage; 5] = [
+    Stage {
+        page: "SELECT login, secrets, wildcards, max_hosts, enabled, created FROM account WHERE login > $1 \
+               ORDER BY login LIMIT 1000",
+        first: &[""],
+        read: |row| Ok((vec![text(row, 0)?], Line::Account((&account::read(row)?).into()))),
+    },
+    Stage {
+        page: "SELECT name, login, ttl, families, description, blocked, created FROM host WHERE name > $1 \
+               ORDER BY name LIMIT 1000",
+        first: &[""],
+        read: |row| Ok((vec![text(row, 0)?], Line::Host(HostLine::from(&host::read(row)?)))),
+    },
+    Stage {
+        page: "SELECT digest, name, created, expires FROM token WHERE digest > $1 ORDER BY digest LIMIT 1000",
+        first: &[""],
+        read: |row| {
+            let (digest, name) = (text(row, 0)?, text(row, 1)?);
+            let (created, expires) = (number(row, 2)?, optional_number(row, 3)?);
+            Ok((vec![digest.clone()], Line::Token(TokenLine { name, digest, created, expires })))
+        },
+    },
+    Stage {
+        page: "SELECT name, holder, generation, ipv4, ipv6, verified, last_update, last_seen, last_outcome, agent, \
+               source FROM state WHERE name > $1 ORDER BY name LIMIT 1000",
+        first: &[""],
+        read: |row| {
+            let (name, state) = state::read(row)?;
+            Ok((vec![name.to_string()], Line::State(StateLine::new(&name, &state))))
+        },
+    },
+    Stage {
+        page: "SELECT login, name FROM born WHERE (login, name) > ($1, $2) ORDER BY login, name LIMIT 1000",
+        first: &["", ""],
+        read: |row| {
+            let (login, name) = (text(row, 0)?, text(row, 1)?);
+            Ok((vec![login.clone(), name.clone()], Line::Born(BornLine { login, name })))
+        },
+    },
+];
+
+/// A store on its way to a file. While it lives, an SQLite store's log grows with what is written.
+#[derive(Debug)]
+pub struct Export {
+    work: Option<Work>,
+    stage: usize,
+    after: Vec<String>,
+    lines: VecDeque<String>,
+}
+
+impl Store {
+    /// Begins an export: JSON lines, secrets as digests, all of this moment.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn export(&self) -> Result<Export, StoreError> {
+        let mut work = self.begin(Purpose::Snapshot).await?;
+        work.be_patient();
+        // A snapshot is of the moment of its first statement, not of its BEGIN.
+        work.row(statement("SELECT MAX(id) FROM change")).await?;
+        let start = Line::Start(StartLine { version: VERSION }).write()?;
+        Ok(Export { work: Some(work), stage: 0, after: Vec::new(), lines: VecDeque::from([start]) })
+    }
+}
+
+impl Export {
+    /// The next line, without an end of line; `None` after the last one.
+    ///
+    /// # Errors
+    /// The store cannot be read, and the export is to be begun again.
+    pub async fn next(&mut self) -> Result<Option<String>, StoreError> {
+        while self.lines.is_empty() {
+            let (Some(stage), Some(work)) = (STAGES.get(self.stage), &mut self.work) else {
+                if let Some(work) = self.work.take() {
+                    work.abandon().await?;
+                }
+                return Ok(None);
+            };
+            if self.after.is_empty() {
+                self.after = stage.first.iter().map(ToString::to_string).collect();
+            }
+            let page = self.after.iter().fold(statement(stage.page), |page, part| page.bind(part.clone()));
+            let rows = work.rows(page).await?;
+            if rows.is_empty() {
+                self.stage += 1;
+                self.after.clear();
+            }
+            for row in &rows {
+                let (key, line) = (stage.read)(row)?;
+                self.lines.push_back(line.write()?);
+                self.after = key;
+            }
+        }
+        Ok(self.lines.pop_front())
+    }
+}

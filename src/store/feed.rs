@@ -1,0 +1,262 @@
+//! The feed: what changed in the store, for those who keep parts of it in memory.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::ExposeSecret as _;
+use sqlx::postgres::PgListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use super::fit::{hex, unhex};
+use super::session::{Software, Work, number, optional_number, statement, text};
+use super::{Millis, Store, StoreError};
+use crate::model::Hostname;
+
+/// How often the store is asked: SQLite has nobody who calls, PostgreSQL's call may get lost.
+const SQLITE_PACE: Duration = Duration::from_millis(250);
+const POSTGRES_PACE: Duration = Duration::from_secs(1);
+/// How long a try to listen may take; without it the pace is the only news.
+const LISTENING: Duration = Duration::from_secs(1);
+/// How long a change stays in the feed.
+const KEPT: Duration = Duration::from_secs(60 * 60);
+/// The channel of NOTIFY.
+const CHANNEL: &str = "dyngate";
+/// The subject that stands for all of them.
+const EVERYTHING: &str = "*";
+/// More changes in one transaction are worth less than forgetting everything.
+const MOST: usize = 1000;
+
+const POSITION: &str = "SELECT MAX(id) FROM change";
+const NEWS: &str = "SELECT id, subject FROM change WHERE id >= $1 ORDER BY id LIMIT 1001";
+const APPEND: [&str; 2] = ["INSERT INTO change (subject, at)", ""];
+/// The newest of the old ones stays: whoever has read up to it has missed nothing.
+const TRIM: &str = "DELETE FROM change WHERE id < (SELECT MAX(id) FROM change WHERE at < $1)";
+
+/// What a change is about. What was removed is a subject too: look again.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Subject {
+    /// An account, by its login: itself, or which hosts it has.
+    Account(Arc<str>),
+    /// A host.
+    Host(Hostname),
+    /// A token, by the SHA-256 of it.
+    Token([u8; 32]),
+    /// What the zone shall hold for a name.
+    Wanted(Hostname),
+}
+
+impl Subject {
+    fn to_text(&self) -> String {
+        match self {
+            Self::Account(login) => format!("account {login}"),
+            Self::Host(name) => format!("host {name}"),
+            Self::Token(digest) => format!("token {}", hex(digest)),
+            Self::Wanted(name) => format!("wanted {name}"),
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (kind, of) = text.split_once(' ')?;
+        match kind {
+            "account" => Some(Self::Account(of.into())),
+            "host" => Hostname::parse(of).ok().map(Self::Host),
+            "token" => unhex(of).map(Self::Token),
+            "wanted" => Hostname::parse(of).ok().map(Self::Wanted),
+            _ => None,
+        }
+    }
+}
+
+/// What [`Feed::next`] has to tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum News {
+    /// These changed, in this order.
+    Changed(Vec<Subject>),
+    /// Anything may have changed: the first answer, the one after too long a pause, and the one after an import.
+    Lost,
+}
+
+/// A reader of the feed.
+#[derive(Debug)]
+pub struct Feed {
+    store: Store,
+    // Begun by the first call, so that a feed can be made anywhere.
+    reader: Option<(mpsc::Receiver<Told>, JoinHandle<()>)>,
+}
+
+type Told = Result<News, StoreError>;
+
+/// What reads, in a task of its own: a caller who gives up waiting interrupts nothing.
+struct Reader {
+    store: Store,
+    // The last row that was read.
+    last: Option<i64>,
+    listener: Option<PgListener>,
+}
+
+impl Store {
+    /// A reader of the feed. Its first answer is [`News::Lost`]: what was read of the store before may be old already.
+    #[must_use]
+    pub fn feed(&self) -> Feed {
+        Feed { store: self.clone(), reader: None }
+    }
+}
+
+impl Feed {
+    /// Waits for news. Cancelled, it loses none.
+    ///
+    /// # Errors
+    /// The store could not be read; it is tried again, at the latest after a second.
+    pub async fn next(&mut self) -> Result<News, StoreError> {
+        let (news, _) = self.reader.get_or_insert_with(|| {
+            let (send, receive) = mpsc::channel(1);
+            let reader = Reader { store: self.store.clone(), last: None, listener: None };
+            (receive, tokio::spawn(reader.run(send)))
+        });
+        match news.recv().await {
+            Some(news) => news,
+            None => Err(StoreError::unavailable("its feed has ended")),
+        }
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        if let Some((_, reader)) = &self.reader {
+            reader.abort();
+        }
+    }
+}
+
+impl Reader {
+    async fn run(mut self, news: mpsc::Sender<Told>) {
+        loop {
+            self.listen().await;
+            let told = match self.read().await {
+                Ok(Some(some)) => news.send(Ok(some)).await,
+                Ok(None) => {
+                    self.wait().await;
+                    continue;
+                }
+                Err(error) => {
+                    let told = news.send(Err(error)).await;
+                    sleep(self.pace()).await;
+                    told
+                }
+            };
+            if told.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn pace(&self) -> Duration {
+        match self.store.inner.software {
+            Software::Sqlite => SQLITE_PACE,
+            Software::Postgres => POSTGRES_PACE,
+        }
+    }
+
+    async fn read(&mut self) -> Result<Option<News>, StoreError> {
+        let Some(last) = self.last else {
+            self.last = Some(self.store.position().await?);
+            return Ok(Some(News::Lost));
+        };
+        let rows = self.store.rows(statement(NEWS).bind(last)).await?;
+        let mut rows = rows.iter();
+        let there = rows.next().map(|row| number(row, 0)).transpose()? == Some(last);
+        let mut subjects = Vec::new();
+        let mut newest = last;
+        let mut lost = !there;
+        for row in rows {
+            newest = number(row, 0)?;
+            match text(row, 1)?.as_str() {
+                EVERYTHING => lost = true,
+                subject => match Subject::parse(subject) {
+                    Some(subject) => subjects.push(subject),
+                    // Of a later version: nothing that we keep can be told from it.
+                    None => lost = true,
+                },
+            }
+        }
+        if lost {
+            // Before anything is read again, so that what changes from now on is told.
+            self.last = Some(self.store.position().await?);
+            return Ok(Some(News::Lost));
+        }
+        self.last = Some(newest);
+        Ok((!subjects.is_empty()).then_some(News::Changed(subjects)))
+    }
+
+    /// Subscribes, where that is possible and not done.
+    async fn listen(&mut self) {
+        let Some(url) = self.store.inner.url.as_ref().filter(|_| self.listener.is_none()) else { return };
+        let subscribe = async {
+            let mut listener = PgListener::connect(url.expose_secret()).await?;
+            // A lost connection is made again here, with its limit of time.
+            listener.eager_reconnect(false);
+            listener.listen(CHANNEL).await?;
+            Ok::<_, sqlx::Error>(listener)
+        };
+        self.listener = timeout(LISTENING, subscribe).await.ok().and_then(Result::ok);
+    }
+
+    /// Until somebody calls, or it is time to look.
+    async fn wait(&mut self) {
+        let pace = self.pace();
+        match &mut self.listener {
+            Some(listener) => match timeout(pace, listener.try_recv()).await {
+                Ok(Ok(Some(_))) | Err(_) => while listener.next_buffered().is_some() {},
+                Ok(Ok(None) | Err(_)) => {
+                    self.listener = None;
+                    sleep(SQLITE_PACE).await;
+                }
+            },
+            None => sleep(pace).await,
+        }
+    }
+}
+
+impl Store {
+    async fn position(&self) -> Result<i64, StoreError> {
+        let row = self.row(statement(POSITION)).await?;
+        row.map_or(Ok(0), |row| Ok(optional_number(&row, 0)?.unwrap_or(0)))
+    }
+}
+
+/// Adds to the feed, in the transaction that changes the subjects.
+pub(super) async fn append(work: &mut Work, subjects: &[Subject], everything: bool) -> Result<(), StoreError> {
+    let now = Millis::now();
+    let texts = if everything || subjects.len() > MOST {
+        vec![EVERYTHING.to_owned()]
+    } else {
+        subjects.iter().map(Subject::to_text).collect()
+    };
+    work.write(APPEND, 2, &texts, |query, text| query.bind(text.clone()).bind(now.0)).await?;
+    work.run(statement(TRIM).bind(now.minus(KEPT).0)).await?;
+    if work.software() == Software::Postgres {
+        work.row(statement("SELECT pg_notify('dyngate', '')")).await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subjects_go_there_and_back() {
+        let name = Hostname::parse("home.dyn.example").unwrap();
+        for subject in [
+            Subject::Account("router 1".into()),
+            Subject::Host(name.clone()),
+            Subject::Token([9; 32]),
+            Subject::Wanted(name),
+        ] {
+            assert_eq!(Subject::parse(&subject.to_text()), Some(subject));
+        }
+        assert_eq!(Subject::parse("zone dyn.example"), None);
+    }
+}

@@ -1,0 +1,262 @@
+//! Hosts: names that are granted to one account, with their settings.
+
+use std::sync::Arc;
+
+use sqlx::any::AnyRow;
+
+use super::fit;
+use super::session::{Purpose, Statement, Work, at_most, number, optional_number, optional_text, statement, text};
+use super::{Millis, Store, StoreError, Subject, Wanted};
+use crate::model::{Families, Hostname};
+
+pub(super) const BY_NAME: &str =
+    "SELECT name, login, ttl, families, description, blocked, created FROM host WHERE name = $1";
+const PAGE: &str = "SELECT name, login, ttl, families, description, blocked, created FROM host WHERE name > $1 \
+                    ORDER BY name LIMIT $2";
+const PAGE_OF: &str = "SELECT name, login, ttl, families, description, blocked, created FROM host \
+                       WHERE login = $3 AND name > $1 ORDER BY name LIMIT $2";
+pub(super) const NAMES_OF: &str = "SELECT name FROM host WHERE login = $1 ORDER BY name LIMIT $2";
+const COUNT: &str = "SELECT COUNT(*) FROM host";
+const SET: &str = "UPDATE host SET ttl = $2, families = $3, description = $4, blocked = $5 WHERE name = $1";
+/// The columns and order of [`bind`].
+pub(super) const INSERT: [&str; 2] =
+    ["INSERT INTO host (name, login, ttl, families, description, blocked, created)", ""];
+
+/// A name of an account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Host {
+    /// Its name.
+    pub name: Hostname,
+    /// Whose it is.
+    pub login: Arc<str>,
+    /// Its TTL in seconds, in place of the zone's.
+    pub ttl: Option<u32>,
+    /// Which addresses it may have.
+    pub families: Families,
+    /// For people.
+    pub description: String,
+    /// Why it may not be updated, while it may not.
+    pub blocked: Option<String>,
+    /// Since when.
+    pub created: Millis,
+}
+
+/// A host to be.
+#[derive(Debug, Clone)]
+pub struct NewHost {
+    /// Its name.
+    pub name: Hostname,
+    /// Whose it will be.
+    pub login: String,
+    /// Its TTL in seconds, in place of the zone's.
+    pub ttl: Option<u32>,
+    /// Which addresses it may have.
+    pub families: Families,
+    /// For people.
+    pub description: String,
+}
+
+/// What to change of a host; `None` leaves it as it is.
+#[derive(Debug, Clone, Default)]
+pub struct HostEdit {
+    /// Its TTL in seconds, or none of its own.
+    pub ttl: Option<Option<u32>>,
+    /// Which addresses it may have.
+    pub families: Option<Families>,
+    /// For people.
+    pub description: Option<String>,
+}
+
+impl Store {
+    /// The host `name`.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn host(&self, name: &Hostname) -> Result<Option<Host>, StoreError> {
+        let row = self.row(statement(BY_NAME).bind(name.to_string())).await?;
+        row.as_ref().map(read).transpose()
+    }
+
+    /// At most `limit` names of `login`, in their order.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn hosts_of(&self, login: &str, limit: usize) -> Result<Vec<Hostname>, StoreError> {
+        let page = statement(NAMES_OF).bind(login.to_owned()).bind(at_most(limit));
+        self.rows(page).await?.iter().map(|row| name(row, 0)).collect()
+    }
+
+    /// At most `limit` hosts, in the order of their names, of `login` or of all, those after `after`.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn hosts(
+        &self,
+        login: Option<&str>,
+        after: Option<&Hostname>,
+        limit: usize,
+    ) -> Result<Vec<Host>, StoreError> {
+        let after = after.map(ToString::to_string).unwrap_or_default();
+        let page = match login {
+            Some(login) => statement(PAGE_OF).bind(after).bind(at_most(limit)).bind(login.to_owned()),
+            None => statement(PAGE).bind(after).bind(at_most(limit)),
+        };
+        self.rows(page).await?.iter().map(read).collect()
+    }
+
+    /// How many hosts there are.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn count_hosts(&self) -> Result<u64, StoreError> {
+        self.count(COUNT).await
+    }
+
+    /// Adds a host, and what the zone shall hold for it, or nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Clash`] where it is there already; [`StoreError::Unknown`] where the account is not; or the store cannot
+    /// be written.
+    pub async fn add_host(&self, host: &NewHost, wish: Option<&Wanted>) -> Result<(), StoreError> {
+        let mut work = self.begin(Purpose::Administration).await?;
+        if work.account(&host.login).await?.is_none() {
+            return work.without_account(&host.login).await;
+        }
+        work.add_host(host, Millis::now()).await?;
+        work.changed(Subject::Account(host.login.as_str().into()));
+        if let Some(wish) = wish {
+            work.want(std::slice::from_ref(wish)).await?;
+        }
+        work.commit().await
+    }
+
+    /// Changes its settings.
+    ///
+    /// # Errors
+    /// [`StoreError::Unknown`]; [`StoreError::Unfit`]; or the store cannot be written.
+    pub async fn set_host(&self, name: &Hostname, edit: &HostEdit) -> Result<(), StoreError> {
+        self.change_host(name, |host| {
+            if let Some(ttl) = edit.ttl {
+                host.ttl = ttl;
+            }
+            if let Some(families) = edit.families {
+                host.families = families;
+            }
+            if let Some(description) = &edit.description {
+                host.description.clone_from(description);
+            }
+        })
+        .await
+    }
+
+    /// Forbids updates of it and says why, or with `None` allows them again.
+    ///
+    /// # Errors
+    /// [`StoreError::Unknown`]; [`StoreError::Unfit`]; or the store cannot be written.
+    pub async fn block(&self, name: &Hostname, reason: Option<&str>) -> Result<(), StoreError> {
+        self.change_host(name, |host| host.blocked = reason.map(str::to_owned)).await
+    }
+
+    async fn change_host(&self, name: &Hostname, change: impl FnOnce(&mut Host)) -> Result<(), StoreError> {
+        let mut work = self.begin(Purpose::Administration).await?;
+        let Some(mut host) = work.host(name).await? else { return work.without_host(name).await };
+        change(&mut host);
+        check(&host)?;
+        let set = statement(SET).bind(name.to_string()).bind(host.ttl.map(i64::from));
+        let set = set.bind(families_text(host.families).to_owned()).bind(host.description).bind(host.blocked);
+        work.run(set).await?;
+        work.changed(Subject::Host(name.clone()));
+        work.commit().await
+    }
+}
+
+impl Work {
+    pub(super) async fn host(&mut self, name: &Hostname) -> Result<Option<Host>, StoreError> {
+        let row = self.row(statement(BY_NAME).bind(name.to_string())).await?;
+        row.as_ref().map(read).transpose()
+    }
+
+    pub(super) async fn without_host<T>(self, name: &Hostname) -> Result<T, StoreError> {
+        self.abandon().await?;
+        Err(StoreError::Unknown { what: format!("host \"{name}\"") })
+    }
+
+    /// Its account must be there.
+    pub(super) async fn add_host(&mut self, host: &NewHost, created: Millis) -> Result<(), StoreError> {
+        let host = Host {
+            name: host.name.clone(),
+            login: host.login.as_str().into(),
+            ttl: host.ttl,
+            families: host.families,
+            description: host.description.clone(),
+            blocked: None,
+            created,
+        };
+        check(&host)?;
+        if let Some(there) = self.host(&host.name).await? {
+            let what = format!("host \"{}\" of account \"{}\"", there.name, there.login);
+            return Err(StoreError::Clash { what });
+        }
+        self.write(INSERT, 7, std::slice::from_ref(&host), bind).await?;
+        self.changed(Subject::Host(host.name));
+        Ok(())
+    }
+}
+
+/// What the store takes of it.
+pub(super) fn check(host: &Host) -> Result<(), StoreError> {
+    fit::line("the description", &host.description)?;
+    if let Some(reason) = &host.blocked {
+        fit::line("the reason", reason)?;
+    }
+    host.ttl.map_or(Ok(()), fit::ttl)
+}
+
+/// Binds what [`INSERT`] writes.
+pub(super) fn bind(query: Statement, host: &Host) -> Statement {
+    query
+        .bind(host.name.to_string())
+        .bind(host.login.to_string())
+        .bind(host.ttl.map(i64::from))
+        .bind(families_text(host.families).to_owned())
+        .bind(host.description.clone())
+        .bind(host.blocked.clone())
+        .bind(host.created.0)
+}
+
+pub(super) fn families_text(families: Families) -> &'static str {
+    match families {
+        Families::V4 => "4",
+        Families::V6 => "6",
+        Families::Both => "46",
+    }
+}
+
+pub(super) fn parse_families(text: &str) -> Option<Families> {
+    match text {
+        "4" => Some(Families::V4),
+        "6" => Some(Families::V6),
+        "46" => Some(Families::Both),
+        _ => None,
+    }
+}
+
+/// A host name of a row.
+pub(super) fn name(row: &AnyRow, column: usize) -> Result<Hostname, StoreError> {
+    let text = text(row, column)?;
+    Hostname::parse(&text).map_err(|error| StoreError::broken(format!("it holds \"{text}\" as a name: {error}")))
+}
+
+pub(super) fn read(row: &AnyRow) -> Result<Host, StoreError> {
+    let name = name(row, 0)?;
+    let broken = |what: &str| StoreError::broken(format!("{what} of host \"{name}\" cannot be read"));
+    Ok(Host {
+        login: text(row, 1)?.into(),
+        ttl: optional_number(row, 2)?.map(u32::try_from).transpose().map_err(|_| broken("the TTL"))?,
+        families: parse_families(&text(row, 3)?).ok_or_else(|| broken("families"))?,
+        description: text(row, 4)?,
+        blocked: optional_text(row, 5)?,
+        created: Millis(number(row, 6)?),
+        name,
+    })
+}

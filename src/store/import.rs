@@ -1,0 +1,232 @@
+//! Importing: the lines of an export, all of them or none.
+
+use std::collections::HashSet;
+use std::io;
+
+use super::line::{BornLine, Line, TokenLine, VERSION};
+use super::session::{Purpose, ROWS, Work, composed, places, text};
+use super::{Account, Host, State, Store, StoreError, account, born, host, record, token};
+use crate::model::Hostname;
+
+/// How much an import brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Imported {
+    /// Accounts.
+    pub accounts: u64,
+    /// Hosts.
+    pub hosts: u64,
+    /// Tokens.
+    pub tokens: u64,
+}
+
+/// Lines of one kind that follow each other, each with its number.
+#[derive(Debug)]
+enum Batch {
+    Accounts(Vec<(u64, Account)>),
+    Hosts(Vec<(u64, Host)>),
+    Tokens(Vec<(u64, TokenLine)>),
+    States(Vec<(u64, (Hostname, State))>),
+    Born(Vec<(u64, BornLine)>),
+}
+
+impl Store {
+    /// Takes the lines of an export, in one transaction. What they hold must not be in the store yet, and an account must come
+    /// before its hosts, a host before its tokens. Blank lines are passed over.
+    ///
+    /// # Errors
+    /// [`StoreError::BadLine`] names the first line that is wrong; [`StoreError::Clash`] what is in the store already; or the
+    /// store cannot be written. In each case nothing was imported.
+    pub async fn import(&self, lines: impl Iterator<Item = io::Result<String>> + Send) -> Result<Imported, StoreError> {
+        let mut work = self.begin(Purpose::Administration).await?;
+        work.be_patient();
+        match fill(&mut work, lines).await {
+            Ok(imported) => {
+                work.changed_everything();
+                work.commit().await?;
+                Ok(imported)
+            }
+            Err(error) => {
+                // What was wrong matters more than a connection that fails meanwhile.
+                let _undone = work.abandon().await;
+                Err(error)
+            }
+        }
+    }
+}
+
+async fn fill(work: &mut Work, lines: impl Iterator<Item = io::Result<String>> + Send) -> Result<Imported, StoreError> {
+    let mut imported = Imported::default();
+    let mut batch: Option<Batch> = None;
+    let mut started = false;
+    for (text, number) in lines.zip(1..) {
+        let bad = |why: String| StoreError::BadLine { line: number, why };
+        let text = text.map_err(|error| bad(error.to_string()))?;
+        if text.trim().is_empty() {
+            continue;
+        }
+        let line = Line::read(&text).map_err(bad)?;
+        match (&line, started) {
+            (Line::Start(start), false) if start.version == VERSION => {
+                started = true;
+                continue;
+            }
+            (Line::Start(start), false) => {
+                return Err(bad(format!(
+                    "an export of version {}; this dyngate reads version {VERSION}",
+                    start.version
+                )));
+            }
+            (Line::Start(_), true) => return Err(bad("a second first line".into())),
+            (_, false) => return Err(bad("not an export: the first line has the kind \"dyngate-export\"".into())),
+            (_, true) => {}
+        }
+        match &line {
+            Line::Account(_) => imported.accounts += 1,
+            Line::Host(_) => imported.hosts += 1,
+            Line::Token(_) => imported.tokens += 1,
+            Line::Start(_) | Line::State(_) | Line::Born(_) => {}
+        }
+        if let Some(full) = Batch::add(&mut batch, number, line).map_err(bad)? {
+            full.write(work).await?;
+        }
+    }
+    if !started {
+        return Err(StoreError::BadLine { line: 1, why: "not an export: it is empty".into() });
+    }
+    if let Some(last) = batch {
+        last.write(work).await?;
+    }
+    Ok(imported)
+}
+
+impl Batch {
+    /// Adds a checked line to `batch`, and hands back what it cannot join: another kind, or enough.
+    fn add(batch: &mut Option<Self>, number: u64, line: Line) -> Result<Option<Self>, String> {
+        let next = match line {
+            Line::Start(_) => return Ok(None),
+            Line::Account(line) => Self::Accounts(vec![(number, line.check()?)]),
+            Line::Host(line) => Self::Hosts(vec![(number, line.check()?)]),
+            Line::Token(line) => Self::Tokens(vec![(number, line.check()?)]),
+            Line::State(line) => Self::States(vec![(number, line.check()?)]),
+            Line::Born(line) => Self::Born(vec![(number, line.check()?)]),
+        };
+        Ok(match (batch.as_mut(), next) {
+            (Some(Self::Accounts(rows)), Self::Accounts(row)) if rows.len() < ROWS => join(rows, row),
+            (Some(Self::Hosts(rows)), Self::Hosts(row)) if rows.len() < ROWS => join(rows, row),
+            (Some(Self::Tokens(rows)), Self::Tokens(row)) if rows.len() < ROWS => join(rows, row),
+            (Some(Self::States(rows)), Self::States(row)) if rows.len() < ROWS => join(rows, row),
+            (Some(Self::Born(rows)), Self::Born(row)) if rows.len() < ROWS => join(rows, row),
+            (_, next) => batch.replace(next),
+        })
+    }
+
+    async fn write(self, work: &mut Work) -> Result<(), StoreError> {
+        match self {
+            Self::Accounts(rows) => {
+                let key = |row: &(u64, Account)| row.1.login.to_string();
+                work.none_there("account", "login", "account", &rows, key).await?;
+                work.write(account::INSERT, 6, &rows, |query, row| account::bind(query, &row.1)).await
+            }
+            Self::Hosts(rows) => {
+                work.all_there("account", "login", "account", &rows, |row| row.1.login.to_string()).await?;
+                work.none_there("host", "name", "host", &rows, |row| row.1.name.to_string()).await?;
+                work.write(host::INSERT, 7, &rows, |query, row| host::bind(query, &row.1)).await
+            }
+            Self::Tokens(rows) => {
+                work.all_there("host", "name", "host", &rows, |row| row.1.name.clone()).await?;
+                work.none_there("token", "digest", "token", &rows, |row| row.1.digest.clone()).await?;
+                work.write(token::INSERT, 4, &rows, |query, (_, line)| {
+                    let query = query.bind(line.digest.clone()).bind(line.name.clone());
+                    query.bind(line.created).bind(line.expires)
+                })
+                .await
+            }
+            Self::States(rows) => {
+                let mut names = HashSet::new();
+                if let Some((line, (name, _))) = rows.iter().find(|row| !names.insert(&row.1.0)) {
+                    return Err(StoreError::BadLine { line: *line, why: format!("a second state of \"{name}\"") });
+                }
+                // The file's hosts have a state here already: what was seen later stays.
+                work.write(record::STATE, 10, &rows, |query, (_, (name, state))| {
+                    query
+                        .bind(name.to_string())
+                        .bind(0_i64)
+                        .bind(state.addresses.v4.map(|address| address.to_string()))
+                        .bind(state.addresses.v6.map(|address| address.to_string()))
+                        .bind(state.verified.map(|at| at.0))
+                        .bind(state.last_update.map(|at| at.0))
+                        .bind(state.last_seen.map(|at| at.0))
+                        .bind(state.last_outcome.clone())
+                        .bind(state.agent.clone())
+                        .bind(state.source.map(|source| source.to_string()))
+                })
+                .await
+            }
+            Self::Born(rows) => {
+                work.write(born::INSERT_NEW, 2, &rows, |query, (_, line)| {
+                    query.bind(line.login.clone()).bind(line.name.clone())
+                })
+                .await
+            }
+        }
+    }
+}
+
+fn join<T>(rows: &mut Vec<T>, mut row: Vec<T>) -> Option<Batch> {
+    rows.append(&mut row);
+    None
+}
+
+impl Work {
+    /// Which of these keys are in `table`.
+    async fn those_there(
+        &mut self,
+        table: &str,
+        column: &str,
+        keys: &HashSet<String>,
+    ) -> Result<HashSet<String>, StoreError> {
+        let places = places(self.software(), keys.len());
+        let query = composed(format!("SELECT {column} FROM {table} WHERE {column} IN ({places})"));
+        let rows = self.rows(keys.iter().fold(query, |query, key| query.bind(key.clone()))).await?;
+        rows.iter().map(|row| text(row, 0)).collect()
+    }
+
+    async fn none_there<T>(
+        &mut self,
+        table: &str,
+        column: &str,
+        what: &str,
+        rows: &[(u64, T)],
+        key: impl Fn(&(u64, T)) -> String,
+    ) -> Result<(), StoreError> {
+        let keys: HashSet<_> = rows.iter().map(&key).collect();
+        let mut taken = self.those_there(table, column, &keys).await?;
+        for row in rows {
+            let key = key(row);
+            // The second of two in the same batch is one too many as well.
+            if !taken.insert(key.clone()) {
+                return Err(StoreError::Clash { what: format!("{what} \"{}\" of line {}", key.escape_debug(), row.0) });
+            }
+        }
+        Ok(())
+    }
+
+    async fn all_there<T>(
+        &mut self,
+        table: &str,
+        column: &str,
+        what: &str,
+        rows: &[(u64, T)],
+        key: impl Fn(&(u64, T)) -> String,
+    ) -> Result<(), StoreError> {
+        let keys: HashSet<_> = rows.iter().map(&key).collect();
+        let there = self.those_there(table, column, &keys).await?;
+        match rows.iter().find(|row| !there.contains(&key(row))) {
+            Some(row) => {
+                let why = format!("no {what} \"{}\" before this line, nor in the store", key(row).escape_debug());
+                Err(StoreError::BadLine { line: row.0, why })
+            }
+            None => Ok(()),
+        }
+    }
+}

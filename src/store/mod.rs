@@ -1,0 +1,83 @@
+//! The store: accounts, hosts, tokens and what was seen of them, in SQLite or PostgreSQL. SQL and nothing else: it knows
+//! neither HTTP nor DNS, nor what a gateway does with it.
+
+mod account;
+mod born;
+mod error;
+mod export;
+mod feed;
+mod fit;
+mod host;
+mod import;
+mod line;
+mod millis;
+mod open;
+mod record;
+mod remove;
+mod schema;
+mod session;
+mod state;
+mod token;
+mod wanted;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use sqlx::AnyPool;
+
+use session::{Session, Software};
+
+pub use account::{Account, NewAccount, StoredSecret};
+pub use born::Born;
+pub use error::{Cause, StoreError};
+pub use export::Export;
+pub use feed::{Feed, News, Subject};
+pub use fit::{MAX_AGENT, MAX_LOGIN, MAX_SECRETS, MAX_TEXT};
+pub use host::{Host, HostEdit, NewHost};
+pub use import::Imported;
+pub use millis::Millis;
+pub use record::{AddressChange, Seen};
+pub use remove::Records;
+pub use state::{Event, Holder, State};
+pub use token::TokenHolder;
+pub use wanted::{Wanted, Wish};
+
+/// A database with our schema; a clone is the same one. It must be made and dropped inside a tokio runtime.
+#[derive(Debug, Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    software: Software,
+    // SQLite has one writer at a time: who waits for it waits here, in order, and not in SQLite's polling.
+    writers: AnyPool,
+    readers: AnyPool,
+    // What the feed listens with; only PostgreSQL's.
+    url: Option<secrecy::SecretString>,
+}
+
+impl Store {
+    /// Whether gateways of other machines may share it.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.inner.software == Software::Postgres
+    }
+
+    /// Whether it answers.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], or what else keeps it from it.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        Session::new(&self.inner.readers).await?.script("SELECT 1").await
+    }
+
+    /// Waits for what is under way, then closes every connection.
+    pub async fn close(&self) {
+        self.inner.readers.close().await;
+        self.inner.writers.close().await;
+    }
+}

@@ -1,0 +1,209 @@
+//! Opening a store: the file or the server, the schema, the pools.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, absolute};
+use std::str::FromStr as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use secrecy::{ExposeSecret as _, SecretString};
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use sqlx::{AnyConnection, ConnectOptions as _, Connection as _};
+use tokio::time::{sleep, timeout};
+
+use super::error::{StoreError, classify};
+use super::session::{Software, number, statement};
+use super::{Inner, Store, schema};
+use crate::config::Location;
+
+/// SQLite reads beside its one writer; PostgreSQL serves many.
+const SQLITE_READERS: u32 = 4;
+const POSTGRES_READERS: u32 = 8;
+const POSTGRES_WRITERS: u32 = 4;
+/// The longest wait for a connection: in it a writer of SQLite waits for those before him.
+const SQLITE_WAIT: Duration = Duration::from_secs(5);
+const POSTGRES_WAIT: Duration = Duration::from_secs(3);
+/// The longest wait for the first connection and for the schema.
+const OPENING: Duration = Duration::from_secs(10);
+const MIGRATING: Duration = Duration::from_secs(600);
+/// A connection that rested this long is asked whether it lives before it is used.
+const RESTED: Duration = Duration::from_secs(1);
+/// The first octets of every SQLite file (sqlite.org/fileformat.html).
+const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+
+impl Store {
+    /// Opens the store, makes an SQLite file that is not there yet (only its owner may read it), and brings the schema to
+    /// this version.
+    ///
+    /// # Errors
+    /// Whatever keeps it from serving; a store of a newer version is left as it is.
+    pub async fn open(location: &Location) -> Result<Self, StoreError> {
+        sqlx::any::install_default_drivers();
+        match location {
+            Location::Memory => Err(StoreError::Memory),
+            Location::Sqlite(path) => open_sqlite(path).await,
+            Location::Postgres(url) => open_postgres(url).await,
+        }
+    }
+}
+
+async fn open_sqlite(path: &Path) -> Result<Store, StoreError> {
+    let path = absolute(path).map_err(|error| StoreError::Url(error.to_string()))?;
+    let file = path.clone();
+    let prepared = tokio::task::spawn_blocking(move || prepare_file(&file)).await;
+    prepared.map_err(|_| StoreError::unavailable("its file could not be looked at"))??;
+    let Some(text) = path.to_str() else { return Err(StoreError::Url("the path is not UTF-8".into())) };
+    let encoded: Vec<_> = text.split('/').map(|part| utf8_percent_encode(part, NON_ALPHANUMERIC).to_string()).collect();
+    let options = options(&format!("sqlite://{}?mode=rw", encoded.join("/")))?;
+
+    let mut connection = connect(&options).await?;
+    let ready = timeout(MIGRATING, ready_sqlite(&mut connection)).await;
+    ready.map_err(|_| StoreError::unavailable("its schema could not be brought to this version in time"))??;
+    connection.close().await.map_err(classify)?;
+
+    let pool = |connections| AnyPoolOptions::new().max_connections(connections).acquire_timeout(SQLITE_WAIT);
+    Ok(Store {
+        inner: Arc::new(Inner {
+            software: Software::Sqlite,
+            // Never closed for its age: the last connection to go folds the log into the file, which takes its time.
+            writers: pool(1).idle_timeout(None).max_lifetime(None).connect_lazy_with(options.clone()),
+            readers: pool(SQLITE_READERS).connect_lazy_with(options),
+            url: None,
+        }),
+    })
+}
+
+/// What SQLite itself would say less clearly, or do to a file that is not ours.
+fn prepare_file(path: &Path) -> Result<(), StoreError> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    if !folder.is_dir() {
+        return Err(StoreError::NoFolder(folder.to_owned()));
+    }
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(_) => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(of_the_system(path, error)),
+    }
+    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        return Err(StoreError::broken(format!("{} is not a file", path.display())));
+    }
+    let file = OpenOptions::new().read(true).write(true).open(path).map_err(|error| of_the_system(path, error))?;
+    let mut start = Vec::new();
+    let read = file.take(16).read_to_end(&mut start);
+    read.map_err(|error| of_the_system(path, error))?;
+    if start.is_empty() || start == MAGIC {
+        return Ok(());
+    }
+    Err(StoreError::broken(format!("{} is not an SQLite database", path.display())))
+}
+
+fn of_the_system(path: &Path, error: io::Error) -> StoreError {
+    let path = path.display();
+    let source = |error| Some(Box::new(error) as Box<dyn std::error::Error + Send + Sync>);
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            let why = format!("the user that dyngate runs as may not read and write {path}");
+            StoreError::Denied { why, source: source(error) }
+        }
+        io::ErrorKind::ReadOnlyFilesystem => StoreError::ReadOnly {
+            why: format!("{path} is on a disk that is mounted read-only"),
+            source: source(error),
+        },
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::Full { source: source(error) },
+        _ => StoreError::Unavailable { why: format!("{path} cannot be opened"), source: source(error) },
+    }
+}
+
+async fn ready_sqlite(connection: &mut AnyConnection) -> Result<(), StoreError> {
+    // Says at once that another process locks the file, that it is read-only, or not a database.
+    script(connection, "BEGIN IMMEDIATE").await?;
+    let ours = statement(
+        "SELECT (SELECT COUNT(*) FROM sqlite_master), \
+         (SELECT COUNT(*) FROM sqlite_master WHERE name = 'dyngate_migrations')",
+    );
+    let counted = ours.fetch_one(&mut *connection).await.map_err(classify)?;
+    let (tables, ours) = (number(&counted, 0)?, number(&counted, 1)?);
+    script(connection, "ROLLBACK").await?;
+    if tables > 0 && ours == 0 {
+        return Err(StoreError::broken("its file holds the tables of another program: name a file of its own"));
+    }
+    if tables == 0 {
+        // Kept in the file; readers do not wait for the writer then (sqlite.org/wal.html).
+        script(connection, "PRAGMA journal_mode = WAL").await?;
+    }
+    script(connection, "PRAGMA synchronous = FULL").await?;
+    // Two processes may begin at the same time, and SQLite's migrations have no lock around them: who comes second sees
+    // tables appear, and tries again.
+    let mut tries = 0;
+    loop {
+        match schema::migrate(connection, Software::Sqlite).await {
+            Err(StoreError::Broken { .. } | StoreError::Unavailable { .. }) if tries < 5 => tries += 1,
+            done => return done,
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+async fn open_postgres(url: &SecretString) -> Result<Store, StoreError> {
+    let options = options(url.expose_secret())?;
+    let mut connection = connect(&options).await?;
+    let migrated = timeout(MIGRATING, schema::migrate(&mut connection, Software::Postgres)).await;
+    migrated.map_err(|_| StoreError::unavailable("its schema could not be brought to this version in time"))??;
+    let writable =
+        statement("SELECT COUNT(*) FROM pg_settings WHERE name = 'transaction_read_only' AND setting = 'on'");
+    let read_only = number(&writable.fetch_one(&mut connection).await.map_err(classify)?, 0)?;
+    connection.close().await.map_err(classify)?;
+    if read_only > 0 {
+        let why = "its server takes no changes; is it a replica?".into();
+        return Err(StoreError::ReadOnly { why, source: None });
+    }
+    let pool = |connections| {
+        let pool = AnyPoolOptions::new().max_connections(connections).acquire_timeout(POSTGRES_WAIT);
+        // A question before each use would double the way of a look-up.
+        pool.test_before_acquire(false).before_acquire(|connection, about| {
+            Box::pin(async move {
+                if about.idle_for < RESTED {
+                    return Ok(true);
+                }
+                Ok(timeout(RESTED, connection.ping()).await.is_ok_and(|answer| answer.is_ok()))
+            })
+        })
+    };
+    Ok(Store {
+        inner: Arc::new(Inner {
+            software: Software::Postgres,
+            writers: pool(POSTGRES_WRITERS).connect_lazy_with(options.clone()),
+            readers: pool(POSTGRES_READERS).connect_lazy_with(options),
+            url: Some(url.clone()),
+        }),
+    })
+}
+
+fn options(url: &str) -> Result<AnyConnectOptions, StoreError> {
+    // What is wrong with it may be told by a part of it, and so by the password.
+    let options = AnyConnectOptions::from_str(url).map_err(|_| unreadable())?;
+    Ok(options.disable_statement_logging())
+}
+
+fn unreadable() -> StoreError {
+    StoreError::Url(
+        "write postgres://USER:PASSWORD@HOST:PORT/DATABASE, with % codes for what is special in a URL".into(),
+    )
+}
+
+async fn connect(options: &AnyConnectOptions) -> Result<AnyConnection, StoreError> {
+    match timeout(OPENING, options.connect()).await {
+        Ok(connected) => connected.map_err(|error| match error {
+            sqlx::Error::Configuration(_) => unreadable(),
+            other => classify(other),
+        }),
+        Err(_) => Err(StoreError::unavailable(format!("its server did not answer within {} s", OPENING.as_secs()))),
+    }
+}
+
+async fn script(connection: &mut AnyConnection, sql: &'static str) -> Result<(), StoreError> {
+    sqlx::raw_sql(sql).execute(connection).await.map(drop).map_err(classify)
+}

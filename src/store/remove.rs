@@ -1,0 +1,99 @@
+//! Removing hosts and accounts, with all that hangs on them.
+
+use super::host::name;
+use super::session::{Purpose, ROWS, Work, composed, places, statement};
+use super::{Millis, Store, StoreError, Subject, Wanted};
+use crate::model::Hostname;
+
+const DELETE_HOST: &str = "DELETE FROM host WHERE name = $1";
+const HOSTS_OF: &str = "SELECT name FROM host WHERE login = $1";
+/// Names that only this account's wildcards brought into being: not those that are also somebody's host.
+const BORN_OF: &str = "SELECT name FROM born WHERE login = $1 \
+    AND NOT EXISTS (SELECT 1 FROM host WHERE host.name = born.name) \
+    AND NOT EXISTS (SELECT 1 FROM born AS other WHERE other.name = born.name AND other.login <> $1)";
+const TOKENS_OF: &str = "SELECT token.digest FROM token JOIN host ON host.name = token.name WHERE host.login = $1";
+const DELETE_HOSTS: &str = "DELETE FROM host WHERE login = $1";
+const DELETE_BORN: &str = "DELETE FROM born WHERE login = $1";
+const DELETE_ACCOUNT: &str = "DELETE FROM account WHERE login = $1";
+
+/// What becomes of the zone's records of a host that is removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Records {
+    /// They stay, and whatever was wished for them is forgotten.
+    Keep,
+    /// A wish that they go is written with the removal.
+    Remove,
+}
+
+impl Store {
+    /// Removes a host, its tokens, its state and its history.
+    ///
+    /// # Errors
+    /// [`StoreError::Unknown`]; or the store cannot be written.
+    pub async fn remove_host(&self, name: &Hostname, records: Records) -> Result<(), StoreError> {
+        let mut work = self.begin(Purpose::Administration).await?;
+        let Some(host) = work.host(name).await? else { return work.without_host(name).await };
+        work.tokens_changed(name).await?;
+        work.run(statement(DELETE_HOST).bind(name.to_string())).await?;
+        work.forget(std::slice::from_ref(name), &host.login, records).await?;
+        work.changed(Subject::Host(name.clone()));
+        work.changed(Subject::Account(host.login));
+        work.commit().await
+    }
+
+    /// Removes an account with its hosts and the names that its wildcard grants alone brought into being, and all that was
+    /// known of them; the removed names, in their order.
+    ///
+    /// # Errors
+    /// [`StoreError::Unknown`]; or the store cannot be written.
+    pub async fn remove_account(&self, login: &str, records: Records) -> Result<Vec<Hostname>, StoreError> {
+        let mut work = self.begin(Purpose::Administration).await?;
+        work.be_patient();
+        if work.account(login).await?.is_none() {
+            return work.without_account(login).await;
+        }
+        let bound = |sql| statement(sql).bind(login.to_owned());
+        let mut names = Vec::new();
+        for row in work.rows(bound(HOSTS_OF)).await?.iter().chain(&work.rows(bound(BORN_OF)).await?) {
+            names.push(name(row, 0)?);
+        }
+        names.sort_unstable();
+        let tokens = work.rows(bound(TOKENS_OF)).await?;
+        tokens.iter().try_for_each(|row| work.token_changed(row))?;
+        for sql in [DELETE_HOSTS, DELETE_BORN, DELETE_ACCOUNT] {
+            work.run(bound(sql)).await?;
+        }
+        work.forget(&names, login, records).await?;
+        work.changed(Subject::Account(login.into()));
+        names.iter().for_each(|name| work.changed(Subject::Host(name.clone())));
+        work.commit().await?;
+        Ok(names)
+    }
+}
+
+impl Work {
+    /// All that is known of `names`, and what is wished for them.
+    async fn forget(&mut self, names: &[Hostname], login: &str, records: Records) -> Result<(), StoreError> {
+        for some in names.chunks(ROWS) {
+            // A wish that they go replaces an older one for itself.
+            let tables = match records {
+                Records::Keep => &["state", "history", "wanted"][..],
+                Records::Remove => &["state", "history"],
+            };
+            for table in tables {
+                let places = places(self.software(), some.len());
+                let delete = composed(format!("DELETE FROM {table} WHERE name IN ({places})"));
+                self.run(some.iter().fold(delete, |query, name| query.bind(name.to_string()))).await?;
+            }
+        }
+        match records {
+            Records::Keep => names.iter().for_each(|name| self.changed(Subject::Wanted(name.clone()))),
+            Records::Remove => {
+                let now = Millis::now();
+                let removal = |name: &Hostname| Wanted::removal(name.clone(), login.to_owned(), now);
+                self.want(&names.iter().map(removal).collect::<Vec<_>>()).await?;
+            }
+        }
+        Ok(())
+    }
+}

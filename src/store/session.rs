@@ -1,0 +1,282 @@
+//! One statement after the other: each with a limit of time, writers in transactions that are undone unless committed.
+
+use std::future::Future;
+use std::time::Duration;
+
+use sqlx::any::{AnyArguments, AnyRow};
+use sqlx::pool::PoolConnection;
+use sqlx::query::Query;
+use sqlx::{Any, AnyPool, AssertSqlSafe, Row as _};
+use tokio::time::timeout;
+
+use super::Store;
+use super::error::{StoreError, classify};
+use super::feed::{self, Subject};
+
+/// A statement with what was bound to it.
+pub(super) type Statement = Query<'static, Any, AnyArguments>;
+
+/// The longest wait for one statement: more than SQLite waits for a lock, and than PostgreSQL is told to.
+const LIMIT: Duration = Duration::from_secs(6);
+/// The same for a statement that moves a whole store.
+const LONG: Duration = Duration::from_secs(600);
+/// How many rows are written or asked for by one statement: SQLite takes 32 766 values in one, PostgreSQL 65 535.
+pub(super) const ROWS: usize = 1000;
+
+/// Which database it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Software {
+    Sqlite,
+    Postgres,
+}
+
+/// What a transaction is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Accounts, hosts and secrets: on the disk before it returns, and one at a time, so that what was read in it stays true.
+    Administration,
+    /// What was seen: a power cut may take the last moments of it from SQLite, a killed process nothing.
+    Recording,
+    /// Reading many pages of one moment.
+    Snapshot,
+}
+
+impl Purpose {
+    fn begin(self, software: Software) -> &'static str {
+        match (software, self) {
+            (Software::Sqlite, Self::Administration) => "PRAGMA synchronous = FULL; BEGIN IMMEDIATE",
+            (Software::Sqlite, Self::Recording) => "PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE",
+            (Software::Sqlite, Self::Snapshot) => "BEGIN",
+            // The lock also makes the feed's numbers appear in their order. The time-outs free it from one who vanished.
+            (Software::Postgres, Self::Administration) => {
+                "BEGIN; SET LOCAL lock_timeout = '5s'; SET LOCAL idle_in_transaction_session_timeout = '30s'; \
+                 SELECT pg_advisory_xact_lock(7310579629843408741)"
+            }
+            (Software::Postgres, Self::Recording) => {
+                "BEGIN; SET LOCAL lock_timeout = '5s'; SET LOCAL idle_in_transaction_session_timeout = '30s'"
+            }
+            (Software::Postgres, Self::Snapshot) => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        }
+    }
+}
+
+/// A statement that is prepared once and kept.
+pub(super) fn statement(sql: &'static str) -> Statement {
+    sqlx::query(sql)
+}
+
+/// A statement of the caller's making, from texts of this room alone; not kept.
+pub(super) fn composed(sql: String) -> Statement {
+    sqlx::query(AssertSqlSafe(sql)).persistent(false)
+}
+
+/// `($1, $2), ($3, $4)`
+fn rows_of(software: Software, rows: usize, columns: usize) -> String {
+    let row = |row: usize| format!("({})", places_after(software, row * columns, columns));
+    (0..rows).map(row).collect::<Vec<_>>().join(", ")
+}
+
+/// `$1, $2, $3`
+pub(super) fn places(software: Software, count: usize) -> String {
+    places_after(software, 0, count)
+}
+
+/// To SQLite `$1` is a name, and it looks through all of them for each; a thousand rows would take it seconds.
+fn places_after(software: Software, skip: usize, count: usize) -> String {
+    let place = |place| match software {
+        Software::Sqlite => "?".to_owned(),
+        Software::Postgres => format!("${place}"),
+    };
+    (skip + 1..=skip + count).map(place).collect::<Vec<_>>().join(", ")
+}
+
+/// How many rows a page may have, as SQL counts.
+pub(super) fn at_most(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+/// Waits for `answer` no longer than `limit`.
+async fn within<T>(limit: Duration, answer: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StoreError> {
+    match timeout(limit, answer).await {
+        Ok(answer) => answer.map_err(classify),
+        Err(_) => Err(StoreError::unavailable(format!("it did not answer within {} s", limit.as_secs()))),
+    }
+}
+
+/// A connection of a pool, which goes back to it only after it has answered in time.
+#[derive(Debug)]
+pub(super) struct Session {
+    connection: PoolConnection<Any>,
+    limit: Duration,
+    // Asked, and not answered yet: the connection is of no use to others.
+    waiting: bool,
+}
+
+impl Session {
+    pub(super) async fn new(pool: &AnyPool) -> Result<Self, StoreError> {
+        let connection = within(LIMIT, pool.acquire()).await?;
+        Ok(Self { connection, limit: LIMIT, waiting: false })
+    }
+
+    pub(super) async fn rows(&mut self, statement: Statement) -> Result<Vec<AnyRow>, StoreError> {
+        self.waiting = true;
+        let rows = within(self.limit, statement.fetch_all(&mut *self.connection)).await?;
+        self.waiting = false;
+        Ok(rows)
+    }
+
+    pub(super) async fn row(&mut self, statement: Statement) -> Result<Option<AnyRow>, StoreError> {
+        self.waiting = true;
+        let row = within(self.limit, statement.fetch_optional(&mut *self.connection)).await?;
+        self.waiting = false;
+        Ok(row)
+    }
+
+    /// How many rows it wrote.
+    pub(super) async fn run(&mut self, statement: Statement) -> Result<u64, StoreError> {
+        self.waiting = true;
+        let done = within(self.limit, statement.execute(&mut *self.connection)).await?;
+        self.waiting = false;
+        Ok(done.rows_affected())
+    }
+
+    /// Statements without anything bound to them.
+    pub(super) async fn script(&mut self, sql: &'static str) -> Result<(), StoreError> {
+        self.waiting = true;
+        within(self.limit, sqlx::raw_sql(sql).execute(&mut *self.connection)).await?;
+        self.waiting = false;
+        Ok(())
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if self.waiting {
+            self.connection.close_on_drop();
+        }
+    }
+}
+
+/// A transaction; dropped, it is undone with its connection.
+#[derive(Debug)]
+pub(super) struct Work {
+    session: Session,
+    software: Software,
+    changes: Vec<Subject>,
+    everything: bool,
+}
+
+impl Work {
+    pub(super) fn software(&self) -> Software {
+        self.software
+    }
+
+    pub(super) async fn rows(&mut self, statement: Statement) -> Result<Vec<AnyRow>, StoreError> {
+        let rows = self.session.rows(statement).await;
+        self.session.waiting = true;
+        rows
+    }
+
+    pub(super) async fn row(&mut self, statement: Statement) -> Result<Option<AnyRow>, StoreError> {
+        let row = self.session.row(statement).await;
+        self.session.waiting = true;
+        row
+    }
+
+    /// How many rows it wrote.
+    pub(super) async fn run(&mut self, statement: Statement) -> Result<u64, StoreError> {
+        let written = self.session.run(statement).await;
+        self.session.waiting = true;
+        written
+    }
+
+    /// Each of the `rows` through one statement of many rows: `before`, the rows' places, `after`.
+    pub(super) async fn write<T>(
+        &mut self,
+        [before, after]: [&str; 2],
+        columns: usize,
+        rows: &[T],
+        bind: impl Fn(Statement, &T) -> Statement,
+    ) -> Result<(), StoreError> {
+        for rows in rows.chunks(ROWS) {
+            let statement =
+                composed(format!("{before} VALUES {} {after}", rows_of(self.software, rows.len(), columns)));
+            self.run(rows.iter().fold(statement, &bind)).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells the feed.
+    pub(super) fn changed(&mut self, subject: Subject) {
+        self.changes.push(subject);
+    }
+
+    /// Tells the feed that more changed than is worth telling.
+    pub(super) fn changed_everything(&mut self) {
+        self.everything = true;
+    }
+
+    /// Gives statements that move a whole store their time.
+    pub(super) fn be_patient(&mut self) {
+        self.session.limit = LONG;
+    }
+
+    pub(super) async fn commit(mut self) -> Result<(), StoreError> {
+        if self.everything || !self.changes.is_empty() {
+            let changes = std::mem::take(&mut self.changes);
+            let everything = self.everything;
+            feed::append(&mut self, &changes, everything).await?;
+        }
+        self.session.script("COMMIT").await
+    }
+
+    /// Undoes it and keeps the connection.
+    pub(super) async fn abandon(mut self) -> Result<(), StoreError> {
+        self.session.script("ROLLBACK").await
+    }
+}
+
+impl Store {
+    /// One statement that reads all its rows.
+    pub(super) async fn rows(&self, statement: Statement) -> Result<Vec<AnyRow>, StoreError> {
+        Session::new(&self.inner.readers).await?.rows(statement).await
+    }
+
+    /// One statement that reads at most one row.
+    pub(super) async fn row(&self, statement: Statement) -> Result<Option<AnyRow>, StoreError> {
+        Session::new(&self.inner.readers).await?.row(statement).await
+    }
+
+    /// Begins a transaction.
+    pub(super) async fn begin(&self, purpose: Purpose) -> Result<Work, StoreError> {
+        let pool = match purpose {
+            Purpose::Administration | Purpose::Recording => &self.inner.writers,
+            Purpose::Snapshot => &self.inner.readers,
+        };
+        let software = self.inner.software;
+        let mut session = Session::new(pool).await?;
+        session.script(purpose.begin(software)).await?;
+        session.waiting = true;
+        Ok(Work { session, software, changes: Vec::new(), everything: false })
+    }
+}
+
+/// A text of a row.
+pub(super) fn text(row: &AnyRow, column: usize) -> Result<String, StoreError> {
+    row.try_get(column).map_err(classify)
+}
+
+/// A text of a row, or NULL.
+pub(super) fn optional_text(row: &AnyRow, column: usize) -> Result<Option<String>, StoreError> {
+    row.try_get(column).map_err(classify)
+}
+
+/// A number of a row.
+pub(super) fn number(row: &AnyRow, column: usize) -> Result<i64, StoreError> {
+    row.try_get(column).map_err(classify)
+}
+
+/// A number of a row, or NULL.
+pub(super) fn optional_number(row: &AnyRow, column: usize) -> Result<Option<i64>, StoreError> {
+    row.try_get(column).map_err(classify)
+}

@@ -1,0 +1,200 @@
+//! What is known of a name: what it points to, who wrote that, when it last called, and what happened before.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use sqlx::any::AnyRow;
+
+use super::host::name;
+use super::session::{
+    Purpose, ROWS, at_most, composed, number, optional_number, optional_text, places, statement, text,
+};
+use super::{Millis, Store, StoreError};
+use crate::model::{Addresses, Hostname};
+
+pub(super) const BY_NAME: &str = "SELECT name, holder, generation, ipv4, ipv6, verified, last_update, last_seen, \
+                                  last_outcome, agent, source FROM state WHERE name = $1";
+const BY_NAMES: &str = "SELECT name, holder, generation, ipv4, ipv6, verified, last_update, last_seen, last_outcome, \
+                        agent, source FROM state WHERE name IN";
+const HOLDERS: &str = "SELECT name, holder, generation FROM state WHERE holder IS NOT NULL AND name IN";
+const CLAIM: [&str; 2] = [
+    "INSERT INTO state (name, holder, generation)",
+    "ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, generation = state.generation + 1 \
+     WHERE state.holder IS NULL OR state.holder <> excluded.holder",
+];
+const HISTORY: &str = "SELECT at, outcome, source, agent, old, new FROM history WHERE name = $1 \
+                       ORDER BY at DESC, id DESC LIMIT $2";
+const TRIM: &str = "DELETE FROM history WHERE id IN (SELECT id FROM history WHERE at < $1 ORDER BY at LIMIT $2)";
+
+/// What is known of a name.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct State {
+    /// Who last wrote its records.
+    pub holder: Option<String>,
+    /// How often the holder changed.
+    pub generation: i64,
+    /// What the primary last acknowledged.
+    pub addresses: Addresses,
+    /// When that was last heard.
+    pub verified: Option<Millis>,
+    /// When its address last changed.
+    pub last_update: Option<Millis>,
+    /// When its router last called.
+    pub last_seen: Option<Millis>,
+    /// What became of that call.
+    pub last_outcome: Option<String>,
+    /// The router's user agent then.
+    pub agent: Option<String>,
+    /// The router's address then.
+    pub source: Option<IpAddr>,
+}
+
+/// Who last wrote a name's records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// As it calls itself.
+    pub name: String,
+    /// How often the holder changed until then.
+    pub generation: i64,
+}
+
+/// A change in a name's history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// When.
+    pub at: Millis,
+    /// What became of it.
+    pub outcome: String,
+    /// The router's address.
+    pub source: Option<IpAddr>,
+    /// The router's user agent.
+    pub agent: Option<String>,
+    /// What the name pointed to.
+    pub old: Addresses,
+    /// What it points to since.
+    pub new: Addresses,
+}
+
+impl Store {
+    /// What is known of `name`.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn state(&self, name: &Hostname) -> Result<Option<State>, StoreError> {
+        let row = self.row(statement(BY_NAME).bind(name.to_string())).await?;
+        row.as_ref().map(|row| read(row).map(|(_, state)| state)).transpose()
+    }
+
+    /// What is known of each of `names`: one statement for a thousand of them.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn states(&self, names: &[Hostname]) -> Result<Vec<(Hostname, State)>, StoreError> {
+        self.of_names(BY_NAMES, names).await?.iter().map(read).collect()
+    }
+
+    /// Makes `holder` the one who writes these names. The generation of each name that somebody else held, or nobody, grows by
+    /// one.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub async fn claim(&self, names: &[Hostname], holder: &str) -> Result<(), StoreError> {
+        let mut names: Vec<_> = names.iter().map(Hostname::as_str).collect();
+        // In one order, so that two who claim the same names never wait for each other.
+        names.sort_unstable();
+        names.dedup();
+        if names.is_empty() {
+            return Ok(());
+        }
+        let mut work = self.begin(Purpose::Recording).await?;
+        work.write(CLAIM, 3, &names, |query, name| query.bind((*name).to_owned()).bind(holder.to_owned()).bind(1_i64))
+            .await?;
+        work.commit().await
+    }
+
+    /// Who holds each of `names`; one that nobody claimed is not in the map.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn holders(&self, names: &[Hostname]) -> Result<HashMap<Hostname, Holder>, StoreError> {
+        let rows = self.of_names(HOLDERS, names).await?;
+        let holder = |row: &AnyRow| Ok((name(row, 0)?, Holder { name: text(row, 1)?, generation: number(row, 2)? }));
+        rows.iter().map(holder).collect()
+    }
+
+    async fn of_names(&self, sql: &str, names: &[Hostname]) -> Result<Vec<AnyRow>, StoreError> {
+        let mut found = Vec::new();
+        for names in names.chunks(ROWS) {
+            let query = composed(format!("{sql} ({})", places(self.inner.software, names.len())));
+            found.extend(self.rows(names.iter().fold(query, |query, name| query.bind(name.to_string()))).await?);
+        }
+        Ok(found)
+    }
+
+    /// The last `limit` changes of `name`, newest first.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn history(&self, name: &Hostname, limit: usize) -> Result<Vec<Event>, StoreError> {
+        let page = statement(HISTORY).bind(name.to_string()).bind(at_most(limit));
+        let event = |row: &AnyRow| {
+            Ok(Event {
+                at: Millis(number(row, 0)?),
+                outcome: text(row, 1)?,
+                source: optional_text(row, 2)?.and_then(|source| source.parse().ok()),
+                agent: optional_text(row, 3)?,
+                old: parse_addresses(&text(row, 4)?),
+                new: parse_addresses(&text(row, 5)?),
+            })
+        };
+        self.rows(page).await?.iter().map(event).collect()
+    }
+
+    /// Forgets at most `at_most` of the changes before `before`; how many it were.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub async fn trim_history(&self, before: Millis, at_most: usize) -> Result<u64, StoreError> {
+        let mut work = self.begin(Purpose::Recording).await?;
+        let trimmed = work.run(statement(TRIM).bind(before.0).bind(super::session::at_most(at_most))).await?;
+        work.commit().await?;
+        Ok(trimmed)
+    }
+}
+
+/// Addresses with a space between them.
+pub(super) fn addresses_text(addresses: Addresses) -> String {
+    addresses.iter().map(|address| address.to_string()).collect::<Vec<_>>().join(" ")
+}
+
+/// Reads what [`addresses_text`] writes, and passes over the rest.
+pub(super) fn parse_addresses(text: &str) -> Addresses {
+    let mut addresses = Addresses::default();
+    for address in text.split(' ').filter_map(|word| word.parse().ok()) {
+        match address {
+            IpAddr::V4(v4) => addresses.v4 = Some(v4),
+            IpAddr::V6(v6) => addresses.v6 = Some(v6),
+        }
+    }
+    addresses
+}
+
+pub(super) fn read(row: &AnyRow) -> Result<(Hostname, State), StoreError> {
+    let name = name(row, 0)?;
+    let broken = || StoreError::broken(format!("an address of \"{name}\" cannot be read"));
+    let v4 = optional_text(row, 3)?.map(|text| text.parse::<Ipv4Addr>()).transpose().map_err(|_| broken())?;
+    let v6 = optional_text(row, 4)?.map(|text| text.parse::<Ipv6Addr>()).transpose().map_err(|_| broken())?;
+    let source = optional_text(row, 10)?.map(|text| text.parse::<IpAddr>()).transpose().map_err(|_| broken())?;
+    let state = State {
+        holder: optional_text(row, 1)?,
+        generation: number(row, 2)?,
+        addresses: Addresses { v4, v6 },
+        verified: optional_number(row, 5)?.map(Millis),
+        last_update: optional_number(row, 6)?.map(Millis),
+        last_seen: optional_number(row, 7)?.map(Millis),
+        last_outcome: optional_text(row, 8)?,
+        agent: optional_text(row, 9)?,
+        source,
+    };
+    Ok((name, state))
+}

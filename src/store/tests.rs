@@ -1,0 +1,51 @@
+//! The look-ups' plans: each finds its rows through an index, on both databases.
+
+use sqlx::any::AnyRow;
+
+use super::session::{Session, composed, text};
+use super::{Store, account, born, host, state, token};
+use crate::config::Location;
+
+/// Every look-up that a request may cost, and the feed's.
+const LOOK_UPS: [&str; 7] = [
+    account::BY_LOGIN,
+    host::BY_NAME,
+    host::NAMES_OF,
+    token::BY_DIGEST,
+    state::BY_NAME,
+    born::KNOWN,
+    super::wanted::BY_NAME,
+];
+
+async fn plan(store: &Store, explain: &str, sql: &str, column: usize) -> String {
+    let mut session = Session::new(&store.inner.readers).await.unwrap();
+    let quoted = ["'a'", "'2'"];
+    let sql = (1..=2).fold(sql.to_owned(), |sql, place| sql.replace(&format!("${place}"), quoted[place - 1]));
+    if store.is_shared() {
+        // An empty table is read faster without any index, and sorted faster than looked up in order.
+        let costs = "SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off";
+        session.script(costs).await.unwrap();
+    }
+    let rows: Vec<AnyRow> = session.rows(composed(format!("{explain} {sql}"))).await.unwrap();
+    rows.iter().map(|row| text(row, column).unwrap()).collect::<Vec<_>>().join("\n")
+}
+
+#[tokio::test]
+async fn sqlite_finds_by_index() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&Location::Sqlite(folder.path().join("s.db"))).await.unwrap();
+    for sql in LOOK_UPS {
+        let plan = plan(&store, "EXPLAIN QUERY PLAN", sql, 3).await;
+        assert!(plan.contains("SEARCH") && !plan.contains("SCAN") && !plan.contains("TEMP B-TREE"), "{sql}:\n{plan}");
+    }
+}
+
+#[tokio::test]
+async fn postgresql_finds_by_index() {
+    let server = lab::Postgres::start().await.unwrap();
+    let store = Store::open(&Location::Postgres(server.url().into())).await.unwrap();
+    for sql in LOOK_UPS {
+        let plan = plan(&store, "EXPLAIN", sql, 0).await;
+        assert!(plan.contains("Index Cond") && !plan.contains("Seq Scan") && !plan.contains("Sort"), "{sql}:\n{plan}");
+    }
+}

@@ -1,0 +1,239 @@
+//! A running PostgreSQL: start, stop, kill, start again on the same port with the same data.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+
+use crate::Error;
+use crate::child::{Child, read_log};
+use crate::port::Port;
+use crate::program::{find, run, write};
+
+/// How long it may take until it answers; generous, since tests share two cores and it may have to recover.
+const START: Duration = Duration::from_secs(60);
+const STOP: Duration = Duration::from_secs(15);
+/// The user that Debian's package makes: the server refuses to run as root.
+const USER: &str = "postgres";
+const PASSWORD: &str = "Kept-0ut-of-the-logs";
+/// Where Debian keeps the programs of each version.
+const VERSIONS: &str = "/usr/lib/postgresql";
+
+/// A PostgreSQL server in a scratch folder of its own, with an empty database `dyngate`; killed and removed when dropped.
+#[derive(Debug)]
+pub struct Postgres {
+    // The child comes first: it is dead before its folder goes.
+    child: Option<Child>,
+    port: Port,
+    programs: PathBuf,
+    scratch: TempDir,
+}
+
+impl Postgres {
+    /// Makes a cluster, whose texts are in a language's order as in most installations, and starts it.
+    ///
+    /// # Errors
+    /// A missing program with the package to install; a server that does not come up, with its log.
+    pub async fn start() -> Result<Self, Error> {
+        let programs = programs()?;
+        let mut attempt = 1;
+        loop {
+            let scratch = TempDir::with_prefix("dyngate-lab-").map_err(Error::io("make a scratch folder"))?;
+            let mut server = Self { child: None, port: Port::reserve()?, programs: programs.clone(), scratch };
+            server.make_cluster().await?;
+            match server.start_again().await {
+                Ok(()) => {
+                    server.make_database("dyngate").await?;
+                    return Ok(server);
+                }
+                // A stranger took the port between our look and the server's.
+                Err(Error::NotStarted { log, .. }) if attempt < 5 && log.contains("in use") => attempt += 1,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn make_cluster(&self) -> Result<(), Error> {
+        let folder = self.scratch.path();
+        let password = folder.join("password");
+        write(&password, PASSWORD)?;
+        if is_root() {
+            let mut owner = Command::new("chown");
+            owner.arg("-R").arg(format!("{USER}:")).arg(folder);
+            run(owner, String::new()).await?;
+        }
+        let mut initdb = self.command("initdb")?;
+        // Not SCRAM: its 4096 rounds take an unoptimised client half a second for each connection.
+        initdb.args(["--username=dyngate", "--auth=password", "--encoding=UTF8", "--no-sync", "--no-instructions"]);
+        initdb.args(["--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=en"]);
+        initdb.arg("--pwfile").arg(&password).arg("--pgdata").arg(folder.join("data"));
+        run(initdb, String::new()).await.map(drop)
+    }
+
+    /// Starts it again after `stop` or `kill`: same port, same data.
+    ///
+    /// # Errors
+    /// As for [`Postgres::start`].
+    pub async fn start_again(&mut self) -> Result<(), Error> {
+        let deadline = Instant::now() + START;
+        loop {
+            self.child = None;
+            let mut command = self.command("postgres")?;
+            let folder = self.scratch.path();
+            command.arg("-D").arg(folder.join("data")).arg("-p").arg(self.port.number().to_string());
+            command.arg("-c").arg(format!("unix_socket_directories={}", folder.display()));
+            command.args(["-c", "listen_addresses=127.0.0.1", "-c", "max_connections=60", "-c", "shared_buffers=32MB"]);
+            self.child = Some(Child::spawn("postgres", command, &self.log_file())?);
+            match self.ready(deadline).await {
+                Ok(()) => return Ok(()),
+                // After SIGKILL its orphans end by themselves, and hold the shared memory until then.
+                Err(Error::NotStarted { log, .. })
+                    if Instant::now() < deadline && last_lines(&log).contains("shared memory block") =>
+                {
+                    sleep(Duration::from_millis(100)).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn ready(&mut self, deadline: Instant) -> Result<(), Error> {
+        loop {
+            let mut question = Command::new(self.programs.join("pg_isready"));
+            question.args(["-q", "-h", "127.0.0.1", "-p"]).arg(self.port.number().to_string());
+            if run(question, String::new()).await.is_ok() {
+                return Ok(());
+            }
+            let why = match self.child.as_mut().map(Child::ended).transpose()?.flatten() {
+                Some(status) => format!("it ended with {status}"),
+                None if Instant::now() < deadline => {
+                    sleep(Duration::from_millis(20)).await;
+                    continue;
+                }
+                None => "it does not answer".to_owned(),
+            };
+            return Err(Error::NotStarted { what: "postgres".to_owned(), why, log: self.log() });
+        }
+    }
+
+    /// Makes one more empty database.
+    ///
+    /// # Errors
+    /// What createdb said.
+    pub async fn make_database(&self, name: &str) -> Result<(), Error> {
+        self.sql("postgres", &format!("CREATE DATABASE \"{name}\"")).await.map(drop)
+    }
+
+    /// Runs SQL in a database as its administrator, and returns what it prints: a row a line, `|` between the values.
+    ///
+    /// # Errors
+    /// What psql said.
+    pub async fn sql(&self, database: &str, sql: &str) -> Result<String, Error> {
+        let mut psql = Command::new(self.programs.join("psql"));
+        psql.args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1"]);
+        psql.arg(self.url_of(database));
+        run(psql, sql.to_owned()).await
+    }
+
+    /// The URL of the database `dyngate`, with user and password.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.url_of("dyngate")
+    }
+
+    /// The URL of another database.
+    #[must_use]
+    pub fn url_of(&self, database: &str) -> String {
+        format!("postgres://dyngate:{PASSWORD}@{}/{database}", self.port.addr())
+    }
+
+    /// The password in its URLs.
+    #[must_use]
+    pub fn password(&self) -> &'static str {
+        PASSWORD
+    }
+
+    /// Its scratch folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.scratch.path().join("postgres.log")
+    }
+
+    /// All it wrote, over all its starts.
+    #[must_use]
+    pub fn log(&self) -> String {
+        read_log(&self.log_file())
+    }
+
+    /// SIGINT, which ends the sessions of its clients, and the wait for its end.
+    ///
+    /// # Errors
+    /// It did not end within 15 seconds.
+    pub async fn stop(&mut self) -> Result<(), Error> {
+        let Some(mut child) = self.child.take() else { return Ok(()) };
+        child.signal(Signal::INT)?;
+        child.wait(STOP).await.map(drop)
+    }
+
+    /// SIGKILL, as a power cut would.
+    pub fn kill(&mut self) {
+        self.child = None;
+    }
+
+    /// The command of `program`, as a user that the server accepts.
+    fn command(&self, program: &str) -> Result<Command, Error> {
+        let program = self.programs.join(program);
+        let mut command = if is_root() {
+            let mut command = Command::new(find("setpriv", "util-linux")?);
+            command.args(["--reuid", USER, "--regid", USER, "--clear-groups", "--"]).arg(program);
+            command
+        } else {
+            Command::new(program)
+        };
+        // A folder that the user may enter; the one of the tests may be closed to it.
+        command.current_dir("/");
+        Ok(command)
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        // SIGQUIT takes the server's own children with it, SIGKILL would leave them behind for a moment.
+        let Some(mut child) = self.child.take() else { return };
+        let _ = child.signal(Signal::QUIT);
+        for _ in 0..500 {
+            if !matches!(child.ended(), Ok(None)) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// The folder of the newest version's programs.
+fn programs() -> Result<PathBuf, Error> {
+    let versions = fs::read_dir(VERSIONS).into_iter().flatten().flatten();
+    let version =
+        |path: &PathBuf| path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse::<u32>().ok());
+    let with_server = versions.map(|entry| entry.path()).filter(|path| path.join("bin/initdb").is_file());
+    let newest = with_server.max_by_key(version);
+    let missing = || Error::Missing { program: "initdb".to_owned(), package: "postgresql" };
+    newest.map(|path| path.join("bin")).ok_or_else(missing)
+}
+
+fn last_lines(log: &str) -> String {
+    let lines: Vec<_> = log.lines().rev().take(5).collect();
+    lines.join("\n")
+}

@@ -1,0 +1,126 @@
+//! Accounts on both databases: what is added is found, what is changed is kept, what is wrong changes nothing.
+
+use std::time::Duration;
+
+use dyngate::model::PasswordDigest;
+use dyngate::store::{Millis, NewAccount, StoreError};
+
+use crate::stage::{Stage, digest, name, new_account, new_host, on_both, zone};
+
+on_both!(
+    an_account_is_found_as_it_was_added,
+    a_clash_adds_nothing,
+    a_rotated_secret_leaves_the_old_one_its_time,
+    wildcards_are_granted_and_revoked,
+    accounts_are_paged_in_the_order_of_octets,
+    what_does_not_fit_is_refused,
+    two_who_add_the_same_account_do_not_both_succeed,
+);
+
+async fn an_account_is_found_as_it_was_added(stage: &Stage) {
+    let before = Millis::now();
+    let phc = "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$RdescudvJCsgt3ub+b4dWRWJTmaaJObG";
+    let secret = PasswordDigest::parse(phc).unwrap();
+    let wildcards = vec![zone("office.dyn.example"), zone("lab.dyn.example")];
+    let new = NewAccount { login: "Röuter 1".into(), secret: secret.clone(), max_hosts: u32::MAX, wildcards };
+    stage.store.add_account(&new, &[new_host("a.dyn.example", "Röuter 1")]).await.unwrap();
+    let found = stage.again().await.account("Röuter 1").await.unwrap().unwrap();
+    assert_eq!(&*found.login, "Röuter 1");
+    assert_eq!(found.secrets.len(), 1);
+    assert_eq!((&found.secrets[0].digest, found.secrets[0].expires), (&secret, None));
+    assert_eq!(found.wildcards, new.wildcards);
+    assert_eq!((found.max_hosts, found.enabled), (u32::MAX, true));
+    assert!(found.created >= before && found.created <= Millis::now());
+    assert_eq!(stage.store.hosts_of("Röuter 1", 10).await.unwrap(), [name("a.dyn.example")]);
+    assert_eq!(stage.store.account("röuter 1").await.unwrap(), None, "logins keep their letter case");
+    stage.store.set_enabled("Röuter 1", false).await.unwrap();
+    assert!(!stage.store.account("Röuter 1").await.unwrap().unwrap().enabled);
+    let unknown = stage.store.set_enabled("nobody", true).await.unwrap_err();
+    assert_eq!(unknown.to_string(), "the store has no account \"nobody\"");
+}
+
+async fn a_clash_adds_nothing(stage: &Stage) {
+    stage.account("first", &["a.dyn.example"]).await;
+    let clash = stage.store.add_account(&new_account("first"), &[]).await.unwrap_err();
+    assert_eq!(clash.to_string(), "account \"first\" is already in the store");
+    let hosts = [new_host("b.dyn.example", "second"), new_host("a.dyn.example", "second")];
+    let clash = stage.store.add_account(&new_account("second"), &hosts).await.unwrap_err();
+    assert_eq!(clash.to_string(), "host \"a.dyn.example\" of account \"first\" is already in the store");
+    assert!(stage.store.account("second").await.unwrap().is_none());
+    assert!(stage.store.host(&name("b.dyn.example")).await.unwrap().is_none());
+    stage.account("second", &["b.dyn.example"]).await;
+    assert_eq!(stage.store.count_accounts().await.unwrap(), 2);
+    assert_eq!(stage.store.count_hosts().await.unwrap(), 2);
+}
+
+async fn a_rotated_secret_leaves_the_old_one_its_time(stage: &Stage) {
+    stage.account("a", &[]).await;
+    let hour = Duration::from_secs(3600);
+    let soon = Millis::now().plus(hour);
+    stage.store.rotate("a", &digest(2), Some(soon)).await.unwrap();
+    let later = soon.plus(hour);
+    stage.store.rotate("a", &digest(3), Some(later)).await.unwrap();
+    let secrets = stage.store.account("a").await.unwrap().unwrap().secrets;
+    let kept: Vec<_> = secrets.iter().map(|secret| (secret.digest.clone(), secret.expires)).collect();
+    assert_eq!(kept, [(digest(3), None), (digest(2), Some(later)), (digest(1), Some(soon))], "an end is never put off");
+    for octet in 4..9 {
+        stage.store.rotate("a", &digest(octet), Some(later)).await.unwrap();
+    }
+    let full = stage.store.rotate("a", &digest(9), Some(later)).await.unwrap_err();
+    assert!(matches!(full, StoreError::Unfit { .. }), "{full}");
+    stage.store.rotate("a", &digest(9), None).await.unwrap();
+    let secrets = stage.store.account("a").await.unwrap().unwrap().secrets;
+    assert_eq!(secrets.len(), 1);
+    assert_eq!(secrets[0].digest, digest(9));
+}
+
+async fn wildcards_are_granted_and_revoked(stage: &Stage) {
+    stage.account("a", &[]).await;
+    stage.store.grant_wildcards("a", &[zone("x.example"), zone("y.example")]).await.unwrap();
+    stage.store.grant_wildcards("a", &[zone("y.example"), zone("z.example")]).await.unwrap();
+    let granted = stage.store.account("a").await.unwrap().unwrap().wildcards;
+    assert_eq!(granted, [zone("x.example"), zone("y.example"), zone("z.example")]);
+    let unknown = stage.store.revoke_wildcards("a", &[zone("x.example"), zone("q.example")]).await.unwrap_err();
+    assert_eq!(unknown.to_string(), "the store has no grant of \"*.q.example\" to account \"a\"");
+    stage.store.revoke_wildcards("a", &[zone("x.example"), zone("z.example")]).await.unwrap();
+    assert_eq!(stage.store.account("a").await.unwrap().unwrap().wildcards, [zone("y.example")]);
+}
+
+async fn accounts_are_paged_in_the_order_of_octets(stage: &Stage) {
+    // A language's order would put "b" before "C" and pass over the signs.
+    let mut logins = ["b", "C", "-d", "_a", "ä", "a b", "ab"];
+    for login in logins {
+        stage.account(login, &[]).await;
+    }
+    logins.sort_unstable();
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let page = stage.store.accounts(after.as_deref(), 2).await.unwrap();
+        let Some(last) = page.last() else { break };
+        after = Some(last.login.to_string());
+        found.extend(page.iter().map(|account| account.login.to_string()));
+    }
+    assert_eq!(found, logins);
+}
+
+async fn what_does_not_fit_is_refused(stage: &Stage) {
+    for login in ["", "a:b", "a\nb", "\0", &"x".repeat(256)] {
+        let unfit = stage.store.add_account(&new_account(login), &[]).await.unwrap_err();
+        assert!(matches!(unfit, StoreError::Unfit { what: "the login", .. }), "{unfit}");
+    }
+    assert_eq!(stage.store.count_accounts().await.unwrap(), 0);
+    for login in ["'; DROP TABLE account; --", "$1", "%s", "\\"] {
+        stage.account(login, &[]).await;
+        assert_eq!(&*stage.store.account(login).await.unwrap().unwrap().login, login);
+    }
+}
+
+async fn two_who_add_the_same_account_do_not_both_succeed(stage: &Stage) {
+    let other = stage.again().await;
+    for login in ["a", "b", "c", "d", "e"] {
+        let account = new_account(login);
+        let (one, two) = tokio::join!(stage.store.add_account(&account, &[]), other.add_account(&account, &[]));
+        let clash = |tried: &Result<(), StoreError>| matches!(tried, Err(StoreError::Clash { .. }));
+        assert!(one.is_ok() && clash(&two) || two.is_ok() && clash(&one), "{one:?} {two:?}");
+    }
+}

@@ -1,0 +1,167 @@
+//! Hosts and their tokens on both databases.
+
+use std::time::Duration;
+
+use dyngate::model::Families;
+use dyngate::store::{HostEdit, Millis, NewHost, Records, StoreError, TokenHolder, Wanted, Wish};
+
+use crate::stage::{Stage, name, new_host, on_both, seen};
+
+on_both!(
+    a_host_keeps_its_settings,
+    hosts_are_paged_by_name,
+    a_token_leads_to_its_host_until_it_ends,
+    a_removed_host_leaves_nothing_but_a_wish,
+    a_removed_account_takes_its_names_with_it,
+);
+
+async fn a_host_keeps_its_settings(stage: &Stage) {
+    stage.account("a", &[]).await;
+    let new = NewHost {
+        name: name("home.dyn.example"),
+        login: "a".into(),
+        ttl: Some(0),
+        families: Families::V6,
+        description: "Fünf 'Räume' \\ \"oben\"".into(),
+    };
+    stage.store.add_host(&new, None).await.unwrap();
+    let host = stage.store.host(&new.name).await.unwrap().unwrap();
+    assert_eq!((host.ttl, host.families, &host.description), (Some(0), Families::V6, &new.description));
+    assert_eq!((&*host.login, host.blocked), ("a", None));
+    let clash = stage.store.add_host(&new, None).await.unwrap_err();
+    assert!(matches!(clash, StoreError::Clash { .. }), "{clash}");
+    let unknown = stage.store.add_host(&new_host("x.dyn.example", "nobody"), None).await.unwrap_err();
+    assert_eq!(unknown.to_string(), "the store has no account \"nobody\"");
+
+    let edit = HostEdit { ttl: Some(None), families: Some(Families::Both), description: None };
+    stage.store.set_host(&new.name, &edit).await.unwrap();
+    stage.store.block(&new.name, Some("abuse")).await.unwrap();
+    let host = stage.store.host(&new.name).await.unwrap().unwrap();
+    assert_eq!((host.ttl, host.families, host.description), (None, Families::Both, new.description));
+    assert_eq!(host.blocked.as_deref(), Some("abuse"));
+    stage.store.block(&new.name, None).await.unwrap();
+    assert_eq!(stage.store.host(&new.name).await.unwrap().unwrap().blocked, None);
+
+    for edit in [
+        HostEdit { description: Some("x".repeat(201)), ..HostEdit::default() },
+        HostEdit { ttl: Some(Some(u32::MAX)), ..HostEdit::default() },
+    ] {
+        let unfit = stage.store.set_host(&new.name, &edit).await.unwrap_err();
+        assert!(matches!(unfit, StoreError::Unfit { .. }), "{unfit}");
+    }
+    let unknown = stage.store.block(&name("y.dyn.example"), None).await.unwrap_err();
+    assert_eq!(unknown.to_string(), "the store has no host \"y.dyn.example\"");
+    assert_eq!(stage.store.host(&new.name).await.unwrap().unwrap().ttl, None, "the store still serves");
+}
+
+async fn hosts_are_paged_by_name(stage: &Stage) {
+    let names = ["-", "_", "a", "aa", "a-a", "b"];
+    let of_a: Vec<_> = names.iter().map(|first| format!("x{first}x.dyn.example")).collect();
+    stage.account("a", &of_a.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    stage.account("b", &["w.dyn.example", "z.dyn.example"]).await;
+    let mut expected: Vec<_> = of_a.iter().map(|host| name(host)).collect();
+    expected.sort_unstable();
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let page = stage.store.hosts(Some("a"), after.as_ref(), 2).await.unwrap();
+        let Some(last) = page.last() else { break };
+        after = Some(last.name.clone());
+        found.extend(page.into_iter().map(|host| host.name));
+    }
+    assert_eq!(found, expected);
+    assert_eq!(stage.store.hosts_of("a", 100).await.unwrap(), expected);
+    assert_eq!(stage.store.hosts_of("a", 2).await.unwrap(), expected[..2]);
+    let all = stage.store.hosts(None, None, 100).await.unwrap();
+    assert_eq!(all.len(), 8);
+    assert!(all.is_sorted_by(|one, two| one.name < two.name));
+}
+
+async fn a_token_leads_to_its_host_until_it_ends(stage: &Stage) {
+    let store = &stage.store;
+    let host = name("home.dyn.example");
+    stage.account("a", &["home.dyn.example", "other.dyn.example"]).await;
+    store.set_token(&name("other.dyn.example"), &[9; 32], None).await.unwrap();
+    store.set_token(&host, &[1; 32], None).await.unwrap();
+    let holder = |expires| Some(TokenHolder { name: host.clone(), expires });
+    assert_eq!(store.host_of_token(&[1; 32]).await.unwrap(), holder(None));
+    assert_eq!(store.host_of_token(&[2; 32]).await.unwrap(), None);
+    let soon = Millis::now().plus(Duration::from_secs(3600));
+    store.set_token(&host, &[2; 32], Some(soon)).await.unwrap();
+    assert_eq!(store.host_of_token(&[1; 32]).await.unwrap(), holder(Some(soon)));
+    assert_eq!(store.host_of_token(&[2; 32]).await.unwrap(), holder(None));
+    store.set_token(&host, &[3; 32], None).await.unwrap();
+    assert_eq!(store.host_of_token(&[1; 32]).await.unwrap(), None);
+    assert_eq!(store.host_of_token(&[2; 32]).await.unwrap(), None);
+    assert_eq!(store.revoke_tokens(&host).await.unwrap(), 1);
+    assert_eq!(store.host_of_token(&[3; 32]).await.unwrap(), None);
+    assert!(store.host_of_token(&[9; 32]).await.unwrap().is_some(), "another host's token stays");
+    let unknown = store.set_token(&name("no.dyn.example"), &[4; 32], None).await.unwrap_err();
+    assert!(matches!(unknown, StoreError::Unknown { .. }), "{unknown}");
+}
+
+async fn a_removed_host_leaves_nothing_but_a_wish(stage: &Stage) {
+    let store = &stage.store;
+    stage.account("a", &[]).await;
+    let host = name("home.dyn.example");
+    let wish = Wanted {
+        name: host.clone(),
+        v4: Wish::Hold("192.0.2.1".parse().unwrap()),
+        v6: Wish::Leave,
+        ttl: 60,
+        since: Millis::now(),
+        expires: None,
+        account: "a".into(),
+    };
+    for records in [Records::Keep, Records::Remove] {
+        store.add_host(&new_host("home.dyn.example", "a"), Some(&wish)).await.unwrap();
+        store.set_token(&host, &[1; 32], None).await.unwrap();
+        store.record(&[seen("home.dyn.example", 1)]).await.unwrap();
+        let before = store.wanted_of(&host).await.unwrap().unwrap();
+        assert_eq!(before.v4, wish.v4);
+        store.remove_host(&host, records).await.unwrap();
+        assert_eq!(store.host(&host).await.unwrap(), None);
+        assert_eq!(store.host_of_token(&[1; 32]).await.unwrap(), None);
+        assert_eq!(store.state(&host).await.unwrap(), None);
+        assert_eq!(store.history(&host, 10).await.unwrap(), []);
+        let wanted = store.wanted_of(&host).await.unwrap();
+        match records {
+            Records::Keep => assert_eq!(wanted, None),
+            Records::Remove => {
+                let wanted = wanted.unwrap();
+                assert_eq!((wanted.v4, wanted.v6), (Wish::Remove, Wish::Remove));
+                assert!(wanted.since > before.since);
+            }
+        }
+    }
+    let unknown = store.remove_host(&host, Records::Keep).await.unwrap_err();
+    assert!(matches!(unknown, StoreError::Unknown { .. }), "{unknown}");
+}
+
+async fn a_removed_account_takes_its_names_with_it(stage: &Stage) {
+    let store = &stage.store;
+    stage.account("a", &["h2.dyn.example", "h1.dyn.example"]).await;
+    stage.account("b", &["shared.dyn.example"]).await;
+    store.set_token(&name("h1.dyn.example"), &[1; 32], None).await.unwrap();
+    let born = ["w1.dyn.example", "shared.dyn.example", "both.dyn.example"];
+    for born in born {
+        store.bear("a", &name(born), 10).await.unwrap();
+    }
+    store.bear("c", &name("both.dyn.example"), 10).await.unwrap();
+    store
+        .record(&["h1", "h2", "w1", "shared", "both"].map(|first| seen(&format!("{first}.dyn.example"), 5)))
+        .await
+        .unwrap();
+    let removed = store.remove_account("a", Records::Remove).await.unwrap();
+    assert_eq!(removed, ["h1", "h2", "w1"].map(|first| name(&format!("{first}.dyn.example"))));
+    assert_eq!(store.account("a").await.unwrap(), None);
+    for gone in &removed {
+        assert_eq!(store.state(gone).await.unwrap(), None);
+        assert_eq!(store.wanted_of(gone).await.unwrap().unwrap().account, "a");
+    }
+    for stays in ["shared.dyn.example", "both.dyn.example"] {
+        assert!(store.state(&name(stays)).await.unwrap().is_some(), "{stays}");
+        assert_eq!(store.wanted_of(&name(stays)).await.unwrap(), None);
+    }
+    let unknown = store.remove_account("a", Records::Keep).await.unwrap_err();
+    assert!(matches!(unknown, StoreError::Unknown { .. }), "{unknown}");
+}

@@ -1,0 +1,100 @@
+//! What the zone shall hold, and what wildcards brought into being.
+
+use std::net::Ipv4Addr;
+
+use dyngate::model::Addresses;
+use dyngate::store::{Born, Millis, StoreError, Wanted, Wish};
+
+use crate::stage::{Stage, name, on_both, seen};
+
+on_both!(
+    a_newer_wish_stays_when_an_older_one_is_fulfilled,
+    what_is_fulfilled_is_what_the_name_points_to,
+    wishes_are_paged,
+    names_are_born_up_to_a_number,
+);
+
+fn wish(host: &str, v4: Wish<Ipv4Addr>, since: i64) -> Wanted {
+    let account = "a".to_owned();
+    Wanted { name: name(host), v4, v6: Wish::Leave, ttl: 60, since: Millis(since), expires: Some(Millis(99)), account }
+}
+
+async fn a_newer_wish_stays_when_an_older_one_is_fulfilled(stage: &Stage) {
+    let store = &stage.store;
+    let host = name("home.dyn.example");
+    let first = wish("home.dyn.example", Wish::Hold(Ipv4Addr::new(192, 0, 2, 1)), 10);
+    store.want(std::slice::from_ref(&first)).await.unwrap();
+    assert_eq!(store.wanted_of(&host).await.unwrap().unwrap(), first);
+    // At the same moment, and of the other family alone.
+    let second = Wanted { v4: Wish::Leave, v6: Wish::Remove, ttl: 0, expires: None, ..first.clone() };
+    store.want(std::slice::from_ref(&second)).await.unwrap();
+    let joined = store.wanted_of(&host).await.unwrap().unwrap();
+    assert_eq!((joined.v4, joined.v6, joined.ttl), (first.v4, Wish::Remove, 0));
+    assert_eq!((joined.since, joined.expires), (Millis(11), None));
+    assert!(!store.fulfilled(&host, first.since).await.unwrap());
+    assert!(store.wanted_of(&host).await.unwrap().is_some());
+    assert!(store.fulfilled(&host, joined.since).await.unwrap());
+    assert_eq!(store.wanted_of(&host).await.unwrap(), None);
+    assert!(!store.fulfilled(&host, joined.since).await.unwrap());
+}
+
+async fn what_is_fulfilled_is_what_the_name_points_to(stage: &Stage) {
+    let store = &stage.store;
+    let host = name("home.dyn.example");
+    let address = Ipv4Addr::new(192, 0, 2, 1);
+    store.want(&[wish("home.dyn.example", Wish::Hold(address), 1)]).await.unwrap();
+    store.fulfilled(&host, Millis(1)).await.unwrap();
+    let state = store.state(&host).await.unwrap().unwrap();
+    assert_eq!(state.addresses, Addresses { v4: Some(address), v6: None });
+    assert_eq!(state.last_seen, None, "no router called");
+    store.record(&[seen("home.dyn.example", 5)]).await.unwrap();
+    store.want(&[wish("home.dyn.example", Wish::Remove, 1)]).await.unwrap();
+    store.fulfilled(&host, Millis(1)).await.unwrap();
+    assert_eq!(store.state(&host).await.unwrap().unwrap().addresses, Addresses::default());
+    let gone = name("gone.dyn.example");
+    store.want(&[Wanted::removal(gone.clone(), "a".into(), Millis(1))]).await.unwrap();
+    assert!(store.fulfilled(&gone, Millis(1)).await.unwrap());
+    assert_eq!(store.state(&gone).await.unwrap(), None, "a removal leaves no state behind");
+}
+
+async fn wishes_are_paged(stage: &Stage) {
+    let hosts = ["c.dyn.example", "a.dyn.example", "b.dyn.example", "a.dyn.example"];
+    let wishes = hosts.map(|host| wish(host, Wish::Remove, 5));
+    stage.store.want(&wishes).await.unwrap();
+    let page = stage.store.wanted(None, 2).await.unwrap();
+    let names: Vec<_> = page.iter().map(|wanted| wanted.name.as_str()).collect();
+    assert_eq!(names, ["a.dyn.example", "b.dyn.example"]);
+    assert_eq!(page[0].since, Millis(6), "the second wish for a name follows the first");
+    let rest = stage.store.wanted(Some(&page[1].name), 2).await.unwrap();
+    assert_eq!(rest.len(), 1);
+    let unfit = Wanted { ttl: u32::MAX, ..wishes[0].clone() };
+    let unfit = stage.store.want(&[unfit]).await.unwrap_err();
+    assert!(matches!(unfit, StoreError::Unfit { .. }), "{unfit}");
+}
+
+async fn names_are_born_up_to_a_number(stage: &Stage) {
+    let other = stage.again().await;
+    let hosts: Vec<_> = (0..20).map(|number| name(&format!("h{number}.dyn.example"))).collect();
+    let tasks: Vec<_> = hosts
+        .iter()
+        .enumerate()
+        .map(|(number, host)| {
+            let store = if number % 2 == 0 { stage.store.clone() } else { other.clone() };
+            let host = host.clone();
+            tokio::spawn(async move { store.bear("declared", &host, 7).await.unwrap() })
+        })
+        .collect();
+    let mut born = Vec::new();
+    for task in tasks {
+        born.push(task.await.unwrap());
+    }
+    let of = |kind: Born| born.iter().filter(|born| **born == kind).count();
+    assert_eq!((of(Born::New), of(Born::TooMany)), (7, 13));
+    let first = hosts.iter().zip(&born).find(|(_, born)| **born == Born::New).unwrap().0;
+    assert_eq!(stage.store.bear("declared", first, 7).await.unwrap(), Born::Known);
+    assert_eq!(stage.store.bear("declared", first, 0).await.unwrap(), Born::Known);
+    stage.store.unbear("declared", first).await.unwrap();
+    assert_eq!(stage.store.bear("declared", &name("new.dyn.example"), 7).await.unwrap(), Born::New);
+    assert_eq!(stage.store.bear("declared", first, 7).await.unwrap(), Born::TooMany);
+    assert_eq!(stage.store.bear("another", first, 1).await.unwrap(), Born::New);
+}

@@ -12,20 +12,21 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tracing::{info, warn};
 
 use crate::admin::Admin;
 use crate::auth::{Authenticator, NoRandomness};
-use crate::config::Config;
+use crate::config::{Config, Location};
 use crate::dns::EncodeError;
 use crate::engine;
 use crate::gateway::Gateway;
 use crate::http::{Proxies, Public, server};
 use crate::limit::Limits;
 use crate::metrics::Metrics;
-use crate::registry::Registry;
+use crate::registry::{self, Registry};
+use crate::store::{Store, StoreError};
 
 /// Why the gateway cannot start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +58,12 @@ pub enum AppError {
     /// No key can be made for the digests of credentials.
     #[error(transparent)]
     Randomness(#[from] NoRandomness),
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The file declares what the store keeps; one line for each.
+    #[error("{0}")]
+    Clash(String),
     /// Signals cannot be received.
     #[error("cannot wait for signals: {0}")]
     Signals(#[source] io::Error),
@@ -68,7 +75,7 @@ pub enum AppError {
 /// [`AppError`], before anything was answered.
 pub async fn serve(config: &Config, ready_file: Option<&Path>) -> Result<(), AppError> {
     let mut signals = Signals::new().map_err(AppError::Signals)?;
-    let running = Running::start(config)?;
+    let running = Running::start(config).await?;
     if let Some(path) = ready_file {
         write_ready_file(path, running.http.first().copied(), running.admin)?;
     }
@@ -76,7 +83,7 @@ pub async fn serve(config: &Config, ready_file: Option<&Path>) -> Result<(), App
         zones = config.zones.len(),
         accounts = config.accounts.len(),
         version = env!("CARGO_PKG_VERSION"),
-        "dyngate is ready; nothing is kept over a restart in this version"
+        "dyngate is ready"
     );
     let addresses: Vec<_> = running.http.iter().map(ToString::to_string).collect();
     tell_systemd(NotifyState::Ready, &format!("zones: {}; routers: {}", config.zones.len(), addresses.join(", ")));
@@ -100,6 +107,7 @@ pub struct Running {
     public_stop: watch::Sender<bool>,
     admin_server: JoinHandle<()>,
     admin_stop: watch::Sender<bool>,
+    gateway: Arc<Gateway>,
 }
 
 impl Running {
@@ -107,7 +115,7 @@ impl Running {
     ///
     /// # Errors
     /// [`AppError`], before anything was answered.
-    pub fn start(config: &Config) -> Result<Self, AppError> {
+    pub async fn start(config: &Config) -> Result<Self, AppError> {
         raise_open_files();
         let mut registry = MetricsRegistry::default();
         let metrics = Metrics::register(&mut registry);
@@ -116,13 +124,13 @@ impl Running {
             public_listeners.push(bind(*address)?);
         }
         let (admin_listener, admin_address) = bind(config.admin.listen)?;
-        let gateway = Arc::new(build(config, &metrics)?);
+        let gateway = build(config, &metrics).await?;
         let (public_stop, stopped) = watch::channel(false);
 
         let proxies =
             Proxies { trusted: config.http.trusted_proxies.clone(), header: config.http.client_address_header };
         let public = Arc::new(Public::new(Arc::clone(&gateway), proxies, &metrics));
-        let admin = Arc::new(Admin::new(gateway, registry, stopped.clone()));
+        let admin = Arc::new(Admin::new(Arc::clone(&gateway), registry, stopped.clone()));
 
         let (mut http, mut public_servers) = (Vec::new(), JoinSet::new());
         for (listener, address) in public_listeners {
@@ -142,7 +150,7 @@ impl Running {
         };
         let (admin_stop, admin_stopped) = watch::channel(false);
         let admin_server = tokio::spawn(server::serve(admin_listener, answer, admin_stopped));
-        Ok(Self { http, admin: admin_address, public_servers, public_stop, admin_server, admin_stop })
+        Ok(Self { http, admin: admin_address, public_servers, public_stop, admin_server, admin_stop, gateway })
     }
 
     /// Takes no new connections and finishes what is in flight, at most 10 s for each listener's.
@@ -152,6 +160,7 @@ impl Running {
         // The admin listener goes last, so that /readyz tells of the stop until the end.
         self.admin_stop.send_replace(true);
         let _ended = self.admin_server.await;
+        self.gateway.registry().close().await;
     }
 }
 
@@ -162,7 +171,23 @@ fn tell_systemd(state: NotifyState<'_>, status: &str) {
     }
 }
 
-fn build(config: &Config, metrics: &Metrics) -> Result<Gateway, AppError> {
+async fn build(config: &Config, metrics: &Metrics) -> Result<Arc<Gateway>, AppError> {
+    let errands = Arc::new(Notify::new());
+    let registry = match &config.store.location {
+        Location::Memory => {
+            info!("no [store]: what is seen of hosts is not kept over a restart");
+            Registry::declared(config)
+        }
+        Location::Sqlite(_) | Location::Postgres(_) => {
+            let store = Store::open(&config.store.location).await?;
+            let clashes = registry::clashes(config, &store).await?;
+            if !clashes.is_empty() {
+                return Err(AppError::Clash(clashes.join("\n")));
+            }
+            let errands = Arc::clone(&errands);
+            Registry::with(config, store, move || errands.notify_one()).await?
+        }
+    };
     let mut zones = Vec::with_capacity(config.zones.len());
     for zone in &config.zones {
         let engine = engine::Zone::start(zone, &config.engine, metrics)
@@ -170,14 +195,18 @@ fn build(config: &Config, metrics: &Metrics) -> Result<Gateway, AppError> {
         zones.push(engine);
     }
     let hashers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    Ok(Gateway::new(
-        Registry::new(config),
-        Authenticator::new(Registry::secrets(config), hashers)?,
+    let gateway = Arc::new(Gateway::new(
+        registry,
+        Authenticator::new(hashers)?,
         Limits::new(&config.limits, metrics.clone()),
         zones,
         metrics.clone(),
         config.engine.deadline,
-    ))
+    ));
+    if gateway.registry().store().is_some() {
+        tokio::spawn(Arc::clone(&gateway).run_errands(errands));
+    }
+    Ok(gateway)
 }
 
 /// Connections that wait to be accepted: all routers of a provider come back in the same second.

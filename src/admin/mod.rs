@@ -55,7 +55,16 @@ impl Admin {
             .filter_map(|status| Some(format!("zone {}: {}\n", status.zone, status.problem?)))
             .collect();
         lines.sort_unstable();
-        respond(StatusCode::OK, TEXT, format!("ready\n{}", lines.concat()))
+        match self.gateway.registry().trouble() {
+            None => respond(StatusCode::OK, TEXT, format!("ready\n{}", lines.concat())),
+            Some((why, false)) => {
+                let store = format!("store: {why}; hosts that were seen lately go on working\n");
+                respond(StatusCode::OK, TEXT, format!("ready\n{store}{}", lines.concat()))
+            }
+            Some((why, true)) => {
+                respond(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("not ready\nstore: {why}\n{}", lines.concat()))
+            }
+        }
     }
 
     fn metrics(&self) -> Response<Full<Bytes>> {

@@ -3,7 +3,6 @@
 //! Three promises: a right password is hashed once and remembered; an unknown login cannot be told from a known one by
 //! the answer or by the work it makes; hashing never takes more than its threads and a bounded queue.
 
-mod accounts;
 mod argon;
 mod credentials;
 mod desk;
@@ -19,7 +18,6 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::model::PasswordDigest;
 
-use accounts::{Account, Accounts};
 use desk::{Admission, Job, Waiting};
 use hashers::Hashers;
 
@@ -52,40 +50,47 @@ pub enum Verdict {
 #[error("the system gives no random octets")]
 pub struct NoRandomness;
 
+/// What credentials are held against.
+#[derive(Debug, Clone)]
+pub enum Subject {
+    /// An account.
+    Known {
+        /// Its login.
+        login: Arc<str>,
+        /// What stands for its passwords: each is as good as the others.
+        secrets: Vec<PasswordDigest>,
+    },
+    /// None: this digest costs the work that an account would, and its answer is never yes.
+    Decoy(PasswordDigest),
+}
+
 /// Verifies credentials; a cheap handle. Its threads end when the last handle is dropped.
 #[derive(Clone, Debug)]
 pub struct Authenticator(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    accounts: Arc<Accounts>,
     key: hmac::Key,
     hashers: Hashers,
 }
 
 impl Authenticator {
-    /// An authenticator for `accounts` that computes at most `hashers` (at least 1) argon2 hashes at once, each on a
-    /// thread that starts with the first password and leaves ten seconds after the last. Each takes up to 64 MiB
+    /// An authenticator that computes at most `hashers` (at least 1) argon2 hashes at once, each on a thread that starts
+    /// with the first password and leaves ten seconds after the last. Each takes up to 64 MiB
     /// ([`crate::model::MAX_MEMORY_KIB`]).
     ///
     /// # Errors
     /// [`NoRandomness`]
-    pub fn new(
-        accounts: impl IntoIterator<Item = (Arc<str>, PasswordDigest)>,
-        hashers: usize,
-    ) -> Result<Self, NoRandomness> {
-        Self::with(accounts, Hashers::new(hashers.max(1)))
+    pub fn new(hashers: usize) -> Result<Self, NoRandomness> {
+        Self::with(Hashers::new(hashers.max(1)))
     }
 
-    fn with(
-        accounts: impl IntoIterator<Item = (Arc<str>, PasswordDigest)>,
-        hashers: Hashers,
-    ) -> Result<Self, NoRandomness> {
+    fn with(hashers: Hashers) -> Result<Self, NoRandomness> {
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).map_err(|_| NoRandomness)?;
-        Ok(Self(Arc::new(Inner { accounts: Arc::new(Accounts::new(accounts)), key, hashers })))
+        Ok(Self(Arc::new(Inner { key, hashers })))
     }
 
-    /// Whose `credentials` are.
+    /// Whether `credentials`, whose login led to `subject`, are right.
     ///
     /// `may_hash` is the limit of failed logins. It is asked once for each argon2 hash that would have to be computed,
     /// with the number of hashes of this login that are not decided yet, under a lock: it answers at once and does not
@@ -94,30 +99,38 @@ impl Authenticator {
     pub async fn verify(
         &self,
         credentials: &Credentials,
-        may_hash: impl FnOnce(u32) -> Result<(), Duration>,
+        subject: &Subject,
+        mut may_hash: impl FnMut(u32) -> Result<(), Duration>,
         deadline: Instant,
     ) -> Verdict {
-        let login_tag = self.login_tag(&credentials.login);
-        let account = self.0.accounts.of(&credentials.login);
-        match account.digest() {
-            PasswordDigest::Sha256(digest) => {
-                let right = account.is_known() & credentials.password.has_sha256(digest);
-                self.verdict(&account, right, || self.tag(credentials, &account))
-            }
-            PasswordDigest::Argon2id(phc) => {
-                let tag = self.tag(credentials, &account);
-                let job =
-                    || Job { tag, password: credentials.password.clone(), phc: phc.clone(), known: account.is_known() };
-                match self.0.hashers.admit(tag, login_tag, deadline, may_hash, job) {
-                    Admission::Decided(right) => self.verdict(&account, right, || tag),
-                    Admission::Waits(waiting) => match Self::decision(waiting, deadline).await {
-                        Some(right) => self.verdict(&account, right, || tag),
-                        None => Verdict::Overloaded,
-                    },
-                    Admission::Refused(retry_after) => Verdict::TooMany { retry_after },
-                }
+        // The cheap ones first: nobody who has one shall wait for the hash of another.
+        for digest in subject.secrets() {
+            let PasswordDigest::Sha256(octets) = digest else { continue };
+            let right = subject.is_known() & credentials.password.has_sha256(octets);
+            if let Some(verdict) = subject.verdict(right) {
+                return verdict;
             }
         }
+        let login_tag = self.login_tag(&credentials.login);
+        for digest in subject.secrets() {
+            let PasswordDigest::Argon2id(phc) = digest else { continue };
+            let tag = self.tag(credentials, subject.is_known(), digest);
+            let job =
+                || Job { tag, password: credentials.password.clone(), phc: phc.clone(), known: subject.is_known() };
+            let right = match self.0.hashers.admit(tag, login_tag, deadline, &mut may_hash, job) {
+                Admission::Decided(right) => right,
+                Admission::Waits(waiting) => match Self::decision(waiting, deadline).await {
+                    Some(right) => right,
+                    None => return Verdict::Overloaded,
+                },
+                Admission::Refused(retry_after) => return Verdict::TooMany { retry_after },
+            };
+            if let Some(verdict) = subject.verdict(right) {
+                return verdict;
+            }
+        }
+        let tag = subject.secrets().first().map(|digest| self.tag(credentials, subject.is_known(), digest));
+        Verdict::Wrong { repeated: tag.is_some_and(|tag| self.0.hashers.tell_wrong(tag)) }
     }
 
     /// How many argon2 hashes were computed since the start.
@@ -131,24 +144,17 @@ impl Authenticator {
         timeout_at(deadline, waiting.wait_for(Option::is_some)).await.ok()?.ok().and_then(|decision| *decision)
     }
 
-    fn verdict(&self, account: &Account<'_>, right: bool, tag: impl FnOnce() -> Tag) -> Verdict {
-        match account {
-            Account::Known { login, .. } if right => Verdict::Known(Arc::clone(login)),
-            Account::Known { .. } | Account::Decoy(_) => Verdict::Wrong { repeated: self.0.hashers.tell_wrong(tag()) },
-        }
-    }
-
     fn login_tag(&self, login: &str) -> Tag {
         self.digest(b"login", &[login.as_bytes()])
     }
 
-    /// Stands for these credentials against this digest: another digest, or a login that comes to be, is another tag.
-    fn tag(&self, credentials: &Credentials, account: &Account<'_>) -> Tag {
-        let (kind, digest): (&[u8], &[u8]) = match account.digest() {
+    /// Stands for these credentials against `digest`: another digest, or a login that comes to be, is another tag.
+    fn tag(&self, credentials: &Credentials, is_known: bool, digest: &PasswordDigest) -> Tag {
+        let (kind, digest): (&[u8], &[u8]) = match digest {
             PasswordDigest::Argon2id(phc) => (b"argon2id", phc.as_bytes()),
             PasswordDigest::Sha256(digest) => (b"sha256", digest),
         };
-        let known: &[u8] = if account.is_known() { b"known" } else { b"decoy" };
+        let known: &[u8] = if is_known { b"known" } else { b"decoy" };
         let fields = [credentials.login.as_bytes(), credentials.password.expose(), kind, digest, known];
         self.digest(b"credentials", &fields)
     }
@@ -163,6 +169,26 @@ impl Authenticator {
         // HMAC-SHA256 is 32 octets, as is a tag.
         tag.copy_from_slice(context.sign().as_ref());
         tag
+    }
+}
+
+impl Subject {
+    fn secrets(&self) -> &[PasswordDigest] {
+        match self {
+            Self::Known { secrets, .. } => secrets,
+            Self::Decoy(digest) => std::slice::from_ref(digest),
+        }
+    }
+
+    fn is_known(&self) -> bool {
+        matches!(self, Self::Known { .. })
+    }
+
+    fn verdict(&self, right: bool) -> Option<Verdict> {
+        match self {
+            Self::Known { login, .. } if right => Some(Verdict::Known(Arc::clone(login))),
+            Self::Known { .. } | Self::Decoy(_) => None,
+        }
     }
 }
 

@@ -112,7 +112,7 @@ pub async fn run(config: &Config, extent: Extent, mut progress: impl FnMut(usize
 
 /// For each zone the names that accounts are granted, and one below each wildcard grant.
 fn names(config: &Config) -> Vec<Vec<Asked>> {
-    let registry = Registry::new(config);
+    let registry = Registry::declared(config);
     let mut names: Vec<Vec<Asked>> = config.zones.iter().map(|zone: &Zone| wildcard_below(zone, config)).collect();
     for host in config.accounts.iter().flat_map(|account| &account.hosts) {
         let zone = registry.zone_of(host).and_then(|apex| config.zones.iter().position(|zone| zone.name == *apex));

@@ -13,9 +13,6 @@ pub(super) struct Entry<'a> {
     pub(super) source: IpAddr,
     pub(super) path: &'a str,
     pub(super) agent: &'a str,
-    // The login that was tried, where it is an account's.
-    pub(super) login: Option<&'a str>,
-    pub(super) hosts: &'a [String],
 }
 
 const LONGEST: usize = 300;
@@ -23,11 +20,11 @@ const LONGEST: usize = 300;
 /// Writes the line.
 pub(super) fn write(entry: &Entry<'_>, verdicts: &Verdicts, took: Duration) {
     let list = |texts: Vec<&str>| texts.join(",");
-    let hosts = list(entry.hosts.iter().map(String::as_str).collect());
+    let hosts = list(verdicts.hosts.iter().map(String::as_str).collect());
     info!(
         target: "dyngate::access",
         source = %entry.source,
-        login = entry.login.unwrap_or("-"),
+        login = verdicts.login.as_deref().unwrap_or("-"),
         host = ?shortened(&hosts),
         outcome = list(verdicts.each.iter().map(|verdict| verdict.outcome.label()).collect()),
         reason = list(verdicts.each.iter().map(|verdict| verdict.reason.as_ref()).collect()),

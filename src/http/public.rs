@@ -8,7 +8,6 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
-use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Version};
 use tokio::time::{Instant, timeout};
 
@@ -18,9 +17,11 @@ use super::client_address::{Client, Proxies};
 use super::dialect::Answer;
 use super::dialect::checkip;
 use super::dialect::dyndns2::{self, Spelling};
+use super::dialect::token;
 use super::parameters::Parameters;
-use crate::gateway::{Gateway, Verdicts};
+use crate::gateway::{Gateway, Identity, Verdicts};
 use crate::metrics::{DialectMetrics, Metrics};
+use crate::model::TokenDigest;
 
 /// The longest request line, all headers together, and body that are read, in octets.
 const MAX_REQUEST_LINE: usize = 8 * 1024;
@@ -38,13 +39,22 @@ pub struct Public {
     gateway: Arc<Gateway>,
     proxies: Proxies,
     dyndns2: DialectMetrics,
+    token: DialectMetrics,
+}
+
+/// How an update is asked for.
+#[derive(Clone, Copy)]
+enum Dialect {
+    Dyndns2,
+    /// The token of one host, and its path as a log may show it.
+    Token(TokenDigest, &'static str),
 }
 
 impl Public {
     /// A service over `gateway`.
     #[must_use]
     pub fn new(gateway: Arc<Gateway>, proxies: Proxies, metrics: &Metrics) -> Self {
-        Self { gateway, proxies, dyndns2: metrics.dialect(dyndns2::NAME) }
+        Self { gateway, proxies, dyndns2: metrics.dialect(dyndns2::NAME), token: metrics.dialect(token::NAME) }
     }
 
     /// Answers one request of `peer`.
@@ -74,8 +84,11 @@ impl Public {
         if let Some(form) = checkip::Form::of(&path) {
             return self.check_address(peer, request.headers(), form);
         }
+        if let Some((digest, shown)) = token::of_path(&path) {
+            return self.update(peer, request, Dialect::Token(digest, shown)).await;
+        }
         match path.as_str() {
-            "/nic/update" | "/v3/update" => self.dyndns2(peer, request).await,
+            "/nic/update" | "/v3/update" => self.update(peer, request, Dialect::Dyndns2).await,
             _ => text(
                 StatusCode::NOT_FOUND,
                 "nothing is served here; updates go to /nic/update, /checkip tells your address",
@@ -98,14 +111,20 @@ impl Public {
         response
     }
 
-    async fn dyndns2(&self, peer: SocketAddr, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn update(&self, peer: SocketAddr, request: Request<Incoming>, dialect: Dialect) -> Response<Full<Bytes>> {
         let start = Instant::now();
         let (parts, body) = request.into_parts();
         let client = self.client(peer, &parts.headers);
-        let seen = Seen { start, parts: &parts, client };
+        let agent: Option<Arc<str>> =
+            field(&parts.headers, &header::USER_AGENT).map(|agent| String::from_utf8_lossy(agent).into());
+        let path = match dialect {
+            Dialect::Dyndns2 => parts.uri.path(),
+            Dialect::Token(_, shown) => shown,
+        };
+        let seen = Seen { start, dialect, path, agent: agent.as_deref().unwrap_or("-"), client };
         let admitted = match self.gateway.admit(client.source) {
             Ok(admitted) => admitted,
-            Err(verdicts) => return self.finish(&seen, &[], None, &verdicts, &Spelling::default()),
+            Err(verdicts) => return self.finish(&seen, &verdicts, &Spelling::default()),
         };
         let mut parameters = Parameters::parse(parts.uri.query().unwrap_or_default().as_bytes());
         if parts.method == Method::POST {
@@ -114,40 +133,37 @@ impl Public {
                 Err(status) => return text(status, "badagent"),
             }
         }
-        let credentials = credentials(field(&parts.headers, &header::AUTHORIZATION), &parameters);
-        let tried = credentials.as_ref().map(|credentials| credentials.login.clone());
-        let (asked, spelling) = dyndns2::parse(&parameters, credentials, client, admitted);
-        let hosts = asked.hosts.clone();
+        let (asked, spelling) = match dialect {
+            Dialect::Dyndns2 => {
+                let credentials = credentials(field(&parts.headers, &header::AUTHORIZATION), &parameters);
+                let identity = credentials.map_or(Identity::Nobody, Identity::Password);
+                dyndns2::parse(&parameters, identity, client, admitted, agent.clone())
+            }
+            Dialect::Token(digest, _) => token::parse(&parameters, digest, client, admitted, agent.clone()),
+        };
         let verdicts = self.gateway.update(asked).await;
-        self.finish(&seen, &hosts, tried.as_deref(), &verdicts, &spelling)
+        self.finish(&seen, &verdicts, &spelling)
     }
 
     /// Counts, logs and answers.
-    fn finish(
-        &self,
-        seen: &Seen<'_>,
-        hosts: &[String],
-        tried: Option<&str>,
-        verdicts: &Verdicts,
-        spelling: &Spelling,
-    ) -> Response<Full<Bytes>> {
+    fn finish(&self, seen: &Seen<'_>, verdicts: &Verdicts, spelling: &Spelling) -> Response<Full<Bytes>> {
         let took = seen.start.elapsed();
         // What is said once was said of each host.
-        let times = if verdicts.each.len() == 1 { hosts.len().max(1) } else { 1 };
-        for verdict in &verdicts.each {
-            self.dyndns2.hosts(verdict.outcome, times);
-        }
-        self.dyndns2.request(took.as_secs_f64());
-        let agent = String::from_utf8_lossy(field(&seen.parts.headers, &header::USER_AGENT).unwrap_or(b"-"));
-        let entry = Entry {
-            source: seen.client.source,
-            path: seen.parts.uri.path(),
-            agent: &agent,
-            login: tried.filter(|login| self.gateway.knows(login)),
-            hosts,
+        let times = if verdicts.each.len() == 1 { verdicts.hosts.len().max(1) } else { 1 };
+        let metrics = match seen.dialect {
+            Dialect::Dyndns2 => &self.dyndns2,
+            Dialect::Token(..) => &self.token,
         };
+        for verdict in &verdicts.each {
+            metrics.hosts(verdict.outcome, times);
+        }
+        metrics.request(took.as_secs_f64());
+        let entry = Entry { source: seen.client.source, path: seen.path, agent: seen.agent };
         access_log::write(&entry, verdicts, took);
-        respond(&dyndns2::render(&verdicts.each, spelling))
+        respond(&match seen.dialect {
+            Dialect::Dyndns2 => dyndns2::render(&verdicts.each, spelling),
+            Dialect::Token(..) => token::render(&verdicts.each, spelling),
+        })
     }
 
     fn client(&self, peer: SocketAddr, headers: &HeaderMap) -> Client {
@@ -158,7 +174,9 @@ impl Public {
 /// What is known of a request from its headers on.
 struct Seen<'a> {
     start: Instant,
-    parts: &'a Parts,
+    dialect: Dialect,
+    path: &'a str,
+    agent: &'a str,
     client: Client,
 }
 

@@ -1,40 +1,52 @@
-//! Accounts, hosts and grants as the file declares them: who may change which name, in which zone, with which TTL.
-//! Knows nothing of HTTP and asks no name server.
+//! Accounts, hosts and grants, declared in the file and kept in the store: who may change which name, in which zone, with
+//! which TTL; and what was last seen of each host. Knows nothing of HTTP and asks no name server.
 
-use std::collections::{HashMap, HashSet};
+mod account;
+mod declared;
+mod decoys;
+mod directory;
+mod holds;
+mod recorder;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ipnet::IpNet;
+use crate::config::Config;
+use crate::model::{Addresses, Hostname, PasswordDigest, TokenDigest, ZoneName};
+use crate::store::{Born, Millis, Store, StoreError};
 
-use crate::config::{self, Config};
-use crate::model::{Addresses, Hostname, PasswordDigest, ZoneName};
+use declared::Declared;
+use directory::Directory;
+use holds::Holds;
+use recorder::Recorder;
 
-/// Everything that is declared.
+pub use account::{Account, Host};
+pub use recorder::Sighting;
+
+/// Everything that is declared, and everything that is kept.
 #[derive(Debug)]
 pub struct Registry {
-    accounts: HashMap<Arc<str>, Account>,
-    zones: HashMap<ZoneName, Rules>,
-    owners: HashMap<Hostname, HashSet<Arc<str>>>,
-    ttls: HashMap<Hostname, u32>,
-    refuse: Vec<IpNet>,
-    // Names that each account's wildcard grants brought into being since the start.
+    declared: Declared,
+    kept: Option<Kept>,
+    // Without a store: names that each account's wildcard grants brought into being since the start.
     born: Mutex<HashMap<Arc<str>, HashSet<Hostname>>>,
 }
 
+/// The parts that need a store.
 #[derive(Debug)]
-struct Account {
-    exact: HashSet<Hostname>,
-    wildcards: Vec<ZoneName>,
-    max_hosts: usize,
+struct Kept {
+    store: Store,
+    directory: Arc<Directory>,
+    recorder: Recorder,
+    // Where other gateways may be on the store.
+    holds: Option<Holds>,
 }
 
-#[derive(Debug)]
-struct Rules {
-    ttl: u32,
-    allow: Vec<IpNet>,
-    protect: HashSet<Hostname>,
-}
+/// The store does not answer, and what was asked is not remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the store is away")]
+pub struct Unavailable;
 
 /// How a name is granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,143 +81,225 @@ pub enum Denied {
 }
 
 impl Registry {
-    /// Takes what `config` declares.
+    /// What `config` declares, and nothing else.
     #[must_use]
-    pub fn new(config: &Config) -> Self {
-        let mut owners: HashMap<Hostname, HashSet<Arc<str>>> = HashMap::new();
-        let mut accounts = HashMap::new();
-        for account in &config.accounts {
-            let login: Arc<str> = account.login.as_str().into();
-            for host in &account.hosts {
-                owners.entry(host.clone()).or_default().insert(Arc::clone(&login));
-            }
-            accounts.insert(login, Account::new(account));
-        }
-        Self {
-            accounts,
-            zones: config.zones.iter().map(|zone| (zone.name.clone(), Rules::new(zone))).collect(),
-            owners,
-            ttls: config.hosts.iter().filter_map(|host| Some((host.name.clone(), host.ttl?))).collect(),
-            refuse: config.refuse.clone(),
-            born: Mutex::default(),
+    pub fn declared(config: &Config) -> Self {
+        Self { declared: Declared::new(config, Vec::new()), kept: None, born: Mutex::default() }
+    }
+
+    /// What `config` declares and `store` keeps, as one. Starts the tasks that follow the store and write to it; `wanted`
+    /// is called when a command wants records changed.
+    ///
+    /// # Errors
+    /// The store cannot be read, or keeps what the file declares.
+    pub async fn with(
+        config: &Config,
+        store: Store,
+        wanted: impl FnMut() + Send + 'static,
+    ) -> Result<Self, StoreError> {
+        let kept = store.accounts(None, DECOYS).await?;
+        let secrets =
+            kept.into_iter().filter_map(|account| Some((account.login, account.secrets.into_iter().next()?.digest)));
+        let declared = Declared::new(config, secrets.collect());
+        let directory = Directory::new(store.clone(), config.store.grace);
+        tokio::spawn(Arc::clone(&directory).follow(wanted));
+        let recorder = Recorder::start(store.clone(), config.store.history);
+        let holds = store.is_shared().then(|| Holds::start(&store));
+        Ok(Self { declared, kept: Some(Kept { store, directory, recorder, holds }), born: Mutex::default() })
+    }
+
+    /// The account of `login`.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub async fn account(&self, login: &str) -> Result<Option<Arc<Account>>, Unavailable> {
+        match (self.declared.account(login), &self.kept) {
+            (Some(account), _) => Ok(Some(Arc::clone(account))),
+            (None, Some(kept)) => kept.directory.account(login).await,
+            (None, None) => Ok(None),
         }
     }
 
-    /// The accounts' logins and stored secrets, for the authenticator.
-    pub fn secrets(config: &Config) -> impl Iterator<Item = (Arc<str>, PasswordDigest)> {
-        config.accounts.iter().map(|account| (account.login.as_str().into(), account.secret.clone()))
+    /// What the password of an unknown login is held against: the work of a real account, and never right.
+    #[must_use]
+    pub fn decoy(&self, login: &str) -> PasswordDigest {
+        self.declared.decoy(login)
     }
 
-    /// Whether `login` is an account's.
-    #[must_use]
-    pub fn knows(&self, login: &str) -> bool {
-        self.accounts.contains_key(login)
+    /// The settings of `name`, if it has some.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub async fn host(&self, name: &Hostname) -> Result<Option<Arc<Host>>, Unavailable> {
+        match (self.declared.host(name), &self.kept) {
+            (Some(host), _) => Ok(Some(Arc::clone(host))),
+            (None, Some(kept)) => kept.directory.host(name).await,
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// The host that the token with this SHA-256 digest stands for.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub async fn host_of_token(&self, digest: &TokenDigest) -> Result<Option<Hostname>, Unavailable> {
+        let Some(kept) = &self.kept else { return Ok(None) };
+        let holder = kept.directory.token(digest).await?;
+        let in_force =
+            |(name, expires): directory::Holder| expires.is_none_or(|expires| Millis::now() < expires).then_some(name);
+        Ok(holder.and_then(in_force))
     }
 
     /// The host of an account whose grants name exactly one.
-    #[must_use]
-    pub fn only_host(&self, login: &str) -> Option<&Hostname> {
-        let account = self.accounts.get(login)?;
-        let mut hosts = account.exact.iter();
-        match (hosts.next(), hosts.next(), account.wildcards.is_empty()) {
-            (Some(only), None, true) => Some(only),
-            _ => None,
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub async fn only_host(&self, account: &Account) -> Result<Option<Hostname>, Unavailable> {
+        if !account.wildcards.is_empty() {
+            return Ok(None);
         }
+        let mut hosts: Vec<_> = account.exact.iter().take(2).cloned().collect();
+        if let (false, Some(kept)) = (account.is_declared, &self.kept) {
+            hosts = kept.store.hosts_of(&account.login, 2).await.map_err(|_| Unavailable)?;
+        }
+        Ok(if hosts.len() == 1 { hosts.pop() } else { None })
     }
 
     /// The zone that holds `name`: the longest match.
     #[must_use]
     pub fn zone_of(&self, name: &Hostname) -> Option<&ZoneName> {
-        std::iter::once(name.as_str()).chain(name.ancestors()).find_map(|apex| {
-            let (zone, _) = self.zones.get_key_value(apex)?;
-            Some(zone)
-        })
+        self.declared.zone_of(name)
     }
 
-    /// Whether `name` is granted by name to `login`.
-    #[must_use]
-    pub fn is_exact(&self, login: &str, name: &Hostname) -> bool {
-        self.accounts.get(login).is_some_and(|account| account.exact.contains(name))
-    }
-
-    /// How `login` may change `name`.
+    /// How `account` may change `name`, whose settings are `host`.
     ///
     /// # Errors
     /// [`Denied`].
-    pub fn grant(&self, login: &str, name: &Hostname) -> Result<Grant, Denied> {
-        let rules = self.zone_of(name).and_then(|zone| self.zones.get(zone)).ok_or(Denied::NoZone)?;
-        let account = self.accounts.get(login).ok_or(Denied::NotGranted)?;
-        if account.exact.contains(name) {
-            return Ok(Grant::Exact);
-        }
-        let mut covering = account.wildcards.iter().filter(|suffix| name.is_below(suffix.as_str())).peekable();
-        if covering.peek().is_none() {
-            return Err(Denied::NotGranted);
-        }
-        let owner_of = name.as_str().strip_prefix("*.");
-        if covering.all(|suffix| Some(suffix.as_str()) == owner_of) {
-            return Err(Denied::WildcardOwner);
-        }
-        if self.zones.contains_key(name.as_str()) {
-            return Err(Denied::Apex);
-        }
-        if self.owners.contains_key(name) {
-            return Err(Denied::AnothersHost);
-        }
-        if rules.protect.contains(name) {
-            return Err(Denied::Protected);
-        }
-        Ok(Grant::Wildcard)
+    pub fn grant(&self, account: &Account, name: &Hostname, host: Option<&Host>) -> Result<Grant, Denied> {
+        self.declared.grant(account, name, host)
     }
 
-    /// The TTL of `name`'s records in `zone`, in seconds.
+    /// The TTL of records in `zone`, in seconds.
     #[must_use]
-    pub fn ttl(&self, name: &Hostname, zone: &ZoneName) -> u32 {
-        let zone_ttl = || self.zones.get(zone).map_or(60, |rules| rules.ttl);
-        self.ttls.get(name).copied().unwrap_or_else(zone_ttl)
+    pub fn ttl(&self, zone: &ZoneName) -> u32 {
+        self.declared.ttl(zone)
     }
 
     /// The first of `addresses` that a name in `zone` never gets.
     #[must_use]
     pub fn refused(&self, zone: &ZoneName, addresses: Addresses) -> Option<IpAddr> {
-        let allow = self.zones.get(zone).map(|rules| rules.allow.as_slice()).unwrap_or_default();
-        let covers = |networks: &[IpNet], address| networks.iter().any(|network| network.contains(&address));
-        addresses.iter().find(|address| covers(&self.refuse, *address) && !covers(allow, *address))
+        self.declared.refused(zone, addresses)
     }
 
-    /// Counts `name` among those that `login`'s wildcard grants brought into being. `None` where there are too many
-    /// already; `Some(true)` where it is new.
-    pub fn bear(&self, login: &Arc<str>, name: &Hostname) -> Option<bool> {
-        let most = self.accounts.get(login)?.max_hosts;
-        let mut born = self.born.lock().unwrap_or_else(PoisonError::into_inner);
-        let names = born.entry(Arc::clone(login)).or_default();
-        if names.contains(name) {
-            return Some(false);
+    /// Counts `name` among those that `account`'s wildcard grants brought into being.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub async fn bear(&self, account: &Account, name: &Hostname) -> Result<Born, Unavailable> {
+        if let Some(kept) = &self.kept {
+            return kept.store.bear(&account.login, name, account.max_hosts).await.map_err(|_| Unavailable);
         }
-        (names.len() < most).then(|| names.insert(name.clone()))
+        let most = usize::try_from(account.max_hosts).unwrap_or(usize::MAX);
+        let mut born = self.born.lock().unwrap_or_else(PoisonError::into_inner);
+        let names = born.entry(Arc::clone(&account.login)).or_default();
+        Ok(if names.contains(name) {
+            Born::Known
+        } else if names.len() < most {
+            names.insert(name.clone());
+            Born::New
+        } else {
+            Born::TooMany
+        })
     }
 
     /// Takes back what [`Self::bear`] counted: the name did not come into being.
-    pub fn unbear(&self, login: &str, name: &Hostname) {
+    pub async fn unbear(&self, login: &str, name: &Hostname) {
+        if let Some(kept) = &self.kept {
+            let _counted_on = kept.store.unbear(login, name).await;
+            return;
+        }
         let mut born = self.born.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(names) = born.get_mut(login) {
             names.remove(name);
         }
     }
-}
 
-impl Account {
-    fn new(account: &config::Account) -> Self {
-        Self {
-            exact: account.hosts.iter().cloned().collect(),
-            wildcards: account.wildcards.clone(),
-            max_hosts: usize::try_from(account.max_hosts).unwrap_or(usize::MAX),
+    /// Whether what this gateway remembers of `name` counts: another one on the same store may have changed it since.
+    pub async fn may_go_by_memory(&self, name: &Hostname) -> bool {
+        match self.holds() {
+            Some(holds) => self.trouble().is_none() && holds.is_ours(name).await,
+            None => true,
         }
     }
-}
 
-impl Rules {
-    fn new(zone: &config::Zone) -> Self {
-        Self { ttl: zone.ttl, allow: zone.allow.clone(), protect: zone.protect.iter().cloned().collect() }
+    /// Claims `name`: before the primary is asked about it or told to change it, and again after a change. While the store
+    /// is away nothing is claimed, and nobody who notices goes by what he remembers.
+    pub async fn claim(&self, name: &Hostname) {
+        if let (Some(holds), None) = (self.holds(), self.trouble()) {
+            holds.claim(name).await;
+        }
+    }
+
+    fn holds(&self) -> Option<&Holds> {
+        self.kept.as_ref()?.holds.as_ref()
+    }
+
+    /// Notes what became of a host's request; written within a second, by nobody who waits.
+    pub fn saw(&self, sighting: Sighting) {
+        if let Some(kept) = &self.kept {
+            kept.recorder.note(sighting);
+        }
+    }
+
+    /// The store, if there is one.
+    #[must_use]
+    pub fn store(&self) -> Option<&Store> {
+        self.kept.as_ref().map(|kept| &kept.store)
+    }
+
+    /// Writes what was noted, and takes leave of the store.
+    pub async fn close(&self) {
+        if let Some(kept) = &self.kept {
+            kept.recorder.flush().await;
+            kept.store.close().await;
+        }
+    }
+
+    /// Why the store is away, if it is, and whether even what is remembered no longer counts.
+    #[must_use]
+    pub fn trouble(&self) -> Option<(Arc<str>, bool)> {
+        self.kept.as_ref().and_then(|kept| kept.directory.trouble())
     }
 }
+
+/// What `config` declares and `store` keeps too, each as a sentence that names both.
+///
+/// # Errors
+/// The store cannot be read.
+pub async fn clashes(config: &Config, store: &Store) -> Result<Vec<String>, StoreError> {
+    let mut clashes = Vec::new();
+    for account in &config.accounts {
+        if store.account(&account.login).await?.is_some() {
+            clashes.push(format!(
+                "account {:?} is declared in the file and kept in the store: remove its [[account]], or run \
+                 `dyngate account remove` before you declare it",
+                account.login
+            ));
+        }
+    }
+    let granted = config.accounts.iter().flat_map(|account| &account.hosts);
+    let names: BTreeSet<_> = granted.chain(config.hosts.iter().map(|host| &host.name)).collect();
+    for name in names {
+        if let Some(host) = store.host(name).await? {
+            clashes.push(format!(
+                "host {name} is declared in the file and kept in the store for account {:?}: remove it from the file, or run \
+                 `dyngate host remove --keep-records`",
+                host.login
+            ));
+        }
+    }
+    Ok(clashes)
+}
+
+/// Accounts of the store whose digests are copied for unknown logins.
+const DECOYS: usize = 1000;

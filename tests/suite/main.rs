@@ -8,6 +8,7 @@ mod command_line;
 mod demo;
 mod deploying;
 mod faults;
+mod kept;
 mod notify;
 mod protocol;
 mod records;

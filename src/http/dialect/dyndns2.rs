@@ -1,10 +1,10 @@
 //! dyndns2, the protocol of `/nic/update`: Dyn's "Members NIC Update API" as routers speak it.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::Answer;
-use crate::auth::Credentials;
-use crate::gateway::{Admitted, BadAddress, HostVerdict, UpdateRequest};
+use crate::gateway::{Admitted, BadAddress, HostVerdict, Identity, UpdateRequest};
 use crate::http::Client;
 use crate::http::parameters::Parameters;
 use crate::model::{Addresses, Family, Outcome, canonical};
@@ -20,11 +20,12 @@ pub struct Spelling {
 }
 
 // `ip4addr` and `ip6addr` are seen from routers; each parameter takes both families.
-const ADDRESSES: [(&str, Scope); 8] = [
+const ADDRESSES: [(&str, Scope); 9] = [
     ("myip", Scope::Both),
     ("myipv4", Scope::Only(Family::V4)),
     ("myipv6", Scope::Only(Family::V6)),
     ("ip", Scope::Both),
+    ("ipv4", Scope::Only(Family::V4)),
     ("ipv6", Scope::Only(Family::V6)),
     ("ip6", Scope::Only(Family::V6)),
     ("ip4addr", Scope::Only(Family::V4)),
@@ -41,9 +42,10 @@ enum Scope {
 /// Reads what is asked for.
 pub(in crate::http) fn parse(
     parameters: &Parameters,
-    credentials: Option<Credentials>,
+    identity: Identity,
     client: Client,
     admitted: Admitted,
+    agent: Option<Arc<str>>,
 ) -> (UpdateRequest, Spelling) {
     let (addresses, spelling) = match read_addresses(parameters, client.address) {
         Ok((addresses, spelling)) => (Ok(addresses), spelling),
@@ -53,11 +55,12 @@ pub(in crate::http) fn parse(
     let is = |key, value: &str| parameters.first(key).is_some_and(|given| given.eq_ignore_ascii_case(value));
     let mx = parameters.first("mx").is_some_and(|mx| !mx.is_empty() && !mx.eq_ignore_ascii_case("nochg"));
     let request = UpdateRequest {
-        credentials,
+        identity,
         hosts: hosts.filter(|host| !host.is_empty()).map(str::to_owned).collect(),
         addresses,
         wants_extra: is("offline", "yes") || is("wildcard", "on") || mx,
         admitted,
+        agent,
     };
     (request, spelling)
 }

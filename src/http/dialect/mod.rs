@@ -3,6 +3,7 @@
 
 pub mod checkip;
 pub mod dyndns2;
+pub mod token;
 
 use std::time::Duration;
 

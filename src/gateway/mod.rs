@@ -1,0 +1,418 @@
+//! The one use case: identify, authorise, limit, compare, submit, remember. The order of the contract is written here, once,
+//! for every dialect. Knows nothing of HTTP and nothing of DNS messages.
+
+mod errands;
+mod verdict;
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::auth::{Authenticator, Credentials, Subject, Verdict};
+use crate::engine::{self, Compared, Wish};
+use crate::limit::Limits;
+use crate::metrics::Metrics;
+use crate::model::{Addresses, Family, Hostname, Outcome, TokenDigest, ZoneName};
+use crate::registry::{Account, Grant, Host, Registry, Sighting, Unavailable};
+use crate::store::Born;
+
+pub use verdict::{HostVerdict, Verdicts};
+
+/// The most hosts in one request.
+pub const MOST_HOSTS: usize = 20;
+
+/// A request for changes, whatever dialect it came in.
+#[derive(Debug)]
+pub struct UpdateRequest {
+    /// Who asks.
+    pub identity: Identity,
+    /// The host names as they were sent.
+    pub hosts: Vec<String>,
+    /// What all of them shall point to; `Err` where an address cannot be read or a family is named twice.
+    pub addresses: Result<Addresses, BadAddress>,
+    /// Whether something is asked for that must be granted: `offline`, `wildcard`, `mx`.
+    pub wants_extra: bool,
+    /// Where the request comes from.
+    pub admitted: Admitted,
+    /// What the client calls itself.
+    pub agent: Option<Arc<str>>,
+}
+
+/// What a client proves who he is with.
+#[derive(Debug)]
+pub enum Identity {
+    /// Nothing.
+    Nobody,
+    /// A login and a password.
+    Password(Credentials),
+    /// The token of one host.
+    Token(TokenDigest),
+}
+
+/// Who asks, and what his answers are noted with.
+#[derive(Debug, Clone)]
+struct Caller {
+    account: Arc<Account>,
+    source: IpAddr,
+    agent: Option<Arc<str>>,
+}
+
+/// A request that passed the source limit, from this address.
+#[derive(Debug, Clone, Copy)]
+pub struct Admitted(IpAddr);
+
+/// Why the addresses of a request are no good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadAddress {
+    /// Not an address.
+    #[error("not an address")]
+    Unparsable,
+    /// Two different ones of one family.
+    #[error("two addresses of one family")]
+    TwoOfAFamily,
+    /// None is given, and the caller's own must not or cannot be used.
+    #[error("no address is left to set")]
+    None,
+}
+
+/// Holds all parts together; shared by all connections.
+#[derive(Debug)]
+pub struct Gateway {
+    registry: Registry,
+    authenticator: Authenticator,
+    limits: Limits,
+    zones: HashMap<ZoneName, engine::Zone>,
+    metrics: Metrics,
+    deadline: Duration,
+    places: Arc<Semaphore>,
+}
+
+const STORE_AWAY: &str = "the store is away";
+
+/// Requests under way at once; one more is turned away. A client that hangs up leaves his request behind.
+const MOST_UNDER_WAY: usize = 20_000;
+
+impl Gateway {
+    /// A gateway over parts that are running.
+    #[must_use]
+    pub fn new(
+        registry: Registry,
+        authenticator: Authenticator,
+        limits: Limits,
+        zones: impl IntoIterator<Item = engine::Zone>,
+        metrics: Metrics,
+        deadline: Duration,
+    ) -> Self {
+        let zones = zones.into_iter().map(|zone| (zone.name().clone(), zone)).collect();
+        let places = Arc::new(Semaphore::new(MOST_UNDER_WAY));
+        Self { registry, authenticator, limits, zones, metrics, deadline, places }
+    }
+
+    /// Accounts and hosts.
+    #[must_use]
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// How each zone is doing.
+    pub fn zones(&self) -> impl Iterator<Item = engine::ZoneStatus> {
+        self.zones.values().map(engine::Zone::status)
+    }
+
+    /// Counts a request from `source`; to be called before anything of it is read beyond its headers.
+    ///
+    /// # Errors
+    /// What it is answered where the source limit is met.
+    pub fn admit(&self, source: IpAddr) -> Result<Admitted, Verdicts> {
+        match self.limits.source(source) {
+            Ok(()) => Ok(Admitted(source)),
+            Err(wait) => Err(Verdicts::once(None, HostVerdict::too_fast(wait, "source limit"))),
+        }
+    }
+
+    /// Carries out `request`, by its deadline, whether or not the client stays to hear the answer: hanging up must not
+    /// save a guesser his failed login, nor leave a change half counted.
+    pub async fn update(self: &Arc<Self>, mut request: UpdateRequest) -> Verdicts {
+        let mut hosts = std::mem::take(&mut request.hosts);
+        let overloaded = |reason| Verdicts::once(None, HostVerdict::unreachable(reason));
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            return Verdicts { hosts, ..overloaded("too many requests are under way") };
+        };
+        let gateway = Arc::clone(self);
+        let carried_out = tokio::spawn(async move {
+            let verdicts = gateway.carry_out(request, &mut hosts).await;
+            drop(place);
+            Verdicts { hosts, ..verdicts }
+        });
+        carried_out.await.unwrap_or_else(|_| overloaded("the request was given up"))
+    }
+
+    async fn carry_out(self: &Arc<Self>, request: UpdateRequest, hosts: &mut Vec<String>) -> Verdicts {
+        let deadline = Instant::now() + self.deadline;
+        let UpdateRequest { identity, addresses, wants_extra, admitted: Admitted(source), agent, .. } = request;
+        let account = match identity {
+            Identity::Nobody => {
+                return Verdicts::once(None, HostVerdict::new(Outcome::BadCredentials, "no credentials"));
+            }
+            Identity::Password(credentials) => match self.log_in(&credentials, source, deadline).await {
+                Ok(account) => account,
+                Err(verdicts) => return verdicts,
+            },
+            Identity::Token(token) => match self.holder(&token).await {
+                Ok((account, host)) => {
+                    *hosts = vec![host.to_string()];
+                    account
+                }
+                Err(verdict) => return Verdicts::once(None, verdict),
+            },
+        };
+        let login = Some(Arc::clone(&account.login));
+        let once = |verdict| Verdicts::once(login.clone(), verdict);
+        let count = u32::try_from(hosts.len().max(1)).unwrap_or(u32::MAX);
+        if let Err(wait) = self.limits.account(&account.login, count) {
+            return once(HostVerdict::too_fast(wait, "account limit"));
+        }
+        if hosts.len() > MOST_HOSTS {
+            return once(HostVerdict::new(Outcome::TooMany, "more than 20 hosts"));
+        }
+        let addresses = match addresses {
+            Ok(addresses) => addresses,
+            Err(error) => return once(HostVerdict::new(Outcome::BadAddress, error.to_string())),
+        };
+        if hosts.is_empty() {
+            match self.registry.only_host(&account).await {
+                Ok(Some(only)) => hosts.push(only.to_string()),
+                Ok(None) => return once(HostVerdict::new(Outcome::NotAName, "no host name")),
+                Err(Unavailable) => return once(HostVerdict::unreachable(STORE_AWAY)),
+            }
+        }
+        let caller = Caller { account, source, agent };
+        let each = self.each(&caller, hosts, addresses, wants_extra, deadline).await;
+        Verdicts { login, hosts: Vec::new(), each }
+    }
+
+    /// The account whose credentials these are.
+    async fn log_in(
+        &self,
+        credentials: &Credentials,
+        source: IpAddr,
+        deadline: Instant,
+    ) -> Result<Arc<Account>, Verdicts> {
+        let Ok(account) = self.registry.account(&credentials.login).await else {
+            return Err(Verdicts::once(None, HostVerdict::unreachable(STORE_AWAY)));
+        };
+        let secrets = account.as_ref().map(|account| account.secrets()).unwrap_or_default();
+        let subject = match &account {
+            Some(account) if !secrets.is_empty() => Subject::Known { login: Arc::clone(&account.login), secrets },
+            // A disabled account is told from an unknown one by nobody.
+            Some(_) | None => Subject::Decoy(self.registry.decoy(&credentials.login)),
+        };
+        let may_hash = |undecided| self.limits.may_hash(source, &credentials.login, undecided);
+        let verdict = match self.authenticator.verify(credentials, &subject, may_hash, deadline).await {
+            Verdict::Known(_) => None,
+            Verdict::Wrong { repeated } => {
+                self.metrics.auth_failure();
+                // A router that repeats an old password must not use up what its neighbours behind the same address have.
+                self.limits.failed_login((!repeated).then_some(source), &credentials.login);
+                Some(HostVerdict::new(Outcome::BadCredentials, "wrong credentials"))
+            }
+            Verdict::TooMany { retry_after } => Some(HostVerdict::too_fast(retry_after, "failed_logins limit")),
+            Verdict::Overloaded => Some(HostVerdict::unreachable("too many passwords wait to be verified")),
+        };
+        match (account, verdict) {
+            (Some(account), None) => Ok(account),
+            (account, verdict) => {
+                let login = account.map(|account| Arc::clone(&account.login));
+                let wrong = || HostVerdict::new(Outcome::BadCredentials, "wrong credentials");
+                Err(Verdicts::once(login, verdict.unwrap_or_else(wrong)))
+            }
+        }
+    }
+
+    /// The host whose token this is, and its account.
+    async fn holder(&self, token: &TokenDigest) -> Result<(Arc<Account>, Hostname), HostVerdict> {
+        let away = |_: Unavailable| HostVerdict::unreachable(STORE_AWAY);
+        let unknown = |reason| HostVerdict::new(Outcome::BadCredentials, reason);
+        let Some(name) = self.registry.host_of_token(token).await.map_err(away)? else {
+            self.metrics.auth_failure();
+            return Err(unknown("unknown token"));
+        };
+        let host = self.registry.host(&name).await.map_err(away)?;
+        let Some(login) = host.and_then(|host| host.login.clone()) else {
+            return Err(unknown("the token's host is gone"));
+        };
+        match self.registry.account(&login).await.map_err(away)? {
+            Some(account) if account.enabled => Ok((account, name)),
+            Some(_) | None => Err(unknown("the token's account is disabled")),
+        }
+    }
+
+    /// All hosts at once; one that is named twice is changed once and answered twice.
+    async fn each(
+        self: &Arc<Self>,
+        caller: &Caller,
+        hosts: &[String],
+        addresses: Addresses,
+        wants_extra: bool,
+        deadline: Instant,
+    ) -> Vec<HostVerdict> {
+        if let [only] = hosts {
+            return vec![self.host(caller, only, addresses, wants_extra, deadline).await];
+        }
+        let mut tasks = JoinSet::new();
+        let mut verdicts = HashMap::new();
+        for host in hosts {
+            if verdicts.insert(host_key(host), None).is_some() {
+                continue;
+            }
+            let (gateway, caller, host) = (Arc::clone(self), caller.clone(), host.clone());
+            tasks.spawn(async move {
+                let verdict = gateway.host(&caller, &host, addresses, wants_extra, deadline).await;
+                (host_key(&host), verdict)
+            });
+        }
+        while let Some(done) = tasks.join_next().await {
+            if let Ok((key, verdict)) = done {
+                verdicts.insert(key, Some(verdict));
+            }
+        }
+        let unfinished = || HostVerdict::unreachable("the request was given up");
+        hosts.iter().map(|host| verdicts.get(&host_key(host)).cloned().flatten().unwrap_or_else(unfinished)).collect()
+    }
+
+    async fn host(
+        &self,
+        caller: &Caller,
+        host: &str,
+        addresses: Addresses,
+        wants_extra: bool,
+        deadline: Instant,
+    ) -> HostVerdict {
+        let name = match Hostname::parse(host) {
+            Ok(name) => name,
+            Err(error) => return HostVerdict::new(Outcome::NotAName, error.to_string()),
+        };
+        let Ok(host) = self.registry.host(&name).await else { return HostVerdict::unreachable(STORE_AWAY) };
+        let granted = self.registry.grant(&caller.account, &name, host.as_deref());
+        if name.has_underscore() && granted != Ok(Grant::Exact) {
+            return HostVerdict::new(Outcome::NotAName, "a name with '_' that is not granted exactly");
+        }
+        let grant = match granted {
+            Ok(grant) => grant,
+            Err(denied) => return HostVerdict::new(Outcome::NotYourHost, denied.to_string()),
+        };
+        let verdict = self.granted(caller, &name, host.as_deref(), grant, addresses, wants_extra, deadline).await;
+        let held = matches!(verdict.outcome, Outcome::Changed | Outcome::Unchanged).then_some(addresses);
+        let (source, agent) = (caller.source, caller.agent.clone());
+        self.registry.saw(Sighting { name, outcome: verdict.outcome, source, agent, held });
+        verdict
+    }
+
+    /// A name that the caller may change, `host` being its settings.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one step of the order above, with all that the steps before found out"
+    )]
+    async fn granted(
+        &self,
+        caller: &Caller,
+        name: &Hostname,
+        host: Option<&Host>,
+        grant: Grant,
+        addresses: Addresses,
+        wants_extra: bool,
+        deadline: Instant,
+    ) -> HostVerdict {
+        let zone = self.registry.zone_of(name).and_then(|zone| self.zones.get(zone));
+        let Some(zone) = zone else { return HostVerdict::new(Outcome::NotYourHost, "no zone of ours holds the name") };
+        if wants_extra {
+            return HostVerdict::new(Outcome::NotAllowed, "offline, wildcard or mx is not granted");
+        }
+        if let Some(reason) = host.and_then(|host| host.blocked.as_ref()) {
+            return HostVerdict::new(Outcome::Blocked, format!("blocked: {reason}"));
+        }
+        if let Some(refused) = self.registry.refused(zone.name(), addresses) {
+            return HostVerdict::new(Outcome::BadAddress, format!("{refused} is refused here"));
+        }
+        if let Some(foreign) =
+            addresses.iter().find(|address| host.is_some_and(|host| !host.families.allow(Family::of(*address))))
+        {
+            return HostVerdict::new(
+                Outcome::BadAddress,
+                format!("{foreign} is not of a family that the host may have"),
+            );
+        }
+        let ttl = host.and_then(|host| host.ttl).unwrap_or_else(|| self.registry.ttl(zone.name()));
+        let wish =
+            Wish { name: name.clone(), records: addresses.into(), ttl, account: Arc::clone(&caller.account.login) };
+        match grant {
+            Grant::Exact => self.change(zone, wish, deadline).await,
+            Grant::Wildcard => self.change_below_wildcard(&caller.account, zone, wish, deadline).await,
+        }
+    }
+
+    async fn change_below_wildcard(
+        &self,
+        account: &Account,
+        zone: &engine::Zone,
+        wish: Wish,
+        deadline: Instant,
+    ) -> HostVerdict {
+        if self.zones.values().any(|other| other.is_known_target(&wish.name)) {
+            return HostVerdict::new(Outcome::NotYourHost, "a zone's SOA or NS records name it");
+        }
+        match zone.is_target(&wish.name, deadline).await {
+            Ok(false) => {}
+            Ok(true) => return HostVerdict::new(Outcome::NotYourHost, "the zone's SOA or NS records name it"),
+            Err(trouble) => return HostVerdict::of(Err(trouble)),
+        }
+        let name = wish.name.clone();
+        let is_new = match self.registry.bear(account, &name).await {
+            Ok(Born::New) => true,
+            Ok(Born::Known) => false,
+            Ok(Born::TooMany) => return HostVerdict::new(Outcome::NotYourHost, "the account's max_hosts is reached"),
+            Err(Unavailable) => return HostVerdict::unreachable(STORE_AWAY),
+        };
+        let verdict = self.change(zone, wish, deadline).await;
+        // After a timeout the name may yet come into being, so it goes on counting.
+        let came_to_nothing = matches!(verdict.outcome, Outcome::NotYourHost | Outcome::TooFast | Outcome::Refused);
+        if is_new && came_to_nothing {
+            self.registry.unbear(&account.login, &name).await;
+        }
+        verdict
+    }
+
+    async fn change(&self, zone: &engine::Zone, wish: Wish, deadline: Instant) -> HostVerdict {
+        let mut compared = zone.compare(&wish);
+        if compared == Compared::Same {
+            if self.registry.may_go_by_memory(&wish.name).await {
+                return HostVerdict::new(Outcome::Unchanged, "verified lately");
+            }
+            compared = Compared::Unknown;
+        }
+        if let Err(wait) = self.limits.host(&wish.name) {
+            return HostVerdict::too_fast(wait, "host limit");
+        }
+        let name = wish.name.clone();
+        self.registry.claim(&name).await;
+        if compared == Compared::Unknown && zone.holds(&wish, deadline).await {
+            return HostVerdict {
+                rcode: Some("NOERROR".to_owned()),
+                ..HostVerdict::new(Outcome::Unchanged, "verified now")
+            };
+        }
+        let verdict = HostVerdict::of(zone.change(wish, deadline).await);
+        self.registry.claim(&name).await;
+        verdict
+    }
+}
+
+/// Two spellings of one name are one host.
+fn host_key(host: &str) -> String {
+    Hostname::parse(host).map_or_else(|_| host.to_owned(), |name| name.to_string())
+}

@@ -1,0 +1,83 @@
+//! What became of a request: outcomes for the client, reasons for the log.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::engine::{self, Applied, Trouble};
+use crate::model::Outcome;
+
+/// When to come back after the primary could not be asked, and after it refused us.
+const AFTER_UNREACHABLE: Duration = Duration::from_secs(60);
+const AFTER_REFUSED: Duration = Duration::from_secs(300);
+
+/// What became of a request, or of one host of it.
+#[derive(Debug, Clone)]
+pub struct Verdicts {
+    /// The login that was tried, where it is an account's: people type passwords into the wrong field, and the log must not
+    /// repeat them.
+    pub login: Option<Arc<str>>,
+    /// The hosts that were asked for, as they were sent, or found out: an account's only one, a token's.
+    pub hosts: Vec<String>,
+    /// One for each host of the request in its order; or one for the whole request.
+    pub each: Vec<HostVerdict>,
+}
+
+/// An outcome, and what the log says about it.
+#[derive(Debug, Clone)]
+pub struct HostVerdict {
+    /// What the client is told.
+    pub outcome: Outcome,
+    /// When he may come back, where the outcome says that he should.
+    pub retry_after: Option<Duration>,
+    /// What was really the matter; for the log only.
+    pub reason: Cow<'static, str>,
+    /// What the primary answered last, if it was asked.
+    pub rcode: Option<String>,
+}
+
+impl Verdicts {
+    pub(super) fn once(login: Option<Arc<str>>, verdict: HostVerdict) -> Self {
+        Self { login, hosts: Vec::new(), each: vec![verdict] }
+    }
+}
+
+impl HostVerdict {
+    pub(super) fn new(outcome: Outcome, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self { outcome, retry_after: None, reason: reason.into(), rcode: None }
+    }
+
+    pub(super) fn too_fast(wait: Duration, reason: &'static str) -> Self {
+        Self { retry_after: Some(wait), ..Self::new(Outcome::TooFast, reason) }
+    }
+
+    /// The primary cannot be asked now, or we are overloaded.
+    #[must_use]
+    pub fn unreachable(reason: &'static str) -> Self {
+        Self { retry_after: Some(AFTER_UNREACHABLE), ..Self::new(Outcome::Unreachable, reason) }
+    }
+
+    pub(super) fn of(answer: engine::Answer) -> Self {
+        let (verdict, rcode) = match answer {
+            Ok(Applied { superseded: false }) => (Self::new(Outcome::Changed, "acknowledged"), "NOERROR".to_owned()),
+            Ok(Applied { superseded: true }) => {
+                (Self::new(Outcome::Changed, "acknowledged, and replaced by a newer request"), "NOERROR".to_owned())
+            }
+            Err(Trouble::Hidden(failure)) => (
+                Self::new(
+                    Outcome::NotYourHost,
+                    "the name stands at a CNAME or delegation, or below a delegation or DNAME",
+                ),
+                failure.to_string(),
+            ),
+            Err(Trouble::Refused(failure)) => {
+                let refused = Self::new(Outcome::Refused, "the primary refuses us");
+                (Self { retry_after: Some(AFTER_REFUSED), ..refused }, failure.to_string())
+            }
+            Err(Trouble::Failed(failure)) => (Self::unreachable("the primary cannot write now"), failure.to_string()),
+            Err(Trouble::Timeout) => return Self::unreachable("no answer before the deadline"),
+            Err(Trouble::Overloaded) => return Self::unreachable("too many changes wait"),
+        };
+        Self { rcode: Some(rcode), ..verdict }
+    }
+}

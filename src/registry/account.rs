@@ -1,0 +1,98 @@
+//! An account and a host as the gateway sees them, wherever they are kept.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crate::config;
+use crate::model::{Families, Hostname, PasswordDigest, ZoneName};
+use crate::store::{self, Millis};
+
+/// Someone who may update.
+#[derive(Debug, Clone)]
+pub struct Account {
+    /// The user name.
+    pub login: Arc<str>,
+    /// Whether the configuration file declares it: no command changes it then.
+    pub is_declared: bool,
+    /// Whether its credentials open anything.
+    pub enabled: bool,
+    /// What stands for its passwords, newest first.
+    pub(super) secrets: Vec<Secret>,
+    /// Names that the file grants exactly; those of the store are [`Host`]s.
+    pub(super) exact: HashSet<Hostname>,
+    /// Names below which everything is granted.
+    pub(super) wildcards: Vec<ZoneName>,
+    /// Distinct names that the wildcard grants may bring into being.
+    pub(super) max_hosts: u32,
+}
+
+/// What stands for a password, and until when.
+#[derive(Debug, Clone)]
+pub(super) struct Secret {
+    pub(super) digest: PasswordDigest,
+    pub(super) expires: Option<Millis>,
+}
+
+/// The settings of a name that has some.
+#[derive(Debug, Clone)]
+pub struct Host {
+    /// Whose it is; `None` where the file declares it, whose accounts name their hosts themselves.
+    pub login: Option<Arc<str>>,
+    /// In seconds, in place of the zone's.
+    pub ttl: Option<u32>,
+    /// Which addresses it may have.
+    pub families: Families,
+    /// Why an operator has blocked it.
+    pub blocked: Option<String>,
+}
+
+impl Account {
+    pub(super) fn declared(account: &config::Account) -> Self {
+        Self {
+            login: account.login.as_str().into(),
+            is_declared: true,
+            enabled: true,
+            secrets: vec![Secret { digest: account.secret.clone(), expires: None }],
+            exact: account.hosts.iter().cloned().collect(),
+            wildcards: account.wildcards.clone(),
+            max_hosts: account.max_hosts,
+        }
+    }
+
+    pub(super) fn stored(account: store::Account) -> Self {
+        let secret = |secret: store::StoredSecret| Secret { digest: secret.digest, expires: secret.expires };
+        Self {
+            login: account.login,
+            is_declared: false,
+            enabled: account.enabled,
+            secrets: account.secrets.into_iter().map(secret).collect(),
+            exact: HashSet::new(),
+            wildcards: account.wildcards,
+            max_hosts: account.max_hosts,
+        }
+    }
+
+    /// What its password is held against now: nothing where it is disabled.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<PasswordDigest> {
+        let now = Millis::now();
+        let in_force = |secret: &&Secret| self.enabled && secret.expires.is_none_or(|expires| now < expires);
+        self.secrets.iter().filter(in_force).map(|secret| secret.digest.clone()).collect()
+    }
+
+    /// Whether the file grants it `name` by name.
+    #[must_use]
+    pub fn names_exactly(&self, name: &Hostname) -> bool {
+        self.exact.contains(name)
+    }
+}
+
+impl Host {
+    pub(super) fn declared(host: &config::Host) -> Self {
+        Self { login: None, ttl: host.ttl, families: Families::Both, blocked: None }
+    }
+
+    pub(super) fn stored(host: store::Host) -> Self {
+        Self { login: Some(host.login), ttl: host.ttl, families: host.families, blocked: host.blocked }
+    }
+}

@@ -1,0 +1,123 @@
+//! What the file declares: accounts, their grants, the hosts' settings, the zones' rules.
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use super::decoys::Decoys;
+use super::{Account, Denied, Grant, Host};
+use crate::config::{self, Config};
+use crate::model::{Addresses, Hostname, PasswordDigest, ZoneName};
+
+/// A `gateway.toml`, indexed.
+#[derive(Debug)]
+pub(super) struct Declared {
+    accounts: HashMap<Arc<str>, Arc<Account>>,
+    zones: HashMap<ZoneName, Rules>,
+    owners: HashMap<Hostname, HashSet<Arc<str>>>,
+    hosts: HashMap<Hostname, Arc<Host>>,
+    refuse: Vec<IpNet>,
+    decoys: Decoys,
+}
+
+#[derive(Debug)]
+struct Rules {
+    ttl: u32,
+    allow: Vec<IpNet>,
+    protect: HashSet<Hostname>,
+}
+
+impl Declared {
+    /// Takes what `config` declares; `strangers` are digests of accounts that are kept elsewhere, in a steady order.
+    pub(super) fn new(config: &Config, strangers: Vec<(Arc<str>, PasswordDigest)>) -> Self {
+        let mut owners: HashMap<Hostname, HashSet<Arc<str>>> = HashMap::new();
+        let mut accounts = HashMap::new();
+        let mut secrets = strangers;
+        for account in &config.accounts {
+            let account = Arc::new(Account::declared(account));
+            for host in &account.exact {
+                owners.entry(host.clone()).or_default().insert(Arc::clone(&account.login));
+            }
+            secrets.extend(account.secrets.first().map(|secret| (Arc::clone(&account.login), secret.digest.clone())));
+            accounts.insert(Arc::clone(&account.login), account);
+        }
+        secrets.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let hosts = config.hosts.iter().map(|host| (host.name.clone(), Arc::new(Host::declared(host)))).collect();
+        Self {
+            accounts,
+            zones: config.zones.iter().map(|zone| (zone.name.clone(), Rules::new(zone))).collect(),
+            owners,
+            hosts,
+            refuse: config.refuse.clone(),
+            decoys: Decoys::new(secrets.iter().map(|(login, digest)| (login.as_ref(), digest.clone()))),
+        }
+    }
+
+    pub(super) fn account(&self, login: &str) -> Option<&Arc<Account>> {
+        self.accounts.get(login)
+    }
+
+    /// A `[[host]]`.
+    pub(super) fn host(&self, name: &Hostname) -> Option<&Arc<Host>> {
+        self.hosts.get(name)
+    }
+
+    pub(super) fn decoy(&self, login: &str) -> PasswordDigest {
+        self.decoys.of(login)
+    }
+
+    /// The zone that holds `name`: the longest match.
+    pub(super) fn zone_of(&self, name: &Hostname) -> Option<&ZoneName> {
+        std::iter::once(name.as_str()).chain(name.ancestors()).find_map(|apex| {
+            let (zone, _) = self.zones.get_key_value(apex)?;
+            Some(zone)
+        })
+    }
+
+    /// How `account` may change `name`, which is `host` where it has settings.
+    pub(super) fn grant(&self, account: &Account, name: &Hostname, host: Option<&Host>) -> Result<Grant, Denied> {
+        let rules = self.zone_of(name).and_then(|zone| self.zones.get(zone)).ok_or(Denied::NoZone)?;
+        let owner = host.and_then(|host| host.login.as_ref());
+        if account.exact.contains(name) || owner == Some(&account.login) {
+            return Ok(Grant::Exact);
+        }
+        let mut covering = account.wildcards.iter().filter(|suffix| name.is_below(suffix.as_str())).peekable();
+        if covering.peek().is_none() {
+            return Err(Denied::NotGranted);
+        }
+        let owner_of = name.as_str().strip_prefix("*.");
+        if covering.all(|suffix| Some(suffix.as_str()) == owner_of) {
+            return Err(Denied::WildcardOwner);
+        }
+        if self.zones.contains_key(name.as_str()) {
+            return Err(Denied::Apex);
+        }
+        if owner.is_some() || self.owners.contains_key(name) {
+            return Err(Denied::AnothersHost);
+        }
+        if rules.protect.contains(name) {
+            return Err(Denied::Protected);
+        }
+        Ok(Grant::Wildcard)
+    }
+
+    /// The TTL of records in `zone`, in seconds.
+    pub(super) fn ttl(&self, zone: &ZoneName) -> u32 {
+        self.zones.get(zone).map_or(60, |rules| rules.ttl)
+    }
+
+    /// The first of `addresses` that a name in `zone` never gets.
+    pub(super) fn refused(&self, zone: &ZoneName, addresses: Addresses) -> Option<IpAddr> {
+        let allow = self.zones.get(zone).map(|rules| rules.allow.as_slice()).unwrap_or_default();
+        let covers = |networks: &[IpNet], address| networks.iter().any(|network| network.contains(&address));
+        addresses.iter().find(|address| covers(&self.refuse, *address) && !covers(allow, *address))
+    }
+}
+
+impl Rules {
+    fn new(zone: &config::Zone) -> Self {
+        Self { ttl: zone.ttl, allow: zone.allow.clone(), protect: zone.protect.iter().cloned().collect() }
+    }
+}

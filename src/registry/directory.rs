@@ -1,0 +1,197 @@
+//! Look-ups in the store through a bounded memory, which the store's feed of changes keeps true. While the store is away,
+//! what was seen lately goes on being good for a while.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use quick_cache::sync::Cache;
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tracing::{info, warn};
+
+use super::{Account, Host, Unavailable};
+use crate::model::{Hostname, TokenDigest};
+use crate::store::{Millis, News, Store, StoreError, Subject};
+
+/// Accounts and hosts that are remembered, each; about 300 octets apiece.
+const REMEMBERED: usize = 65_536;
+/// How long a look-up may take.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Between two tries of a store that is away.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// What the store says of an account, of a name and of a token; `None` is remembered too.
+#[derive(Debug)]
+pub(super) struct Directory {
+    store: Store,
+    accounts: Cache<Arc<str>, Remembered<Option<Arc<Account>>>>,
+    hosts: Cache<Hostname, Remembered<Option<Arc<Host>>>>,
+    tokens: Cache<TokenDigest, Remembered<Option<Holder>>>,
+    // How often the feed lost its thread: what was remembered before is looked up again, unless the store is away.
+    lost: AtomicU64,
+    // Grows with each change: an answer that was under way meanwhile may be old and is not remembered.
+    news: AtomicU64,
+    grace: Duration,
+    // Since when the store is away, and why.
+    away: watch::Sender<Option<Away>>,
+}
+
+/// Whose token it is, and until when.
+pub(super) type Holder = (Hostname, Option<Millis>);
+
+#[derive(Debug, Clone)]
+struct Remembered<V> {
+    lost: u64,
+    value: V,
+}
+
+#[derive(Debug, Clone)]
+struct Away {
+    since: Instant,
+    why: Arc<str>,
+}
+
+impl Directory {
+    pub(super) fn new(store: Store, grace: Duration) -> Arc<Self> {
+        Arc::new(Self {
+            store,
+            accounts: Cache::new(REMEMBERED),
+            hosts: Cache::new(REMEMBERED),
+            tokens: Cache::new(REMEMBERED),
+            lost: AtomicU64::new(0),
+            news: AtomicU64::new(0),
+            grace,
+            away: watch::Sender::new(None),
+        })
+    }
+
+    /// Follows the feed of changes for ever. `wanted` hears of names whose records shall change.
+    pub(super) async fn follow(self: Arc<Self>, mut wanted: impl FnMut()) {
+        let mut feed = self.store.feed();
+        let mut ping = interval(RETRY);
+        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let news = tokio::select! {
+                news = feed.next() => news,
+                _ = ping.tick() => match self.store.ping().await {
+                    Ok(()) => {
+                        self.is_back();
+                        continue;
+                    }
+                    Err(error) => Err(error),
+                },
+            };
+            match news {
+                Ok(news) => {
+                    self.is_back();
+                    match news {
+                        News::Changed(subjects) => {
+                            self.news.fetch_add(1, Ordering::SeqCst);
+                            subjects.iter().for_each(|subject| self.forget(subject, &mut wanted));
+                        }
+                        News::Lost => {
+                            self.lost.fetch_add(1, Ordering::SeqCst);
+                            wanted();
+                        }
+                    }
+                }
+                Err(error) => {
+                    self.is_away(&error.to_string());
+                    sleep(RETRY).await;
+                }
+            }
+        }
+    }
+
+    fn forget(&self, subject: &Subject, wanted: &mut impl FnMut()) {
+        match subject {
+            Subject::Account(login) => drop(self.accounts.remove(login)),
+            Subject::Host(name) => drop(self.hosts.remove(name)),
+            Subject::Token(digest) => drop(self.tokens.remove(&TokenDigest(*digest))),
+            Subject::Wanted(_) => wanted(),
+        }
+    }
+
+    pub(super) async fn account(&self, login: &str) -> Result<Option<Arc<Account>>, Unavailable> {
+        let fetch = async || Ok(self.store.account(login).await?.map(|account| Arc::new(Account::stored(account))));
+        self.find(&self.accounts, login, || login.into(), fetch).await
+    }
+
+    pub(super) async fn host(&self, name: &Hostname) -> Result<Option<Arc<Host>>, Unavailable> {
+        let fetch = async || Ok(self.store.host(name).await?.map(|host| Arc::new(Host::stored(host))));
+        self.find(&self.hosts, name, || name.clone(), fetch).await
+    }
+
+    pub(super) async fn token(&self, digest: &TokenDigest) -> Result<Option<Holder>, Unavailable> {
+        let fetch = async || Ok(self.store.host_of_token(&digest.0).await?.map(|holder| (holder.name, holder.expires)));
+        self.find(&self.tokens, digest, || *digest, fetch).await
+    }
+
+    /// From memory, else from the store, whose answer is remembered unless news came meanwhile.
+    async fn find<K, Q, V>(
+        &self,
+        cache: &Cache<K, Remembered<V>>,
+        key: &Q,
+        own: impl FnOnce() -> K,
+        fetch: impl AsyncFnOnce() -> Result<V, StoreError>,
+    ) -> Result<V, Unavailable>
+    where
+        K: std::hash::Hash + Eq + Clone,
+        Q: std::hash::Hash + quick_cache::Equivalent<K> + ?Sized,
+        V: Clone,
+    {
+        let (lost, news) = (self.lost.load(Ordering::SeqCst), self.news.load(Ordering::SeqCst));
+        let remembered = cache.get(key).filter(|_| self.may_remember());
+        let is_away = self.away.borrow().is_some();
+        match remembered {
+            Some(remembered) if is_away || remembered.lost == lost => return Ok(remembered.value),
+            // Its absence takes seconds to notice: once is enough.
+            None if is_away => return Err(Unavailable),
+            Some(_) | None => {}
+        }
+        let why = match timeout(PATIENCE, fetch()).await {
+            Ok(Ok(value)) => {
+                cache.insert(own(), Remembered { lost, value: value.clone() });
+                if self.news.load(Ordering::SeqCst) != news {
+                    cache.remove(key);
+                }
+                return Ok(value);
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "no answer within 2 s".to_owned(),
+        };
+        self.is_away(&why);
+        remembered.map(|remembered| remembered.value).ok_or(Unavailable)
+    }
+
+    /// Whether what is remembered counts: always, unless the store is away for longer than the grace.
+    fn may_remember(&self) -> bool {
+        self.away.borrow().as_ref().is_none_or(|away| away.since.elapsed() <= self.grace)
+    }
+
+    /// Why the store is away, if it is, and whether even what is remembered no longer counts.
+    pub(super) fn trouble(&self) -> Option<(Arc<str>, bool)> {
+        let away = self.away.borrow().clone()?;
+        Some((away.why, away.since.elapsed() > self.grace))
+    }
+
+    fn is_away(&self, why: &str) {
+        let newly = self.away.send_if_modified(|away| {
+            let newly = away.is_none();
+            if newly {
+                *away = Some(Away { since: Instant::now(), why: why.into() });
+            }
+            newly
+        });
+        if newly {
+            warn!(error = why, grace = ?self.grace, "the store is away: accounts and hosts that were seen lately go on working");
+        }
+    }
+
+    fn is_back(&self) {
+        if self.away.send_replace(None).is_some() {
+            info!("the store is back");
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Which gateway may go by what it remembers of a host, where several share a store: the one that claimed it last.
+//!
+//! A gateway claims a name before it asks the primary about it or changes it, and again once the change is acknowledged:
+//! whoever verified the name in between no longer holds it. Many names travel in one statement.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::rand::{SecureRandom as _, SystemRandom};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use crate::model::Hostname;
+use crate::store::{Store, StoreError};
+
+/// Names in one statement.
+const BATCH: usize = 500;
+/// Names that wait for a statement.
+const MOST_WAITING: usize = 20_000;
+/// How long a statement may take before the store counts as away.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Asks and claims, for one gateway.
+#[derive(Debug)]
+pub(super) struct Holds {
+    questions: mpsc::Sender<Waiting>,
+    claims: mpsc::Sender<Waiting>,
+}
+
+/// A name, and who waits to hear whether we hold it.
+type Waiting = (Hostname, oneshot::Sender<bool>);
+
+impl Holds {
+    /// Starts the two tasks; they end with the last handle.
+    pub(super) fn start(store: &Store) -> Self {
+        let me = name_of_process();
+        let in_batches = |statement| in_batches(store.clone(), me.clone(), statement);
+        Self { questions: in_batches(Statement::Ask), claims: in_batches(Statement::Claim) }
+    }
+
+    /// Whether we claimed `name` last; no where the store does not say.
+    pub(super) async fn is_ours(&self, name: &Hostname) -> bool {
+        ask(&self.questions, name).await
+    }
+
+    /// Claims `name`. Where the store is away nobody goes by what he remembers, so that nothing is lost but time.
+    pub(super) async fn claim(&self, name: &Hostname) {
+        ask(&self.claims, name).await;
+    }
+}
+
+async fn ask(queue: &mpsc::Sender<Waiting>, name: &Hostname) -> bool {
+    let (answer, answered) = oneshot::channel();
+    queue.try_send((name.clone(), answer)).is_ok() && answered.await.unwrap_or(false)
+}
+
+#[derive(Clone, Copy)]
+enum Statement {
+    Ask,
+    Claim,
+}
+
+impl Statement {
+    /// For each of `names`, whether `me` holds it now.
+    async fn run(self, store: &Store, me: &str, names: &[Hostname]) -> Result<Vec<bool>, StoreError> {
+        match self {
+            Self::Ask => {
+                let holders = store.holders(names).await?;
+                Ok(names.iter().map(|name| holders.get(name).is_some_and(|holder| holder.name == me)).collect())
+            }
+            Self::Claim => store.claim(names, me).await.map(|()| vec![true; names.len()]),
+        }
+    }
+}
+
+/// A queue whose names are handled together: those that come while a statement runs are in the next one.
+fn in_batches(store: Store, me: String, statement: Statement) -> mpsc::Sender<Waiting> {
+    let (sender, mut queue) = mpsc::channel::<Waiting>(MOST_WAITING);
+    tokio::spawn(async move {
+        let mut waiting = Vec::with_capacity(BATCH);
+        while queue.recv_many(&mut waiting, BATCH).await > 0 {
+            let (names, answers): (Vec<_>, Vec<_>) = waiting.drain(..).unzip();
+            let held = timeout(PATIENCE, statement.run(&store, &me, &names)).await;
+            let held = held.ok().and_then(Result::ok).unwrap_or_default();
+            for (number, answer) in answers.into_iter().enumerate() {
+                let _asker_gone = answer.send(held.get(number).copied().unwrap_or(false));
+            }
+        }
+    });
+    sender
+}
+
+/// Another one after each start: what an earlier process remembered is gone.
+fn name_of_process() -> String {
+    let mut octets = [0; 12];
+    let _zeros_are_only_claimed_more_often = SystemRandom::new().fill(&mut octets);
+    URL_SAFE_NO_PAD.encode(octets)
+}

@@ -1,0 +1,278 @@
+//! A gateway on a store: what commands change is in force at once, and what was seen of hosts is written down.
+
+use std::time::Duration;
+
+use dyngate::config::Location;
+use dyngate::model::{Families, Hostname, PasswordDigest, TokenDigest};
+use dyngate::store::{HostEdit, NewAccount, NewHost, State, Store};
+use lab::http::Request;
+use lab::{Gateway, Key, Kind, Postgres, Server, Setup, digest};
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+
+use crate::stage::{Config, SECRET, ZONE};
+
+const HOME: &str = "home.dyn.example";
+/// How long a change may take to be in force everywhere.
+const IN_FORCE: Duration = Duration::from_secs(2);
+
+/// A real primary, a store with one account and one host, and gateways on both.
+struct Stage {
+    primary: Server,
+    config: Config,
+    location: Location,
+    url: String,
+    store: Store,
+    postgres: Option<Postgres>,
+    _folder: TempDir,
+}
+
+fn name(text: &str) -> Hostname {
+    Hostname::parse(text).unwrap()
+}
+
+impl Stage {
+    async fn sqlite() -> Self {
+        let folder = TempDir::new().unwrap();
+        let file = folder.path().join("dyngate.db");
+        Self::on(Location::Sqlite(file.clone()), format!("sqlite:{}", file.display()), None, folder).await
+    }
+
+    async fn postgres() -> Self {
+        let postgres = Postgres::start().await.unwrap();
+        let url = postgres.url();
+        Self::on(Location::Postgres(url.clone().into()), url, Some(postgres), TempDir::new().unwrap()).await
+    }
+
+    async fn on(location: Location, url: String, postgres: Option<Postgres>, folder: TempDir) -> Self {
+        let key = Key::generate("gateway-key");
+        let primary = Server::start(Kind::Knot, Setup::new().key(&key).zone(ZONE)).await.unwrap();
+        let mut config = Config::new(&key, primary.addr());
+        config.grants = vec!["declared.dyn.example"];
+        let store = Store::open(&location).await.unwrap();
+        let account = NewAccount {
+            login: "kept".to_owned(),
+            secret: PasswordDigest::parse(&digest(SECRET)).unwrap(),
+            max_hosts: 3,
+            wildcards: Vec::new(),
+        };
+        let host = NewHost {
+            name: name(HOME),
+            login: "kept".to_owned(),
+            ttl: Some(120),
+            families: Families::Both,
+            description: String::new(),
+        };
+        store.add_account(&account, &[host]).await.unwrap();
+        Self { primary, config, location, url, store, postgres, _folder: folder }
+    }
+
+    async fn gateway(&self, more: &str) -> Gateway {
+        let toml = format!("{}\n[store]\nurl = \"{}\"\n{more}", self.config.toml(), self.url);
+        Gateway::builder(crate::stage::program()).config(&toml).start().await.expect("the gateway starts")
+    }
+
+    async fn state(&self) -> State {
+        self.store.state(&name(HOME)).await.unwrap().unwrap_or_else(|| panic!("nothing is known of {HOME}"))
+    }
+}
+
+async fn as_account(gateway: &Gateway, login: &str, query: &str) -> String {
+    let request = Request::get(&format!("/nic/update?{query}")).basic(login, SECRET);
+    request.send(gateway.http()).await.expect("the gateway answers").text()
+}
+
+async fn set(gateway: &Gateway, address: &str) -> String {
+    as_account(gateway, "kept", &format!("hostname={HOME}&myip={address}")).await
+}
+
+/// Waits for `look` to be true, as long as a change may take.
+async fn soon(what: &str, mut look: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + IN_FORCE + Duration::from_secs(3);
+    while !look().await {
+        assert!(Instant::now() < deadline, "{what}");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+macro_rules! on_both {
+    ($($test:ident),* $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() {
+                super::$test(super::Stage::sqlite().await).await;
+            })*
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() {
+                super::$test(super::Stage::postgres().await).await;
+            })*
+        }
+    };
+}
+
+on_both!(
+    an_account_and_a_host_of_the_store_work_beside_those_of_the_file,
+    what_was_seen_is_written_down_and_survives,
+    a_change_in_the_store_is_in_force_without_a_restart,
+    a_token_opens_one_host_and_is_never_logged,
+    what_is_declared_and_kept_too_is_a_configuration_error,
+);
+
+async fn an_account_and_a_host_of_the_store_work_beside_those_of_the_file(stage: Stage) {
+    let gateway = stage.gateway("").await;
+    assert_eq!(set(&gateway, "203.0.113.1").await, "good 203.0.113.1");
+    assert_eq!(set(&gateway, "203.0.113.1").await, "nochg 203.0.113.1");
+    assert_eq!(as_account(&gateway, "kept", "myip=203.0.113.2").await, "good 203.0.113.2", "its only host");
+    let answer = stage.primary.query(HOME, "A").await.unwrap();
+    assert_eq!(answer.records.first().map(|record| record.ttl), Some(120));
+    assert_eq!(
+        as_account(&gateway, "router1", "hostname=declared.dyn.example&myip=203.0.113.3").await,
+        "good 203.0.113.3"
+    );
+    assert_eq!(as_account(&gateway, "router1", &format!("hostname={HOME}&myip=203.0.113.4")).await, "nohost");
+    assert_eq!(as_account(&gateway, "kept", "hostname=declared.dyn.example&myip=203.0.113.4").await, "nohost");
+    assert_eq!(as_account(&gateway, "nobody", &format!("hostname={HOME}&myip=203.0.113.4")).await, "badauth");
+}
+
+async fn what_was_seen_is_written_down_and_survives(stage: Stage) {
+    let mut gateway = stage.gateway("").await;
+    set(&gateway, "203.0.113.1").await;
+    set(&gateway, "203.0.113.2").await;
+    assert_eq!(set(&gateway, "203.0.113.2").await, "nochg 203.0.113.2");
+    gateway.stop().await.unwrap();
+    let state = stage.state().await;
+    assert_eq!(state.addresses.v4, Some("203.0.113.2".parse().unwrap()), "written at the stop");
+    assert_eq!(state.last_outcome.as_deref(), Some("unchanged"));
+    assert!(state.last_seen >= state.last_update && state.last_update.is_some());
+    assert_eq!(state.source, Some("127.0.0.1".parse().unwrap()));
+    let history = stage.store.history(&name(HOME), 10).await.unwrap();
+    let told: Vec<_> = history.iter().map(|event| (event.old.v4, event.new.v4)).collect();
+    let address = |last: u8| Some([203, 0, 113, last].into());
+    assert_eq!(told, [(address(1), address(2)), (None, address(1))], "newest first");
+
+    let mut gateway = stage.gateway("").await;
+    assert_eq!(set(&gateway, "203.0.113.3").await, "good 203.0.113.3");
+    soon("what was seen is written within a second", async || stage.state().await.addresses.v4 == address(3)).await;
+    gateway.kill();
+    assert!(stage.store.account("kept").await.unwrap().is_some());
+}
+
+async fn a_change_in_the_store_is_in_force_without_a_restart(stage: Stage) {
+    let gateway = stage.gateway("").await;
+    assert_eq!(set(&gateway, "203.0.113.1").await, "good 203.0.113.1");
+    let home = name(HOME);
+    stage.store.block(&home, Some("unpaid")).await.unwrap();
+    soon("blocked", async || set(&gateway, "203.0.113.2").await == "abuse").await;
+    stage.store.block(&home, None).await.unwrap();
+    soon("unblocked", async || set(&gateway, "203.0.113.2").await != "abuse").await;
+
+    let edit = HostEdit { families: Some(Families::V6), ..HostEdit::default() };
+    stage.store.set_host(&home, &edit).await.unwrap();
+    soon("IPv6 only", async || set(&gateway, "203.0.113.3").await == "badip").await;
+    let edit = HostEdit { families: Some(Families::Both), ..HostEdit::default() };
+    stage.store.set_host(&home, &edit).await.unwrap();
+
+    stage.store.set_enabled("kept", false).await.unwrap();
+    soon("disabled", async || set(&gateway, "203.0.113.4").await == "badauth").await;
+    stage.store.set_enabled("kept", true).await.unwrap();
+    soon("enabled", async || set(&gateway, "203.0.113.4").await.ends_with("203.0.113.4")).await;
+
+    let other = PasswordDigest::parse(&digest("another-secret")).unwrap();
+    stage.store.rotate("kept", &other, None).await.unwrap();
+    soon("the old secret is gone", async || set(&gateway, "203.0.113.4").await == "badauth").await;
+
+    let new = NewHost {
+        name: name("new.dyn.example"),
+        login: "kept".to_owned(),
+        ttl: None,
+        families: Families::Both,
+        description: String::new(),
+    };
+    stage.store.add_host(&new, None).await.unwrap();
+    let request = Request::get("/nic/update?hostname=new.dyn.example&myip=203.0.113.5").basic("kept", "another-secret");
+    soon("a new host", async || request.clone().send(gateway.http()).await.unwrap().text().ends_with("203.0.113.5"))
+        .await;
+}
+
+async fn a_token_opens_one_host_and_is_never_logged(stage: Stage) {
+    let gateway = stage.gateway("").await;
+    let ask = async |path: &str| Request::get(path).send(gateway.http()).await.unwrap();
+    assert_eq!(ask("/update/some-token?myip=203.0.113.1").await.status, 401);
+    stage.store.set_token(&name(HOME), &TokenDigest::of("some-token").0, None).await.unwrap();
+    soon("the token", async || ask("/update/some-token?myip=203.0.113.1").await.text().ends_with("203.0.113.1")).await;
+    assert_eq!(ask("/cpanelwebcall/some-token?ip=203.0.113.2").await.text(), "good 203.0.113.2");
+    assert_eq!(
+        ask("/update/some-token?hostname=declared.dyn.example&ipv4=203.0.113.3").await.text(),
+        "good 203.0.113.3"
+    );
+    assert_eq!(stage.primary.addresses("declared.dyn.example").await.unwrap(), [] as [std::net::IpAddr; 0]);
+    let unknown = ask("/update/some-other-token?myip=203.0.113.1").await;
+    assert_eq!((unknown.status, unknown.text().as_str()), (401, "badauth"));
+    assert_eq!(unknown.header("WWW-Authenticate"), None, "no challenge");
+    assert_eq!(ask("/update/some-token").await.text(), "badip", "the caller's own, which is a loopback address");
+    stage.store.revoke_tokens(&name(HOME)).await.unwrap();
+    soon("revoked", async || ask("/update/some-token?myip=203.0.113.4").await.status == 401).await;
+    let log = gateway.log();
+    assert!(log.contains("/update/…") && log.contains(HOME), "{log}");
+    assert!(!log.contains("some-token") && !log.contains("some-other-token"), "{log}");
+}
+
+async fn what_is_declared_and_kept_too_is_a_configuration_error(mut stage: Stage) {
+    stage.config.grants = vec![HOME];
+    let toml = format!("{}\n[store]\nurl = \"{}\"\n", stage.config.toml(), stage.url);
+    let error = Gateway::builder(crate::stage::program()).config(&toml).start().await.expect_err("a clash");
+    let text = error.to_string();
+    assert!(text.contains("host home.dyn.example is declared in the file and kept in the store"), "{text}");
+    assert!(text.contains("64"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_gateways_on_one_store_never_say_nochg_about_an_address_that_the_other_replaced() {
+    let stage = Stage::postgres().await;
+    let (one, other) = (stage.gateway("").await, stage.gateway("").await);
+    for round in 0..20_u8 {
+        let (a, b) = (format!("203.0.113.{}", 2 * round), format!("203.0.113.{}", 2 * round + 1));
+        assert_eq!(set(&one, &a).await, format!("good {a}"));
+        assert_eq!(set(&one, &a).await, format!("nochg {a}"));
+        assert_eq!(set(&other, &b).await, format!("good {b}"), "the other one");
+        assert_eq!(set(&one, &a).await, format!("good {a}"), "replaced meanwhile");
+        assert_eq!(set(&other, &a).await, format!("good {a}"), "it remembers another address");
+        assert_eq!(stage.primary.addresses(HOME).await.unwrap(), [a.parse::<std::net::IpAddr>().unwrap()]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_store_is_away_hosts_that_were_seen_go_on_working() {
+    let mut stage = Stage::postgres().await;
+    let gateway = stage.gateway("").await;
+    assert_eq!(set(&gateway, "203.0.113.1").await, "good 203.0.113.1");
+    let ready = async || Request::get("/readyz").send(gateway.admin()).await.unwrap();
+    assert_eq!(ready().await.text(), "ready\n");
+    stage.postgres.as_mut().unwrap().stop().await.unwrap();
+    soon("it is said", async || ready().await.text().contains("store: ")).await;
+    assert_eq!(ready().await.status, 200);
+    assert_eq!(set(&gateway, "203.0.113.2").await, "good 203.0.113.2", "{}", gateway.log());
+    let unseen = as_account(&gateway, "stranger", &format!("hostname={HOME}&myip=203.0.113.3")).await;
+    assert_eq!(unseen, "911", "nobody knows whether he has an account");
+    stage.postgres.as_mut().unwrap().start_again().await.unwrap();
+    soon("it is back", async || ready().await.text() == "ready\n").await;
+    assert_eq!(as_account(&gateway, "stranger", &format!("hostname={HOME}&myip=203.0.113.3")).await, "badauth");
+    let store = Store::open(&stage.location).await.unwrap();
+    let v4 = Some([203, 0, 113, 2].into());
+    soon("what was seen meanwhile is written", async || {
+        store.state(&name(HOME)).await.unwrap().is_some_and(|state| state.addresses.v4 == v4)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn past_the_grace_a_store_that_is_away_is_not_ready() {
+    let mut stage = Stage::postgres().await;
+    let gateway = stage.gateway("grace = \"0s\"").await;
+    assert_eq!(set(&gateway, "203.0.113.1").await, "good 203.0.113.1");
+    stage.postgres.as_mut().unwrap().stop().await.unwrap();
+    soon("not ready", async || Request::get("/readyz").send(gateway.admin()).await.unwrap().status == 503).await;
+    assert_eq!(set(&gateway, "203.0.113.2").await, "911");
+}

@@ -1,7 +1,7 @@
 # Everything a developer types. `make test` and `make demo` install what is missing and say so.
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint fmt demo
+.PHONY: help test lint fmt demo fuzz
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
@@ -31,3 +31,17 @@ demo: ## install a name server, build, show one update from curl to dig
 	@scripts/install-deps.sh servers build
 	cargo build --locked
 	@cargo run --quiet --locked -- demo --once
+
+TARGET ?=
+SECONDS ?= 60
+fuzz: ## TARGET=name SECONDS=60: look for inputs that break a parser; finds go to fuzz/artifacts
+	@if ! cargo fuzz --version >/dev/null 2>&1; then \
+	    echo "cargo-fuzz is not installed: cargo install --locked cargo-fuzz (libFuzzer comes with it; g++ is needed)" >&2; exit 1; \
+	fi
+	@if [ ! -f "fuzz/fuzz_targets/$(TARGET).rs" ]; then \
+	    echo "TARGET=name is one of:" $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs))) >&2; exit 1; \
+	fi
+	@mkdir -p fuzz/target/found/$(TARGET)
+	@# The stable compiler has the fuzzer's flags too. What is found new stays in fuzz/target; the corpus is only read.
+	RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none $(TARGET) fuzz/target/found/$(TARGET) fuzz/corpus/$(TARGET) -- \
+	    -max_total_time=$(SECONDS) -max_len=4096 -timeout=10 -print_final_stats=1

@@ -11,6 +11,8 @@ pub mod config;
 pub mod demo;
 pub mod dns;
 pub mod engine;
+#[cfg(any(fuzzing, test))]
+pub mod fuzzing;
 pub mod gateway;
 pub mod http;
 pub mod limit;

@@ -4,6 +4,8 @@ mod account;
 mod document;
 mod engine;
 mod file;
+#[cfg(any(fuzzing, test))]
+pub mod fuzzing;
 mod key;
 mod key_file;
 mod listener;

@@ -3,6 +3,8 @@
 
 mod connection;
 mod frame;
+#[cfg(any(fuzzing, test))]
+pub mod fuzzing;
 mod message;
 mod probe;
 mod reader;

@@ -4,6 +4,8 @@ mod access_log;
 mod authorization;
 mod client_address;
 pub mod dialect;
+#[cfg(any(fuzzing, test))]
+pub mod fuzzing;
 mod parameters;
 mod public;
 pub mod server;

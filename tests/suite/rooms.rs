@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 const ROWS: [&[&str]; 12] = [
-    &["main", "cli"],
+    &["main", "cli", "fuzzing"],
     &["demo"],
     &["app"],
     &["http"],

@@ -1,0 +1,249 @@
+//! Targets for what strangers send over HTTP: whole connections, queries and forms, credentials, forwarding headers.
+
+use std::cell::RefCell;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hyper::HeaderMap;
+use hyper::header::HeaderValue;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+use tokio::runtime::Runtime;
+
+use super::authorization::credentials;
+use super::dialect::dyndns2;
+use super::parameters::Parameters;
+use super::{Client, Proxies, Public};
+use crate::auth::Authenticator;
+use crate::config::{Config, ForwardingHeader};
+use crate::gateway::{Gateway, HostVerdict};
+use crate::limit::Limits;
+use crate::metrics::Metrics;
+use crate::model::{Outcome, canonical};
+use crate::registry::Registry;
+
+/// `router1` with the password `secret`; no primary is ever asked, since no zone runs.
+const CONFIG: &str = r#"
+[[key]]
+name = "k"
+algorithm = "hmac-sha256"
+secret = "c2VjcmV0"
+
+[[zone]]
+name = "dyn.example"
+primaries = ["127.0.0.1"]
+key = "k"
+
+[[account]]
+login = "router1"
+secret = "$sha256$K7gNU3sdo+OL0wNhqoVWhr3g6s1xYv72ol/pe/Unols="
+hosts = ["home.dyn.example", "*.office.dyn.example"]
+
+[limits]
+host = "off"
+account = "off"
+source = "off"
+failed_logins = "off"
+"#;
+
+const CALLER: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 250));
+
+/// A gateway whose zones do not run.
+fn gateway() -> &'static Arc<Gateway> {
+    static GATEWAY: OnceLock<Arc<Gateway>> = OnceLock::new();
+    GATEWAY.get_or_init(|| {
+        let Ok(config) = Config::parse(CONFIG, Path::new("gateway.toml")) else { panic!("the configuration is valid") };
+        let metrics = Metrics::register(&mut prometheus_client::registry::Registry::default());
+        let Ok(authenticator) = Authenticator::new(Registry::secrets(&config), 1) else { panic!("no randomness") };
+        let (registry, limits) = (Registry::new(&config), Limits::new(&config.limits, metrics.clone()));
+        Arc::new(Gateway::new(registry, authenticator, limits, [], metrics, config.engine.deadline))
+    })
+}
+
+/// What a client sends from the first octet of its connection on; it then closes its half. Each answer is whole, has the
+/// length that it states, and is of our words.
+pub fn connection(octets: &[u8]) {
+    thread_local!(static RUNTIME: RefCell<Option<Runtime>> = const { RefCell::new(None) });
+    let answers = RUNTIME.with_borrow_mut(|runtime| {
+        let runtime = runtime.get_or_insert_with(|| {
+            let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+                panic!("no runtime");
+            };
+            runtime
+        });
+        let (ours, theirs) = tokio::io::duplex(256 * 1024);
+        runtime.block_on(async { tokio::join!(speak(ours, octets), serve(theirs)).0 })
+    });
+    // An answer to HEAD states the length of a body that it has not.
+    if !octets.windows(5).any(|five| five == b"HEAD ") {
+        check_answers(&answers);
+    }
+}
+
+async fn speak(mut stream: DuplexStream, octets: &[u8]) -> Vec<u8> {
+    let mut answers = Vec::new();
+    // The gateway may have closed already.
+    let _closed_early = stream.write_all(octets).await;
+    let _closed_early = stream.shutdown().await;
+    let _closed_early = stream.read_to_end(&mut answers).await;
+    answers
+}
+
+async fn serve(stream: DuplexStream) {
+    let proxies = Proxies { trusted: Vec::new(), header: ForwardingHeader::XForwardedFor };
+    let metrics = Metrics::register(&mut prometheus_client::registry::Registry::default());
+    let public = Public::new(Arc::clone(gateway()), proxies, &metrics);
+    let service = service_fn(|request| async {
+        Ok::<_, std::convert::Infallible>(public.answer(SocketAddr::new(CALLER, 4711), request).await)
+    });
+    let mut connection = http1::Builder::new();
+    connection.max_buf_size(64 * 1024).title_case_headers(true).half_close(true);
+    // A client that speaks something else than HTTP ends its connection.
+    let _ended = connection.serve_connection(TokioIo::new(stream), service).await;
+}
+
+/// Cuts what came back into answers.
+fn check_answers(mut octets: &[u8]) {
+    while !octets.is_empty() {
+        let Some(end) = octets.windows(4).position(|four| four == b"\r\n\r\n") else { panic!("half a head") };
+        let (head, rest) = octets.split_at(end + 4);
+        let Ok(head) = std::str::from_utf8(head) else { panic!("a head that is not text") };
+        assert!(head.starts_with("HTTP/1."), "{head}");
+        assert!(!head.contains("Transfer-Encoding"), "{head}");
+        if head.starts_with("HTTP/1.1 100 ") {
+            octets = rest;
+            continue;
+        }
+        let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
+        let Some(length) = length.and_then(|length| length.parse().ok()) else { panic!("no length: {head}") };
+        let Some((body, next)) = rest.split_at_checked(length) else { panic!("less than {length} octets") };
+        assert!(body.len() < 1024, "{head}");
+        assert!(body.iter().all(|octet| octet.is_ascii_graphic() || b" \r\n".contains(octet)), "{head}");
+        octets = next;
+    }
+}
+
+/// A query, a line end, and a form. What is asked for is made of what was sent; the echo is the address that would be
+/// set; nothing of the client's own leaves by the answer.
+pub fn update(octets: &[u8]) {
+    let at = octets.iter().position(|octet| *octet == b'\n').unwrap_or(octets.len());
+    let (query, form) = octets.split_at(at);
+    let parameters = Parameters::parse(query).or(Parameters::parse(form.get(1..).unwrap_or_default()));
+    round_trip(&parameters);
+    let Ok(admitted) = gateway().admit(CALLER) else { panic!("there is no limit") };
+    let client = Client { source: CALLER, address: Some(CALLER) };
+    let (asked, spelling) = dyndns2::parse(&parameters, credentials(None, &parameters), client, admitted);
+
+    let named = parameters.first("hostname").unwrap_or_default();
+    for host in &asked.hosts {
+        assert!(named.contains(host.as_str()) && !host.is_empty() && !host.contains(','), "{host:?}");
+    }
+    let given: Vec<&str> = ADDRESSES.iter().filter_map(|key| parameters.first(key)).collect();
+    if let Ok(addresses) = asked.addresses {
+        assert!(!addresses.is_empty());
+        let texts = || given.iter().flat_map(|value| value.split(',')).map(str::trim).filter(|text| !text.is_empty());
+        let stays = |text: &str| ["no", "preserve", "nochg"].iter().any(|word| text.eq_ignore_ascii_case(word));
+        if texts().any(|text| !stays(text)) {
+            let bare = |text: &str| text.trim_matches(['[', ']']).parse().ok().map(canonical);
+            let all: Vec<IpAddr> = texts().filter_map(bare).collect();
+            assert!(addresses.iter().all(|address| all.contains(&address)), "{addresses:?} of {given:?}");
+        } else {
+            assert!(addresses.iter().eq([CALLER]), "{addresses:?} of {given:?}");
+        }
+        let good = dyndns2::render(&[verdict(Outcome::Changed)], &spelling).body;
+        let echoed = good.strip_prefix("good ").map(|echo| echo.split(',').map(|text| text.parse().map(canonical)));
+        assert!(echoed.is_some_and(|echoed| echoed.eq(addresses.iter().map(Ok))), "{good}");
+    }
+    for outcome in Outcome::ALL {
+        for count in [1, 20] {
+            let answer = dyndns2::render(&vec![verdict(outcome); count], &spelling);
+            assert_eq!(answer.body.lines().count(), count);
+            assert!(answer.body.lines().all(|line| (3..100).contains(&line.len())), "{}", answer.body);
+            assert!(answer.body.bytes().all(|octet| octet.is_ascii_graphic() || b" \n".contains(&octet)));
+            assert!(HeaderValue::from_str(&answer.reason).is_ok(), "{}", answer.reason);
+            assert!([200, 400, 401, 503].contains(&answer.status));
+        }
+    }
+}
+
+fn verdict(outcome: Outcome) -> HostVerdict {
+    HostVerdict { outcome, ..HostVerdict::unreachable("fuzzing") }
+}
+
+const ADDRESSES: [&str; 8] = ["myip", "myipv4", "myipv6", "ip", "ipv6", "ip6", "ip4addr", "ip6addr"];
+
+/// What was read, written as a client would, is read as the same.
+fn round_trip(parameters: &Parameters) {
+    for key in ["hostname", "username", "password", "offline", "wildcard", "mx"].into_iter().chain(ADDRESSES) {
+        let Some(value) = parameters.first(key) else { continue };
+        let written = percent_encoding::utf8_percent_encode(value, percent_encoding::NON_ALPHANUMERIC);
+        let again = Parameters::parse(format!("a=b&{key}={written}&{key}=other").as_bytes());
+        assert_eq!(again.first(key), Some(value));
+    }
+}
+
+/// The value of an Authorization header, and the same octets as the pair that a device would encode.
+pub fn authorization(octets: &[u8]) {
+    check_credentials(octets);
+    let pair = [b"Basic ", STANDARD.encode(octets).as_bytes()].concat();
+    let found = check_credentials(&pair);
+    let is_pair = octets.contains(&b':') && octets != b":";
+    assert_eq!(found, is_pair, "a pair, and only a pair, is credentials");
+}
+
+/// Whether the header holds credentials.
+fn check_credentials(header: &[u8]) -> bool {
+    let nothing = Parameters::default();
+    let Some(found) = credentials(Some(header), &nothing) else { return false };
+    assert!(!found.login.contains(':'));
+    assert!(!found.login.is_empty() || !found.password.expose().is_empty(), "an empty pair is none");
+    let written = STANDARD.encode([found.login.as_bytes(), b":", found.password.expose()].concat());
+    let Some(again) = credentials(Some(format!("basic {written}").as_bytes()), &nothing) else {
+        panic!("no credentials in {written}");
+    };
+    assert_eq!(again.login, found.login);
+    assert_eq!(again.password.expose(), found.password.expose());
+    assert!(format!("{found:?}").ends_with("password: Password(…) }"));
+    true
+}
+
+/// One octet that chooses the header, then its lines. Nobody who is not trusted names another address than his own, and
+/// what the proxy appends counts, whatever stands before it.
+pub fn forwarding(octets: &[u8]) {
+    let Some((choice, lines)) = octets.split_first() else { return };
+    let (header, name, ours) = match choice % 2 {
+        0 => (ForwardingHeader::XForwardedFor, "x-forwarded-for", "203.0.113.9"),
+        _ => (ForwardingHeader::Forwarded, "forwarded", "for=203.0.113.9"),
+    };
+    let mut headers = HeaderMap::new();
+    let mut appended = HeaderMap::new();
+    for line in lines.split(|octet| *octet == b'\n') {
+        let with_ours = [line, b", ", ours.as_bytes()].concat();
+        if let (Ok(value), Ok(with_ours)) = (HeaderValue::from_bytes(line), HeaderValue::from_bytes(&with_ours)) {
+            headers.append(name, value);
+            appended.append(name, with_ours);
+        }
+    }
+    let [proxy, stranger] = ["127.0.0.1", "198.51.100.1"].map(str::parse::<IpAddr>);
+    let (Ok(proxy), Ok(stranger)) = (proxy, stranger) else { return };
+    let trusted = ["127.0.0.0/8", "10.0.0.0/8"].iter().filter_map(|network| network.parse().ok()).collect();
+    let proxies = Proxies { trusted, header };
+
+    assert_eq!(proxies.client(stranger, &headers), Client { source: stranger, address: Some(stranger) });
+    let client = proxies.client(proxy, &headers);
+    assert!(client.address.is_none_or(|address| address == client.source));
+    assert_eq!(client.source, canonical(client.source));
+    if !headers.is_empty() {
+        let certain = Some(CLIENT);
+        assert_eq!(proxies.client(proxy, &appended).address, certain, "the proxy appends to the client's line");
+        headers.append(name, HeaderValue::from_static(ours));
+        assert_eq!(proxies.client(proxy, &headers).address, certain, "the proxy adds a line of its own");
+    }
+}
+
+const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 9));

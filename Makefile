@@ -1,7 +1,7 @@
 # Everything a developer types. `make test` and `make demo` install what is missing and say so.
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint fmt demo fuzz
+.PHONY: help test lint fmt demo deny fuzz
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
@@ -31,6 +31,13 @@ demo: ## install a name server, build, show one update from curl to dig
 	@scripts/install-deps.sh servers build
 	cargo build --locked
 	@cargo run --quiet --locked -- demo --once
+
+deny: ## licences, duplicates and sources of the dependencies
+	@if cargo deny --version >/dev/null 2>&1; then \
+	    cargo deny --locked check licenses bans sources; \
+	else \
+	    echo "cargo-deny is not installed: cargo install --locked cargo-deny" >&2; exit 1; \
+	fi
 
 TARGET ?=
 SECONDS ?= 60

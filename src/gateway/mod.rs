@@ -219,7 +219,9 @@ impl Gateway {
                 self.metrics.auth_failure();
                 // A router that repeats an old password must not use up what its neighbours behind the same address have.
                 self.limits.failed_login((!repeated).then_some(source), &credentials.login);
-                Some(HostVerdict::new(Outcome::BadCredentials, "wrong credentials"))
+                // The log's words tell a guess from such a router: packaging/fail2ban reads them.
+                let reason = if repeated { "the same wrong credentials again" } else { "wrong credentials" };
+                Some(HostVerdict::new(Outcome::BadCredentials, reason))
             }
             Verdict::TooMany { retry_after } => Some(HostVerdict::too_fast(retry_after, "failed_logins limit")),
             Verdict::Overloaded => Some(HostVerdict::unreachable("too many passwords wait to be verified")),

@@ -59,8 +59,8 @@ fn gateway() -> &'static Arc<Gateway> {
     GATEWAY.get_or_init(|| {
         let Ok(config) = Config::parse(CONFIG, Path::new("gateway.toml")) else { panic!("the configuration is valid") };
         let metrics = Metrics::register(&mut prometheus_client::registry::Registry::default());
-        let Ok(authenticator) = Authenticator::new(Registry::secrets(&config), 1) else { panic!("no randomness") };
-        let (registry, limits) = (Registry::new(&config), Limits::new(&config.limits, metrics.clone()));
+        let Ok(authenticator) = Authenticator::new(1) else { panic!("no randomness") };
+        let (registry, limits) = (Registry::declared(&config), Limits::new(&config.limits, metrics.clone()));
         Arc::new(Gateway::new(registry, authenticator, limits, [], metrics, config.engine.deadline))
     })
 }

@@ -21,7 +21,7 @@ use super::parameters::Parameters;
 use super::{Client, Proxies, Public};
 use crate::auth::Authenticator;
 use crate::config::{Config, ForwardingHeader};
-use crate::gateway::{Gateway, HostVerdict};
+use crate::gateway::{Gateway, HostVerdict, Identity};
 use crate::limit::Limits;
 use crate::metrics::Metrics;
 use crate::model::{Outcome, canonical};
@@ -137,7 +137,8 @@ pub fn update(octets: &[u8]) {
     round_trip(&parameters);
     let Ok(admitted) = gateway().admit(CALLER) else { panic!("there is no limit") };
     let client = Client { source: CALLER, address: Some(CALLER) };
-    let (asked, spelling) = dyndns2::parse(&parameters, credentials(None, &parameters), client, admitted);
+    let identity = credentials(None, &parameters).map_or(Identity::Nobody, Identity::Password);
+    let (asked, spelling) = dyndns2::parse(&parameters, identity, client, admitted, None);
 
     let named = parameters.first("hostname").unwrap_or_default();
     for host in &asked.hosts {

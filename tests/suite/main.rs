@@ -7,6 +7,7 @@ mod checking;
 mod command_line;
 mod demo;
 mod deploying;
+mod dialects;
 mod fail2ban;
 mod faults;
 mod kept;

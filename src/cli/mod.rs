@@ -1,6 +1,7 @@
 //! The command line: arguments in, exit codes out; one sub-command a file. Knows no socket.
 
 mod check;
+mod client_config;
 mod demo;
 mod hash;
 mod log;
@@ -71,6 +72,13 @@ enum Command {
         #[arg(long)]
         generate: bool,
     },
+    /// Print what to paste on a router so that it keeps a host up to date
+    ClientConfig {
+        #[command(flatten)]
+        options: client_config::Options,
+        #[command(flatten)]
+        file: ConfigFile,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -113,6 +121,7 @@ pub fn run() -> ExitCode {
                 Err(error) => fail(1, &error),
             }
         }
+        Command::ClientConfig { options, file } => client_config::run(&file.config, &options),
     }
 }
 

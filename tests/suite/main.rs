@@ -4,6 +4,7 @@
 
 mod authentication;
 mod checking;
+mod client_config;
 mod command_line;
 mod demo;
 mod deploying;

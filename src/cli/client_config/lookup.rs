@@ -1,0 +1,197 @@
+//! Which account of the configuration keeps a host up to date. Knows nothing of devices.
+
+use crate::config::Config;
+use crate::model::{Hostname, NameError};
+use crate::registry::{Denied, Registry};
+
+/// How many logins an error lists.
+const SHOWN: usize = 5;
+
+/// Why there is no host and account to write for; each says who acts.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum LookupError {
+    /// Not the name of a host.
+    #[error("{text:?} is not a host name: {error}\nWrite the whole name, such as home.dyn.example")]
+    NotAName {
+        /// What was typed.
+        text: String,
+        /// The rule that it breaks.
+        error: NameError,
+    },
+    /// Outside every zone.
+    #[error("no [[zone]] holds {host}\nName a host of one of the zones: {zones}")]
+    NoZone {
+        /// The host.
+        host: Hostname,
+        /// The zones there are.
+        zones: String,
+    },
+    /// Nobody may update it.
+    #[error("no account may update {host}\nAdd \"{host}\" to the `hosts` of an [[account]]")]
+    NotGranted {
+        /// The host.
+        host: Hostname,
+    },
+    /// A wildcard grant spans it and does not cover it.
+    #[error(
+        "{login}'s wildcard grant does not cover {host}: {why}\nAdd \"{host}\" to the `hosts` of the [[account]] that is to have it"
+    )]
+    NotCovered {
+        /// The host.
+        host: Hostname,
+        /// Whose grant it is.
+        login: String,
+        /// What stands against it.
+        why: Denied,
+    },
+    /// More than one account may.
+    #[error("several accounts may update {host}: {logins}\nSay with --login which one the device has")]
+    Several {
+        /// The host.
+        host: Hostname,
+        /// Some of them.
+        logins: String,
+    },
+    /// The account that was asked for may not.
+    #[error("account {login:?} may not update {host}: {why}\n{others}")]
+    NotThisAccount {
+        /// The host.
+        host: Hostname,
+        /// The account.
+        login: String,
+        /// Why.
+        why: Denied,
+        /// Who may.
+        others: String,
+    },
+    /// There is no such account.
+    #[error("there is no account {login:?}\n{others}")]
+    NoAccount {
+        /// What was asked for.
+        login: String,
+        /// Who may update the host.
+        others: String,
+    },
+}
+
+/// The host that `text` names, and the login of the account that may update it: the one `asked` for, or else the only one.
+///
+/// # Errors
+/// [`LookupError`]: all are the user's or the configuration's.
+pub(super) fn host(config: &Config, text: &str, asked: Option<&str>) -> Result<(Hostname, String), LookupError> {
+    let host = Hostname::parse(text).map_err(|error| LookupError::NotAName { text: text.to_owned(), error })?;
+    let registry = Registry::new(config);
+    if registry.zone_of(&host).is_none() {
+        let zones = listed(config.zones.iter().map(|zone| zone.name.as_str()).collect());
+        return Err(LookupError::NoZone { host, zones });
+    }
+    let mut granted = Vec::new();
+    let mut against = None;
+    for account in &config.accounts {
+        match registry.grant(&account.login, &host) {
+            Ok(_) => granted.push(account.login.as_str()),
+            Err(Denied::NotGranted) => {}
+            Err(why) => against = against.or(Some((account.login.clone(), why))),
+        }
+    }
+    if let Some(asked) = asked {
+        return match registry.grant(asked, &host) {
+            Ok(_) => Ok((host, asked.to_owned())),
+            Err(why) => Err(refused(&registry, host, asked, why, granted)),
+        };
+    }
+    match (granted.as_slice(), against) {
+        ([only], _) => Ok((host, (*only).to_owned())),
+        ([], None) => Err(LookupError::NotGranted { host }),
+        ([], Some((login, why))) => Err(LookupError::NotCovered { host, login, why }),
+        (_, _) => Err(LookupError::Several { host, logins: listed(granted) }),
+    }
+}
+
+fn refused(registry: &Registry, host: Hostname, login: &str, why: Denied, granted: Vec<&str>) -> LookupError {
+    let others = match granted.as_slice() {
+        [] => format!("Add \"{host}\" to the `hosts` of an [[account]]"),
+        _ => format!("{host} may be updated by: {}", listed(granted)),
+    };
+    let login = login.to_owned();
+    if registry.knows(&login) {
+        LookupError::NotThisAccount { host, login, why, others }
+    } else {
+        LookupError::NoAccount { login, others }
+    }
+}
+
+fn listed(names: Vec<&str>) -> String {
+    let more = names.len().saturating_sub(SHOWN);
+    let shown = names.into_iter().take(SHOWN).collect::<Vec<_>>().join(", ");
+    if more > 0 { format!("{shown} and {more} more") } else { shown }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn config() -> Config {
+        let account = |login: &str, hosts: &str| {
+            let secret = "$sha256$2zeUYzciOjEZ2rzsPoGfORTrmFDeqh8heL8xiqotPr8=";
+            format!("[[account]]\nlogin = \"{login}\"\nsecret = \"{secret}\"\nhosts = [{hosts}]\n")
+        };
+        let text = [
+            "[[key]]\nname = \"k\"\nalgorithm = \"hmac-sha256\"\nsecret = \"c2VjcmV0\"\n".to_owned(),
+            "[[zone]]\nname = \"dyn.example\"\nprimaries = [\"127.0.0.1\"]\nkey = \"k\"\nprotect = [\"www\"]\n"
+                .to_owned(),
+            account("home", r#""home.dyn.example", "shared.dyn.example""#),
+            account("office", r#""*.dyn.example", "shared.dyn.example""#),
+        ];
+        Config::parse(&text.concat(), Path::new("gateway.toml")).unwrap()
+    }
+
+    fn login(host: &str, asked: Option<&str>) -> Result<String, String> {
+        super::host(&config(), host, asked).map(|(_, login)| login).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_only_account_is_found_by_name_and_by_wildcard() {
+        assert_eq!(login("home.dyn.example", None).unwrap(), "home", "the wildcard does not cover it");
+        assert_eq!(login("Desk.DYN.example.", None).unwrap(), "office");
+        assert_eq!(login("shared.dyn.example", Some("office")).unwrap(), "office");
+    }
+
+    #[test]
+    fn each_refusal_says_what_to_do() {
+        let all = [
+            ("home", None),
+            ("home.other.example", None),
+            ("dyn.example", None),
+            ("www.dyn.example", None),
+            ("shared.dyn.example", None),
+            ("shared.dyn.example", Some("nobody")),
+            ("home.dyn.example", Some("office")),
+        ];
+        let said: Vec<_> = all.iter().map(|(host, asked)| login(host, *asked).unwrap_err()).collect();
+        insta::assert_snapshot!(said.join("\n\n"), @r#"
+        "home" is not a host name: the name is not fully qualified
+        Write the whole name, such as home.dyn.example
+
+        no [[zone]] holds home.other.example
+        Name a host of one of the zones: dyn.example
+
+        no account may update dyn.example
+        Add "dyn.example" to the `hosts` of an [[account]]
+
+        office's wildcard grant does not cover www.dyn.example: protected in its zone
+        Add "www.dyn.example" to the `hosts` of the [[account]] that is to have it
+
+        several accounts may update shared.dyn.example: home, office
+        Say with --login which one the device has
+
+        there is no account "nobody"
+        shared.dyn.example may be updated by: home, office
+
+        account "office" may not update home.dyn.example: granted exactly to another account
+        home.dyn.example may be updated by: home
+        "#);
+    }
+}

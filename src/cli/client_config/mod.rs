@@ -1,0 +1,76 @@
+//! `dyngate client-config`: what to paste on a device so that it keeps one host up to date. Asks no server.
+
+mod device;
+mod lookup;
+mod target;
+
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+
+use super::{USAGE, fail};
+use crate::config::Config;
+use crate::model::Family;
+
+pub(super) use device::Device;
+use target::{GatewayUrl, Target};
+
+/// What the command is told beside the configuration.
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// The host that the device is to keep up to date
+    #[arg(value_name = "HOST")]
+    host: String,
+    /// The device or program that the text is for
+    #[arg(long = "for", value_enum, value_name = "DEVICE")]
+    device: Device,
+    /// Where the device reaches the gateway, such as https://ddns.example.net or http://192.0.2.1:8245
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    /// The account, where several may update the host
+    #[arg(long, value_name = "LOGIN")]
+    login: Option<String>,
+    /// The address families that the device is to report
+    #[arg(long, value_enum, value_name = "FAMILIES", value_delimiter = ',', default_values_t = [Version::Ipv4, Version::Ipv6])]
+    families: Vec<Version>,
+}
+
+/// An address family as it is typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Version {
+    /// A record
+    Ipv4,
+    /// AAAA record
+    Ipv6,
+}
+
+/// Prints the text for the host that `options` name, of the configuration at `path`.
+pub(super) fn run(path: &Path, options: &Options) -> ExitCode {
+    let config = match Config::load(path) {
+        Ok(config) => config,
+        Err(errors) => return fail(USAGE, &format_args!("the configuration cannot be used\n{errors}")),
+    };
+    let target = match target(&config, options) {
+        Ok(target) => target,
+        Err(error) => return fail(USAGE, &format_args!("{error:#}\nThe configuration is {}", path.display())),
+    };
+    let text = device::render(options.device, &target);
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(1, &format_args!("cannot write the text: {error}")),
+    }
+}
+
+fn target(config: &Config, options: &Options) -> anyhow::Result<Target> {
+    let (host, login) = lookup::host(config, &options.host, options.login.as_deref())?;
+    let url = match &options.url {
+        Some(url) => GatewayUrl::parse(url)?,
+        None => GatewayUrl::guess(&config.http.listen),
+    };
+    let families = [(Version::Ipv4, Family::V4), (Version::Ipv6, Family::V6)];
+    let families = families.into_iter().filter(|(version, _)| options.families.contains(version));
+    let families = families.map(|(_, family)| family).collect();
+    Ok(Target { host, login, url, families })
+}

@@ -2,9 +2,11 @@
 
 mod check;
 mod client_config;
+mod completions;
 mod demo;
 mod hash;
 mod log;
+mod man;
 mod serve;
 
 use std::ffi::OsString;
@@ -12,7 +14,8 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::check::Extent;
 use crate::demo::Options;
@@ -24,7 +27,7 @@ const USAGE: u8 = 64;
 
 /// A DynDNS front door for the name server you already run.
 #[derive(Debug, Parser)]
-#[command(name = "dyngate", version, disable_help_subcommand = true)]
+#[command(name = "dyngate", version, disable_help_subcommand = true, subcommand_value_name = "COMMAND")]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -79,6 +82,17 @@ enum Command {
         #[command(flatten)]
         file: ConfigFile,
     },
+    /// Print the completion script of a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Write the manual pages into a folder
+    Man {
+        /// The folder, which is made where it is missing
+        #[arg(value_name = "FOLDER")]
+        folder: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -122,6 +136,8 @@ pub fn run() -> ExitCode {
             }
         }
         Command::ClientConfig { options, file } => client_config::run(&file.config, &options),
+        Command::Completions { shell } => completions::run(Arguments::command(), shell, io::stdout().lock()),
+        Command::Man { folder } => man::run(Arguments::command(), &folder),
     }
 }
 

@@ -135,6 +135,29 @@ fn the_primaries_take_what_the_page_gives_them() {
 }
 
 #[test]
+fn manual_pages_and_completions_are_installed_as_the_page_says() {
+    let scratch = tempfile::tempdir().unwrap();
+    let root = scratch.path().to_str().unwrap();
+    let (_, below) = PAGE.split_once("### Manual pages and completions\n").unwrap();
+    let block = below.split("```").nth(1).unwrap();
+    let lines: Vec<_> = block.lines().filter_map(|line| line.strip_prefix("# dyngate ")).collect();
+    assert_eq!(lines.len(), 4);
+    for line in lines {
+        let line = format!("{} {}", program().display(), swap(line, "/usr/local", root));
+        run(command("sh").args(["-c", &line]));
+    }
+    for (file, words) in [
+        ("man/man1/dyngate-serve.1", "ready"),
+        ("bash-completion/completions/dyngate", "complete -F"),
+        ("zsh/site-functions/_dyngate", "#compdef dyngate"),
+        ("fish/vendor_completions.d/dyngate.fish", "complete -c dyngate"),
+    ] {
+        let text = fs::read_to_string(scratch.path().join("share").join(file)).unwrap();
+        assert!(text.contains(words), "{words} in {file}");
+    }
+}
+
+#[test]
 fn systemd_takes_the_unit() {
     let Some(analyze) = find("systemd-analyze") else {
         eprintln!("SKIPPED: systemd-analyze is not installed, nothing was verified");

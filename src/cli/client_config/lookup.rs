@@ -75,27 +75,41 @@ pub(super) enum LookupError {
 }
 
 /// The host that `text` names, and the login of the account that may update it: the one `asked` for, or else the only one.
+/// `keeper` is the account that the store keeps the host for.
 ///
 /// # Errors
 /// [`LookupError`]: all are the user's or the configuration's.
-pub(super) fn host(config: &Config, text: &str, asked: Option<&str>) -> Result<(Hostname, String), LookupError> {
-    let host = Hostname::parse(text).map_err(|error| LookupError::NotAName { text: text.to_owned(), error })?;
-    let registry = Registry::new(config);
+pub(super) fn host(
+    config: &Config,
+    host: Hostname,
+    asked: Option<&str>,
+    keeper: Option<&str>,
+) -> Result<(Hostname, String), LookupError> {
+    let registry = Registry::declared(config);
     if registry.zone_of(&host).is_none() {
         let zones = listed(config.zones.iter().map(|zone| zone.name.as_str()).collect());
         return Err(LookupError::NoZone { host, zones });
     }
+    if let Some(keeper) = keeper {
+        return match asked {
+            Some(asked) if asked != keeper => Err(refused(&registry, host, asked, Denied::AnothersHost, vec![keeper])),
+            Some(_) | None => Ok((host, keeper.to_owned())),
+        };
+    }
+    let may = |login: &str| {
+        registry.declared_account(login).map_or(Err(Denied::NotGranted), |account| registry.grant(account, &host, None))
+    };
     let mut granted = Vec::new();
     let mut against = None;
     for account in &config.accounts {
-        match registry.grant(&account.login, &host) {
+        match may(&account.login) {
             Ok(_) => granted.push(account.login.as_str()),
             Err(Denied::NotGranted) => {}
             Err(why) => against = against.or(Some((account.login.clone(), why))),
         }
     }
     if let Some(asked) = asked {
-        return match registry.grant(asked, &host) {
+        return match may(asked) {
             Ok(_) => Ok((host, asked.to_owned())),
             Err(why) => Err(refused(&registry, host, asked, why, granted)),
         };
@@ -108,13 +122,21 @@ pub(super) fn host(config: &Config, text: &str, asked: Option<&str>) -> Result<(
     }
 }
 
+/// The name that was typed.
+///
+/// # Errors
+/// [`LookupError::NotAName`]
+pub(super) fn name(text: &str) -> Result<Hostname, LookupError> {
+    Hostname::parse(text).map_err(|error| LookupError::NotAName { text: text.to_owned(), error })
+}
+
 fn refused(registry: &Registry, host: Hostname, login: &str, why: Denied, granted: Vec<&str>) -> LookupError {
     let others = match granted.as_slice() {
         [] => format!("Add \"{host}\" to the `hosts` of an [[account]]"),
         _ => format!("{host} may be updated by: {}", listed(granted)),
     };
     let login = login.to_owned();
-    if registry.knows(&login) {
+    if registry.declared_account(&login).is_some() {
         LookupError::NotThisAccount { host, login, why, others }
     } else {
         LookupError::NoAccount { login, others }
@@ -149,7 +171,8 @@ mod tests {
     }
 
     fn login(host: &str, asked: Option<&str>) -> Result<String, String> {
-        super::host(&config(), host, asked).map(|(_, login)| login).map_err(|error| error.to_string())
+        let found = name(host).and_then(|host| super::host(&config(), host, asked, None));
+        found.map(|(_, login)| login).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -157,6 +180,14 @@ mod tests {
         assert_eq!(login("home.dyn.example", None).unwrap(), "home", "the wildcard does not cover it");
         assert_eq!(login("Desk.DYN.example.", None).unwrap(), "office");
         assert_eq!(login("shared.dyn.example", Some("office")).unwrap(), "office");
+    }
+
+    #[test]
+    fn a_host_of_the_store_is_its_keepers() {
+        let ask = |asked| super::host(&config(), name("kept.dyn.example").unwrap(), asked, Some("keeper"));
+        assert_eq!(ask(None).unwrap().1, "keeper");
+        assert_eq!(ask(Some("keeper")).unwrap().1, "keeper");
+        assert!(ask(Some("office")).unwrap_err().to_string().contains("may be updated by: keeper"));
     }
 
     #[test]

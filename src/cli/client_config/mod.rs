@@ -11,8 +11,9 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 
 use super::{USAGE, fail};
-use crate::config::Config;
-use crate::model::Family;
+use crate::config::{Config, Location};
+use crate::model::{Family, Hostname};
+use crate::store::Store;
 
 pub(super) use device::Device;
 use target::{GatewayUrl, Target};
@@ -63,8 +64,22 @@ pub(super) fn run(path: &Path, options: &Options) -> ExitCode {
     }
 }
 
+/// The account that the store keeps `host` for.
+fn keeper(config: &Config, host: &Hostname) -> anyhow::Result<Option<String>> {
+    if matches!(config.store.location, Location::Memory) {
+        return Ok(None);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let store = Store::open(&config.store.location).await?;
+        Ok(store.host(host).await?.map(|host| host.login.to_string()))
+    })
+}
+
 fn target(config: &Config, options: &Options) -> anyhow::Result<Target> {
-    let (host, login) = lookup::host(config, &options.host, options.login.as_deref())?;
+    let host = lookup::name(&options.host)?;
+    let keeper = keeper(config, &host)?;
+    let (host, login) = lookup::host(config, host, options.login.as_deref(), keeper.as_deref())?;
     let url = match &options.url {
         Some(url) => GatewayUrl::parse(url)?,
         None => GatewayUrl::guess(&config.http.listen),

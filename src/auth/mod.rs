@@ -7,6 +7,7 @@ mod argon;
 mod credentials;
 mod desk;
 mod hashers;
+pub mod secret;
 mod seen;
 
 use std::sync::Arc;

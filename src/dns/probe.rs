@@ -1,7 +1,7 @@
 //! Questions to one primary, one after the other, each answered for what it is worth. None changes anything, except the
 //! three that say so.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use hickory_proto::op::{Message, MessageType, OpCode, Query};
@@ -259,6 +259,35 @@ impl Prober {
             }
         }
         Ok(None)
+    }
+
+    /// The addresses at `name` itself: what a wildcard above it lends does not count.
+    ///
+    /// # Errors
+    /// [`ProbeError`] where the primary does not say.
+    pub async fn addresses(&mut self, name: &Hostname) -> Result<Vec<IpAddr>, ProbeError> {
+        let mut addresses = Vec::new();
+        for kind in [RecordType::A, RecordType::AAAA] {
+            let held = self
+                .ask(true, |update, id| {
+                    let mut message = update.empty(id);
+                    message.answers.push(absent(wire_name(name.as_str())?, kind));
+                    update.sign(&message)
+                })
+                .await;
+            match held {
+                Ok(_) => continue,
+                Err(ProbeError::Failed(Failure { rcode: Rcode::YXRRSET, .. })) => {}
+                Err(error) => return Err(error),
+            }
+            let answer = self.ask(false, |update, id| update.query(id, name.as_str(), kind)).await?;
+            addresses.extend(answer.answers.iter().filter_map(|record| match &record.data {
+                RData::A(a) => Some(IpAddr::V4(a.0)),
+                RData::AAAA(aaaa) => Some(IpAddr::V6(aaaa.0)),
+                _ => None,
+            }));
+        }
+        Ok(addresses)
     }
 
     /// Puts a TXT record with `value` and TTL 0 at `label` below the apex, in place of what is there. **A change.**

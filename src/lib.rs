@@ -18,5 +18,6 @@ pub mod http;
 pub mod limit;
 pub mod metrics;
 pub mod model;
+pub mod operator;
 pub mod registry;
 pub mod store;

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
+use super::table::{Cell, Paint, Table, Tone, counted};
 use super::{USAGE, fail};
 use crate::check::{self, Checked, Extent, Finding, Level, Report};
 use crate::config::Config;
@@ -41,7 +42,7 @@ pub(super) fn run(path: &Path, extent: Extent, as_json: bool) -> ExitCode {
 }
 
 fn text(path: &Path, config: &Config, extent: Extent, report: &Report) -> String {
-    let paint = Paint(io::stdout().is_terminal());
+    let paint = Paint::stdout();
     let mut text = format!(
         "{}: well formed, {}, {}\n",
         path.display(),
@@ -51,7 +52,7 @@ fn text(path: &Path, config: &Config, extent: Extent, report: &Report) -> String
     if extent == Extent::Offline {
         text.push_str("No primary was asked.\n");
     } else {
-        table(&mut text, &report.checked);
+        table(&mut text, &report.checked, paint);
     }
     for finding in &report.here {
         describe(&mut text, "", finding, paint);
@@ -69,27 +70,23 @@ fn text(path: &Path, config: &Config, extent: Extent, report: &Report) -> String
     text
 }
 
-fn table(text: &mut String, checked: &[Checked]) {
+fn table(text: &mut String, checked: &[Checked], paint: Paint) {
     let result = |checked: &Checked| match checked.findings.as_slice() {
         [] => format!("all well, {}", counted(checked.names, "name")),
         [only] => only.code.replace('_', " "),
         [first, rest @ ..] => format!("{} and {} more", first.code.replace('_', " "), rest.len()),
     };
-    let mut rows = vec![["ZONE", "PRIMARY", "SERVER", "RESULT"].map(str::to_owned)];
-    rows.extend(checked.iter().map(|checked| {
-        let server = checked.server.clone().unwrap_or_else(|| "-".to_owned());
-        [checked.zone.clone(), checked.primary.clone(), server, result(checked)]
-    }));
-    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(String::len).max().unwrap_or(0);
-    let (zone, primary, server) = (width(0), width(1), width(2));
+    let row = |checked: &Checked| {
+        let server = checked.server.as_deref().unwrap_or("-");
+        [Cell::from(&checked.zone), Cell::from(&checked.primary), Cell::from(server), Cell::from(result(checked))]
+    };
+    let rows: Vec<_> = checked.iter().map(row).collect();
     text.push('\n');
-    for [a, b, c, d] in &rows {
-        let _ = writeln!(text, "{a:zone$}  {b:primary$}  {c:server$}  {d}");
-    }
+    text.push_str(&Table::new(["ZONE", "PRIMARY", "SERVER", "RESULT"], paint).page(&rows));
 }
 
 fn describe(text: &mut String, place: &str, finding: &Finding, paint: Paint) {
-    let _ = writeln!(text, "\n{}: {place}{}", paint.level(finding.level), finding.what);
+    let _ = writeln!(text, "\n{}: {place}{}", named(finding.level, paint), finding.what);
     let shown = 10;
     let told = matches!(finding.hosts.as_slice(), [only] if finding.what.contains(only.as_str()));
     if !finding.hosts.is_empty() && !told {
@@ -142,21 +139,10 @@ fn finding_json(checked: Option<&Checked>, finding: &Finding) -> Value {
     })
 }
 
-fn counted(number: usize, what: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {what}{plural}")
-}
-
-/// Colour where a terminal shows it.
-#[derive(Clone, Copy)]
-struct Paint(bool);
-
-impl Paint {
-    fn level(self, level: Level) -> String {
-        let colour = match level {
-            Level::Error => 31,
-            Level::Warning => 33,
-        };
-        if self.0 { format!("\u{1b}[1;{colour}m{}\u{1b}[0m", level.name()) } else { level.name().to_owned() }
-    }
+fn named(level: Level, paint: Paint) -> String {
+    let tone = match level {
+        Level::Error => Tone::Bad,
+        Level::Warning => Tone::Warning,
+    };
+    paint.text(tone, level.name())
 }

@@ -1,13 +1,19 @@
 //! The command line: arguments in, exit codes out; one sub-command a file. Knows no socket.
 
+mod account;
 mod check;
 mod client_config;
 mod completions;
 mod demo;
 mod hash;
+mod host;
 mod log;
 mod man;
+mod moment;
+mod moving;
+mod operating;
 mod serve;
+mod table;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -19,8 +25,11 @@ use clap_complete::Shell;
 
 use crate::check::Extent;
 use crate::demo::Options;
+use account::AccountCommand;
 use hash::HashError;
+use host::HostCommand;
 use log::Format;
+use operating::Common;
 
 /// The usage or the configuration is wrong (EX_USAGE of sysexits.h).
 const USAGE: u8 = 64;
@@ -69,6 +78,36 @@ enum Command {
         #[arg(long, value_name = "FOLDERS")]
         path: Option<OsString>,
     },
+    /// Accounts: who may update what
+    Account {
+        #[command(flatten)]
+        common: Common,
+        #[command(subcommand)]
+        command: AccountCommand,
+    },
+    /// Hosts: names, what they point to, and when their routers last called
+    Host {
+        #[command(flatten)]
+        common: Common,
+        #[command(subcommand)]
+        command: HostCommand,
+    },
+    /// Write all accounts, hosts and tokens as JSON lines, secrets as digests
+    Export {
+        #[command(flatten)]
+        common: Common,
+        /// Where to, readable by its owner alone; standard output unless this is given
+        #[arg(value_name = "FILE")]
+        to: Option<PathBuf>,
+    },
+    /// Take the lines of an export, all of them or none
+    Import {
+        #[command(flatten)]
+        common: Common,
+        /// Where from; - for standard input
+        #[arg(value_name = "FILE")]
+        from: PathBuf,
+    },
     /// Read a password from standard input and print what stands for it in the configuration
     Hash {
         /// Make a secret instead: line 1 for the router, line 2 for the configuration
@@ -98,7 +137,13 @@ enum Command {
 #[derive(Debug, Args)]
 struct ConfigFile {
     /// The configuration file
-    #[arg(long, value_name = "FILE", env = "DYNGATE_CONFIG", default_value = "/etc/dyngate/gateway.toml")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "DYNGATE_CONFIG",
+        default_value = "/etc/dyngate/gateway.toml"
+    )]
     config: PathBuf,
 }
 
@@ -125,6 +170,10 @@ pub fn run() -> ExitCode {
             let folders = path.map(|path| std::env::split_paths(&path).collect());
             demo::run(&Options { once, folders })
         }
+        Command::Account { common, command } => account::run(&common, command),
+        Command::Host { common, command } => host::run(&common, command),
+        Command::Export { common, to } => moving::export(&common, to.as_deref()),
+        Command::Import { common, from } => moving::import(&common, &from),
         Command::Hash { generate } => {
             if !generate && io::stdin().is_terminal() {
                 let _stderr_gone = write!(io::stderr(), "Password: ");

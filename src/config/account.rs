@@ -16,7 +16,7 @@ const NAME: Key = Key::new("name", r#""home.dyn.example""#);
 const TTL: Key = Key::new("ttl", "120");
 
 /// How many names an account's wildcard grants may bring into being, where it does not say.
-const DEFAULT_MAX_HOSTS: u32 = 100;
+pub const DEFAULT_MAX_HOSTS: u32 = 100;
 /// The longest login in octets.
 const MAX_LOGIN: usize = 255;
 

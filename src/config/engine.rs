@@ -69,8 +69,9 @@ pub(super) fn read_duration(value: &Value<'_>, bounds: (&str, &str), problems: &
     within.then_some(duration)
 }
 
-/// An integer and its unit, without anything between.
-fn parse_duration(text: &str) -> Option<Duration> {
+/// An integer and its unit (ms, s, m, h or d), without anything between.
+#[must_use]
+pub fn parse_duration(text: &str) -> Option<Duration> {
     let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
     let factor = match unit {
         "ms" => 1,

@@ -26,7 +26,10 @@ use ipnet::IpNet;
 
 use crate::model::{Hostname, PasswordDigest, TsigKey, ZoneName};
 
+pub use account::DEFAULT_MAX_HOSTS;
+pub use engine::parse_duration;
 pub use problem::{Errors, Position, Problem};
+pub use zone::MAX_TTL;
 
 /// The largest file that is read, in octets: about a hundred thousand accounts.
 const MAX_FILE: u64 = 16 * 1024 * 1024;

@@ -23,7 +23,7 @@ const SOURCE: Key = Key::new("source", r#""192.0.2.1""#);
 /// The TTL of a zone that names none, in seconds.
 const DEFAULT_TTL: u32 = 60;
 /// The largest TTL in seconds (RFC 2181 section 8).
-pub(super) const MAX_TTL: u32 = 0x7fff_ffff;
+pub const MAX_TTL: u32 = 0x7fff_ffff;
 
 /// The zones of the file.
 pub(super) struct Zones {

@@ -9,7 +9,7 @@ const ROWS: [&[&str]; 12] = [
     &["app"],
     &["http"],
     &["admin"],
-    &["gateway", "check"],
+    &["gateway", "check", "operator"],
     &["auth", "limit"],
     &["registry"],
     &["engine", "store"],

@@ -1,0 +1,226 @@
+//! Why a command was not carried out: who must act, and what to do.
+
+use std::io;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use crate::auth::{NoRandomness, secret};
+use crate::model::{Hostname, NameError};
+use crate::store::StoreError;
+
+/// Who must act.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum At {
+    /// Who typed the command.
+    Caller,
+    /// The store, the primary or the machine: the same command may work later.
+    Machine,
+}
+
+/// Why nothing was changed, unless the text says otherwise. No text holds a secret.
+#[derive(Debug, thiserror::Error)]
+pub enum OperatorError {
+    /// The store did not do it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The file declares it, and only its editor may change it.
+    #[error("{what} is declared in {}: {mend}", file.display())]
+    Declared {
+        /// `account "router1"`.
+        what: String,
+        /// The configuration.
+        file: PathBuf,
+        /// What to do there.
+        mend: String,
+    },
+    /// There is no such thing, neither in the file nor in the store.
+    #[error("there is no {what}: {mend}")]
+    Missing {
+        /// `account "router1"`.
+        what: String,
+        /// What to do.
+        mend: String,
+    },
+    /// Not a host name.
+    #[error("\"{}\" is not a host name: {why}", text.escape_debug())]
+    BadName {
+        /// As it was typed.
+        text: String,
+        /// The rule that it breaks.
+        why: NameError,
+    },
+    /// A wildcard where one name is needed.
+    #[error("\"{0}\" is not one name: grant a wildcard with `dyngate account grant LOGIN '{0}'`")]
+    Wildcard(String),
+    /// No zone of the file holds it.
+    #[error("no [[zone]] of {} holds {name}: the zones there are {zones}", file.display())]
+    NoZone {
+        /// The name, or the wildcard.
+        name: String,
+        /// The configuration.
+        file: PathBuf,
+        /// A few of its zones.
+        zones: String,
+    },
+    /// Another account has it.
+    #[error(
+        "{name} is a host of account \"{owner}\" already: remove it there first, with `dyngate host remove {name}`"
+    )]
+    Taken {
+        /// The name.
+        name: Hostname,
+        /// Whose it is.
+        owner: String,
+    },
+    /// It would never be served.
+    #[error("{name} {why}, so its address would never be served: mend the zone, or choose another name")]
+    Hidden {
+        /// The name.
+        name: Hostname,
+        /// `stands at a CNAME`.
+        why: String,
+    },
+    /// Somebody else put addresses there.
+    #[error(
+        "{name} has {} in the zone already, which the account's first update would replace: \
+         choose another name, or take them over with --adopt{}",
+        list(addresses),
+        if *leaving { " (they still wait for a gateway to remove them, since the host was removed)" } else { "" }
+    )]
+    Occupied {
+        /// The name.
+        name: Hostname,
+        /// What stands there.
+        addresses: Vec<IpAddr>,
+        /// Whether a gateway is still to remove them.
+        leaving: bool,
+    },
+    /// `[addresses] refuse` covers it.
+    #[error("{address} is refused: `[addresses] refuse` covers it, and zone {zone} has no `allow` for it")]
+    RefusedAddress {
+        /// The address.
+        address: IpAddr,
+        /// The zone.
+        zone: String,
+    },
+    /// Two addresses of one family.
+    #[error("{0} and {1} are of one family: a host has at most one IPv4 and one IPv6 address")]
+    TwoOfAFamily(IpAddr, IpAddr),
+    /// A text that says nothing.
+    #[error("{0} is empty")]
+    Empty(&'static str),
+    /// Nobody could be asked about the name.
+    #[error(
+        "no primary of zone {zone} answers, so nobody can say whether {name} is free ({why}): \
+         `dyngate check` says what to mend; nothing was changed"
+    )]
+    Unanswered {
+        /// The zone.
+        zone: String,
+        /// The first name.
+        name: Hostname,
+        /// What each primary did.
+        why: String,
+    },
+    /// The primary does not work with the zone's key.
+    #[error(
+        "{primary} does not say whether {name} is free: {why}; `dyngate check` says what to mend; nothing was changed"
+    )]
+    Unwilling {
+        /// Which primary.
+        primary: String,
+        /// The name.
+        name: Hostname,
+        /// What it said.
+        why: String,
+    },
+    /// Some of it was done before the store failed.
+    #[error("{error}; before that, done: {}", done.join(", "))]
+    Partly {
+        /// What was done.
+        done: Vec<String>,
+        /// Why not all.
+        error: Box<OperatorError>,
+    },
+    /// A file of an export or import.
+    #[error("cannot {action} {}: {source}", file.display())]
+    File {
+        /// `read`, `write`.
+        action: &'static str,
+        /// Which.
+        file: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// What an export is written to did not take it.
+    #[error("cannot write the export: {0}")]
+    Write(#[source] io::Error),
+    /// No secret can be made.
+    #[error(transparent)]
+    Randomness(#[from] NoRandomness),
+    /// The password cannot be hashed.
+    #[error("the password cannot be hashed")]
+    Hash,
+}
+
+impl OperatorError {
+    /// Who must act.
+    #[must_use]
+    pub fn at(&self) -> At {
+        match self {
+            Self::Store(error) => match error {
+                StoreError::Memory
+                | StoreError::Url(_)
+                | StoreError::Clash { .. }
+                | StoreError::Unknown { .. }
+                | StoreError::Unfit { .. }
+                | StoreError::BadLine { .. } => At::Caller,
+                StoreError::NoFolder(_)
+                | StoreError::Unavailable { .. }
+                | StoreError::Denied { .. }
+                | StoreError::Newer { .. }
+                | StoreError::ReadOnly { .. }
+                | StoreError::Full { .. }
+                | StoreError::Broken { .. } => At::Machine,
+            },
+            Self::Declared { .. }
+            | Self::Missing { .. }
+            | Self::BadName { .. }
+            | Self::Wildcard(_)
+            | Self::NoZone { .. }
+            | Self::Taken { .. }
+            | Self::Hidden { .. }
+            | Self::Occupied { .. }
+            | Self::RefusedAddress { .. }
+            | Self::TwoOfAFamily(..)
+            | Self::Empty(_) => At::Caller,
+            Self::File { source, .. } => match source.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::IsADirectory => At::Caller,
+                _ => At::Machine,
+            },
+            Self::Unanswered { .. } | Self::Unwilling { .. } | Self::Write(_) | Self::Randomness(_) | Self::Hash => {
+                At::Machine
+            }
+            Self::Partly { error, .. } => error.at(),
+        }
+    }
+
+    /// Whether whoever read the output has gone.
+    #[must_use]
+    pub fn is_closed_pipe(&self) -> bool {
+        matches!(self, Self::Write(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
+
+impl From<secret::HashError> for OperatorError {
+    fn from(error: secret::HashError) -> Self {
+        match error {
+            secret::HashError::Randomness(error) => Self::Randomness(error),
+            secret::HashError::Argon2(_) => Self::Hash,
+        }
+    }
+}
+
+fn list(addresses: &[IpAddr]) -> String {
+    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,265 @@
+//! Hosts: added, shown, set, blocked, removed; their tokens and their history.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::account::Secret;
+use super::{HostView, Operator, OperatorError, Records};
+use crate::auth::secret;
+use crate::model::{Families, Hostname, TokenDigest};
+use crate::store::{self, Event, HostEdit, Millis, NewHost, State, Wanted, Wish};
+
+/// Hosts that are read at once.
+const PAGE: usize = 1000;
+
+const DECLARED: &str = "change its [[host]] or its account's `hosts` there";
+
+/// What a host shall be like.
+#[derive(Debug, Clone, Default)]
+pub struct NewHostOptions {
+    /// Its own TTL in seconds.
+    pub ttl: Option<u32>,
+    /// For people.
+    pub description: String,
+    /// What its records shall hold at once, one of a family.
+    pub addresses: Vec<IpAddr>,
+    /// Whether records that stand in the zone already may become the account's.
+    pub adopt: bool,
+}
+
+/// A host that was added.
+#[derive(Debug)]
+pub struct Added {
+    /// The host.
+    pub host: HostView,
+    /// What became of its addresses.
+    pub records: Records,
+}
+
+/// Hosts, a page at a time: those of the file, then those of the store, each in order.
+#[derive(Debug)]
+pub struct HostPages<'o> {
+    operator: &'o Operator,
+    login: Option<String>,
+    declared: Vec<Hostname>,
+    after: Option<Hostname>,
+    is_done: bool,
+}
+
+impl Operator {
+    /// Adds a host to an account of the store.
+    ///
+    /// # Errors
+    /// [`OperatorError`]
+    pub async fn add_host(&self, name: &str, login: &str, options: NewHostOptions) -> Result<Added, OperatorError> {
+        let name = self.host_name(name)?;
+        let zone = self.zone_of(&name)?;
+        let addresses = self.allowed(&name, &options.addresses)?;
+        let mend = format!("add \"{name}\" to its `hosts` there");
+        self.changeable_account(login, &mend).await?;
+        if self.may_have(login, &name).await? {
+            return Err(store::StoreError::Clash { what: format!("host \"{name}\" of account \"{login}\"") }.into());
+        }
+        self.must_be_free(std::slice::from_ref(&name), options.adopt).await?;
+        let host = NewHost {
+            name: name.clone(),
+            login: login.to_owned(),
+            ttl: options.ttl,
+            families: Families::Both,
+            description: options.description,
+        };
+        let wish = (!addresses.is_empty()).then(|| Wanted {
+            name: name.clone(),
+            v4: addresses.v4.map_or(Wish::Leave, Wish::Hold),
+            v6: addresses.v6.map_or(Wish::Leave, Wish::Hold),
+            ttl: options.ttl.unwrap_or(zone.ttl),
+            since: Millis::now(),
+            expires: None,
+            account: login.to_owned(),
+        });
+        self.forget_wish(&name).await?;
+        self.store.add_host(&host, wish.as_ref()).await?;
+        let records = match wish {
+            Some(_) => self.wait_for(std::slice::from_ref(&name)).await?,
+            None => Records::Untouched,
+        };
+        Ok(Added { host: self.show_host(name.as_str()).await?, records })
+    }
+
+    /// What an earlier host of this name left to be done must not happen to the new one.
+    pub(super) async fn forget_wish(&self, name: &Hostname) -> Result<(), OperatorError> {
+        if let Some(wish) = self.store.wanted_of(name).await? {
+            self.store.fulfilled(name, wish.since).await?;
+        }
+        Ok(())
+    }
+
+    /// The host `name`, wherever it is kept.
+    ///
+    /// # Errors
+    /// [`OperatorError`]
+    pub async fn show_host(&self, name: &str) -> Result<HostView, OperatorError> {
+        let name = self.host_name(name)?;
+        let state = self.store.state(&name).await?.unwrap_or_default();
+        let view = match self.declared.host(&name) {
+            Some(about) => self.view_declared(&name, about, state),
+            None => self.view_stored(self.stored_host(&name).await?, state),
+        };
+        Ok(HostView { waiting: self.store.wanted_of(&name).await?.is_some(), ..view })
+    }
+
+    /// All hosts, or those of `login`.
+    ///
+    /// # Errors
+    /// [`OperatorError::Missing`] where there is no such account.
+    pub async fn hosts(&self, login: Option<&str>) -> Result<HostPages<'_>, OperatorError> {
+        if let Some(login) = login.filter(|login| self.declared_account(login).is_none()) {
+            self.stored_account(login).await?;
+        }
+        let is_asked = |owners: &[String]| login.is_none_or(|login| owners.iter().any(|owner| owner == login));
+        let declared = self.declared.hosts().filter(|(_, about)| is_asked(&about.owners));
+        Ok(HostPages {
+            operator: self,
+            login: login.map(str::to_owned),
+            declared: declared.map(|(name, _)| name.clone()).collect(),
+            after: None,
+            is_done: false,
+        })
+    }
+
+    /// Changes its settings.
+    ///
+    /// # Errors
+    /// [`OperatorError`]
+    pub async fn set_host(&self, name: &str, edit: &HostEdit) -> Result<HostView, OperatorError> {
+        let name = self.changeable_host(name).await?;
+        self.store.set_host(&name, edit).await?;
+        self.show_host(name.as_str()).await
+    }
+
+    /// Forbids updates of it and says why, or with `None` allows them again.
+    ///
+    /// # Errors
+    /// [`OperatorError`]
+    pub async fn block(&self, name: &str, reason: Option<&str>) -> Result<HostView, OperatorError> {
+        if reason.is_some_and(|reason| reason.trim().is_empty()) {
+            return Err(OperatorError::Empty("the reason"));
+        }
+        let name = self.changeable_host(name).await?;
+        self.store.block(&name, reason).await?;
+        self.show_host(name.as_str()).await
+    }
+
+    /// Gives it a token, which is handed out this once; the old ones serve for `keep_old` more, or not at all.
+    ///
+    /// # Errors
+    /// [`OperatorError`]
+    pub async fn make_token(
+        &self,
+        name: &str,
+        keep_old: Option<Duration>,
+    ) -> Result<(Hostname, Secret), OperatorError> {
+        let name = self.changeable_host(name).await?;
+        let token = secret::generate()?;
+        let until = keep_old.map(|keep| Millis::now().plus(keep));
+        self.store.set_token(&name, &TokenDigest::of(&token).0, until).await?;
+        Ok((name, token))
+    }
+
+    /// Takes all its tokens back; how many those were.
+    ///
+    /// # Errors
+    /// [`OperatorError`]
+    pub async fn revoke_tokens(&self, name: &str) -> Result<(Hostname, u64), OperatorError> {
+        let name = self.changeable_host(name).await?;
+        let revoked = self.store.revoke_tokens(&name).await?;
+        Ok((name, revoked))
+    }
+
+    /// Its last `limit` changes, newest first.
+    ///
+    /// # Errors
+    /// [`OperatorError`]
+    pub async fn history(&self, name: &str, limit: usize) -> Result<Vec<Event>, OperatorError> {
+        let name = self.host_name(name)?;
+        if self.declared.host(&name).is_none() {
+            self.stored_host(&name).await?;
+        }
+        Ok(self.store.history(&name, limit).await?)
+    }
+
+    /// Removes it; what it was, and what becomes of its records.
+    ///
+    /// # Errors
+    /// [`OperatorError`]
+    pub async fn remove_host(&self, name: &str, keep_records: bool) -> Result<(HostView, Records), OperatorError> {
+        let name = self.host_name(name)?;
+        let Some(host) = self.store.host(&name).await? else {
+            self.must_not_declare_host(&name, DECLARED)?;
+            return Err(self.stored_host(&name).await.err().unwrap_or(OperatorError::Empty("the name")));
+        };
+        if !keep_records {
+            // One that is declared and kept is how a clash of the two is mended; its records are the declared one's.
+            self.must_not_declare_host(&name, "remove the store's with --keep-records")?;
+        }
+        let state = self.store.state(&name).await?.unwrap_or_default();
+        let view = self.view_stored(host, state);
+        let records = if keep_records { store::Records::Keep } else { store::Records::Remove };
+        self.store.remove_host(&name, records).await?;
+        let done = if keep_records { Records::Untouched } else { self.wait_for(std::slice::from_ref(&name)).await? };
+        Ok((view, done))
+    }
+
+    async fn changeable_host(&self, name: &str) -> Result<Hostname, OperatorError> {
+        let name = self.host_name(name)?;
+        self.must_not_declare_host(&name, DECLARED)?;
+        self.stored_host(&name).await.map(|host| host.name)
+    }
+}
+
+impl HostPages<'_> {
+    /// The next page; `None` after the last one.
+    ///
+    /// # Errors
+    /// The store's trouble.
+    pub async fn next(&mut self) -> Result<Option<Vec<HostView>>, OperatorError> {
+        let Self { operator, login, .. } = self;
+        let mut shown = Vec::new();
+        if !self.declared.is_empty() {
+            let page: Vec<_> = self.declared.drain(..self.declared.len().min(PAGE)).collect();
+            let mut states = states(operator, &page).await?;
+            let view = |name: &Hostname| {
+                let view = operator.view_declared(name, operator.declared.host(name)?, take(&mut states, name));
+                Some(HostView { account: login.clone().or(view.account.clone()), ..view })
+            };
+            shown.extend(page.iter().filter_map(view));
+            if !self.declared.is_empty() {
+                return Ok(Some(shown));
+            }
+        }
+        if self.is_done {
+            return Ok(None);
+        }
+        let page = operator.store.hosts(login.as_deref(), self.after.as_ref(), PAGE).await?;
+        self.is_done = page.len() < PAGE;
+        self.after = page.last().map(|host| host.name.clone());
+        let names: Vec<_> = page.iter().map(|host| host.name.clone()).collect();
+        let mut states = states(operator, &names).await?;
+        let view = |host: store::Host| {
+            let state = take(&mut states, &host.name);
+            operator.view_stored(host, state)
+        };
+        shown.extend(page.into_iter().map(view));
+        Ok(Some(shown))
+    }
+}
+
+type States = std::collections::HashMap<Hostname, State>;
+
+async fn states(operator: &Operator, names: &[Hostname]) -> Result<States, OperatorError> {
+    Ok(operator.store.states(names).await?.into_iter().collect())
+}
+
+fn take(states: &mut States, name: &Hostname) -> State {
+    states.remove(name).unwrap_or_default()
+}

@@ -15,6 +15,7 @@ mod faults;
 mod kept;
 mod manual;
 mod notify;
+mod operating;
 mod protocol;
 mod records;
 mod removal;

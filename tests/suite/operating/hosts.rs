@@ -1,0 +1,162 @@
+//! `dyngate host`, for people and for scripts.
+
+use super::{Stage, keys, on_both};
+
+on_both!(
+    a_host_is_added_set_blocked_and_removed,
+    its_address_is_wanted_of_the_gateway,
+    what_was_seen_is_shown,
+    a_token_is_handed_out_once_and_taken_back,
+    two_commands_at_once_both_succeed,
+);
+
+const KEYS: [&str; 14] = [
+    "account",
+    "agent",
+    "blocked",
+    "declared",
+    "description",
+    "families",
+    "from",
+    "ipv4",
+    "ipv6",
+    "last_outcome",
+    "last_seen",
+    "last_update",
+    "name",
+    "ttl",
+];
+
+async fn a_host_is_added_set_blocked_and_removed(stage: Stage) {
+    stage.done("account add alice");
+    let added = stage.json("host add a.dyn.example --account alice --ttl 300 --description Attic");
+    assert_eq!(keys(&added), KEYS);
+    assert_eq!((&added["name"], &added["account"]), (&"a.dyn.example".into(), &"alice".into()));
+    assert_eq!((&added["ttl"], &added["description"]), (&300.into(), &"Attic".into()));
+    assert_eq!(added["families"], serde_json::json!(["ipv4", "ipv6"]));
+    for key in ["blocked", "ipv4", "ipv6", "last_update", "last_seen", "last_outcome", "agent", "from"] {
+        assert!(added[key].is_null(), "{key}");
+    }
+    assert_eq!(added["declared"], false);
+    assert_eq!(stage.json("host show A.DYN.example."), added);
+    let apex = stage.json("host add dyn.example --account alice");
+    assert_eq!(apex["name"], "dyn.example", "the apex is fine where it is granted by name");
+
+    let set = stage.json("host set a.dyn.example --ttl zone --families ipv6 --description Cellar");
+    assert_eq!((&set["ttl"], &set["description"]), (&serde_json::Value::Null, &"Cellar".into()));
+    assert_eq!(set["families"], serde_json::json!(["ipv6"]));
+    let blocked = stage.run_words(&["host", "block", "a.dyn.example", "--reason", "not paid", "--json"], "");
+    assert!(blocked.stdout.contains("\"blocked\":\"not paid\""), "{}", blocked.stderr);
+    assert!(stage.done("host list").contains("blocked: not paid"));
+    assert!(stage.json("host unblock a.dyn.example")["blocked"].is_null());
+
+    let names = |words: &str| -> Vec<String> {
+        let list = stage.json(words);
+        list.as_array().unwrap().iter().map(|host| host["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names("host list"), ["home.dyn.example", "a.dyn.example", "dyn.example"]);
+    assert_eq!(names("host list --account alice"), ["a.dyn.example", "dyn.example"]);
+    assert_eq!(names("host list --account router1"), ["home.dyn.example"]);
+
+    let kept = stage.run("host remove dyn.example --keep-records --json");
+    assert_eq!(kept.code, Some(0), "{}", kept.stderr);
+    assert_eq!(stage.sql("SELECT COUNT(*) FROM wanted").await.trim(), "0");
+    let removed = stage.run("host remove a.dyn.example --json");
+    assert!(removed.stdout.contains("\"name\":\"a.dyn.example\""), "{}", removed.stderr);
+    assert!(removed.stderr.contains("its records: waits for the gateway"), "{}", removed.stderr);
+    assert_eq!(stage.sql("SELECT name, ipv4, ipv6 FROM wanted").await.trim(), "a.dyn.example||");
+    assert_eq!(names("host list --account alice"), [""; 0]);
+
+    stage.done("host add a.dyn.example --account alice");
+    assert_eq!(stage.sql("SELECT COUNT(*) FROM wanted").await.trim(), "0", "the new host keeps its records");
+}
+
+async fn its_address_is_wanted_of_the_gateway(stage: Stage) {
+    stage.done("account add alice");
+    let words = "host add a.dyn.example --account alice --address 192.0.2.7 --address 2001:DB8::7 --ttl 90";
+    let added = stage.run(words);
+    assert_eq!(added.code, Some(0), "{}", added.stderr);
+    assert!(added.stderr.contains("its address: waits for the gateway"), "{}", added.stderr);
+    assert!(added.stdout.contains("waits for the gateway"), "{}", added.stdout);
+    let wanted = stage.sql("SELECT name, ipv4, ipv6, ttl, account FROM wanted").await;
+    assert_eq!(wanted.trim(), "a.dyn.example|192.0.2.7|2001:db8::7|90|alice");
+    stage.done("host add b.dyn.example --account alice --address 192.0.2.8");
+    let wanted = stage.sql("SELECT ipv4, ipv6, ttl FROM wanted WHERE name = 'b.dyn.example'").await;
+    assert_eq!(wanted.trim(), "192.0.2.8||60", "the zone's TTL, and IPv6 is left alone");
+    let adopted = stage.json("host add taken.dyn.example --account alice --adopt");
+    assert_eq!(adopted["name"], "taken.dyn.example");
+    assert_eq!(stage.primary.addresses("taken.dyn.example").await.unwrap().len(), 2, "nothing is written");
+}
+
+async fn what_was_seen_is_shown(stage: Stage) {
+    stage.done("account add alice --host a.dyn.example");
+    for name in ["a.dyn.example", "home.dyn.example"] {
+        stage
+            .sql(&format!(
+                "INSERT INTO state (name, generation, ipv4, ipv6, last_update, last_seen, last_outcome, agent, source) VALUES \
+                 ('{name}', 0, '192.0.2.7', '2001:db8::7', 1795258230042, 1795258231000, 'changed', 'ddclient/3.10', '198.51.100.7')"
+            ))
+            .await;
+        let shown = stage.json(&format!("host show {name}"));
+        assert_eq!((&shown["ipv4"], &shown["ipv6"]), (&"192.0.2.7".into(), &"2001:db8::7".into()));
+        assert_eq!(shown["last_update"], "2026-11-21T10:50:30.042Z");
+        assert_eq!(shown["last_seen"], "2026-11-21T10:50:31.000Z");
+        assert_eq!((&shown["last_outcome"], &shown["agent"]), (&"changed".into(), &"ddclient/3.10".into()));
+        assert_eq!(shown["from"], "198.51.100.7");
+        assert_eq!(shown["declared"], name == "home.dyn.example");
+        let block = stage.done(&format!("host show {name}"));
+        assert!(block.starts_with(&format!("{name}\n  account ")), "{block}");
+        assert!(block.contains("\n  last update   2026-11-21T10:50:30Z ("), "{block}");
+    }
+    assert_eq!(stage.json("host show home.dyn.example")["ttl"], 120);
+
+    stage
+        .sql(
+            "INSERT INTO history (name, at, outcome, source, agent, old, new) VALUES \
+             ('a.dyn.example', 1795258230042, 'changed', '198.51.100.7', 'curl', '', '192.0.2.7 2001:db8::7'), \
+             ('a.dyn.example', 1795258240000, 'changed', NULL, NULL, '192.0.2.7', '192.0.2.8')",
+        )
+        .await;
+    let history = stage.json("host history a.dyn.example");
+    assert_eq!(keys(&history[0]), ["agent", "at", "from", "new", "old", "outcome"]);
+    assert_eq!((&history[0]["old"], &history[0]["new"]), (&"192.0.2.7".into(), &"192.0.2.8".into()));
+    assert_eq!(history[1]["new"], "192.0.2.7,2001:db8::7");
+    assert!(history[1]["old"].is_null() && history[0]["from"].is_null());
+    assert_eq!(history[1]["at"], "2026-11-21T10:50:30.042Z");
+    assert_eq!(stage.json("host history a.dyn.example --limit 1").as_array().unwrap().len(), 1);
+    assert_eq!(stage.json("host history home.dyn.example"), serde_json::json!([]));
+    assert!(stage.done("host history a.dyn.example").starts_with("AT "));
+}
+
+async fn a_token_is_handed_out_once_and_taken_back(stage: Stage) {
+    stage.done("account add alice --host a.dyn.example");
+    let token = |words: &str| {
+        let handed = stage.json(words);
+        assert_eq!(keys(&handed), ["name", "path"]);
+        assert_eq!(handed["name"], "a.dyn.example");
+        handed["path"].as_str().map(|path| path.strip_prefix("/update/").unwrap().to_owned())
+    };
+    let first = token("host token a.dyn.example").unwrap();
+    assert_eq!(first.len(), 39);
+    let count = async || stage.sql("SELECT COUNT(*) FROM token").await.trim().to_owned();
+    token("host token a.dyn.example --keep-old 1h").unwrap();
+    assert_eq!(count().await, "2");
+    token("host token a.dyn.example").unwrap();
+    assert_eq!(count().await, "1", "the old ones are gone at once");
+    assert!(!stage.done("export").contains(&first));
+    assert_eq!(token("host token a.dyn.example --revoke"), None);
+    assert_eq!(count().await, "0");
+    let shown = stage.done("host token a.dyn.example");
+    assert!(shown.starts_with("a.dyn.example\n  path  /update/") && shown.contains("shown this once"), "{shown}");
+    assert!(stage.done("host token a.dyn.example --revoke").contains("1 URL taken back"));
+}
+
+async fn two_commands_at_once_both_succeed(stage: Stage) {
+    let logins: Vec<_> = (0..6).map(|number| format!("account{number}")).collect();
+    let children: Vec<_> = logins.iter().map(|login| stage.start(&format!("account add {login}"))).collect();
+    for child in children {
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    assert_eq!(stage.json("account list").as_array().unwrap().len(), 7);
+}

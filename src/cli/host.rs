@@ -8,7 +8,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 
 use super::account::kept_in;
-use super::moment::{age, duration, exact, with_age};
+use super::moment::{age, duration, exact, second, with_age};
 use super::operating::{self, CommandError, Common, JsonArray, note, note_records, print, print_json};
 use super::table::{Cell, Paint, Table, Tone, block, counted};
 use crate::config::MAX_TTL;
@@ -216,11 +216,10 @@ async fn history(operator: &Operator, name: &str, limit: u32, as_json: bool) -> 
         array.extend(events.iter().map(JsonEvent::from))?;
         return array.end();
     }
-    let now = Millis::now();
     let mut table = Table::new(["AT", "OUTCOME", "OLD", "NEW", "FROM", "AGENT"], Paint::stdout());
     let row = |event: &Event| {
         [
-            Cell::from(with_age(event.at, now)),
+            Cell::from(second(event.at)),
             Cell::from(&event.outcome),
             Cell::from(spelled(event.old, ", ").as_deref().unwrap_or("-")),
             Cell::from(spelled(event.new, ", ").as_deref().unwrap_or("-")),
@@ -247,30 +246,28 @@ fn print_token(name: &Hostname, path: Option<&str>, otherwise: &str, as_json: bo
 /// For people: a block of lines.
 fn described(view: &HostView) -> String {
     let now = Millis::now();
-    let moment = |moment: Option<Millis>| moment.map_or_else(|| "-".to_owned(), |at| with_age(at, now));
-    let text = |text: &Option<String>| Cell::from(text.as_deref().unwrap_or("-"));
+    let moment = |moment: Option<Millis>| moment.map_or_else(|| "never".to_owned(), |at| with_age(at, now));
     let ttl = match (view.ttl, view.zone_ttl) {
         (Some(own), _) => format!("{own} s"),
         (None, Some(zone)) => format!("{zone} s, its zone's"),
         (None, None) => "- (no zone of the file holds it)".to_owned(),
     };
-    let mut lines = vec![
-        ("account", text(&view.account)),
-        ("addresses", Cell::from(spelled(view.addresses, ", ").as_deref().unwrap_or("-"))),
-        ("last update", Cell::from(moment(view.last_update))),
-        ("last seen", Cell::from(moment(view.last_seen))),
-        ("last outcome", text(&view.last_outcome)),
-        ("from", Cell::from(view.from.map_or_else(|| "-".to_owned(), |from| from.to_string()))),
-        ("agent", text(&view.agent)),
-        ("ttl", Cell::from(ttl)),
-        ("families", Cell::from(families(view.families).join(", "))),
-        ("description", text(&view.description)),
-        ("blocked", view.blocked.as_ref().map_or(Cell::from("no"), |reason| Cell::new(Tone::Bad, reason))),
-        ("kept in", Cell::from(kept_in(view.declared))),
-    ];
+    let from = view.from.map(|from| from.to_string());
+    // What nobody has said or seen yet has no line.
+    let seen = [("last outcome", &view.last_outcome), ("from", &from), ("agent", &view.agent)];
+    let mut lines = vec![("account", Cell::from(view.account.as_deref().unwrap_or("-")))];
+    lines.extend(view.description.as_ref().map(|text| ("description", Cell::from(text))));
+    lines.push(("addresses", Cell::from(spelled(view.addresses, ", ").as_deref().unwrap_or("none known"))));
     if view.waiting {
-        lines.insert(2, ("", Cell::new(Tone::Warning, "waits for the gateway to change its records")));
+        lines.push(("", Cell::new(Tone::Warning, "waits for the gateway to change its records")));
     }
+    lines.push(("last update", Cell::from(moment(view.last_update))));
+    lines.push(("last seen", Cell::from(moment(view.last_seen))));
+    lines.extend(seen.into_iter().filter_map(|(label, text)| Some((label, Cell::from(text.as_ref()?)))));
+    lines.push(("ttl", Cell::from(ttl)));
+    lines.push(("families", Cell::from(families(view.families).join(", "))));
+    lines.push(("blocked", view.blocked.as_ref().map_or(Cell::from("no"), |reason| Cell::new(Tone::Bad, reason))));
+    lines.push(("kept in", Cell::from(kept_in(view.declared))));
     block(view.name.as_str(), &lines, Paint::stdout())
 }
 

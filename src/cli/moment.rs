@@ -12,12 +12,14 @@ pub(super) fn exact(moment: Millis) -> Option<String> {
     Some(format!("{}.{:03}Z", to_the_second(utc), utc.millisecond()))
 }
 
+/// To the second.
+pub(super) fn second(moment: Millis) -> String {
+    utc(moment).map_or_else(|| "-".to_owned(), |utc| to_the_second(utc) + "Z")
+}
+
 /// To the second, and how long before `now`.
 pub(super) fn with_age(moment: Millis, now: Millis) -> String {
-    match utc(moment) {
-        Some(utc) => format!("{}Z ({})", to_the_second(utc), age(moment, now)),
-        None => "-".to_owned(),
-    }
+    format!("{} ({})", second(moment), age(moment, now))
 }
 
 /// How long before `now`, in its largest unit.

@@ -1,6 +1,7 @@
 //! The commands on accounts and hosts, on both databases, with a real primary behind them.
 
 mod accounts;
+mod documented;
 mod hosts;
 mod moving;
 mod refused;

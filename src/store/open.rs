@@ -12,7 +12,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{AnyConnection, ConnectOptions as _, Connection as _};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::error::{StoreError, classify};
 use super::session::{Software, number, statement};
@@ -132,7 +132,7 @@ async fn ready_sqlite(connection: &mut AnyConnection) -> Result<(), StoreError> 
     }
     if tables == 0 {
         // Kept in the file; readers do not wait for the writer then (sqlite.org/wal.html).
-        script(connection, "PRAGMA journal_mode = WAL").await?;
+        become_wal(connection).await?;
     }
     script(connection, "PRAGMA synchronous = FULL").await?;
     // Two processes may begin at the same time, and SQLite's migrations have no lock around them: who comes second sees
@@ -144,6 +144,18 @@ async fn ready_sqlite(connection: &mut AnyConnection) -> Result<(), StoreError> 
             done => return done,
         }
         sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// SQLite does not wait for a lock here as elsewhere, and another process may be making its tables in the same new file.
+async fn become_wal(connection: &mut AnyConnection) -> Result<(), StoreError> {
+    let deadline = Instant::now() + SQLITE_WAIT;
+    loop {
+        match script(connection, "PRAGMA journal_mode = WAL").await {
+            Err(StoreError::Unavailable { .. }) if Instant::now() < deadline => {}
+            done => return done,
+        }
+        sleep(Duration::from_millis(20)).await;
     }
 }
 

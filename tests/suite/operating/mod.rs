@@ -17,12 +17,13 @@ use crate::command_line::{self, Output};
 use crate::stage::{LOGIN, SECRET, ZONE, program};
 
 /// Lines of the zone: what stands in the way of hosts.
-const LINES: [&str; 5] = [
+const LINES: [&str; 6] = [
     "taken 60 IN A 192.0.2.80",
     "taken 60 IN AAAA 2001:db8::80",
     "alias 60 IN CNAME taken",
     "sub 60 IN NS ns.elsewhere.example.",
     "renamed 60 IN DNAME elsewhere.example.",
+    "*.lent 60 IN A 192.0.2.81",
 ];
 
 /// Runs each of these functions as a test on SQLite and as one on PostgreSQL.
@@ -54,17 +55,17 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) async fn sqlite() -> Self {
-        Self::new(None).await
+        Self::new(Kind::Knot, None).await
     }
 
     pub(crate) async fn postgres() -> Self {
-        Self::new(Some(Postgres::start().await.expect("a PostgreSQL"))).await
+        Self::new(Kind::Knot, Some(Postgres::start().await.expect("a PostgreSQL"))).await
     }
 
-    async fn new(postgres: Option<Postgres>) -> Self {
+    pub(crate) async fn new(kind: Kind, postgres: Option<Postgres>) -> Self {
         let key = Key::generate("gateway-key");
         let setup = Setup::new().key(&key).zone_with(ZONE, &LINES);
-        let primary = Server::start(Kind::Knot, setup).await.expect("Knot starts");
+        let primary = Server::start(kind, setup).await.expect("the primary starts");
         let folder = TempDir::with_prefix("dyngate-operating-").expect("a folder");
         let stage = Self { primary, postgres, folder, key };
         stage.configure("gateway.toml", &stage.url(), "");

@@ -3,9 +3,32 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
 
+use lab::Kind;
+
 use super::{Stage, on_both};
+use crate::stage::on_every_primary;
 
 on_both!(what_the_file_declares_is_not_changed, what_cannot_be_a_host_is_refused, a_clash_is_mended_by_removing);
+
+on_every_primary!(a_name_is_asked_about_at_its_primary);
+
+async fn a_name_is_asked_about_at_its_primary(kind: Kind) {
+    let stage = Stage::new(kind, None).await;
+    stage.done("account add bob");
+    for (name, words) in [
+        ("taken.dyn.example", "has 192.0.2.80, 2001:db8::80 in the zone already"),
+        ("alias.dyn.example", "stands at a CNAME record"),
+        ("sub.dyn.example", "stands at a delegation"),
+        ("x.sub.dyn.example", "lies below the delegation at sub.dyn.example"),
+        ("x.renamed.dyn.example", "lies below the DNAME record at renamed.dyn.example"),
+    ] {
+        stage.refused(&format!("host add {name} --account bob"), 64, &[words]);
+    }
+    for free in ["x.dyn.example", "dyn.example", "x.lent.dyn.example"] {
+        stage.done(&format!("host add {free} --account bob"));
+    }
+    stage.done("host add taken.dyn.example --account bob --adopt");
+}
 
 async fn what_the_file_declares_is_not_changed(stage: Stage) {
     let file = stage.path("gateway.toml");

@@ -11,8 +11,8 @@ use tracing::{info, warn};
 
 use super::Gateway;
 use crate::engine::Wish;
-use crate::model::{Change, Hostname, Records};
-use crate::store::{self, Millis, Store, Wanted};
+use crate::model::{Hostname, Records};
+use crate::store::{Millis, Store, Wanted};
 
 /// Errands under way at once.
 const AT_ONCE: usize = 500;
@@ -55,7 +55,7 @@ impl Gateway {
     async fn errand(&self, wanted: Wanted) {
         let Some(store) = self.registry.store() else { return };
         let Wanted { name, v4, v6, ttl, since, expires, account } = wanted;
-        let records = Records { v4: change(v4), v6: change(v6) };
+        let records = Records { v4, v6 };
         if expires.is_some_and(|expires| expires <= Millis::now()) {
             let _kept_until_next_time = store.fulfilled(&name, since).await;
             return;
@@ -77,13 +77,5 @@ impl Gateway {
                 warn!(host = %name, ?trouble, "records could not be changed as a command asked; tried again")
             }
         }
-    }
-}
-
-fn change<A>(wish: store::Wish<A>) -> Change<A> {
-    match wish {
-        store::Wish::Leave => Change::Leave,
-        store::Wish::Remove => Change::Remove,
-        store::Wish::Hold(address) => Change::Set(address),
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::account::Secret;
 use super::{HostView, Operator, OperatorError, Records};
 use crate::auth::secret;
-use crate::model::{Families, Hostname, TokenDigest};
-use crate::store::{self, Event, HostEdit, Millis, NewHost, State, Wanted, Wish};
+use crate::model::{Change, Families, Hostname, TokenDigest};
+use crate::store::{self, Event, HostEdit, Millis, NewHost, State, Wanted};
 
 /// Hosts that are read at once.
 const PAGE: usize = 1000;
@@ -70,8 +70,8 @@ impl Operator {
         };
         let wish = (!addresses.is_empty()).then(|| Wanted {
             name: name.clone(),
-            v4: addresses.v4.map_or(Wish::Leave, Wish::Hold),
-            v6: addresses.v6.map_or(Wish::Leave, Wish::Hold),
+            v4: addresses.v4.map_or(Change::Leave, Change::Set),
+            v6: addresses.v6.map_or(Change::Leave, Change::Set),
             ttl: options.ttl.unwrap_or(zone.ttl),
             since: Millis::now(),
             expires: None,

@@ -42,7 +42,7 @@ pub use record::{AddressChange, Seen};
 pub use remove::Records;
 pub use state::{Event, Holder, State};
 pub use token::TokenHolder;
-pub use wanted::{Wanted, Wish};
+pub use wanted::Wanted;
 
 /// A database with our schema; a clone is the same one. It must be made and dropped inside a tokio runtime.
 #[derive(Debug, Clone)]

@@ -9,7 +9,7 @@ use super::fit;
 use super::host::name;
 use super::session::{Purpose, Statement, Work, at_most, number, optional_number, optional_text, statement, text};
 use super::{Millis, Store, StoreError, Subject};
-use crate::model::Hostname;
+use crate::model::{Change, Hostname};
 
 pub(super) const BY_NAME: &str = "SELECT name, ipv4, ipv6, ttl, since, expires, account FROM wanted WHERE name = $1";
 const PAGE: &str = "SELECT name, ipv4, ipv6, ttl, since, expires, account FROM wanted WHERE name > $1 \
@@ -32,26 +32,15 @@ const NOTE: [&str; 2] = [
 const FORGET_V4: &str = "UPDATE state SET ipv4 = NULL, verified = $2 WHERE name = $1";
 const FORGET_V6: &str = "UPDATE state SET ipv6 = NULL, verified = $2 WHERE name = $1";
 
-/// What shall become of a family's records.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wish<A> {
-    /// Nothing.
-    Leave,
-    /// They go.
-    Remove,
-    /// This address alone.
-    Hold(A),
-}
-
 /// What the zone shall hold for a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
     /// The name.
     pub name: Hostname,
     /// Its A record.
-    pub v4: Wish<Ipv4Addr>,
+    pub v4: Change<Ipv4Addr>,
     /// Its AAAA record.
-    pub v6: Wish<Ipv6Addr>,
+    pub v6: Change<Ipv6Addr>,
     /// The records' TTL in seconds.
     pub ttl: u32,
     /// Since when; it tells this wish from a later one for the same name.
@@ -66,7 +55,7 @@ impl Wanted {
     /// The wish that `name` has no address any more.
     #[must_use]
     pub fn removal(name: Hostname, account: String, since: Millis) -> Self {
-        Self { name, v4: Wish::Remove, v6: Wish::Remove, ttl: 0, since, expires: None, account }
+        Self { name, v4: Change::Remove, v6: Change::Remove, ttl: 0, since, expires: None, account }
     }
 }
 
@@ -163,36 +152,36 @@ impl Work {
             })
             .await?;
         }
-        if wish.v4 == Wish::Remove {
+        if wish.v4 == Change::Remove {
             self.run(statement(FORGET_V4).bind(wish.name.to_string()).bind(now.0)).await?;
         }
-        if wish.v6 == Wish::Remove {
+        if wish.v6 == Change::Remove {
             self.run(statement(FORGET_V6).bind(wish.name.to_string()).bind(now.0)).await?;
         }
         Ok(())
     }
 }
 
-fn held<A: ToString>(wish: &Wish<A>) -> Option<String> {
+fn held<A: ToString>(wish: &Change<A>) -> Option<String> {
     match wish {
-        Wish::Leave | Wish::Remove => None,
-        Wish::Hold(address) => Some(address.to_string()),
+        Change::Leave | Change::Remove => None,
+        Change::Set(address) => Some(address.to_string()),
     }
 }
 
-fn wish_text<A: ToString>(wish: &Wish<A>) -> Option<String> {
+fn wish_text<A: ToString>(wish: &Change<A>) -> Option<String> {
     match wish {
-        Wish::Leave => None,
-        Wish::Remove => Some(String::new()),
-        Wish::Hold(address) => Some(address.to_string()),
+        Change::Leave => None,
+        Change::Remove => Some(String::new()),
+        Change::Set(address) => Some(address.to_string()),
     }
 }
 
-fn parse_wish<A: FromStr>(text: Option<String>) -> Result<Wish<A>, A::Err> {
+fn parse_wish<A: FromStr>(text: Option<String>) -> Result<Change<A>, A::Err> {
     match text.as_deref() {
-        None => Ok(Wish::Leave),
-        Some("") => Ok(Wish::Remove),
-        Some(text) => text.parse().map(Wish::Hold),
+        None => Ok(Change::Leave),
+        Some("") => Ok(Change::Remove),
+        Some(text) => text.parse().map(Change::Set),
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use dyngate::model::Families;
-use dyngate::store::{HostEdit, Millis, NewHost, Records, StoreError, TokenHolder, Wanted, Wish};
+use dyngate::model::{Change, Families};
+use dyngate::store::{HostEdit, Millis, NewHost, Records, StoreError, TokenHolder, Wanted};
 
 use crate::stage::{Stage, name, new_host, on_both, seen};
 
@@ -105,8 +105,8 @@ async fn a_removed_host_leaves_nothing_but_a_wish(stage: &Stage) {
     let host = name("home.dyn.example");
     let wish = Wanted {
         name: host.clone(),
-        v4: Wish::Hold("192.0.2.1".parse().unwrap()),
-        v6: Wish::Leave,
+        v4: Change::Set("192.0.2.1".parse().unwrap()),
+        v6: Change::Leave,
         ttl: 60,
         since: Millis::now(),
         expires: None,
@@ -128,7 +128,7 @@ async fn a_removed_host_leaves_nothing_but_a_wish(stage: &Stage) {
             Records::Keep => assert_eq!(wanted, None),
             Records::Remove => {
                 let wanted = wanted.unwrap();
-                assert_eq!((wanted.v4, wanted.v6), (Wish::Remove, Wish::Remove));
+                assert_eq!((wanted.v4, wanted.v6), (Change::Remove, Change::Remove));
                 assert!(wanted.since > before.since);
             }
         }

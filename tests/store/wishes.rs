@@ -2,8 +2,8 @@
 
 use std::net::Ipv4Addr;
 
-use dyngate::model::Addresses;
-use dyngate::store::{Born, Millis, StoreError, Wanted, Wish};
+use dyngate::model::{Addresses, Change};
+use dyngate::store::{Born, Millis, StoreError, Wanted};
 
 use crate::stage::{Stage, name, on_both, seen};
 
@@ -14,22 +14,30 @@ on_both!(
     names_are_born_up_to_a_number,
 );
 
-fn wish(host: &str, v4: Wish<Ipv4Addr>, since: i64) -> Wanted {
+fn wish(host: &str, v4: Change<Ipv4Addr>, since: i64) -> Wanted {
     let account = "a".to_owned();
-    Wanted { name: name(host), v4, v6: Wish::Leave, ttl: 60, since: Millis(since), expires: Some(Millis(99)), account }
+    Wanted {
+        name: name(host),
+        v4,
+        v6: Change::Leave,
+        ttl: 60,
+        since: Millis(since),
+        expires: Some(Millis(99)),
+        account,
+    }
 }
 
 async fn a_newer_wish_stays_when_an_older_one_is_fulfilled(stage: &Stage) {
     let store = &stage.store;
     let host = name("home.dyn.example");
-    let first = wish("home.dyn.example", Wish::Hold(Ipv4Addr::new(192, 0, 2, 1)), 10);
+    let first = wish("home.dyn.example", Change::Set(Ipv4Addr::new(192, 0, 2, 1)), 10);
     store.want(std::slice::from_ref(&first)).await.unwrap();
     assert_eq!(store.wanted_of(&host).await.unwrap().unwrap(), first);
     // At the same moment, and of the other family alone.
-    let second = Wanted { v4: Wish::Leave, v6: Wish::Remove, ttl: 0, expires: None, ..first.clone() };
+    let second = Wanted { v4: Change::Leave, v6: Change::Remove, ttl: 0, expires: None, ..first.clone() };
     store.want(std::slice::from_ref(&second)).await.unwrap();
     let joined = store.wanted_of(&host).await.unwrap().unwrap();
-    assert_eq!((joined.v4, joined.v6, joined.ttl), (first.v4, Wish::Remove, 0));
+    assert_eq!((joined.v4, joined.v6, joined.ttl), (first.v4, Change::Remove, 0));
     assert_eq!((joined.since, joined.expires), (Millis(11), None));
     assert!(!store.fulfilled(&host, first.since).await.unwrap());
     assert!(store.wanted_of(&host).await.unwrap().is_some());
@@ -42,13 +50,13 @@ async fn what_is_fulfilled_is_what_the_name_points_to(stage: &Stage) {
     let store = &stage.store;
     let host = name("home.dyn.example");
     let address = Ipv4Addr::new(192, 0, 2, 1);
-    store.want(&[wish("home.dyn.example", Wish::Hold(address), 1)]).await.unwrap();
+    store.want(&[wish("home.dyn.example", Change::Set(address), 1)]).await.unwrap();
     store.fulfilled(&host, Millis(1)).await.unwrap();
     let state = store.state(&host).await.unwrap().unwrap();
     assert_eq!(state.addresses, Addresses { v4: Some(address), v6: None });
     assert_eq!(state.last_seen, None, "no router called");
     store.record(&[seen("home.dyn.example", 5)]).await.unwrap();
-    store.want(&[wish("home.dyn.example", Wish::Remove, 1)]).await.unwrap();
+    store.want(&[wish("home.dyn.example", Change::Remove, 1)]).await.unwrap();
     store.fulfilled(&host, Millis(1)).await.unwrap();
     assert_eq!(store.state(&host).await.unwrap().unwrap().addresses, Addresses::default());
     let gone = name("gone.dyn.example");
@@ -59,7 +67,7 @@ async fn what_is_fulfilled_is_what_the_name_points_to(stage: &Stage) {
 
 async fn wishes_are_paged(stage: &Stage) {
     let hosts = ["c.dyn.example", "a.dyn.example", "b.dyn.example", "a.dyn.example"];
-    let wishes = hosts.map(|host| wish(host, Wish::Remove, 5));
+    let wishes = hosts.map(|host| wish(host, Change::Remove, 5));
     stage.store.want(&wishes).await.unwrap();
     let page = stage.store.wanted(None, 2).await.unwrap();
     let names: Vec<_> = page.iter().map(|wanted| wanted.name.as_str()).collect();

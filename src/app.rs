@@ -10,7 +10,6 @@ use hyper::body::Incoming;
 use prometheus_client::registry::Registry as MetricsRegistry;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
-use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -18,11 +17,12 @@ use tracing::{info, warn};
 
 use crate::admin::Admin;
 use crate::auth::{Authenticator, NoRandomness};
-use crate::config::{Config, Location};
+use crate::config::certificate::PairError;
+use crate::config::{self, Config, Location};
 use crate::dns::EncodeError;
 use crate::engine;
 use crate::gateway::Gateway;
-use crate::http::{Proxies, Public, server};
+use crate::http::{Activated, Certificates, ListenError, Listener, Peer, Place, Proxies, Public, Sources, server};
 use crate::limit::Limits;
 use crate::metrics::Metrics;
 use crate::registry::{self, Registry};
@@ -31,14 +31,15 @@ use crate::store::{Store, StoreError};
 /// Why the gateway cannot start or go on.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
-    /// An address is taken, not ours, or needs a privilege.
-    #[error("cannot listen on {address}: {source}; choose another address or port, or stop what holds it")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// What the system said.
-        source: io::Error,
-    },
+    /// A listener cannot be had.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The certificate of `[http.tls]` cannot be used: an error of configuration.
+    #[error("the configuration cannot be used\n{0}")]
+    Certificate(#[from] PairError),
+    /// The TLS library refuses our settings.
+    #[error("cannot speak TLS: {0}; this program was built wrongly")]
+    Tls(#[source] io::Error),
     /// The ready file cannot be written.
     #[error("cannot write {}: {source}", path.display())]
     ReadyFile {
@@ -77,7 +78,7 @@ pub async fn serve(config: &Config, ready_file: Option<&Path>) -> Result<(), App
     let mut signals = Signals::new().map_err(AppError::Signals)?;
     let running = Running::start(config).await?;
     if let Some(path) = ready_file {
-        write_ready_file(path, running.http.first().copied(), running.admin)?;
+        write_ready_file(path, &running)?;
     }
     info!(
         zones = config.zones.len(),
@@ -85,10 +86,10 @@ pub async fn serve(config: &Config, ready_file: Option<&Path>) -> Result<(), App
         version = env!("CARGO_PKG_VERSION"),
         "dyngate is ready"
     );
-    let addresses: Vec<_> = running.http.iter().map(ToString::to_string).collect();
+    let addresses: Vec<_> = running.http.iter().chain(&running.https).map(ToString::to_string).collect();
     tell_systemd(NotifyState::Ready, &format!("zones: {}; routers: {}", config.zones.len(), addresses.join(", ")));
 
-    signals.wait_for_stop().await;
+    signals.wait_for_stop(|| running.reload()).await;
     info!("stopping: no new connections, at most 10 s for what is in flight");
     tell_systemd(NotifyState::Stopping, "finishing what is in flight");
     running.stop().await;
@@ -99,10 +100,13 @@ pub async fn serve(config: &Config, ready_file: Option<&Path>) -> Result<(), App
 /// A gateway whose listeners accept, until it is stopped.
 #[derive(Debug)]
 pub struct Running {
-    /// The real addresses for routers, in the order of the configuration.
-    pub http: Vec<SocketAddr>,
+    /// Where routers are answered over plain HTTP, in the order of the configuration.
+    pub http: Vec<Place>,
+    /// Where they are answered over TLS.
+    pub https: Vec<Place>,
     /// The real address for health and metrics.
     pub admin: SocketAddr,
+    certificates: Option<Arc<Certificates>>,
     public_servers: JoinSet<()>,
     public_stop: watch::Sender<bool>,
     admin_server: JoinHandle<()>,
@@ -119,38 +123,79 @@ impl Running {
         raise_open_files();
         let mut registry = MetricsRegistry::default();
         let metrics = Metrics::register(&mut registry);
-        let mut public_listeners = Vec::new();
-        for address in &config.http.listen {
-            public_listeners.push(bind(*address)?);
-        }
-        let (admin_listener, admin_address) = bind(config.admin.listen)?;
+        let certificates = config.http.tls.as_ref().map(Certificates::open).transpose()?;
+        let acceptor = certificates.as_ref().map(Certificates::acceptor).transpose().map_err(AppError::Tls)?;
+        let mut activated = Activated::from_env();
+        let plain = bind(&config.http.listen, &mut activated)?;
+        let tls = bind(config.http.tls.as_ref().map_or(&[], |tls| &tls.listen), &mut activated)?;
+        let admin_listener = Listener::tcp(config.admin.listen)?;
+        activated.warn_of_rest();
         let gateway = build(config, &metrics).await?;
         let (public_stop, stopped) = watch::channel(false);
 
-        let proxies =
-            Proxies { trusted: config.http.trusted_proxies.clone(), header: config.http.client_address_header };
-        let public = Arc::new(Public::new(Arc::clone(&gateway), proxies, &metrics));
+        let proxies = Arc::new(Proxies {
+            trusted: config.http.trusted_proxies.clone(),
+            unix: config.http.trusts_unix,
+            header: config.http.client_address_header,
+        });
+        // Who lifts the limit on a source's requests does not want one on its connections.
+        let most = config.http.connections_per_source.filter(|_| config.limits.source.is_some());
+        let sources = most.map(|most| Sources::new(most, Arc::clone(&proxies)));
+        let public = Arc::new(Public::new(Arc::clone(&gateway), Arc::clone(&proxies), &metrics));
         let admin = Arc::new(Admin::new(Arc::clone(&gateway), registry, stopped.clone()));
 
-        let (mut http, mut public_servers) = (Vec::new(), JoinSet::new());
-        for (listener, address) in public_listeners {
-            info!(%address, "listening for routers");
-            http.push(address);
+        let (mut http, mut https, mut public_servers) = (Vec::new(), Vec::new(), JoinSet::new());
+        let doors = plain.into_iter().map(|listener| (listener, None));
+        for ((listener, proxy_protocol), tls) in
+            doors.chain(tls.into_iter().map(|listener| (listener, acceptor.clone())))
+        {
+            info!(address = %listener.place(), tls = tls.is_some(), proxy_protocol, "listening for routers");
+            if tls.is_some() { &mut https } else { &mut http }.push(listener.place().clone());
+            let proxy_protocol = proxy_protocol.then(|| Arc::clone(&proxies));
+            let door = server::Door { proxy_protocol, sources: sources.clone(), tls };
             let public = Arc::clone(&public);
             let answer = move |peer, request| {
                 let public = Arc::clone(&public);
                 async move { public.answer(peer, request).await }
             };
-            public_servers.spawn(server::serve(listener, answer, stopped.clone()));
+            public_servers.spawn(server::serve(listener, door, answer, stopped.clone()));
         }
+        if let Some(certificates) = &certificates {
+            public_servers.spawn(Arc::clone(certificates).keep(stopped.clone()));
+        }
+        let admin_address = admin_listener.place().tcp().unwrap_or(config.admin.listen);
         info!(address = %admin_address, "listening for health and metrics");
-        let answer = move |_: SocketAddr, request: Request<Incoming>| {
+        let answer = move |_: Peer, request: Request<Incoming>| {
             let response = admin.answer(request.method(), request.uri().path());
             async move { response }
         };
         let (admin_stop, admin_stopped) = watch::channel(false);
-        let admin_server = tokio::spawn(server::serve(admin_listener, answer, admin_stopped));
-        Ok(Self { http, admin: admin_address, public_servers, public_stop, admin_server, admin_stop, gateway })
+        let admin_server = tokio::spawn(server::serve(admin_listener, server::Door::default(), answer, admin_stopped));
+        Ok(Self {
+            http,
+            https,
+            admin: admin_address,
+            certificates,
+            public_servers,
+            public_stop,
+            admin_server,
+            admin_stop,
+            gateway,
+        })
+    }
+
+    /// What changes without a restart: the certificate.
+    fn reload(&self) {
+        if let Some(certificates) = &self.certificates {
+            certificates.reload();
+        }
+        warn!("restart needed for all but the certificate: this version reads its configuration at the start only");
+    }
+
+    /// The first address for plain HTTP.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.http.iter().find_map(Place::tcp)
     }
 
     /// Takes no new connections and finishes what is in flight, at most 10 s for each listener's.
@@ -209,9 +254,6 @@ async fn build(config: &Config, metrics: &Metrics) -> Result<Arc<Gateway>, AppEr
     Ok(gateway)
 }
 
-/// Connections that wait to be accepted: all routers of a provider come back in the same second.
-const BACKLOG: u32 = 4096;
-
 /// Each connection is an open file, and the usual soft limit is 1024.
 fn raise_open_files() {
     let limit = getrlimit(Resource::Nofile);
@@ -220,22 +262,23 @@ fn raise_open_files() {
     }
 }
 
-fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), AppError> {
-    let failed = |source| AppError::Listen { address, source };
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.map_err(failed)?;
-    socket.set_reuseaddr(true).map_err(failed)?;
-    socket.bind(address).map_err(failed)?;
-    let listener = socket.listen(BACKLOG).map_err(failed)?;
-    let bound = listener.local_addr().map_err(failed)?;
-    Ok((listener, bound))
+/// Each listener, and whether it is for proxies that speak the PROXY protocol.
+fn bind(listeners: &[config::Listener], activated: &mut Activated) -> Result<Vec<(Listener, bool)>, ListenError> {
+    let mut bound = Vec::with_capacity(listeners.len());
+    for listener in listeners {
+        let sockets = Listener::bind(&listener.endpoint, activated)?;
+        bound.extend(sockets.into_iter().map(|socket| (socket, listener.proxy_protocol)));
+    }
+    Ok(bound)
 }
 
-fn write_ready_file(path: &Path, http: Option<SocketAddr>, admin: SocketAddr) -> Result<(), AppError> {
+fn write_ready_file(path: &Path, running: &Running) -> Result<(), AppError> {
     let failed = |source| AppError::ReadyFile { path: path.to_owned(), source };
+    let first = |places: &[Place]| places.first().map(ToString::to_string);
     let content = serde_json::json!({
-        "http": http.map(|address| address.to_string()),
-        "https": null,
-        "admin": admin.to_string(),
+        "http": first(&running.http),
+        "https": first(&running.https),
+        "admin": running.admin.to_string(),
     });
     let mut unfinished = path.as_os_str().to_owned();
     unfinished.push(".new");
@@ -258,12 +301,12 @@ impl Signals {
         })
     }
 
-    async fn wait_for_stop(&mut self) {
+    async fn wait_for_stop(&mut self, reload: impl Fn()) {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
-                _ = self.hangup.recv() => warn!("restart needed: this version reads its configuration at the start only"),
+                _ = self.hangup.recv() => reload(),
             }
         }
     }

@@ -3,11 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test fails where what it builds on is missing")]
 
 use std::fs;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use dyngate::config::{Config, Errors, ForwardingHeader, Location, Primary};
+use dyngate::config::{Config, Errors, ForwardingHeader, Listener, Location, Primary};
 use dyngate::model::{Algorithm, PasswordDigest};
 use proptest::prelude::*;
 
@@ -109,19 +109,18 @@ fn the_example_is_valid_and_shows_the_defaults() {
     assert_eq!(shown.zones[0].source, default.zones[0].source);
     assert!(matches!(&shown.store.location, Location::Sqlite(path) if path.ends_with("dyngate.db")));
     assert_eq!((shown.store.grace, shown.store.history), (default.store.grace, default.store.history));
-    assert!(!EXAMPLE.contains("[http.tls]"), "not served by this version");
+    assert!(shown.http.tls.is_none() && EXAMPLE.contains("# [http.tls]"), "its files are not there by default");
 }
 
 #[test]
 fn the_example_and_the_reference_name_every_key() {
     let reference = include_str!("../docs/CONFIG.md");
-    let sections =
-        "[http]\n[admin]\n[[key]]\n[[zone]]\n[[account]]\n[[host]]\n[engine]\n[limits]\n[addresses]\n[store]\n";
+    let sections = "[http]\n[http.tls]\n[admin]\n[[key]]\n[[zone]]\n[[account]]\n[[host]]\n[engine]\n[limits]\n[addresses]\n[store]\n";
     let strange = sections.replace('\n', "\nxyzzyxyzzy = 1\n") + "\n[limits.host]\nxyzzyxyzzy = 1\n";
     let errors = parse(&strange).unwrap_err();
     let known: Vec<_> =
         errors.problems().iter().filter_map(|problem| problem.help.split_once("known here: ")).collect();
-    assert_eq!(known.len(), 11);
+    assert_eq!(known.len(), 12);
     for key in known.iter().flat_map(|(_, keys)| keys.split(", ")) {
         let begins = |line: &str| line.trim_start_matches("# ").starts_with(&format!("{key} = "));
         let inline = format!("{key} = 1");
@@ -158,11 +157,47 @@ fn the_configuration_of_the_readme_is_valid() {
     }
 }
 
+fn plain(address: &str) -> Listener {
+    Listener::from(address.parse::<SocketAddr>().unwrap())
+}
+
+#[test]
+fn listeners_of_every_kind() {
+    let config = parse(&format!(
+        r#"{LEAST}
+        [http]
+        listen = ["[::]:80", "unix:http.sock", "systemd:http", {{ address = "0.0.0.0:80", proxy_protocol = true }}]
+        trusted_proxies = ["unix", "192.0.2.0/24"]
+        connections_per_source = "off"
+        [http.tls]
+        listen = ["0.0.0.0:443", {{ address = "unix:/run/dyngate/tls.sock" }}]
+        certificate = "fullchain.pem"
+        private_key = "/etc/ssl/private/key.pem"
+        "#
+    ))
+    .unwrap();
+    let shown = |listeners: &[Listener]| -> Vec<_> {
+        listeners.iter().map(|listener| (listener.endpoint.to_string(), listener.proxy_protocol)).collect()
+    };
+    let owned = |(text, proxy): (&str, bool)| (text.to_owned(), proxy);
+    let expected =
+        [("[::]:80", false), ("unix:http.sock", false), ("systemd:http", false), ("0.0.0.0:80", true)].map(owned);
+    assert_eq!(shown(&config.http.listen), expected);
+    let tls = config.http.tls.unwrap();
+    assert_eq!(shown(&tls.listen), [("0.0.0.0:443", false), ("unix:/run/dyngate/tls.sock", false)].map(owned));
+    assert_eq!((tls.certificate, tls.private_key), ("fullchain.pem".into(), "/etc/ssl/private/key.pem".into()));
+    assert!(config.http.trusts_unix && config.http.trusted_proxies.len() == 1);
+    assert_eq!(config.http.connections_per_source, None);
+    let tls = "[http.tls]\nlisten = [\"[::]:443\"]\ncertificate = \"c\"\nprivate_key = \"k\"";
+    assert!(parse(&format!("{LEAST}[http]\nlisten = []\n{tls}")).unwrap().http.listen.is_empty(), "TLS alone");
+}
+
 #[test]
 fn what_is_left_out_has_the_defaults_of_the_contract() {
     let config = parse(LEAST).unwrap();
-    assert_eq!(config.http.listen, ["127.0.0.1:8245".parse().unwrap()]);
-    assert!(config.http.trusted_proxies.is_empty());
+    assert_eq!(config.http.listen, [plain("127.0.0.1:8245")]);
+    assert!(config.http.trusted_proxies.is_empty() && !config.http.trusts_unix && config.http.tls.is_none());
+    assert_eq!(config.http.connections_per_source, Some(256));
     assert_eq!(config.http.client_address_header, ForwardingHeader::XForwardedFor);
     assert_eq!(config.admin.listen, "127.0.0.1:8246".parse().unwrap());
     assert_eq!(config.engine.deadline, Duration::from_secs(5));
@@ -344,7 +379,7 @@ proptest! {
         words in prop::collection::vec(
             prop::sample::select(vec![
                 "[", "]", "[[", "]]", "{", "}", "=", ",", ".", "\n", "\n", "\"", "'", "\"\"\"", "#", "1", "true", "ö", " ",
-                "http", "tls", "key", "zone", "account", "host", "limits", "listen", "name", "secret", "hosts", "store",
+                "http", "http.tls", "tls", "key", "proxy_protocol", "\"unix:x\"", "\"systemd:x\"", "zone", "account", "host", "limits", "listen", "name", "secret", "hosts", "store",
                 "\"off\"", "\"5s\"", "\"dyn.example\"", "\"*.dyn.example\"", "\"127.0.0.1:53\"", "\n[[zone]]\n", "\n[http]\n",
             ]),
             0..40,

@@ -1,6 +1,7 @@
 //! Asks every primary of every zone whether the gateway could work with it, and says in plain words what to mend. Changes
 //! nothing unless told to.
 
+mod certificate;
 mod finding;
 mod mend;
 mod primary;
@@ -9,6 +10,7 @@ mod secrets;
 mod software;
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -82,6 +84,7 @@ struct Asked {
 /// Checks `config` and calls `progress` with the number of zones done after each.
 pub async fn run(config: &Config, extent: Extent, mut progress: impl FnMut(usize)) -> Report {
     let mut report = Report { checked: Vec::new(), here: secrets::examine(&config.secret_files) };
+    report.here.extend(config.http.tls.as_ref().and_then(|tls| certificate::examine(tls, SystemTime::now())));
     if extent == Extent::Offline {
         return report;
     }

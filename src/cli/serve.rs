@@ -21,7 +21,7 @@ pub(super) fn run(path: &Path, ready_file: Option<&Path>, format: log::Format) -
     };
     match runtime.block_on(app::serve(&config, ready_file)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error @ AppError::Clash(_)) => {
+        Err(error @ (AppError::Clash(_) | AppError::Certificate(_))) => {
             fail(USAGE, &format_args!("the configuration cannot be used\n{}: {error}", path.display()))
         }
         Err(error) => fail(1, &error),

@@ -36,15 +36,14 @@ const SECTIONS: [(&str, &str); 10] = [
 pub(super) fn read(text: &str, path: &Path) -> Result<Config, Errors> {
     let mut problems = Problems::new(path, text);
     let mut mended = String::new();
-    let mut root = syntax::parse(text, &mut mended, &mut problems);
+    let root = syntax::parse(text, &mut mended, &mut problems);
     refuse_unknown(&root, &mut problems);
-    refuse_tls(&mut root, &mut problems);
 
     let empty = DeTable::new();
     let sections = Sections { root: &root, empty: &empty };
     let folder = path.parent().unwrap_or(Path::new(""));
     let (http, admin) = (sections.single("[http]", &mut problems), sections.single("[admin]", &mut problems));
-    let (http, admin) = read_listeners(http, admin, &mut problems);
+    let (http, admin) = read_listeners(http, admin, folder, &mut problems);
     let mut keys = Keys::read(sections.repeated("[[key]]", &mut problems), folder, &mut problems);
     let zones = Zones::read(sections.repeated("[[zone]]", &mut problems), &mut keys, &mut problems);
     let accounts = read_accounts(sections.repeated("[[account]]", &mut problems), &zones, &mut problems);
@@ -166,16 +165,4 @@ fn is_section(value: &DeValue<'_>) -> bool {
 
 fn titles() -> String {
     SECTIONS.iter().map(|(_, title)| *title).collect::<Vec<_>>().join(", ")
-}
-
-/// Takes `[http.tls]`, which this version does not serve, out of the tree.
-fn refuse_tls(root: &mut DeTable<'_>, problems: &mut Problems<'_>) {
-    let Some(DeValue::Table(http)) = root.get_mut("http").map(Spanned::get_mut) else { return };
-    if let Some(tls) = http.remove("tls") {
-        problems.add(
-            tls.span().start,
-            "[http.tls] is not in this version",
-            "remove this section; let a proxy speak TLS and put its address into trusted_proxies",
-        );
-    }
 }

@@ -1,7 +1,9 @@
 //! The configuration file, checked: every value here is right, every reference resolves. Knows nothing that runs.
 
 mod account;
+pub mod certificate;
 mod document;
+mod endpoint;
 mod engine;
 mod file;
 #[cfg(any(fuzzing, test))]
@@ -27,6 +29,7 @@ use ipnet::IpNet;
 use crate::model::{Hostname, PasswordDigest, TsigKey, ZoneName};
 
 pub use account::DEFAULT_MAX_HOSTS;
+pub use endpoint::{Endpoint, Listener};
 pub use engine::parse_duration;
 pub use problem::{Errors, Position, Problem};
 pub use zone::MAX_TTL;
@@ -85,12 +88,29 @@ impl Config {
 /// What routers reach.
 #[derive(Debug, Clone)]
 pub struct Http {
-    /// Addresses for plain HTTP, at least one; port 0 takes a free one.
-    pub listen: Vec<SocketAddr>,
+    /// Listeners for plain HTTP; at least one, unless there is TLS.
+    pub listen: Vec<Listener>,
+    /// `[http.tls]`
+    pub tls: Option<Tls>,
     /// Networks whose forwarding header is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Whether the forwarding header of a peer on a unix socket is believed.
+    pub trusts_unix: bool,
     /// The one header that is read from them.
     pub client_address_header: ForwardingHeader,
+    /// Connections at once from one IPv4 address or IPv6 /64; `None` is "off".
+    pub connections_per_source: Option<u32>,
+}
+
+/// What routers reach with TLS.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// Listeners for TLS, at least one.
+    pub listen: Vec<Listener>,
+    /// The certificate and those that signed it, in PEM.
+    pub certificate: PathBuf,
+    /// Its private key, in PEM.
+    pub private_key: PathBuf,
 }
 
 /// The header in which a trusted proxy names its client.

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use ipnet::{IpNet, Ipv4Net};
 
 use super::problem::{Problems, quoted};
-use super::section::{Key, Section, Value};
+use super::section::{Key, Section, Text};
 
 const REFUSE: Key = Key::new("refuse", r#"["10.0.0.0/8", "fc00::/7"]"#);
 
@@ -33,15 +33,16 @@ const DEFAULT: [&str; 18] = [
 
 /// `[addresses]`
 pub(super) fn read_addresses(mut section: Section<'_>, problems: &mut Problems<'_>) -> Vec<IpNet> {
-    let refuse = section.optional(REFUSE).map(|value| read_networks(&value, problems));
+    let refuse = section.optional(REFUSE);
+    let refuse = refuse.map(|value| read_networks(value.texts(problems).unwrap_or_default(), problems));
     section.finish(problems);
     refuse.unwrap_or_else(|| DEFAULT.iter().filter_map(|text| text.parse().ok()).collect())
 }
 
 /// A list of networks.
-pub(super) fn read_networks(value: &Value<'_>, problems: &mut Problems<'_>) -> Vec<IpNet> {
+pub(super) fn read_networks(texts: Vec<Text<'_>>, problems: &mut Problems<'_>) -> Vec<IpNet> {
     let mut networks = Vec::new();
-    for member in value.texts(problems).unwrap_or_default() {
+    for member in texts {
         match parse(member.text) {
             Ok(network) => networks.push(network),
             Err(Wrong::NotANetwork) => problems.add(

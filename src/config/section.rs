@@ -32,13 +32,14 @@ pub(super) struct Section<'t> {
     table: &'t DeTable<'t>,
     at: usize,
     known: Vec<&'static str>,
+    tables: Vec<&'static str>,
     missing: Vec<Key>,
 }
 
 impl<'t> Section<'t> {
     /// `title` is how the file spells it, with its brackets; `at` is where it begins.
     pub(super) fn new(title: &'static str, table: &'t DeTable<'t>, at: usize) -> Self {
-        Self { title, table, at, known: Vec::new(), missing: Vec::new() }
+        Self { title, table, at, known: Vec::new(), tables: Vec::new(), missing: Vec::new() }
     }
 
     /// Where the section begins.
@@ -67,12 +68,31 @@ impl<'t> Section<'t> {
         value
     }
 
+    /// A section below this one, which may be left out.
+    pub(super) fn table(
+        &mut self,
+        name: &'static str,
+        title: &'static str,
+        problems: &mut Problems<'_>,
+    ) -> Option<Section<'t>> {
+        self.tables.push(name);
+        let raw = self.table.get(name)?;
+        let at = raw.span().start;
+        match raw.get_ref() {
+            DeValue::Table(table) => Some(Section::new(title, table, at)),
+            _ => {
+                problems.add(at, format!("{title} is a section"), format!("write it with one bracket, as {title}"));
+                None
+            }
+        }
+    }
+
     /// Reports the keys that nobody took, and the missing ones, unless an unknown key was meant for them.
     pub(super) fn finish(self, problems: &mut Problems<'_>) {
-        let Self { title, table, at, known, mut missing } = self;
+        let Self { title, table, at, known, tables, mut missing } = self;
         for key in table.keys() {
             let name = key.get_ref().as_ref();
-            if known.contains(&name) {
+            if known.contains(&name) || tables.contains(&name) {
                 continue;
             }
             let meant = nearest(name, known.iter().copied());
@@ -159,6 +179,20 @@ impl<'t> Value<'t> {
             }
         }
         Some(texts)
+    }
+
+    /// Whether it is "off", for a limit that may be lifted.
+    pub(super) fn is_off(&self) -> bool {
+        self.raw().as_str() == Some("off")
+    }
+
+    /// `true` or `false`.
+    pub(super) fn boolean(&self, problems: &mut Problems<'_>) -> Option<bool> {
+        let boolean = self.raw().as_bool();
+        if boolean.is_none() {
+            self.wrong_type("true or false", self.raw(), self.at(), problems);
+        }
+        boolean
     }
 
     /// An integer within `bounds`.

@@ -99,7 +99,8 @@ fn read_zone(
     let key = section.required(KEY).and_then(|value| value.text(problems));
     let key = keys.resolve(key, problems);
     let ttl = section.optional(TTL).and_then(|value| value.integer(0..=MAX_TTL, problems));
-    let allow = section.optional(ALLOW).map(|value| read_networks(&value, problems));
+    let allow = section.optional(ALLOW);
+    let allow = allow.map(|value| read_networks(value.texts(problems).unwrap_or_default(), problems));
     let protect = section.optional(PROTECT).and_then(|value| value.texts(problems));
     let source = section.optional(SOURCE).and_then(|value| value.text(problems));
     section.finish(problems);

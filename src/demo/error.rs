@@ -57,6 +57,9 @@ pub enum DemoError {
         /// Its last lines.
         log: String,
     },
+    /// Our own gateway listens, and not on an address.
+    #[error("the gateway of the demonstration has no address; this is a mistake in dyngate")]
+    NoAddress,
     /// Our own configuration.
     #[error("the demonstration's own configuration is wrong; please report this\n{0}")]
     Config(Errors),

@@ -81,7 +81,7 @@ async fn demonstrate(options: &Options, stage: &mut Option<Stage>, out: &mut imp
         pid: stage.guardian.pid(),
         folder: stage.guardian.folder().to_owned(),
         server: stage.server,
-        gateway: running.http[0],
+        gateway: running.address().ok_or(DemoError::NoAddress)?,
         admin: running.admin,
         password: &stage.password,
         reader: &stage.reader,

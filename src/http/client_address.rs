@@ -1,6 +1,7 @@
 //! Whose request it is: the peer, or whom a trusted proxy names. Pure.
 
-use std::net::IpAddr;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use hyper::HeaderMap;
 use ipnet::IpNet;
@@ -8,12 +9,48 @@ use ipnet::IpNet;
 use crate::config::ForwardingHeader;
 use crate::model::canonical;
 
+/// The other end of a connection, as the system or a PROXY header tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peer {
+    /// An address and a port.
+    Ip(SocketAddr),
+    /// Somebody on this machine, through a socket file.
+    Unix,
+    /// A proxy's client that the proxy could not name; never believed in anything.
+    Unnamed,
+}
+
+impl Peer {
+    /// Its address, if it has one.
+    #[must_use]
+    pub fn ip(self) -> Option<IpAddr> {
+        match self {
+            Self::Ip(address) => Some(canonical(address.ip())),
+            Self::Unix | Self::Unnamed => None,
+        }
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => address.fmt(f),
+            Self::Unix => f.write_str("unix"),
+            Self::Unnamed => f.write_str("unnamed"),
+        }
+    }
+}
+
+/// What stands for all who have no address: one source for the limits, and no address that a name could get.
+const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+
 /// The client behind a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Client {
     /// For limits and log: the last address that is certain.
     pub source: IpAddr,
-    /// What may become a record; `None` where a trusted proxy named something that is no address.
+    /// What may become a record; `None` where a trusted proxy named something that is no address, and where nobody named
+    /// one.
     pub address: Option<IpAddr>,
 }
 
@@ -22,6 +59,8 @@ pub struct Client {
 pub struct Proxies {
     /// Whose header is believed.
     pub trusted: Vec<IpNet>,
+    /// Whether that of a peer on a unix socket is.
+    pub unix: bool,
     /// Which header; every other one is ignored.
     pub header: ForwardingHeader,
 }
@@ -29,10 +68,10 @@ pub struct Proxies {
 impl Proxies {
     /// Walks all lines of the header from the right, past trusted networks.
     #[must_use]
-    pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> Client {
-        let mut source = canonical(peer);
-        if !self.trusts(source) {
-            return Client { source, address: Some(source) };
+    pub fn client(&self, peer: Peer, headers: &HeaderMap) -> Client {
+        let mut address = peer.ip();
+        if !self.trusts_peer(peer) {
+            return Client { source: address.unwrap_or(NOWHERE), address };
         }
         let name = match self.header {
             ForwardingHeader::XForwardedFor => "x-forwarded-for",
@@ -41,17 +80,29 @@ impl Proxies {
         // Each hop is judged by itself: what a client wrote to the left must not spoil what the proxy appended.
         let lines = headers.get_all(name).iter().map(hyper::header::HeaderValue::as_bytes);
         for hop in lines.rev().flat_map(|line| self.hops(line).into_iter().rev()) {
-            let address = std::str::from_utf8(hop).ok().and_then(|hop| match self.header {
+            let named = std::str::from_utf8(hop).ok().and_then(|hop| match self.header {
                 ForwardingHeader::XForwardedFor => node(hop),
                 ForwardingHeader::Forwarded => forwarded_for(hop),
             });
-            let Some(address) = address else { return Client { source, address: None } };
-            source = canonical(address);
-            if !self.trusts(source) {
+            let Some(named) = named.map(canonical) else {
+                return Client { source: address.unwrap_or(NOWHERE), address: None };
+            };
+            address = Some(named);
+            if !self.trusts(named) {
                 break;
             }
         }
-        Client { source, address: Some(source) }
+        Client { source: address.unwrap_or(NOWHERE), address }
+    }
+
+    /// Whether what `peer` says of its client is believed.
+    #[must_use]
+    pub fn trusts_peer(&self, peer: Peer) -> bool {
+        match peer {
+            Peer::Ip(address) => self.trusts(canonical(address.ip())),
+            Peer::Unix => self.unix,
+            Peer::Unnamed => false,
+        }
     }
 
     /// Elements of one line, empty ones left out. Commas inside the quotes of `Forwarded` do not separate, unless a quote is
@@ -109,7 +160,12 @@ mod tests {
             headers.append(name, hyper::header::HeaderValue::from_bytes(line.as_bytes()).unwrap());
         }
         let trusted = vec!["127.0.0.0/8".parse().unwrap(), "10.0.0.0/8".parse().unwrap()];
-        Proxies { trusted, header }.client(peer.parse().unwrap(), &headers)
+        let peer = match peer {
+            "unix" => Peer::Unix,
+            "unnamed" => Peer::Unnamed,
+            address => Peer::Ip((address.parse::<IpAddr>().unwrap(), 4711).into()),
+        };
+        Proxies { trusted, unix: true, header }.client(peer, &headers)
     }
 
     fn certain(address: &str) -> Client {
@@ -130,6 +186,8 @@ mod tests {
             (XForwardedFor, "127.0.0.1", &["[2001:db8::1]:4711"], "2001:db8::1"),
             (XForwardedFor, "127.0.0.1", &[], "127.0.0.1"),
             (XForwardedFor, "127.0.0.1", &["10.0.0.7"], "10.0.0.7"),
+            (XForwardedFor, "unix", &["203.0.113.66, 198.51.100.1"], "198.51.100.1"),
+            (XForwardedFor, "unix", &["198.51.100.1, 10.0.0.7"], "198.51.100.1"),
             (Forwarded, "127.0.0.1", &["for=203.0.113.66, For=\"[2001:db8::1]:4711\";proto=http"], "2001:db8::1"),
             (Forwarded, "127.0.0.1", &["by=x;for=198.51.100.1", "for=10.0.0.7"], "198.51.100.1"),
         ] {
@@ -165,6 +223,20 @@ mod tests {
             assert_eq!(client(ForwardingHeader::XForwardedFor, "127.0.0.1", lines), expected, "{lines:?}");
             assert_eq!(client(ForwardingHeader::Forwarded, "127.0.0.1", lines), expected, "{lines:?}");
         }
+    }
+
+    #[test]
+    fn who_has_no_address_and_is_not_named_gets_none() {
+        let nobody = Client { source: NOWHERE, address: None };
+        for (peer, lines) in
+            [("unix", &[][..]), ("unix", &["unknown"]), ("unnamed", &[]), ("unnamed", &["198.51.100.1"])]
+        {
+            assert_eq!(client(ForwardingHeader::XForwardedFor, peer, lines), nobody, "{peer} {lines:?}");
+        }
+        let proxies = Proxies { trusted: Vec::new(), unix: false, header: ForwardingHeader::XForwardedFor };
+        let mut headers = HeaderMap::new();
+        headers.append("x-forwarded-for", "198.51.100.1".parse().unwrap());
+        assert_eq!(proxies.client(Peer::Unix, &headers), nobody, "a unix peer is not trusted unless that is said");
     }
 
     proptest! {

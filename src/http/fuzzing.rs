@@ -18,7 +18,7 @@ use tokio::runtime::Runtime;
 use super::authorization::credentials;
 use super::dialect::dyndns2;
 use super::parameters::Parameters;
-use super::{Client, Proxies, Public};
+use super::{Client, Peer, Proxies, Public};
 use crate::auth::Authenticator;
 use crate::config::{Config, ForwardingHeader};
 use crate::gateway::{Gateway, HostVerdict, Identity};
@@ -95,11 +95,11 @@ async fn speak(mut stream: DuplexStream, octets: &[u8]) -> Vec<u8> {
 }
 
 async fn serve(stream: DuplexStream) {
-    let proxies = Proxies { trusted: Vec::new(), header: ForwardingHeader::XForwardedFor };
+    let proxies = Arc::new(Proxies { trusted: Vec::new(), unix: false, header: ForwardingHeader::XForwardedFor });
     let metrics = Metrics::register(&mut prometheus_client::registry::Registry::default());
     let public = Public::new(Arc::clone(gateway()), proxies, &metrics);
     let service = service_fn(|request| async {
-        Ok::<_, std::convert::Infallible>(public.answer(SocketAddr::new(CALLER, 4711), request).await)
+        Ok::<_, std::convert::Infallible>(public.answer(Peer::Ip(SocketAddr::new(CALLER, 4711)), request).await)
     });
     let mut connection = http1::Builder::new();
     connection.max_buf_size(64 * 1024).title_case_headers(true).half_close(true);
@@ -233,17 +233,18 @@ pub fn forwarding(octets: &[u8]) {
     let [proxy, stranger] = ["127.0.0.1", "198.51.100.1"].map(str::parse::<IpAddr>);
     let (Ok(proxy), Ok(stranger)) = (proxy, stranger) else { return };
     let trusted = ["127.0.0.0/8", "10.0.0.0/8"].iter().filter_map(|network| network.parse().ok()).collect();
-    let proxies = Proxies { trusted, header };
+    let proxies = Proxies { trusted, unix: false, header };
+    let [proxy_peer, stranger_peer] = [proxy, stranger].map(|address| Peer::Ip(SocketAddr::new(address, 4711)));
 
-    assert_eq!(proxies.client(stranger, &headers), Client { source: stranger, address: Some(stranger) });
-    let client = proxies.client(proxy, &headers);
+    assert_eq!(proxies.client(stranger_peer, &headers), Client { source: stranger, address: Some(stranger) });
+    let client = proxies.client(proxy_peer, &headers);
     assert!(client.address.is_none_or(|address| address == client.source));
     assert_eq!(client.source, canonical(client.source));
     if !headers.is_empty() {
         let certain = Some(CLIENT);
-        assert_eq!(proxies.client(proxy, &appended).address, certain, "the proxy appends to the client's line");
+        assert_eq!(proxies.client(proxy_peer, &appended).address, certain, "the proxy appends to the client's line");
         headers.append(name, HeaderValue::from_static(ours));
-        assert_eq!(proxies.client(proxy, &headers).address, certain, "the proxy adds a line of its own");
+        assert_eq!(proxies.client(proxy_peer, &headers).address, certain, "the proxy adds a line of its own");
     }
 }
 

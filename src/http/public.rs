@@ -1,6 +1,5 @@
 //! What the public listener serves: bounds, method, path, dialect, in this order.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use tokio::time::{Instant, timeout};
 
 use super::access_log::{self, Entry};
 use super::authorization::credentials;
-use super::client_address::{Client, Proxies};
+use super::client_address::{Client, Peer, Proxies};
 use super::dialect::Answer;
 use super::dialect::checkip;
 use super::dialect::dyndns2::{self, Spelling};
@@ -37,7 +36,7 @@ const REASON: HeaderName = HeaderName::from_static("x-dyngate-reason");
 #[derive(Debug)]
 pub struct Public {
     gateway: Arc<Gateway>,
-    proxies: Proxies,
+    proxies: Arc<Proxies>,
     dyndns2: DialectMetrics,
     token: DialectMetrics,
 }
@@ -53,12 +52,12 @@ enum Dialect {
 impl Public {
     /// A service over `gateway`.
     #[must_use]
-    pub fn new(gateway: Arc<Gateway>, proxies: Proxies, metrics: &Metrics) -> Self {
+    pub fn new(gateway: Arc<Gateway>, proxies: Arc<Proxies>, metrics: &Metrics) -> Self {
         Self { gateway, proxies, dyndns2: metrics.dialect(dyndns2::NAME), token: metrics.dialect(token::NAME) }
     }
 
     /// Answers one request of `peer`.
-    pub async fn answer(&self, peer: SocketAddr, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    pub async fn answer(&self, peer: Peer, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let version = request.version();
         let mut response = self.route(peer, request).await;
         if version == Version::HTTP_10 {
@@ -71,7 +70,7 @@ impl Public {
         response
     }
 
-    async fn route(&self, peer: SocketAddr, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn route(&self, peer: Peer, request: Request<Incoming>) -> Response<Full<Bytes>> {
         if let Err(status) = within_bounds(&request) {
             return text(status, "badagent");
         }
@@ -97,7 +96,7 @@ impl Public {
     }
 
     /// Counts towards the source limit; what is not an address is not shown in its place.
-    fn check_address(&self, peer: SocketAddr, headers: &HeaderMap, form: checkip::Form) -> Response<Full<Bytes>> {
+    fn check_address(&self, peer: Peer, headers: &HeaderMap, form: checkip::Form) -> Response<Full<Bytes>> {
         let client = self.client(peer, headers);
         if let Err(verdicts) = self.gateway.admit(client.source) {
             return respond(&dyndns2::render(&verdicts.each, &Spelling::default()));
@@ -111,7 +110,7 @@ impl Public {
         response
     }
 
-    async fn update(&self, peer: SocketAddr, request: Request<Incoming>, dialect: Dialect) -> Response<Full<Bytes>> {
+    async fn update(&self, peer: Peer, request: Request<Incoming>, dialect: Dialect) -> Response<Full<Bytes>> {
         let start = Instant::now();
         let (parts, body) = request.into_parts();
         let client = self.client(peer, &parts.headers);
@@ -166,8 +165,8 @@ impl Public {
         })
     }
 
-    fn client(&self, peer: SocketAddr, headers: &HeaderMap) -> Client {
-        self.proxies.client(peer.ip(), headers)
+    fn client(&self, peer: Peer, headers: &HeaderMap) -> Client {
+        self.proxies.client(peer, headers)
     }
 }
 

@@ -1,7 +1,6 @@
 //! The accept loop: connections in, each bounded in time and number, drained at the end. Knows no path.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,12 +11,18 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
+
+use super::client_address::{Peer, Proxies};
+use super::connections::{Patient, Sources};
+use super::listener::{Listener, Stream};
+use super::proxy_protocol::{self, Header};
+use super::tls::shake_hands;
 
 /// How long a client may take to send the headers of a request, and how long an idle connection is kept.
 const HEADERS_WITHIN: Duration = Duration::from_secs(10);
@@ -27,16 +32,35 @@ const MOST_CONNECTIONS: usize = 16_384;
 const BUFFER: usize = 64 * 1024;
 /// No connection lives longer; a client that never reads must not keep its place.
 const LIFETIME: Duration = Duration::from_secs(600);
+/// How long a proxy may take for its PROXY header.
+const PROXY_HEADER_WITHIN: Duration = Duration::from_secs(5);
 /// What is in flight at the end may take this long.
 const DRAIN: Duration = Duration::from_secs(10);
 
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n\
     Retry-After: 60\r\nConnection: close\r\n\r\n911";
 
+/// What a connection passes before its first request; nothing, by default.
+#[derive(Clone, Default)]
+pub struct Door {
+    /// Connections from these alone, each of which must begin with a PROXY header.
+    pub proxy_protocol: Option<Arc<Proxies>>,
+    /// Where the connections of each source are counted.
+    pub sources: Option<Arc<Sources>>,
+    /// TLS.
+    pub tls: Option<TlsAcceptor>,
+}
+
+impl std::fmt::Debug for Door {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Door").field("proxy_protocol", &self.proxy_protocol).finish_non_exhaustive()
+    }
+}
+
 /// Serves `listener` with `answer` until `stop` turns true, then finishes what is in flight, at most 10 s.
-pub async fn serve<F, R>(listener: TcpListener, answer: F, mut stop: watch::Receiver<bool>)
+pub async fn serve<F, R>(listener: Listener, door: Door, answer: F, mut stop: watch::Receiver<bool>)
 where
-    F: Fn(SocketAddr, Request<Incoming>) -> R + Clone + Send + 'static,
+    F: Fn(Peer, Request<Incoming>) -> R + Clone + Send + 'static,
     R: Future<Output = Response<Full<Bytes>>> + Send + 'static,
 {
     let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
@@ -44,16 +68,30 @@ where
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => match Arc::clone(&places).try_acquire_owned() {
-                    Ok(place) => {
-                        let connection = serve_connection(stream, peer, answer.clone(), stop.clone());
-                        connections.spawn(async move {
-                            connection.await;
-                            drop(place);
-                        });
+                Ok((stream, peer)) => {
+                    if door.proxy_protocol.as_ref().is_some_and(|proxies| !proxies.trusts_peer(peer)) {
+                        debug!(%peer, "is no trusted proxy, and the listener is for those alone");
+                        continue;
                     }
-                    Err(_) => drop(tokio::spawn(turn_away(stream))),
-                },
+                    // Behind a proxy, the source is known with its header.
+                    let sources = door.sources.as_ref().filter(|_| door.proxy_protocol.is_none());
+                    let held = sources.map_or(Ok(None), |sources| sources.hold(peer));
+                    match (Arc::clone(&places).try_acquire_owned(), held) {
+                        (Ok(place), Ok(held)) => {
+                            let connection = serve_connection(stream, peer, door.clone(), answer.clone(), stop.clone());
+                            connections.spawn(async move {
+                                connection.await;
+                                drop((place, held));
+                            });
+                        }
+                        (_, held) => {
+                            debug!(%peer, of_one_source = held.is_err(), "a connection too many is turned away");
+                            if door.tls.is_none() {
+                                drop(tokio::spawn(turn_away(stream)));
+                            }
+                        }
+                    }
+                }
                 Err(error) => recover(&error).await,
             },
             Some(_) = connections.join_next() => {}
@@ -67,14 +105,58 @@ where
     }
 }
 
-async fn serve_connection<F, R>(stream: TcpStream, peer: SocketAddr, answer: F, mut stop: watch::Receiver<bool>)
+/// The way of a connection through its door to its requests.
+async fn serve_connection<F, R>(stream: Stream, peer: Peer, door: Door, answer: F, mut stop: watch::Receiver<bool>)
 where
-    F: Fn(SocketAddr, Request<Incoming>) -> R + Send + 'static,
+    F: Fn(Peer, Request<Incoming>) -> R + Send + 'static,
     R: Future<Output = Response<Full<Bytes>>> + Send + 'static,
 {
-    if let Err(error) = stream.set_nodelay(true) {
+    if let Err(error) = stream.set_nodelay() {
         return debug!(%peer, %error, "a connection ended before it began");
     }
+    let mut stream = Patient::new(stream);
+    let (mut client, mut _held) = (peer, None);
+    if door.proxy_protocol.is_some() {
+        let header = tokio::select! {
+            header = timeout(PROXY_HEADER_WITHIN, read_proxy_header(&mut stream)) => header,
+            () = stopped(&mut stop) => return,
+        };
+        match header {
+            Ok(Ok(named)) => client = named.unwrap_or(peer),
+            Ok(Err(error)) => return debug!(%peer, %error, "a proxy is not understood"),
+            Err(_) => return debug!(%peer, "a proxy sent no whole PROXY header in time"),
+        }
+        match door.sources.as_ref().map_or(Ok(None), |sources| sources.hold(client)) {
+            Ok(held) => _held = held,
+            Err(_) => {
+                debug!(peer = %client, of_one_source = true, "a connection too many is turned away");
+                return if door.tls.is_none() {
+                    turn_away(stream).await
+                };
+            }
+        }
+    }
+    let Some(acceptor) = &door.tls else { return converse(stream, client, answer, stop).await };
+    // In a box of its own, so that plain connections stay small.
+    let inside = Box::pin(async {
+        let stream = tokio::select! {
+            stream = shake_hands(acceptor, stream, client) => stream,
+            () = stopped(&mut stop) => None,
+        };
+        if let Some(stream) = stream {
+            converse(stream, client, answer, stop.clone()).await;
+        }
+    });
+    inside.await;
+}
+
+/// Requests and answers, until one side ends it, it has lived long enough, or all stop.
+async fn converse<S, F, R>(stream: S, peer: Peer, answer: F, mut stop: watch::Receiver<bool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    F: Fn(Peer, Request<Incoming>) -> R + Send + 'static,
+    R: Future<Output = Response<Full<Bytes>>> + Send + 'static,
+{
     let service = service_fn(move |request| {
         let answered = answer(peer, request);
         async move { Ok::<_, std::convert::Infallible>(answered.await) }
@@ -101,7 +183,23 @@ where
     }
 }
 
-fn log_end(peer: SocketAddr, ended: hyper::Result<()>) {
+/// Whom the proxy speaks for; `None` where it speaks for itself. Reads exactly the header.
+async fn read_proxy_header<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<Option<Peer>> {
+    let mut octets = Vec::new();
+    loop {
+        match proxy_protocol::parse(&octets).map_err(io::Error::other)? {
+            Header::More(more) => {
+                if stream.take(more as u64).read_buf(&mut octets).await? == 0 {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+            }
+            Header::Local => return Ok(None),
+            Header::Client(client) => return Ok(Some(client)),
+        }
+    }
+}
+
+fn log_end(peer: Peer, ended: hyper::Result<()>) {
     if let Err(error) = ended {
         debug!(%peer, %error, "a connection ended early");
     }
@@ -111,7 +209,7 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _stop_or_nobody_left_to_say_so = stop.wait_for(|stop| *stop).await;
 }
 
-async fn turn_away(mut stream: TcpStream) {
+async fn turn_away(mut stream: impl AsyncWrite + Unpin) {
     let _client_gone = timeout(Duration::from_millis(10), stream.write_all(FULL)).await;
 }
 

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 
 use super::{USAGE, fail};
-use crate::config::{Config, Location};
+use crate::config::{Config, Endpoint, Listener, Location};
 use crate::model::{Family, Hostname};
 use crate::store::Store;
 
@@ -82,7 +82,13 @@ fn target(config: &Config, options: &Options) -> anyhow::Result<Target> {
     let (host, login) = lookup::host(config, host, options.login.as_deref(), keeper.as_deref())?;
     let url = match &options.url {
         Some(url) => GatewayUrl::parse(url)?,
-        None => GatewayUrl::guess(&config.http.listen),
+        None => {
+            let tcp = |listener: &Listener| match listener.endpoint {
+                Endpoint::Tcp(address) => Some(address),
+                Endpoint::Unix(_) | Endpoint::Systemd(_) => None,
+            };
+            GatewayUrl::guess(&config.http.listen.iter().filter_map(tcp).collect::<Vec<_>>())
+        }
     };
     let families = [(Version::Ipv4, Family::V4), (Version::Ipv6, Family::V6)];
     let families = families.into_iter().filter(|(version, _)| options.families.contains(version));

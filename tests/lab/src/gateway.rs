@@ -169,13 +169,13 @@ impl Gateway {
         let wrong = || Error::Protocol(format!("the ready file says: {ready}"));
         let value: serde_json::Value = serde_json::from_str(ready).map_err(|_| wrong())?;
         let addr = |name: &str| value.get(name).and_then(|addr| addr.as_str()).and_then(|addr| addr.parse().ok());
-        self.http = addr("http").ok_or_else(wrong)?;
+        self.http = addr("http").unwrap_or(([127, 0, 0, 1], 0).into());
         self.admin = addr("admin").ok_or_else(wrong)?;
         self.https = addr("https");
         Ok(())
     }
 
-    /// The first plain listener.
+    /// The first plain listener; port 0 where it has no address, a unix socket for example.
     #[must_use]
     pub fn http(&self) -> SocketAddr {
         self.http

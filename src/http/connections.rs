@@ -1,0 +1,206 @@
+//! What one connection may cost: how many one source may hold at once, and how long a client may leave an answer untaken.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::io;
+use std::net::{IpAddr, Ipv6Addr};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::client_address::{Peer, Proxies};
+
+/// How long a client may take nothing of an answer that waits for it.
+const TAKEN_WITHIN: Duration = Duration::from_secs(20);
+
+/// How many connections each source holds, over all listeners that share it. A source is there as long as it holds one, so
+/// that there are never more than connections.
+#[derive(Debug)]
+pub struct Sources {
+    most: u32,
+    proxies: Arc<Proxies>,
+    held: Mutex<HashMap<IpAddr, u32>>,
+}
+
+/// A connection that is counted until this is dropped.
+#[derive(Debug)]
+pub(super) struct Held {
+    sources: Arc<Sources>,
+    source: IpAddr,
+}
+
+impl Sources {
+    /// At most `most` for each; trusted proxies, and peers without an address, hold as many as they like.
+    #[must_use]
+    pub fn new(most: u32, proxies: Arc<Proxies>) -> Arc<Self> {
+        Arc::new(Self { most, proxies, held: Mutex::default() })
+    }
+
+    /// Counts a connection of `peer`: `Ok(None)` where it is not counted, an error where it is one too many.
+    pub(super) fn hold(self: &Arc<Self>, peer: Peer) -> Result<Option<Held>, TooMany> {
+        let Some(address) = peer.ip() else { return Ok(None) };
+        if self.proxies.trusts_peer(peer) {
+            return Ok(None);
+        }
+        let source = source(address);
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = held.entry(source).or_insert(0);
+        if *count >= self.most {
+            return Err(TooMany);
+        }
+        *count += 1;
+        Ok(Some(Held { sources: Arc::clone(self), source }))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut held = self.sources.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Entry::Occupied(mut count) = held.entry(self.source) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
+}
+
+/// The source has as many connections as it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct TooMany;
+
+/// Whose connections are counted together: an IPv4 address, an IPv6 /64.
+fn source(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64)).into(),
+    }
+}
+
+/// A stream whose writes fail once the other side has taken nothing for [`TAKEN_WITHIN`].
+#[derive(Debug)]
+pub(super) struct Patient<S> {
+    stream: S,
+    stuck: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S> Patient<S> {
+    pub(super) fn new(stream: S) -> Self {
+        Self { stream, stuck: None }
+    }
+
+    /// `written` as it is, unless it is pending for too long.
+    fn judge<T>(&mut self, context: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stuck = None;
+            return written;
+        }
+        let stuck = self.stuck.get_or_insert_with(|| Box::pin(sleep(TAKEN_WITHIN)));
+        ready!(stuck.as_mut().poll(context));
+        // Whoever tries again finds it stuck still.
+        stuck.as_mut().reset(Instant::now());
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not take its answer")))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.judge(cx, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.judge(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        if flushed.is_ready() { flushed } else { self.judge(cx, flushed) }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let shut = Pin::new(&mut self.stream).poll_shutdown(cx);
+        if shut.is_ready() { shut } else { self.judge(cx, shut) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+
+    use super::*;
+    use crate::config::ForwardingHeader;
+
+    fn sources(most: u32) -> Arc<Sources> {
+        let trusted = vec!["127.0.0.1/32".parse().unwrap()];
+        Sources::new(most, Arc::new(Proxies { trusted, unix: false, header: ForwardingHeader::Forwarded }))
+    }
+
+    fn peer(address: &str) -> Peer {
+        Peer::Ip((address.parse::<IpAddr>().unwrap(), 1).into())
+    }
+
+    #[test]
+    fn a_source_holds_so_many_and_others_are_not_touched() {
+        let sources = sources(2);
+        let first = sources.hold(peer("192.0.2.1")).unwrap();
+        let _second = sources.hold(peer("::ffff:192.0.2.1")).unwrap();
+        assert_eq!(sources.hold(peer("192.0.2.1")).unwrap_err(), TooMany);
+        let _neighbour = sources.hold(peer("192.0.2.2")).unwrap();
+        drop(first);
+        assert!(sources.hold(peer("192.0.2.1")).is_ok());
+        let _six = [sources.hold(peer("2001:db8::1")).unwrap(), sources.hold(peer("2001:db8::2")).unwrap()];
+        assert!(sources.hold(peer("2001:db8::3")).is_err(), "the same /64");
+        assert!(sources.hold(peer("2001:db8:0:1::1")).is_ok());
+        for exempt in [peer("127.0.0.1"), Peer::Unix, Peer::Unnamed] {
+            assert!((0..10).all(|_| sources.hold(exempt).unwrap().is_none()), "{exempt}");
+        }
+    }
+
+    #[test]
+    fn who_is_gone_is_forgotten() {
+        let sources = sources(2);
+        for number in 0..1000_u32 {
+            drop(sources.hold(Peer::Ip((std::net::Ipv4Addr::from(number), 1).into())).unwrap());
+        }
+        assert!(sources.held.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_nothing_is_given_up_and_who_takes_slowly_is_not() {
+        let (ours, mut theirs) = duplex(8);
+        let mut ours = Patient::new(ours);
+        let slow = tokio::spawn(async move {
+            let mut octets = [0; 8];
+            for _ in 0..5 {
+                sleep(TAKEN_WITHIN - Duration::from_secs(1)).await;
+                theirs.read_exact(&mut octets).await.unwrap();
+            }
+            theirs
+        });
+        ours.write_all(&[0; 48]).await.unwrap();
+        let _still_open = slow.await.unwrap();
+        let start = Instant::now();
+        let error = ours.write_all(&[0; 8]).await.unwrap_err();
+        assert_eq!((error.kind(), start.elapsed().as_secs()), (io::ErrorKind::TimedOut, TAKEN_WITHIN.as_secs()));
+    }
+}

@@ -1,0 +1,334 @@
+//! Sockets that accept connections: TCP, unix, and those that systemd hands over. Knows nothing of what is said on them.
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixSocket, UnixStream};
+use tracing::warn;
+
+use super::activation::Activated;
+use super::client_address::Peer;
+use crate::config::Endpoint;
+
+/// Connections that wait to be accepted: all routers of a provider come back in the same second.
+const BACKLOG: u32 = 4096;
+/// Owner and group may connect; others have no business on a socket that skips the network's bounds.
+const SOCKET_MODE: u32 = 0o660;
+
+/// Why an endpoint cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// The address is taken, not ours, or needs a privilege.
+    #[error("cannot listen on {address}: {source}; choose another address or port, or stop what holds it")]
+    Tcp {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The socket file cannot be made.
+    #[error("cannot listen on unix:{}: {source}; its folder must exist, and the user that dyngate runs as must be able to write there", path.display())]
+    Unix {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Somebody accepts connections there.
+    #[error("cannot listen on unix:{}: another program does; stop it, or choose another path", .0.display())]
+    Held(PathBuf),
+    /// The path is something else than a socket, which we do not remove.
+    #[error("cannot listen on unix:{}: there is something that is not a socket; remove it, or choose another path", .0.display())]
+    NotASocket(PathBuf),
+    /// systemd did not hand it over.
+    #[error(
+        "systemd handed over no socket named {name:?} ({there}); write FileDescriptorName={name} into the socket unit, and start dyngate through it"
+    )]
+    NotActivated {
+        /// The name that the configuration asks for.
+        name: String,
+        /// The names that are there, for people.
+        there: String,
+    },
+    /// systemd handed over something that accepts no connections.
+    #[error(
+        "the socket {name:?} of systemd cannot be listened on: {source}; write ListenStream= into the socket unit, and Accept=no"
+    )]
+    NotAListener {
+        /// Its name.
+        name: String,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Where a listener really is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// The address, with the port that was free.
+    Tcp(SocketAddr),
+    /// The socket file.
+    Unix(PathBuf),
+}
+
+impl Place {
+    /// The address, if it is one.
+    #[must_use]
+    pub fn tcp(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(address) => Some(*address),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
+/// As the configuration would spell it.
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// A socket that accepts; its file, if we made one, goes when this is dropped.
+#[derive(Debug)]
+pub struct Listener {
+    socket: Socket,
+    place: Place,
+    _file: Option<SocketFile>,
+}
+
+#[derive(Debug)]
+enum Socket {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Listener {
+    /// Listens on `endpoint`; systemd may hand over several sockets under one name. Must run inside a tokio runtime.
+    ///
+    /// # Errors
+    /// [`ListenError`].
+    pub fn bind(endpoint: &Endpoint, activated: &mut Activated) -> Result<Vec<Self>, ListenError> {
+        match endpoint {
+            Endpoint::Tcp(address) => Ok(vec![Self::tcp(*address)?]),
+            Endpoint::Unix(path) => Ok(vec![Self::unix(path)?]),
+            Endpoint::Systemd(name) => activated.take(name),
+        }
+    }
+
+    /// Listens on an address, of its own family alone.
+    ///
+    /// # Errors
+    /// [`ListenError::Tcp`].
+    pub fn tcp(address: SocketAddr) -> Result<Self, ListenError> {
+        let failed = |source| ListenError::Tcp { address, source };
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.map_err(failed)?;
+        socket.set_reuseaddr(true).map_err(failed)?;
+        if address.is_ipv6() {
+            // Linux would let [::] take IPv4 too, and 0.0.0.0 beside it would be the same port twice.
+            rustix::net::sockopt::set_ipv6_v6only(&socket, true).map_err(|error| failed(error.into()))?;
+        }
+        socket.bind(address).map_err(failed)?;
+        Self::accepting_tcp(socket.listen(BACKLOG).map_err(failed)?).map_err(failed)
+    }
+
+    fn unix(path: &Path) -> Result<Self, ListenError> {
+        let failed = |source| ListenError::Unix { path: path.to_owned(), source };
+        remove_stale(path)?;
+        let socket = UnixSocket::new_stream().map_err(failed)?;
+        socket.bind(path).map_err(failed)?;
+        let file = SocketFile::new(path).map_err(failed)?;
+        // Nobody can connect before it listens.
+        fs::set_permissions(path, fs::Permissions::from_mode(SOCKET_MODE)).map_err(failed)?;
+        let listener = socket.listen(BACKLOG).map_err(failed)?;
+        Ok(Self { socket: Socket::Unix(listener), place: Place::Unix(path.to_owned()), _file: Some(file) })
+    }
+
+    pub(super) fn accepting_tcp(listener: TcpListener) -> io::Result<Self> {
+        let place = Place::Tcp(listener.local_addr()?);
+        Ok(Self { socket: Socket::Tcp(listener), place, _file: None })
+    }
+
+    pub(super) fn accepting_unix(listener: UnixListener) -> io::Result<Self> {
+        let address = listener.local_addr()?;
+        let place = Place::Unix(address.as_pathname().unwrap_or(Path::new("")).to_owned());
+        Ok(Self { socket: Socket::Unix(listener), place, _file: None })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    pub(super) async fn accept(&self) -> io::Result<(Stream, Peer)> {
+        match &self.socket {
+            Socket::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                Ok((Stream::Tcp(stream), Peer::Ip(peer)))
+            }
+            Socket::Unix(listener) => Ok((Stream::Unix(listener.accept().await?.0), Peer::Unix)),
+        }
+    }
+}
+
+/// Removes a socket file that a gateway left behind which was killed; nothing else.
+fn remove_stale(path: &Path) -> Result<(), ListenError> {
+    let failed = |source| ListenError::Unix { path: path.to_owned(), source };
+    let Ok(there) = fs::symlink_metadata(path) else { return Ok(()) };
+    if !there.file_type().is_socket() {
+        return Err(ListenError::NotASocket(path.to_owned()));
+    }
+    match std::os::unix::net::UnixStream::connect(path) {
+        Ok(_) => Err(ListenError::Held(path.to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path).map_err(failed),
+        Err(source) => Err(failed(source)),
+    }
+}
+
+/// A socket file of ours.
+#[derive(Debug)]
+struct SocketFile {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl SocketFile {
+    fn new(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: path.to_owned(), identity: identity(path)? })
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // A gateway that was started after us may have put its own in the place.
+        if identity(&self.path).is_ok_and(|there| there == self.identity)
+            && let Err(error) = fs::remove_file(&self.path)
+        {
+            warn!(path = %self.path.display(), %error, "the socket file stays behind; the next start removes it");
+        }
+    }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    let metadata = fs::symlink_metadata(path)?;
+    Ok((metadata.dev(), metadata.ino()))
+}
+
+/// A connection as it was accepted.
+#[derive(Debug)]
+pub(super) enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Stream {
+    /// Sends small answers at once.
+    pub(super) fn set_nodelay(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.set_nodelay(true),
+            Self::Unix(_) => Ok(()),
+        }
+    }
+}
+
+/// Calls a method on whichever stream it is.
+macro_rules! on_stream {
+    ($self:ident, $stream:ident => $call:expr) => {
+        match $self.get_mut() {
+            Self::Tcp(stream) => {
+                let $stream = Pin::new(stream);
+                $call
+            }
+            Self::Unix(stream) => {
+                let $stream = Pin::new(stream);
+                $call
+            }
+        }
+    };
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        on_stream!(self, stream => stream.poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        on_stream!(self, stream => stream.poll_write(cx, buf))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        on_stream!(self, stream => stream.poll_write_vectored(cx, bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Tcp(stream) => stream.is_write_vectored(),
+            Self::Unix(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        on_stream!(self, stream => stream.poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        on_stream!(self, stream => stream.poll_shutdown(cx))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn both_families_listen_on_one_port() {
+        let four = Listener::tcp("0.0.0.0:0".parse().unwrap()).unwrap();
+        let port = four.place().tcp().unwrap().port();
+        let six = Listener::tcp(([0_u16; 8], port).into()).unwrap();
+        assert_eq!(six.place().to_string(), format!("[::]:{port}"));
+        let (accepted, connected) = tokio::join!(six.accept(), TcpStream::connect(("::1", port)));
+        assert!(connected.is_ok());
+        assert!(matches!(accepted.unwrap().1, Peer::Ip(peer) if peer.is_ipv6()));
+    }
+
+    #[tokio::test]
+    async fn a_socket_file_comes_and_goes_and_only_a_stale_one_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("http.sock");
+        let listener = Listener::unix(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, SOCKET_MODE);
+        assert!(matches!(Listener::unix(&path), Err(ListenError::Held(_))), "somebody accepts there");
+        drop(listener);
+        assert!(!path.exists());
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        assert!(path.exists(), "left behind");
+        let first = Listener::unix(&path).unwrap();
+        // Another one in its place is not ours to remove.
+        fs::remove_file(&path).unwrap();
+        let _second = Listener::unix(&path).unwrap();
+        drop(first);
+        assert!(path.exists());
+        let file = folder.path().join("file");
+        fs::write(&file, "mine").unwrap();
+        assert!(matches!(Listener::unix(&file), Err(ListenError::NotASocket(_))));
+        assert_eq!(fs::read_to_string(&file).unwrap(), "mine");
+        let error = Listener::unix(&folder.path().join("absent/http.sock")).unwrap_err();
+        assert!(error.to_string().contains("its folder must exist"), "{error}");
+    }
+}

@@ -1,0 +1,164 @@
+//! The certificate of the TLS listeners: which one is shown, and when its files are read again. Open connections keep theirs.
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
+
+use rustls::crypto::ring;
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::version::{TLS12, TLS13};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::sync::{Notify, watch};
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tracing::{debug, error, info, warn};
+
+use crate::config::Tls;
+use crate::config::certificate::{Pair, PairError, Trace, date};
+
+/// How often the files are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often an approaching end is told.
+const WARN_EVERY: Duration = Duration::from_secs(86_400);
+/// A client that takes longer is no client.
+const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
+/// How long a connection whose handshake failed is read, so that the client sees why and no reset.
+const LINGER: Duration = Duration::from_secs(1);
+/// How much of it, in octets.
+const LINGER_MOST: u64 = 64 * 1024;
+
+/// The pair that is shown to new connections.
+#[derive(Debug)]
+pub struct Certificates {
+    files: Tls,
+    shown: RwLock<Pair>,
+    first: Traces,
+    again: Notify,
+}
+
+/// What both files looked like.
+type Traces = [Option<Trace>; 2];
+
+impl Certificates {
+    /// Reads the pair for the first time.
+    ///
+    /// # Errors
+    /// [`PairError`]: nothing could be shown.
+    pub fn open(files: &Tls) -> Result<Arc<Self>, PairError> {
+        // Before the files are read: what changes in between is seen as a change.
+        let first = traces(files);
+        let shown = RwLock::new(Pair::load(files, SystemTime::now())?);
+        Ok(Arc::new(Self { files: files.clone(), shown, first, again: Notify::new() }))
+    }
+
+    /// What TLS listeners accept with: TLS 1.2 and 1.3, HTTP/1.1 and 1.0.
+    ///
+    /// # Errors
+    /// The library was built without what these versions need.
+    pub fn acceptor(self: &Arc<Self>) -> io::Result<TlsAcceptor> {
+        let mut config = rustls::ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_protocol_versions(&[&TLS13, &TLS12])
+            .map_err(io::Error::other)?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::clone(self) as Arc<dyn ResolvesServerCert>);
+        // A client that speaks HTTP/1.0 alone says so here, and would be refused (RFC 7301 section 3.2).
+        config.alpn_protocols = vec![b"http/1.1".to_vec(), b"http/1.0".to_vec()];
+        Ok(TlsAcceptor::from(Arc::new(config)))
+    }
+
+    /// Has the files read now, changed or not; the log says what came of it.
+    pub fn reload(&self) {
+        self.again.notify_one();
+    }
+
+    /// Reads the files again whenever they have changed, until `stop` turns true.
+    pub async fn keep(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+        let (mut tried, mut seen, mut warned) = (self.first, self.first, None::<Instant>);
+        loop {
+            if self.pair().expires_soon(SystemTime::now()) && warned.is_none_or(|at| at.elapsed() > WARN_EVERY) {
+                warned = Some(Instant::now());
+                let (file, expires) = (self.files.certificate.display(), date(self.pair().not_after));
+                warn!(%file, expires, "the certificate has less than 14 days left; renew it");
+            }
+            let asked = tokio::select! {
+                () = sleep(LOOK_EVERY) => false,
+                () = self.again.notified() => true,
+                _ = stop.wait_for(|stop| *stop) => return,
+            };
+            let files = self.files.clone();
+            let Ok(now) = spawn_blocking(move || traces(&files)).await else { continue };
+            // Two files are written one after the other: a pair is read once nothing moves any more.
+            let settled = std::mem::replace(&mut seen, now) == now;
+            if asked || settled && now != tried {
+                tried = now;
+                self.read_again().await;
+            }
+        }
+    }
+
+    async fn read_again(&self) {
+        let files = self.files.clone();
+        let Ok(read) = spawn_blocking(move || Pair::load(&files, SystemTime::now())).await else { return };
+        let file = self.files.certificate.display();
+        match read {
+            Ok(pair) if pair.certified.cert == self.pair().certified.cert => {
+                info!(%file, "the certificate is the same")
+            }
+            Ok(pair) => {
+                info!(%file, expires = date(pair.not_after), "new connections get the new certificate");
+                *self.shown.write().unwrap_or_else(PoisonError::into_inner) = pair;
+            }
+            Err(error) => {
+                let expires = date(self.pair().not_after);
+                error!(%error, expires, "the new certificate cannot be used; the old one stays");
+            }
+        }
+    }
+
+    fn pair(&self) -> Pair {
+        self.shown.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl ResolvesServerCert for Certificates {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.pair().certified)
+    }
+}
+
+fn traces(files: &Tls) -> Traces {
+    let [certificate, key]: [&Path; 2] = [&files.certificate, &files.private_key];
+    [Trace::of(certificate), Trace::of(key)]
+}
+
+/// The stream inside TLS, or nothing, and then the connection is closed.
+pub(super) async fn shake_hands<S>(acceptor: &TlsAcceptor, stream: S, peer: super::Peer) -> Option<TlsStream<S>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    match timeout(HANDSHAKE_WITHIN, acceptor.accept(stream).into_fallible()).await {
+        Ok(Ok(stream)) => Some(stream),
+        Ok(Err((error, stream))) => {
+            debug!(%peer, %error, "a TLS handshake failed");
+            linger(stream).await;
+            None
+        }
+        Err(_) => {
+            debug!(%peer, "a TLS handshake took too long");
+            None
+        }
+    }
+}
+
+/// Ends our half and reads out the other: octets left unread would turn the alert into a reset.
+async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
+    let end = async {
+        stream.shutdown().await?;
+        tokio::io::copy(&mut stream.take(LINGER_MOST), &mut tokio::io::sink()).await
+    };
+    let _over_either_way = timeout(LINGER, end).await;
+}

@@ -20,7 +20,7 @@ use crate::stage::program;
 const PAGE: &str = include_str!("../../docs/DEPLOYING.md");
 
 /// The blocks of the page in this language.
-fn blocks(language: &str) -> Vec<&'static str> {
+pub(crate) fn blocks(language: &str) -> Vec<&'static str> {
     let fence = format!("```{language}\n");
     let found: Vec<_> = PAGE.split(&fence).skip(1).map(|rest| rest.split_once("```").unwrap().0).collect();
     assert!(!found.is_empty(), "no block in {language}");
@@ -28,31 +28,31 @@ fn blocks(language: &str) -> Vec<&'static str> {
 }
 
 /// `text` with another value in place of one that must be there: a test's port, a test's folder.
-fn swap(text: &str, from: &str, to: &str) -> String {
+pub(crate) fn swap(text: &str, from: &str, to: &str) -> String {
     assert!(text.contains(from), "{from} is not in\n{text}");
     text.replace(from, to)
 }
 
 /// A loopback address that is this test's alone, so that every port of it is free.
-fn address() -> Ipv4Addr {
+pub(crate) fn address() -> Ipv4Addr {
     static NEXT: AtomicU8 = AtomicU8::new(64);
     let [.., high, low] = id().to_be_bytes();
     Ipv4Addr::new(127, NEXT.fetch_add(1, Ordering::Relaxed), high, low)
 }
 
 /// A program of Debian's, also where the folders for system programs are not on PATH.
-fn find(program: &str) -> Option<PathBuf> {
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/usr/bin".into()]);
     folders.map(|folder| folder.join(program)).find(|file| file.is_file())
 }
 
-fn command(program: &str) -> Command {
+pub(crate) fn command(program: &str) -> Command {
     Command::new(find(program).unwrap_or_else(|| panic!("{program} is missing: scripts/install-deps.sh tests")))
 }
 
 /// Runs a command that must succeed.
-fn run(command: &mut Command) -> String {
+pub(crate) fn run(command: &mut Command) -> String {
     let Output { status, stdout, stderr } = command.output().unwrap();
     let all = String::from_utf8_lossy(&stdout).into_owned() + &String::from_utf8_lossy(&stderr);
     assert!(status.success(), "{command:?}: {status}\n{all}");
@@ -60,13 +60,13 @@ fn run(command: &mut Command) -> String {
 }
 
 /// A server in the foreground; killed and reaped when dropped.
-struct Running {
+pub(crate) struct Running {
     child: Child,
     log: PathBuf,
 }
 
 impl Running {
-    fn start(mut command: Command, folder: &Path) -> Self {
+    pub(crate) fn start(mut command: Command, folder: &Path) -> Self {
         let log = folder.join("output.log");
         let open = || -> File { OpenOptions::new().create(true).append(true).open(&log).unwrap() };
         let child = command.stdin(Stdio::null()).stdout(open()).stderr(open()).spawn().unwrap();
@@ -74,7 +74,7 @@ impl Running {
     }
 
     /// Waits for `ready`, and fails with the log where the server ends first.
-    async fn until<F: Future<Output = bool>>(&mut self, ready: impl Fn() -> F) {
+    pub(crate) async fn until<F: Future<Output = bool>>(&mut self, ready: impl Fn() -> F) {
         let deadline = Instant::now() + Duration::from_secs(30);
         while !ready().await {
             let ended = self.child.try_wait().unwrap();
@@ -83,7 +83,7 @@ impl Running {
         }
     }
 
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap()
     }
 }
@@ -178,6 +178,9 @@ fn systemd_takes_the_unit() {
     let (offline, threshold) = ("--offline=true".as_ref(), "--threshold=20".as_ref());
     analyze(&[verify]);
     analyze(&[security, offline, threshold]);
+    let [socket] = blocks("systemd")[..] else { panic!("one socket unit") };
+    fs::write(scratch.path().join("dyngate.socket"), socket).unwrap();
+    run(command("systemd-analyze").arg("verify").arg(scratch.path().join("dyngate.socket")));
     let drop_ins = scratch.path().join("dyngate.service.d");
     fs::create_dir(&drop_ins).unwrap();
     fs::copy(packaging.join("dyngate-low-ports.conf"), drop_ins.join("low-ports.conf")).unwrap();

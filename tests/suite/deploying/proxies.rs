@@ -35,7 +35,7 @@ impl Front {
         config.zone = "allow = [\"127.0.0.0/8\"]".to_owned();
         config.more = "[engine]\ndeadline = \"1s\"".to_owned();
         let http = blocks("toml").into_iter().find(|block| block.contains("trusted_proxies")).unwrap();
-        let http = swap(http, "[::]:8245", "127.0.0.1:0");
+        let http = swap(http, "\"0.0.0.0:8245\", \"[::]:8245\"", "\"127.0.0.1:0\"");
         let toml = swap(&config.toml(), "[http]\nlisten = [\"127.0.0.1:0\"]\n", &http);
         let gateway = Gateway::builder(program()).config(&toml).start().await.unwrap();
 

@@ -5,8 +5,8 @@ set -euo pipefail
 
 servers=(bind9 bind9-dnsutils knot pdns-server pdns-backend-lmdb pdns-backend-sqlite3 sqlite3)
 build=(gcc libc6-dev make curl)
-tests=("${build[@]}" faketime ddclient inadyn wget libio-socket-inet6-perl iproute2 nginx-light caddy systemd postgresql fail2ban mandoc)
-services=(named knot pdns ddclient inadyn nginx caddy postgresql fail2ban)
+tests=("${build[@]}" faketime ddclient inadyn wget libio-socket-inet6-perl iproute2 nginx-light caddy systemd postgresql fail2ban mandoc haproxy)
+services=(named knot pdns ddclient inadyn nginx caddy postgresql fail2ban haproxy)
 policy=/usr/sbin/policy-rc.d
 
 die() {

@@ -193,6 +193,14 @@ fn listeners_of_every_kind() {
 }
 
 #[test]
+fn a_listener_for_proxies_needs_a_proxy_that_is_trusted() {
+    let listen = "[http]\nlisten = [{ address = \"127.0.0.1:80\", proxy_protocol = true }]\n";
+    let errors = errors_in(&format!("{LEAST}{listen}"));
+    assert!(errors.contains("only trusted proxies may speak the PROXY protocol, and none is named"), "{errors}");
+    assert!(parse(&format!("{LEAST}{listen}trusted_proxies = [\"unix\"]\n")).is_ok());
+}
+
+#[test]
 fn what_is_left_out_has_the_defaults_of_the_contract() {
     let config = parse(LEAST).unwrap();
     assert_eq!(config.http.listen, [plain("127.0.0.1:8245")]);

@@ -68,10 +68,10 @@ fn a_configuration_error_is_64_with_place_and_mend() {
     let file = folder.path().join("gateway.toml");
     let key = Key::generate("k");
     let toml = Config::new(&key, "127.0.0.1:53".parse().unwrap()).toml().replace("$sha256$", "plain text ");
-    std::fs::write(&file, format!("{toml}\n[store]\nurl = \"memory:\"\n[unknown]\n")).unwrap();
+    std::fs::write(&file, format!("{toml}\n[store]\nurl = \"mysql://db\"\n[unknown]\n")).unwrap();
     let output = run(&["serve", "--config", file.to_str().unwrap()], "");
     assert_eq!(output.code, Some(64), "{}", output.stderr);
-    for words in ["gateway.toml:", "dyngate hash", "not in this version", "unknown"] {
+    for words in ["gateway.toml:", "dyngate hash", "not the URL of a store", "unknown"] {
         assert!(output.stderr.contains(words), "{words} in {}", output.stderr);
     }
     assert!(!output.stderr.contains("plain text "), "the secret is not repeated: {}", output.stderr);

@@ -1,13 +1,13 @@
 # Everything a developer types. `make test` and `make demo` install what is missing and say so.
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint fmt demo deny fuzz
+.PHONY: help test lint fmt demo deny fuzz bench instructions
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 test: ## install what is missing, build, run every test against real name servers
 	@scripts/install-deps.sh servers tests
@@ -52,3 +52,15 @@ fuzz: ## TARGET=name SECONDS=60: look for inputs that break a parser; finds go t
 	@# The stable compiler has the fuzzer's flags too. What is found new stays in fuzz/target; the corpus is only read.
 	RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none $(TARGET) fuzz/target/found/$(TARGET) fuzz/corpus/$(TARGET) -- \
 	    -max_total_time=$(SECONDS) -max_len=4096 -timeout=10 -print_final_stats=1
+
+# Each of them may be given: make bench ROWS=storm,password ROUNDS=3 HOSTS=5000
+ROWS := all
+ROUNDS := 5
+HOSTS := 20000
+bench: ## measure against real name servers, all within a quarter of an hour; ROWS=storm ROUNDS=3 for less, WRITE=docs
+	@scripts/install-deps.sh servers build
+	cargo bench --locked --bench rows -- rows=$(ROWS) rounds=$(ROUNDS) hosts=$(HOSTS) $(if $(WRITE),write=$(WRITE)) $(if $(LOG),log=$(LOG))
+
+instructions: ## count the instructions of three pure parts with callgrind
+	@if command -v valgrind >/dev/null; then cargo bench --locked --bench pure -- instructions; \
+	else echo "SKIPPED: no instruction was counted, for valgrind is not installed (apt-get install valgrind)"; fi

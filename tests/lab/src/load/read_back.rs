@@ -17,7 +17,7 @@ const IN_FLIGHT: usize = 64;
 /// # Errors
 /// The first host without an answer or with another one.
 pub async fn read_back(addr: SocketAddr, hosts: &[(String, IpAddr)]) -> Result<(), Error> {
-    run(addr, Questions(hosts.to_vec()), hosts.len(), CONNECTIONS, IN_FLIGHT).await
+    run(addr, Questions(hosts.to_vec()), hosts.len(), CONNECTIONS, IN_FLIGHT).await.map(drop)
 }
 
 struct Questions(Vec<(String, IpAddr)>);

@@ -1,0 +1,104 @@
+//! What the command line says.
+
+use std::fmt;
+
+use crate::Failure;
+
+/// A row, or a curve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Name {
+    Storm,
+    NewConnections,
+    NoChange,
+    OneAtATime,
+    ManyZones,
+    Password,
+    Restart,
+    Memory,
+    BatchCurve,
+    FlightCurve,
+}
+
+impl Name {
+    /// In the order in which they are measured.
+    const ALL: [Self; 10] = [
+        Self::Storm,
+        Self::NewConnections,
+        Self::NoChange,
+        Self::OneAtATime,
+        Self::ManyZones,
+        Self::Password,
+        Self::Restart,
+        Self::Memory,
+        Self::BatchCurve,
+        Self::FlightCurve,
+    ];
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Storm => "storm",
+            Self::NewConnections => "new-connections",
+            Self::NoChange => "no-change",
+            Self::OneAtATime => "one-at-a-time",
+            Self::ManyZones => "many-zones",
+            Self::Password => "password",
+            Self::Restart => "restart",
+            Self::Memory => "memory",
+            Self::BatchCurve => "batch-curve",
+            Self::FlightCurve => "flight-curve",
+        })
+    }
+}
+
+/// What to measure and how much of it.
+#[derive(Debug)]
+pub(crate) struct Options {
+    pub(crate) rows: Vec<Name>,
+    pub(crate) rounds: usize,
+    /// Hosts in a storm.
+    pub(crate) hosts: usize,
+    /// Hosts that are sent in one UPDATE each to measure that rate.
+    pub(crate) baseline: usize,
+    /// `DYNGATE_LOG` of the gateway; its default where nothing is said.
+    pub(crate) log: Option<String>,
+    /// Replace the figures in docs/ too.
+    pub(crate) write_docs: bool,
+}
+
+const USAGE: &str = "[rows=all|NAME,…] [rounds=5] [hosts=20000] [baseline=5000] [log=info|warn] [write=docs]";
+
+impl Options {
+    /// Reads `key=value` arguments.
+    pub(crate) fn read(arguments: Vec<String>) -> Result<Self, Failure> {
+        let mut options =
+            Self { rows: Name::ALL.to_vec(), rounds: 5, hosts: 20_000, baseline: 5_000, log: None, write_docs: false };
+        for argument in arguments {
+            match argument.split_once('=') {
+                Some(("rows", "all")) => {}
+                Some(("rows", names)) => options.rows = names.split(',').map(row).collect::<Result<_, _>>()?,
+                Some(("rounds", number)) => options.rounds = number.parse()?,
+                Some(("hosts", number)) => options.hosts = number.parse()?,
+                Some(("baseline", number)) => options.baseline = number.parse()?,
+                Some(("log", filter)) => options.log = Some(filter.to_owned()),
+                Some(("write", "docs")) => options.write_docs = true,
+                _ => return Err(format!("{argument}? {USAGE}").into()),
+            }
+        }
+        options.baseline = options.baseline.min(options.hosts);
+        if options.baseline == 0 || options.rounds == 0 {
+            return Err("hosts, baseline and rounds begin at 1".into());
+        }
+        if options.write_docs && options.rows != Name::ALL {
+            return Err("write=docs needs all rows".into());
+        }
+        Ok(options)
+    }
+}
+
+fn row(name: &str) -> Result<Name, Failure> {
+    let known = || Name::ALL.map(|name| name.to_string()).join(", ");
+    let found = Name::ALL.into_iter().find(|row| row.to_string() == name);
+    found.ok_or_else(|| format!("no row {name:?}; known: {}", known()).into())
+}

@@ -1,0 +1,150 @@
+//! What was measured, where and when: the table, the curves, report.json, and the marked part of docs/PERFORMANCE.md.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+use std::{fs, thread};
+
+use serde_json::json;
+
+use crate::curve::Curve;
+use crate::options::Options;
+use crate::row::Row;
+use crate::{Failure, Found, svg};
+
+const BEGIN: &str = "<!-- make bench WRITE=docs replaces what follows -->\n";
+const END: &str = "<!-- end of what make bench WRITE=docs replaces -->";
+
+/// All that was found, and the machine that it was found on.
+pub(crate) struct Report {
+    machine: String,
+    servers: String,
+    date: String,
+    commit: String,
+    work: String,
+    took: Duration,
+    rows: Vec<Row>,
+    curves: Vec<Curve>,
+}
+
+impl Report {
+    /// An empty one.
+    pub(crate) fn new(options: &Options) -> Self {
+        let Options { rounds, hosts, baseline, log, .. } = options;
+        let log = log.as_deref().unwrap_or("its default");
+        Self {
+            machine: machine(),
+            servers: servers(),
+            date: said("date", &["-u", "+%Y-%m-%d %H:%M UTC"]),
+            commit: said("git", &["describe", "--always", "--dirty"]),
+            work: format!(
+                "{rounds} rounds; a storm is {hosts} hosts over 1 000 connections; one UPDATE each is {baseline} of them, 64 in \
+                 flight on 4 connections; DYNGATE_LOG is {log}"
+            ),
+            took: Duration::ZERO,
+            rows: vec![],
+            curves: vec![],
+        }
+    }
+
+    /// Where and what.
+    pub(crate) fn heading(&self) -> String {
+        let Self { machine, servers, date, commit, work, .. } = self;
+        format!("Measured {date} at {commit} on {machine}.\n{servers}.\n{work}.")
+    }
+
+    pub(crate) fn add(&mut self, found: Found) {
+        self.rows.extend(found.rows);
+        self.curves.extend(found.curves);
+    }
+
+    pub(crate) fn finish(&mut self, took: Duration) {
+        self.took = took;
+    }
+
+    /// Heading, table and curves.
+    pub(crate) fn markdown(&self) -> String {
+        let mut text = format!("{}\nAll of it took {} s.\n", self.heading(), self.took.as_secs());
+        if !self.rows.is_empty() {
+            let _ = write!(text, "\n{}\n", Row::HEADING);
+        }
+        for row in &self.rows {
+            let _ = writeln!(text, "{}", row.line());
+        }
+        for curve in &self.curves {
+            let _ = write!(text, "\n### {}\n\n{}", curve.title, curve.markdown());
+        }
+        text
+    }
+
+    /// Writes target/bench, and docs/ where that is asked for.
+    pub(crate) fn write(&self, options: &Options) -> Result<(), Failure> {
+        let folder = target().join("bench");
+        fs::create_dir_all(&folder)?;
+        let report = json!({
+            "date": self.date, "commit": self.commit, "machine": self.machine, "servers": self.servers,
+            "work": self.work, "seconds": self.took.as_secs(),
+            "rows": self.rows.iter().map(Row::json).collect::<Vec<_>>(),
+            "curves": self.curves.iter().map(Curve::json).collect::<Vec<_>>(),
+        });
+        fs::write(folder.join("report.json"), serde_json::to_string_pretty(&report)?)?;
+        fs::write(folder.join("report.md"), self.markdown())?;
+        if !self.curves.is_empty() {
+            fs::write(folder.join("curves.svg"), svg::draw(&self.curves))?;
+        }
+        println!("written: {}", folder.join("report.json").display());
+        if options.write_docs { self.write_docs() } else { Ok(()) }
+    }
+
+    fn write_docs(&self) -> Result<(), Failure> {
+        let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+        let file = docs.join("PERFORMANCE.md");
+        let text = fs::read_to_string(&file)?;
+        let marked = || format!("{} has no marked part", file.display());
+        let (before, rest) = text.split_once(BEGIN).ok_or_else(marked)?;
+        let (_, after) = rest.split_once(END).ok_or_else(marked)?;
+        let drawing = "\n![both curves](performance.svg)\n";
+        fs::write(&file, format!("{before}{BEGIN}\n{}{drawing}\n{END}{after}", self.markdown()))?;
+        fs::write(docs.join("performance.svg"), svg::draw(&self.curves))?;
+        println!("written: {}", file.display());
+        Ok(())
+    }
+}
+
+/// The target folder of this build, two above the program in `release/deps`.
+fn target() -> PathBuf {
+    let own = std::env::current_exe().unwrap_or_default();
+    own.ancestors().nth(3).map_or_else(|| "target".into(), Path::to_owned)
+}
+
+fn machine() -> String {
+    let field = |file: &str, name: &str| {
+        let text = fs::read_to_string(file).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.trim().strip_prefix(':').map(str::trim));
+        line.unwrap_or("unknown").to_owned()
+    };
+    let cores = thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    let kib: f64 = field("/proc/meminfo", "MemTotal").trim_end_matches(" kB").parse().unwrap_or_default();
+    let (cpu, kernel) = (field("/proc/cpuinfo", "model name"), said("uname", &["-sr"]));
+    format!("{cores} cores of {cpu}, {:.0} GiB, {kernel}", kib / 1024.0 / 1024.0)
+}
+
+fn servers() -> String {
+    let versions = [said("named", &["-v"]), said("knotd", &["--version"]), said("pdns_server", &["--version"])];
+    // BIND adds its branch, PowerDNS puts the time before and the copyright behind.
+    let short = |version: String| {
+        let version = version.split(" (C)").next().unwrap_or_default().split(" (Ext").next().unwrap_or_default();
+        version.find("PowerDNS").map_or(version, |at| &version[at..]).to_owned()
+    };
+    versions.map(short).join("; ")
+}
+
+/// The first line that a program says.
+fn said(program: &str, arguments: &[&str]) -> String {
+    let path = format!("{}:/usr/sbin:/usr/local/sbin", std::env::var("PATH").unwrap_or_default());
+    let output = Command::new(program).args(arguments).env("PATH", path).output();
+    let Ok(output) = output else { return format!("{program} is not here") };
+    let text = [output.stdout, output.stderr].concat();
+    String::from_utf8_lossy(&text).lines().next().unwrap_or_default().trim().to_owned()
+}

@@ -66,6 +66,14 @@ impl Watch {
     }
 }
 
+/// The share of the machine that strangers took, over all rounds of a row.
+pub(crate) fn strangers<'a>(rounds: impl Iterator<Item = &'a Cpu>) -> f64 {
+    let cores = thread::available_parallelism().map_or(1.0, |cores| crate::row::float(cores.get()));
+    let sum = |(taken, clock), cpu: &Cpu| (taken + cpu.others(), clock + cpu.seconds * cores);
+    let (taken, clock) = rounds.fold((0.0, 0.0), sum);
+    if clock > 0.0 { taken / clock } else { 0.0 }
+}
+
 /// Who was the limit, over all rounds of a row: a process whose busiest thread fills a core, else the machine, else nobody's
 /// processor time.
 pub(crate) fn limit<'a>(rounds: impl Iterator<Item = &'a Cpu>) -> String {

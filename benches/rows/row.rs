@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use crate::cpu::{Cpu, limit};
+use crate::cpu::{Cpu, limit, strangers};
 
 /// How the measured figure is held against the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +50,9 @@ pub(crate) struct Row {
     pub(crate) note: String,
 }
 
+/// Where strangers took more of the machine, a goal met or missed tells little.
+const NOISY: f64 = 0.15;
+
 impl Row {
     /// The heading of the table.
     pub(crate) const HEADING: &'static str = "\
@@ -73,6 +76,10 @@ impl Row {
         }
     }
 
+    fn is_noisy(&self) -> bool {
+        strangers(self.rounds.iter().map(|round| &round.cpu)) > NOISY
+    }
+
     /// As a line of a Markdown table.
     pub(crate) fn line(&self) -> String {
         let unit = self.unit;
@@ -92,10 +99,12 @@ impl Row {
             Goal::AtMost(most) => format!("≤ {most} {goal_unit}"),
             Goal::Told => "–".to_owned(),
         };
-        let met = match self.met() {
-            Some(true) => "met",
-            Some(false) => "**missed**",
-            None => "",
+        let met = match (self.met(), self.is_noisy()) {
+            (Some(true), false) => "met",
+            (Some(true), true) => "met, in noise",
+            (Some(false), false) => "**missed**",
+            (Some(false), true) => "**missed**, in noise",
+            (None, _) => "",
         };
         let cpu = |figure: fn(&Cpu) -> f64| spread_of(&self.rounds, figure).median;
         format!(
@@ -127,7 +136,7 @@ impl Row {
                 Compare::Difference => "difference",
                 Compare::Alone => "alone",
             },
-            "median": median, "min": least, "max": most, "goal": goal, "met": self.met(),
+            "median": median, "min": least, "max": most, "goal": goal, "met": self.met(), "noisy": self.is_noisy(),
             "limit": limit(self.rounds.iter().map(|round| &round.cpu)),
             "note": self.note, "rounds": rounds,
         })

@@ -64,7 +64,7 @@ fn panel(svg: &mut String, curve: &Curve) {
             series.points.iter().map(|point| format!("{:.1},{:.1}", x.place(point.x), y.place(point.y))).collect();
         let stroke = format!("stroke=\"{colour}\" stroke-width=\"2\" stroke-dasharray=\"{dashes}\" fill=\"none\"");
         let _ = writeln!(svg, "<polyline points=\"{}\" {stroke}/>", line.join(" "));
-        let at = left + 120.0 + 110.0 * crate::row::float(number);
+        let at = left + 100.0 + 90.0 * crate::row::float(number);
         let _ = writeln!(
             svg,
             "<path d=\"M{:.1} {:.1}h24\" {stroke}/><text x=\"{:.1}\" y=\"{:.1}\">{}</text>",

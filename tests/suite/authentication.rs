@@ -157,8 +157,11 @@ async fn hanging_up_saves_no_failed_login() {
         let request = Request::get(target).basic("person", &format!("guess{guess}"));
         connection.write(&request.octets(stage.gateway.http())).await.unwrap();
     }
-    while stage.failures().await < 3.0 {
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
+    let counted = async {
+        while stage.failures().await < 3.0 {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), counted).await.expect("three failed logins are counted");
     assert_eq!(stage.login("person", "guess3", "person").await.text(), "911");
 }

@@ -40,7 +40,7 @@ impl Stage {
         let toml = format!(
             "{}\n[[zone]]\nname = \"{ZONE}\"\nkey = \"{}\"\nprimaries = [\"{}\"]\n\n\
              [[account]]\nlogin = \"{LOGIN}\"\nsecret = \"{}\"\nhosts = [\"{HOME}\", \"{OFFICE}\"]\n\n\
-             [http]\nlisten = [\"{http}\"]\n[admin]\nlisten = \"127.0.0.1:0\"\n[engine]\ndeadline = \"1s\"\n",
+             [http]\nlisten = [\"{http}\"]\n[admin]\nlisten = \"127.0.0.1:0\"\n[engine]\ndeadline = \"3s\"\n",
             key.toml(),
             key.name,
             primary.addr(),

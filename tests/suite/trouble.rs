@@ -13,7 +13,7 @@ on_every_primary!(
 );
 
 fn quick(config: &mut Config) {
-    config.more = "[engine]\ndeadline = \"1s\"\n".to_owned();
+    config.more = "[engine]\ndeadline = \"3s\"\n".to_owned();
 }
 
 async fn stopped_and_started(kind: Kind) {

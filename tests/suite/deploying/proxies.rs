@@ -33,7 +33,6 @@ impl Front {
         let mut config = Config::new(&key, primary.addr());
         // The client comes from a loopback address, too.
         config.zone = "allow = [\"127.0.0.0/8\"]".to_owned();
-        config.more = "[engine]\ndeadline = \"1s\"".to_owned();
         let http = blocks("toml").into_iter().find(|block| block.contains("trusted_proxies")).unwrap();
         let http = swap(http, "\"0.0.0.0:8245\", \"[::]:8245\"", "\"127.0.0.1:0\"");
         let toml = swap(&config.toml(), "[http]\nlisten = [\"127.0.0.1:0\"]\n", &http);

@@ -53,13 +53,13 @@ fuzz: ## TARGET=name SECONDS=60: look for inputs that break a parser; finds go t
 	RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none $(TARGET) fuzz/target/found/$(TARGET) fuzz/corpus/$(TARGET) -- \
 	    -max_total_time=$(SECONDS) -max_len=4096 -timeout=10 -print_final_stats=1
 
-# Each of them may be given: make bench ROWS=storm,password ROUNDS=3 HOSTS=5000
+# Each of them may be given: make bench ROWS=storm,hosts-known ROUNDS=3 HOSTS=5000 KNOWN=1000,10000000
 ROWS := all
 ROUNDS := 5
 HOSTS := 20000
 bench: ## measure against real name servers, all within a quarter of an hour; ROWS=storm ROUNDS=3 for less, WRITE=docs
 	@scripts/install-deps.sh servers build
-	cargo bench --locked --bench rows -- rows=$(ROWS) rounds=$(ROUNDS) hosts=$(HOSTS) $(if $(WRITE),write=$(WRITE)) $(if $(LOG),log=$(LOG))
+	cargo bench --locked --bench rows -- rows=$(ROWS) rounds=$(ROUNDS) hosts=$(HOSTS) $(if $(KNOWN),known=$(KNOWN)) $(if $(WRITE),write=$(WRITE)) $(if $(LOG),log=$(LOG))
 
 instructions: ## count the instructions of three pure parts with callgrind
 	@if command -v valgrind >/dev/null; then cargo bench --locked --bench pure -- instructions; \

@@ -1,7 +1,7 @@
 //! How fast the gateway is: each row is a ratio of two things measured in turn, on real primaries, with the built release
 //! program. Prints a table, writes target/bench/report.json; asserts no time, but every storm is read back.
 //!
-//! `make bench [ROWS=storm,password] [ROUNDS=5] [HOSTS=20000] [WRITE=docs]`
+//! `make bench [ROWS=storm,password] [ROUNDS=5] [HOSTS=20000] [KNOWN=1000,100000] [WRITE=docs]`
 
 #![expect(clippy::print_stdout, reason = "it talks to a person")]
 
@@ -10,6 +10,7 @@ mod batch_curve;
 mod cpu;
 mod curve;
 mod flight_curve;
+mod hosts_known;
 mod many_zones;
 mod memory;
 mod new_connections;
@@ -100,6 +101,7 @@ impl Bench {
             Name::NoChange => no_change::run(self).await?,
             Name::OneAtATime => one_at_a_time::run(self).await?,
             Name::ManyZones => many_zones::run(self).await?,
+            Name::HostsKnown => hosts_known::run(self).await?,
             Name::Password => password::run(self).await?,
             Name::Restart => restart::run(self).await?,
             Name::Memory => memory::run(self).await?,

@@ -9,7 +9,7 @@ use crate::http;
 pub type Target = fn(&[u8]);
 
 /// All targets by name: `fuzz/fuzz_targets/NAME.rs` runs one, `fuzz/corpus/NAME/` holds its inputs.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("authorization", http::fuzzing::authorization),
     ("configuration", config::fuzzing::configuration),
     ("connection", http::fuzzing::connection),
@@ -17,6 +17,7 @@ pub const TARGETS: [(&str, Target); 9] = [
     ("frames", dns::fuzzing::frames),
     ("key_file", config::fuzzing::key_file),
     ("name", dns::fuzzing::name),
+    ("proxy_header", http::fuzzing::proxy_header),
     ("reply", dns::fuzzing::reply),
     ("update", http::fuzzing::update),
 ];

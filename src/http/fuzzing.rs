@@ -1,4 +1,5 @@
-//! Targets for what strangers send over HTTP: whole connections, queries and forms, credentials, forwarding headers.
+//! Targets for what strangers send over HTTP: whole connections, queries and forms, credentials, forwarding headers, and
+//! the PROXY header before them.
 
 use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -18,6 +19,8 @@ use tokio::runtime::Runtime;
 use super::authorization::credentials;
 use super::dialect::dyndns2;
 use super::parameters::Parameters;
+use super::proxy_protocol::{self, Header};
+use super::server::read_proxy_header;
 use super::{Client, Peer, Proxies, Public};
 use crate::auth::Authenticator;
 use crate::config::{Config, ForwardingHeader};
@@ -68,21 +71,25 @@ fn gateway() -> &'static Arc<Gateway> {
 /// What a client sends from the first octet of its connection on; it then closes its half. Each answer is whole, has the
 /// length that it states, and is of our words.
 pub fn connection(octets: &[u8]) {
+    let (ours, theirs) = tokio::io::duplex(256 * 1024);
+    let answers = block_on(async { tokio::join!(speak(ours, octets), serve(theirs)).0 });
+    // An answer to HEAD states the length of a body that it has not.
+    if !octets.windows(5).any(|five| five == b"HEAD ") {
+        check_answers(&answers);
+    }
+}
+
+fn block_on<F: Future>(future: F) -> F::Output {
     thread_local!(static RUNTIME: RefCell<Option<Runtime>> = const { RefCell::new(None) });
-    let answers = RUNTIME.with_borrow_mut(|runtime| {
+    RUNTIME.with_borrow_mut(|runtime| {
         let runtime = runtime.get_or_insert_with(|| {
             let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
                 panic!("no runtime");
             };
             runtime
         });
-        let (ours, theirs) = tokio::io::duplex(256 * 1024);
-        runtime.block_on(async { tokio::join!(speak(ours, octets), serve(theirs)).0 })
-    });
-    // An answer to HEAD states the length of a body that it has not.
-    if !octets.windows(5).any(|five| five == b"HEAD ") {
-        check_answers(&answers);
-    }
+        runtime.block_on(future)
+    })
 }
 
 async fn speak(mut stream: DuplexStream, octets: &[u8]) -> Vec<u8> {
@@ -249,3 +256,45 @@ pub fn forwarding(octets: &[u8]) {
 }
 
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 9));
+
+/// One octet, odd where the signature is put before the rest; then what a proxy sends. What is read ends where the header
+/// ends, says the same however little of it has come, and names the address that stands there.
+pub fn proxy_header(octets: &[u8]) {
+    let Some((choice, rest)) = octets.split_first() else { return };
+    let signature: &[u8] = if choice % 2 == 1 { &proxy_protocol::SIGNATURE } else { &[] };
+    let octets = [signature, rest].concat();
+
+    let mut stream = octets.as_slice();
+    let read = block_on(read_proxy_header(&mut stream));
+    let taken = octets.len() - stream.len();
+    assert!(taken <= proxy_protocol::LONGEST, "{taken} octets");
+    let whole = proxy_protocol::parse(octets.get(..taken).unwrap_or_default());
+    assert_eq!(proxy_protocol::parse(&octets), whole, "what follows the header changes it");
+    match whole {
+        Ok(Header::More(_)) => assert!(read.is_err() && stream.is_empty(), "a header was cut off"),
+        Ok(Header::Local) => assert_eq!(read.ok(), Some(None)),
+        Ok(Header::Client(peer)) => {
+            assert_eq!(read.ok(), Some(Some(peer)));
+            assert!(peer.ip() == stated(&octets) && peer != Peer::Unix, "{peer}");
+        }
+        Err(error) => assert!(read.is_err() && !error.to_string().is_empty()),
+    }
+    for length in 0..taken {
+        match proxy_protocol::parse(octets.get(..length).unwrap_or_default()) {
+            // What is wrong may be seen before all that is waited for has come, and is then wrong for good.
+            Ok(Header::More(more)) => assert!(more > 0 && (length + more <= taken || stream.is_empty())),
+            early => assert!(early.is_err() && whole.is_err(), "{early:?} of {length} octets, {whole:?} of {taken}"),
+        }
+    }
+}
+
+/// The address in a header that is whole, by the table of the specification.
+fn stated(octets: &[u8]) -> Option<IpAddr> {
+    let at = |length: usize| octets.get(16..16 + length);
+    let address: Option<IpAddr> = match octets.get(13)? {
+        0x11 => at(4).and_then(|four| Some(<[u8; 4]>::try_from(four).ok()?.into())),
+        0x21 => at(16).and_then(|sixteen| Some(<[u8; 16]>::try_from(sixteen).ok()?.into())),
+        _ => None,
+    };
+    address.map(canonical)
+}

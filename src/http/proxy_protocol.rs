@@ -8,7 +8,8 @@ use super::client_address::Peer;
 /// The longest header that is read, in octets: what the specification promises to fit into one segment.
 pub(super) const LONGEST: usize = 536;
 
-const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
+/// What each header begins with.
+pub(super) const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
 /// Signature, version and command, family and transport, length of the rest.
 const FIXED: usize = 16;
 

@@ -184,7 +184,7 @@ where
 }
 
 /// Whom the proxy speaks for; `None` where it speaks for itself. Reads exactly the header.
-async fn read_proxy_header<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<Option<Peer>> {
+pub(super) async fn read_proxy_header<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<Option<Peer>> {
     let mut octets = Vec::new();
     loop {
         match proxy_protocol::parse(&octets).map_err(io::Error::other)? {

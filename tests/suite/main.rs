@@ -22,6 +22,7 @@ mod proxy_protocol;
 mod records;
 mod removal;
 mod rooms;
+mod security;
 mod stage;
 mod storm;
 mod tls;

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use super::{Account, Host, Unavailable};
 use crate::model::{Hostname, TokenDigest};
-use crate::store::{Millis, News, Store, StoreError, Subject};
+use crate::store::{Millis, News, Store, StoreError, Subject, may_be_login};
 
 /// Accounts and hosts that are remembered, each; about 300 octets apiece.
 const REMEMBERED: usize = 65_536;
@@ -114,6 +114,10 @@ impl Directory {
     }
 
     pub(super) async fn account(&self, login: &str) -> Result<Option<Arc<Account>>, Unavailable> {
+        // Whoever may be asked and remembered is chosen by strangers: PostgreSQL takes no NUL, and memory no 16 KiB a login.
+        if !may_be_login(login) {
+            return Ok(None);
+        }
         let fetch = async || Ok(self.store.account(login).await?.map(|account| Arc::new(Account::stored(account))));
         self.find(&self.accounts, login, || login.into(), fetch).await
     }
@@ -193,5 +197,24 @@ impl Directory {
         if self.away.send_replace(None).is_some() {
             info!("the store is back");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Location;
+
+    #[tokio::test]
+    async fn what_cannot_be_a_login_is_neither_asked_for_nor_remembered() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&Location::Sqlite(folder.path().join("store.db"))).await.unwrap();
+        let directory = Directory::new(store, Duration::ZERO);
+        for login in ["x".repeat(256), "a\0b".to_owned(), "a:b".to_owned(), String::new()] {
+            assert!(directory.account(&login).await.unwrap().is_none());
+            assert_eq!(directory.accounts.len(), 0, "{login:?}");
+        }
+        assert!(directory.account("stranger").await.unwrap().is_none());
+        assert_eq!(directory.accounts.len(), 1, "nobody is asked twice about a stranger");
     }
 }

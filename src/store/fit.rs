@@ -16,6 +16,12 @@ pub const MAX_SECRETS: usize = 8;
 /// How many wildcards an account may have: they are read with it.
 const MAX_WILDCARDS: usize = 1000;
 
+/// Whether an account of the store may have the login `text`.
+#[must_use]
+pub fn may_be_login(text: &str) -> bool {
+    login(text).is_ok()
+}
+
 /// What Basic (RFC 7617 section 2) can carry.
 pub(super) fn login(login: &str) -> Result<(), StoreError> {
     let why = match login {

@@ -203,6 +203,25 @@ async fn wrong_passwords_and_unknown_tokens_write_nothing_into_the_store() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_login_of_a_stranger_takes_the_store_away() {
+    let postgres = Postgres::start().await.unwrap();
+    let stage = Stage::new(&format!("[store]\nurl = \"{}\"\n", postgres.url())).await;
+    let target = "/nic/update?hostname=home.dyn.example&myip=203.0.113.7";
+    // PostgreSQL takes no NUL in a text; others are longer than any login.
+    for login in ["a\0b", "\0", "a\nb", "\u{202e}", &"x".repeat(5000), "日本", "' OR ''='"] {
+        assert_eq!(
+            stage.send(Request::get(target).basic(login, "wrong")).await,
+            (401, "badauth".to_owned()),
+            "{login:?}"
+        );
+        let form = format!("username={}&password=wrong&hostname=home.dyn.example", encoded(login.as_bytes()));
+        assert_eq!(stage.send(Request::post("/nic/update", form)).await, (401, "badauth".to_owned()), "{login:?}");
+    }
+    assert!(!stage.gateway.log().contains("the store is away"), "{}", stage.gateway.log());
+    assert_eq!(stage.ask("hostname=home.dyn.example&myip=203.0.113.7").await, "good 203.0.113.7");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn no_secret_is_in_the_most_talkative_log() {
     let folder = TempDir::new().unwrap();
     let key = Key::generate("gateway-key");

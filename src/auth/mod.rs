@@ -104,10 +104,12 @@ impl Authenticator {
         mut may_hash: impl FnMut(u32) -> Result<(), Duration>,
         deadline: Instant,
     ) -> Verdict {
+        // An empty password is never right, though somebody may have stored its digest; the work is that of any other.
+        let may_be_right = subject.is_known() && !credentials.password.expose().is_empty();
         // The cheap ones first: nobody who has one shall wait for the hash of another.
         for digest in subject.secrets() {
             let PasswordDigest::Sha256(octets) = digest else { continue };
-            let right = subject.is_known() & credentials.password.has_sha256(octets);
+            let right = may_be_right & credentials.password.has_sha256(octets);
             if let Some(verdict) = subject.verdict(right) {
                 return verdict;
             }
@@ -115,9 +117,8 @@ impl Authenticator {
         let login_tag = self.login_tag(&credentials.login);
         for digest in subject.secrets() {
             let PasswordDigest::Argon2id(phc) = digest else { continue };
-            let tag = self.tag(credentials, subject.is_known(), digest);
-            let job =
-                || Job { tag, password: credentials.password.clone(), phc: phc.clone(), known: subject.is_known() };
+            let tag = self.tag(credentials, may_be_right, digest);
+            let job = || Job { tag, password: credentials.password.clone(), phc: phc.clone(), known: may_be_right };
             let right = match self.0.hashers.admit(tag, login_tag, deadline, &mut may_hash, job) {
                 Admission::Decided(right) => right,
                 Admission::Waits(waiting) => match Self::decision(waiting, deadline).await {
@@ -130,7 +131,7 @@ impl Authenticator {
                 return verdict;
             }
         }
-        let tag = subject.secrets().first().map(|digest| self.tag(credentials, subject.is_known(), digest));
+        let tag = subject.secrets().first().map(|digest| self.tag(credentials, may_be_right, digest));
         Verdict::Wrong { repeated: tag.is_some_and(|tag| self.0.hashers.tell_wrong(tag)) }
     }
 

@@ -122,6 +122,26 @@ async fn no_name_means_anything_to_a_zone_file_or_a_command() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_empty_password_opens_nothing() {
+    // What a script stores whose variable was empty.
+    let more = format!("[[account]]\nlogin = \"open\"\nsecret = \"{}\"\nhosts = [\"open.dyn.example\"]\n", digest(""));
+    let stage = Stage::new(&more).await;
+    let target = "/nic/update?hostname=open.dyn.example&myip=203.0.113.7";
+    for request in [
+        Request::get(target).basic("open", ""),
+        Request::get(target).basic("", ""),
+        Request::get(target).basic("", SECRET),
+        Request::get(&format!("{target}&username=open&password=")),
+        Request::get(&format!("{target}&username=&password=")),
+        Request::get("/update/?myip=203.0.113.7"),
+        Request::get("/update//?myip=203.0.113.7"),
+    ] {
+        let answer = stage.send(request.clone()).await;
+        assert_eq!(answer, (401, "badauth".to_owned()), "{request:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_request_leaves_nothing_to_the_next_on_its_connection() {
     let stage = Stage::new("").await;
     let target = "/nic/update?hostname=home.dyn.example&myip=203.0.113.7";

@@ -310,8 +310,11 @@ impl Gateway {
         };
         let verdict = self.granted(caller, &name, host.as_deref(), grant, addresses, wants_extra, deadline).await;
         let held = matches!(verdict.outcome, Outcome::Changed | Outcome::Unchanged).then_some(addresses);
-        let (source, agent) = (caller.source, caller.agent.clone());
-        self.registry.saw(Sighting { name, outcome: verdict.outcome, source, agent, held });
+        // Below a wildcard there are more names than anybody may fill the store with: only those that came to be are noted.
+        if grant == Grant::Exact || held.is_some() || verdict.outcome == Outcome::Unreachable {
+            let (source, agent) = (caller.source, caller.agent.clone());
+            self.registry.saw(Sighting { name, outcome: verdict.outcome, source, agent, held });
+        }
         verdict
     }
 

@@ -223,6 +223,44 @@ async fn wrong_passwords_and_unknown_tokens_write_nothing_into_the_store() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn names_that_never_came_to_be_leave_nothing_in_the_store() {
+    let folder = TempDir::new().unwrap();
+    let location = Location::Sqlite(folder.path().join("dyngate.db"));
+    let store = Store::open(&location).await.unwrap();
+    let account = NewAccount {
+        login: "many".to_owned(),
+        secret: PasswordDigest::parse(&digest(SECRET)).unwrap(),
+        max_hosts: 2,
+        wildcards: vec![ZoneName::parse("many.dyn.example").unwrap()],
+    };
+    store.add_account(&account, &[]).await.unwrap();
+    let mut stage = Stage::new(&format!("[store]\nurl = \"sqlite:{}/dyngate.db\"\n", folder.path().display())).await;
+    let ask =
+        async |query: String| stage.send(Request::get(&format!("/nic/update?{query}")).basic("many", SECRET)).await.1;
+    for number in 0..2 {
+        assert_eq!(ask(format!("hostname=h{number}.many.dyn.example&myip=203.0.113.7")).await, "good 203.0.113.7");
+    }
+    for number in 2..30 {
+        for (more, answer) in
+            [("myip=203.0.113.7", "nohost"), ("myip=10.0.0.1", "badip"), ("myip=203.0.113.7&offline=YES", "!donator")]
+        {
+            assert_eq!(ask(format!("hostname=h{number}.many.dyn.example&{more}")).await, answer);
+        }
+    }
+    assert!(stage.gateway.stop().await.unwrap().success());
+    let exported = async {
+        let mut export = store.export().await.unwrap();
+        let mut lines = Vec::new();
+        while let Some(line) = export.next().await.unwrap() {
+            lines.push(line);
+        }
+        lines
+    };
+    let states = exported.await.into_iter().filter(|line| line.contains("last_seen")).count();
+    assert_eq!(states, 2, "a row for each name that there is");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn no_login_of_a_stranger_takes_the_store_away() {
     let postgres = Postgres::start().await.unwrap();
     let stage = Stage::new(&format!("[store]\nurl = \"{}\"\n", postgres.url())).await;

@@ -15,6 +15,7 @@ pub(super) struct Entry<'a> {
     pub(super) agent: &'a str,
 }
 
+/// In characters.
 const LONGEST: usize = 300;
 
 /// Writes the line.
@@ -31,12 +32,13 @@ pub(super) fn write(entry: &Entry<'_>, verdicts: &Verdicts, took: Duration) {
         rcode = list(verdicts.each.iter().map(|verdict| verdict.rcode.as_deref().unwrap_or("-")).collect()),
         ms = u64::try_from(took.as_micros()).unwrap_or(u64::MAX) as f64 / 1000.0,
         path = ?shortened(entry.path),
-        agent = ?shortened(entry.agent),
+        agent = ?entry.agent,
         "request"
     );
 }
 
-fn shortened(text: &str) -> &str {
+/// What is kept of a text whose length strangers choose.
+pub(super) fn shortened(text: &str) -> &str {
     match text.char_indices().nth(LONGEST) {
         Some((end, _)) => text.get(..end).unwrap_or_default(),
         None => text,

@@ -10,7 +10,7 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode, Version};
 use tokio::time::{Instant, timeout};
 
-use super::access_log::{self, Entry};
+use super::access_log::{self, Entry, shortened};
 use super::authorization::credentials;
 use super::client_address::{Client, Peer, Proxies};
 use super::dialect::Answer;
@@ -115,7 +115,7 @@ impl Public {
         let (parts, body) = request.into_parts();
         let client = self.client(peer, &parts.headers);
         let agent: Option<Arc<str>> =
-            field(&parts.headers, &header::USER_AGENT).map(|agent| String::from_utf8_lossy(agent).into());
+            field(&parts.headers, &header::USER_AGENT).map(|agent| shortened(&String::from_utf8_lossy(agent)).into());
         let path = match dialect {
             Dialect::Dyndns2 => parts.uri.path(),
             Dialect::Token(_, shown) => shown,

@@ -347,3 +347,18 @@ async fn the_public_side_serves_nothing_of_the_admin_side_by_any_spelling() {
     let admin = Request::get("/nic/update?hostname=home.dyn.example").basic(LOGIN, SECRET);
     assert_eq!(admin.send(stage.gateway.admin()).await.unwrap().status, 404);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_of_any_length_costs_no_more_than_a_line() {
+    let stage = Stage::new("").await;
+    let agent = "z".repeat(15_000);
+    let request = Request::get("/nic/update?hostname=home.dyn.example&myip=203.0.113.7").basic(LOGIN, SECRET);
+    assert_eq!(stage.send(request.header("User-Agent", &agent)).await.1, "good 203.0.113.7");
+    let logged = async {
+        while !stage.gateway.log().contains("zzz") {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), logged).await.expect("the request is logged");
+    assert!(!stage.gateway.log().contains(&"z".repeat(301)));
+}

@@ -83,7 +83,7 @@ struct Asked {
 
 /// Checks `config` and calls `progress` with the number of zones done after each.
 pub async fn run(config: &Config, extent: Extent, mut progress: impl FnMut(usize)) -> Report {
-    let mut report = Report { checked: Vec::new(), here: secrets::examine(&config.secret_files) };
+    let mut report = Report { checked: Vec::new(), here: secrets::examine(config) };
     report.here.extend(config.http.tls.as_ref().and_then(|tls| certificate::examine(tls, SystemTime::now())));
     if extent == Extent::Offline {
         return report;

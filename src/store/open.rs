@@ -162,6 +162,14 @@ async fn become_wal(connection: &mut AnyConnection) -> Result<(), StoreError> {
 async fn open_postgres(url: &SecretString) -> Result<Store, StoreError> {
     let options = options(url.expose_secret())?;
     let mut connection = connect(&options).await?;
+    // Any other refuses letters that strangers may send, as an error of its own. SQL_ASCII keeps octets as they are.
+    let foreign = statement(
+        "SELECT COUNT(*) FROM pg_settings WHERE name = 'server_encoding' AND setting NOT IN ('UTF8', 'SQL_ASCII')",
+    );
+    if number(&foreign.fetch_one(&mut connection).await.map_err(classify)?, 0)? > 0 {
+        let why = "its database cannot hold every letter: make one with ENCODING 'UTF8'".into();
+        return Err(StoreError::Denied { why, source: None });
+    }
     let migrated = timeout(MIGRATING, schema::migrate(&mut connection, Software::Postgres)).await;
     migrated.map_err(|_| StoreError::unavailable("its schema could not be brought to this version in time"))??;
     let writable =

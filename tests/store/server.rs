@@ -76,6 +76,15 @@ async fn a_database_that_takes_no_changes_is_named() {
 }
 
 #[tokio::test]
+async fn a_database_that_cannot_hold_every_letter_is_refused() {
+    let server = lab::Postgres::start().await.unwrap();
+    let make = "CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' LOCALE_PROVIDER libc TEMPLATE template0";
+    server.sql("postgres", make).await.unwrap();
+    let error = refused(&server.url_of("latin")).await;
+    assert!(error.to_string().contains("ENCODING 'UTF8'"), "{error}");
+}
+
+#[tokio::test]
 async fn another_programs_tables_are_left_alone() {
     let server = lab::Postgres::start().await.unwrap();
     server.sql("dyngate", "CREATE TABLE host (id BIGINT)").await.unwrap();

@@ -1,5 +1,7 @@
 //! What docs/SECURITY.md says that an attacker cannot do, tried on the built gateway.
 
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -361,4 +363,36 @@ async fn an_agent_of_any_length_costs_no_more_than_a_line() {
     };
     tokio::time::timeout(Duration::from_secs(30), logged).await.expect("the request is logged");
     assert!(!stage.gateway.log().contains(&"z".repeat(301)));
+}
+
+#[test]
+fn every_test_and_target_that_the_page_names_is_there() {
+    fn sources(folder: &Path, all: &mut String) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                sources(&path, all);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                all.push_str(&fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut all = String::new();
+    for folder in ["src", "tests/suite", "tests/store"] {
+        sources(&root.join(folder), &mut all);
+    }
+    let page = include_str!("../../docs/SECURITY.md");
+    let table = page.split("## Designed against").nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap();
+    let mut named = 0;
+    for row in table.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| ---")).skip(1) {
+        let tests = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
+        for name in tests.split('`').skip(1).step_by(2) {
+            let test = name.rsplit("::").next().unwrap();
+            let is_target = root.join(format!("fuzz/fuzz_targets/{test}.rs")).is_file();
+            assert!(is_target || all.contains(&format!("fn {test}(")), "{name} in {row}");
+            named += 1;
+        }
+    }
+    assert!(named > 14, "{named}");
 }

@@ -1,11 +1,11 @@
 //! `dyngate account`: who may update what.
 
-use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Subcommand;
 use serde::Serialize;
 
+use super::Ended;
 use super::moment::{duration, exact, with_age};
 use super::operating::{self, CommandError, Common, JsonArray, note, note_records, password, print, print_json};
 use super::table::{Cell, Paint, Table, Tone, block, counted};
@@ -91,7 +91,7 @@ pub(super) enum AccountCommand {
     },
 }
 
-pub(super) fn run(common: &Common, command: AccountCommand) -> ExitCode {
+pub(super) fn run(common: &Common, command: AccountCommand) -> Ended {
     operating::run(&common.file.config, async |operator| act(operator, common.json, command).await)
 }
 

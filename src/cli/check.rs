@@ -6,24 +6,19 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
+use tokio::runtime::Builder;
 
 use super::table::{Cell, Paint, Table, Tone, counted};
-use super::{USAGE, fail};
+use super::{Ended, fail, load, runtime};
 use crate::check::{self, Checked, Extent, Finding, Level, Report};
 use crate::config::Config;
 
 /// Something was found.
 const FOUND: u8 = 2;
 
-pub(super) fn run(path: &Path, extent: Extent, as_json: bool) -> ExitCode {
-    let config = match Config::load(path) {
-        Ok(config) => config,
-        Err(errors) => return fail(USAGE, &format_args!("the configuration cannot be used\n{errors}")),
-    };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return fail(1, &format_args!("cannot start: {error}")),
-    };
+pub(super) fn run(path: &Path, extent: Extent, as_json: bool) -> Ended {
+    let config = load(path)?;
+    let runtime = runtime(Builder::new_multi_thread())?;
     let zones = config.zones.len();
     let watched = io::stderr().is_terminal() && zones > 1;
     let progress = |done| {
@@ -35,10 +30,11 @@ pub(super) fn run(path: &Path, extent: Extent, as_json: bool) -> ExitCode {
     let report = runtime.block_on(check::run(&config, extent, progress));
     let errors = report.count(Level::Error);
     let text = if as_json { json(path, &report) } else { text(path, &config, extent, &report) };
-    if let Err(error) = io::stdout().lock().write_all(text.as_bytes()) {
-        return fail(1, &format_args!("cannot write the findings: {error}"));
-    }
-    if errors > 0 { ExitCode::from(FOUND) } else { ExitCode::SUCCESS }
+    io::stdout()
+        .lock()
+        .write_all(text.as_bytes())
+        .map_err(|error| fail(1, &format_args!("cannot write the findings: {error}")))?;
+    if errors > 0 { Err(ExitCode::from(FOUND)) } else { Ok(()) }
 }
 
 fn text(path: &Path, config: &Config, extent: Extent, report: &Report) -> String {

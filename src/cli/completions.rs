@@ -1,21 +1,18 @@
 //! `dyngate completions`: a shell's completion script, made from the definition of the arguments.
 
 use std::io;
-use std::process::ExitCode;
 
 use clap::Command;
 use clap_complete::Shell;
 
-use super::fail;
+use super::{Ended, fail};
 
 /// Writes the script of `shell` for `command`.
-pub(super) fn run(mut command: Command, shell: Shell, mut output: impl io::Write) -> ExitCode {
+pub(super) fn run(mut command: Command, shell: Shell, mut output: impl io::Write) -> Ended {
     let name = command.get_name().to_owned();
     // clap_complete panics where it cannot write, and a vector always takes it.
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut command, name, &mut script);
-    match output.write_all(&script).and_then(|()| output.flush()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(1, &format_args!("cannot write the script: {error}")),
-    }
+    let written = output.write_all(&script).and_then(|()| output.flush());
+    written.map_err(|error| fail(1, &format_args!("cannot write the script: {error}")))
 }

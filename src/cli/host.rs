@@ -1,12 +1,12 @@
 //! `dyngate host`: names, what they point to, and when their routers last called.
 
 use std::net::IpAddr;
-use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 
+use super::Ended;
 use super::account::kept_in;
 use super::moment::{age, duration, exact, second, with_age};
 use super::operating::{self, CommandError, Common, JsonArray, note, note_records, print, print_json};
@@ -137,7 +137,7 @@ fn own_ttl(text: &str) -> Result<OwnTtl, String> {
     }
 }
 
-pub(super) fn run(common: &Common, command: HostCommand) -> ExitCode {
+pub(super) fn run(common: &Common, command: HostCommand) -> Ended {
     operating::run(&common.file.config, async |operator| act(operator, common.json, command).await)
 }
 

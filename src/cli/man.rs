@@ -3,12 +3,11 @@
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::process::ExitCode;
 
 use clap::Command;
 use clap_mangen::Man;
 
-use super::fail;
+use super::{Ended, fail};
 
 /// What every page ends with: it holds for all commands.
 const END: &str = r#".SH "EXIT STATUS"
@@ -42,18 +41,13 @@ The configuration.
 "#;
 
 /// Writes the pages into `folder`, which is made where it is missing.
-pub(super) fn run(mut command: Command, folder: &Path) -> ExitCode {
+pub(super) fn run(mut command: Command, folder: &Path) -> Ended {
     command.build();
-    match fs::create_dir_all(folder).and_then(|()| write(&command, folder, None)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(
-            1,
-            &format_args!(
-                "cannot write the manual pages into {}: {error}\nName a folder that you may write to",
-                folder.display()
-            ),
-        ),
-    }
+    fs::create_dir_all(folder).and_then(|()| write(&command, folder, None)).map_err(|error| {
+        let folder = folder.display();
+        let mend = "Name a folder that you may write to";
+        fail(1, &format_args!("cannot write the manual pages into {folder}: {error}\n{mend}"))
+    })
 }
 
 /// The page of `command` and those of its commands; `above` is the page that its own refers to.

@@ -17,13 +17,15 @@ mod table;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
+use tokio::runtime::{Builder, Runtime};
 
 use crate::check::Extent;
+use crate::config::Config;
 use crate::demo::Options;
 use account::AccountCommand;
 use hash::HashError;
@@ -33,6 +35,9 @@ use operating::Common;
 
 /// The usage or the configuration is wrong (EX_USAGE of sysexits.h).
 const USAGE: u8 = 64;
+
+/// How a command ended: well, or with the exit code for what it told on standard error.
+type Ended = Result<(), ExitCode>;
 
 /// A DynDNS front door for the name server you already run.
 #[derive(Debug, Parser)]
@@ -156,7 +161,14 @@ pub fn run() -> ExitCode {
             return if message.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
         }
     };
-    match arguments.command {
+    match act(arguments.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(code) => code,
+    }
+}
+
+fn act(command: Command) -> Ended {
+    match command {
         Command::Serve { file, ready_file, log_format } => serve::run(&file.config, ready_file.as_deref(), log_format),
         Command::Check { file, offline, write, json } => {
             let extent = match (offline, write) {
@@ -178,11 +190,10 @@ pub fn run() -> ExitCode {
             if !generate && io::stdin().is_terminal() {
                 let _stderr_gone = write!(io::stderr(), "Password: ");
             }
-            match hash::run(generate, io::stdin().lock(), io::stdout().lock()) {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(error @ (HashError::Empty | HashError::TooLong)) => fail(USAGE, &error),
-                Err(error) => fail(1, &error),
-            }
+            hash::run(generate, io::stdin().lock(), io::stdout().lock()).map_err(|error| match error {
+                HashError::Empty | HashError::TooLong => fail(USAGE, &error),
+                error => fail(1, &error),
+            })
         }
         Command::ClientConfig { options, file } => client_config::run(&file.config, &options),
         Command::Completions { shell } => completions::run(Arguments::command(), shell, io::stdout().lock()),
@@ -190,6 +201,17 @@ pub fn run() -> ExitCode {
     }
 }
 
+/// The configuration at `path`.
+fn load(path: &Path) -> Result<Config, ExitCode> {
+    Config::load(path).map_err(|errors| fail(USAGE, &format_args!("the configuration cannot be used\n{errors}")))
+}
+
+/// What a command's tasks run in.
+fn runtime(mut builder: Builder) -> Result<Runtime, ExitCode> {
+    builder.enable_all().build().map_err(|error| fail(1, &format_args!("cannot start: {error}")))
+}
+
+/// Tells `error`.
 fn fail(code: u8, error: &dyn std::fmt::Display) -> ExitCode {
     let _stderr_gone = writeln!(io::stderr(), "dyngate: {error}");
     ExitCode::from(code)

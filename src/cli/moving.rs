@@ -2,19 +2,19 @@
 
 use std::io;
 use std::path::Path;
-use std::process::ExitCode;
 
 use serde::Serialize;
 
+use super::Ended;
 use super::operating::{self, CommandError, Common, note, print, print_json};
 use super::table::counted;
 use crate::operator::{Moved, Operator};
 
-pub(super) fn export(common: &Common, file: Option<&Path>) -> ExitCode {
+pub(super) fn export(common: &Common, file: Option<&Path>) -> Ended {
     operating::run(&common.file.config, async |operator| export_to(operator, common.json, file).await)
 }
 
-pub(super) fn import(common: &Common, file: &Path) -> ExitCode {
+pub(super) fn import(common: &Common, file: &Path) -> Ended {
     operating::run(&common.file.config, async |operator| {
         let moved = operator.import(file).await?;
         if moved.outside > 0 {

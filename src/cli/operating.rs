@@ -2,16 +2,16 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
-use std::process::ExitCode;
 
 use clap::Args;
 use secrecy::zeroize::Zeroizing;
 use serde::Serialize;
+use tokio::runtime::Builder;
 
 use super::hash::{HashError, read_password};
 use super::table::{clean, escaped};
-use super::{ConfigFile, USAGE, fail};
-use crate::config::{Config, Location};
+use super::{ConfigFile, Ended, USAGE, fail, load, runtime};
+use crate::config::Location;
 use crate::operator::{At, Operator, OperatorError, Records};
 use crate::store::StoreError;
 
@@ -37,18 +37,12 @@ pub(super) enum CommandError {
 }
 
 /// Runs `work` on the store that the configuration at `path` names.
-pub(super) fn run(path: &Path, work: impl AsyncFnOnce(&Operator) -> Result<(), CommandError>) -> ExitCode {
-    let config = match Config::load(path) {
-        Ok(config) => config,
-        Err(errors) => return fail(USAGE, &format_args!("the configuration cannot be used\n{errors}")),
-    };
+pub(super) fn run(path: &Path, work: impl AsyncFnOnce(&Operator) -> Result<(), CommandError>) -> Ended {
+    let config = load(path)?;
     if matches!(config.store.location, Location::Memory) {
-        return fail(USAGE, &format_args!("{}: {}", path.display(), StoreError::Memory));
+        return Err(fail(USAGE, &format_args!("{}: {}", path.display(), StoreError::Memory)));
     }
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return fail(1, &format_args!("cannot start: {error}")),
-    };
+    let runtime = runtime(Builder::new_current_thread())?;
     let done = runtime.block_on(async {
         let operator = Operator::open(config, path).await?;
         let done = work(&operator).await;
@@ -56,17 +50,17 @@ pub(super) fn run(path: &Path, work: impl AsyncFnOnce(&Operator) -> Result<(), C
         done
     });
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => Ok(()),
         // Who reads has seen enough.
-        Err(CommandError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(CommandError::Operator(error)) if error.is_closed_pipe() => ExitCode::SUCCESS,
+        Err(CommandError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(CommandError::Operator(error)) if error.is_closed_pipe() => Ok(()),
         Err(error) => {
             let code = match &error {
                 CommandError::Operator(error) if error.at() == At::Caller => USAGE,
                 CommandError::Password(HashError::Empty | HashError::TooLong) => USAGE,
                 CommandError::Operator(_) | CommandError::Password(_) | CommandError::Output(_) => 1,
             };
-            fail(code, &clean(&error.to_string()))
+            Err(fail(code, &clean(&error.to_string())))
         }
     }
 }

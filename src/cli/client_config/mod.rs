@@ -6,11 +6,10 @@ mod target;
 
 use std::io::{self, Write as _};
 use std::path::Path;
-use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 
-use super::{USAGE, fail};
+use super::{Ended, USAGE, fail, load};
 use crate::config::{Config, Endpoint, Listener, Location};
 use crate::model::{Family, Hostname};
 use crate::store::Store;
@@ -48,20 +47,13 @@ enum Version {
 }
 
 /// Prints the text for the host that `options` name, of the configuration at `path`.
-pub(super) fn run(path: &Path, options: &Options) -> ExitCode {
-    let config = match Config::load(path) {
-        Ok(config) => config,
-        Err(errors) => return fail(USAGE, &format_args!("the configuration cannot be used\n{errors}")),
-    };
-    let target = match target(&config, options) {
-        Ok(target) => target,
-        Err(error) => return fail(USAGE, &format_args!("{error:#}\nThe configuration is {}", path.display())),
-    };
+pub(super) fn run(path: &Path, options: &Options) -> Ended {
+    let config = load(path)?;
+    let target = target(&config, options)
+        .map_err(|error| fail(USAGE, &format_args!("{error:#}\nThe configuration is {}", path.display())))?;
     let text = device::render(options.device, &target);
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(1, &format_args!("cannot write the text: {error}")),
-    }
+    let written = io::stdout().lock().write_all(text.as_bytes());
+    written.map_err(|error| fail(1, &format_args!("cannot write the text: {error}")))
 }
 
 /// The account that the store keeps `host` for.

@@ -3,12 +3,9 @@
 
 use std::io::{self, BufRead, Write};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use secrecy::zeroize::Zeroizing;
 
 use crate::auth::{NoRandomness, secret};
-use crate::model::PasswordDigest;
 
 /// The longest password that is read, in octets.
 const MAX_PASSWORD: usize = 1024;
@@ -68,16 +65,14 @@ pub(super) fn read_password(input: impl BufRead) -> Result<Zeroizing<String>, Ha
 /// Line 1 the secret; line 2 what the file holds of it.
 fn generated() -> Result<Zeroizing<String>, HashError> {
     let secret = secret::generate()?;
-    let stored = match secret::digest_of(&secret) {
-        PasswordDigest::Sha256(octets) => format!("$sha256${}", STANDARD.encode(octets)),
-        PasswordDigest::Argon2id(phc) => phc,
-    };
+    let stored = secret::digest_of(&secret).text();
     Ok(Zeroizing::new(format!("{}\n{stored}\n", *secret)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::PasswordDigest;
 
     fn output(generate: bool, input: &[u8]) -> Result<String, HashError> {
         let mut output = Vec::new();

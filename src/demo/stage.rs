@@ -12,13 +12,13 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use ring::digest::{SHA256, digest};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::time::{Instant, sleep};
 
 use super::guardian::Guardian;
 use super::name_server::{Installed, free_port, zone_file};
 use super::{DemoError, HOST, KEY, LOGIN, START, ZONE};
+use crate::auth::secret::digest_of;
 use crate::config::Config;
 use crate::dns::{Reader, Signer, Update};
 
@@ -102,7 +102,7 @@ async fn served(reader: &Reader, program: &str) -> Result<(), DemoError> {
 }
 
 fn gateway_toml(server: SocketAddr, password: &str) -> String {
-    let stored = STANDARD.encode(digest(&SHA256, password.as_bytes()));
+    let stored = digest_of(password).text();
     format!(
         "# The gateway of this demonstration. It goes when the demonstration ends; docs/CONFIG.md explains every key.\n\
          \n\
@@ -122,7 +122,7 @@ fn gateway_toml(server: SocketAddr, password: &str) -> String {
          \n\
          [[account]]\n\
          login = \"{LOGIN}\"\n\
-         secret = \"$sha256${stored}\"\n\
+         secret = \"{stored}\"\n\
          hosts = [\"{HOST}\"]\n"
     )
 }

@@ -66,6 +66,15 @@ impl PasswordDigest {
         }
     }
 
+    /// The text that [`Self::parse`] reads.
+    #[must_use]
+    pub fn text(&self) -> String {
+        match self {
+            Self::Argon2id(phc) => phc.clone(),
+            Self::Sha256(octets) => format!("$sha256${}", STANDARD.encode(octets)),
+        }
+    }
+
     fn parse_argon2id(text: &str) -> Result<Self, PasswordError> {
         let hash = PasswordHash::new(text).map_err(|_| PasswordError::Phc)?;
         if hash.hash.is_none() || hash.salt.is_none() {
@@ -98,6 +107,8 @@ mod tests {
         assert!(matches!(PasswordDigest::parse(phc), Ok(PasswordDigest::Argon2id(_))));
         let digest = format!("$sha256${}", STANDARD.encode([7; 32]));
         assert_eq!(PasswordDigest::parse(&digest), Ok(PasswordDigest::Sha256([7; 32])));
+        assert_eq!(PasswordDigest::Sha256([7; 32]).text(), digest);
+        assert_eq!(PasswordDigest::parse(phc).unwrap().text(), phc);
         assert_eq!(PasswordDigest::parse("hunter2"), Err(PasswordError::PlainText));
         assert_eq!(PasswordDigest::parse("$sha256$AAAA"), Err(PasswordError::Sha256));
         assert_eq!(PasswordDigest::parse("$argon2id$oops"), Err(PasswordError::Phc));

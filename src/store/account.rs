@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sqlx::any::AnyRow;
 
-use super::fit::{self, MAX_SECRETS, digest_text};
+use super::fit::{self, MAX_SECRETS};
 use super::session::{Purpose, Work, at_most, number, statement, text};
 use super::{Millis, NewHost, Store, StoreError, Subject};
 use crate::model::{PasswordDigest, ZoneName};
@@ -233,8 +233,8 @@ pub(super) fn bind(query: super::session::Statement, account: &Account) -> super
 
 fn secrets_text(secrets: &[StoredSecret]) -> String {
     let line = |secret: &StoredSecret| match secret.expires {
-        Some(Millis(expires)) => format!("{} {expires}", digest_text(&secret.digest)),
-        None => digest_text(&secret.digest),
+        Some(Millis(expires)) => format!("{} {expires}", secret.digest.text()),
+        None => secret.digest.text(),
     };
     secrets.iter().map(line).collect::<Vec<_>>().join("\n")
 }

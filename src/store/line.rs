@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::fit::{self, digest_text};
+use super::fit;
 use super::host::{check, families_text, parse_families};
 use super::{Account, Host, Millis, State, StoreError, StoredSecret};
 use crate::model::{Addresses, Hostname, PasswordDigest, ZoneName};
@@ -115,7 +115,7 @@ impl Line {
 impl From<&Account> for AccountLine {
     fn from(account: &Account) -> Self {
         let secret = |secret: &StoredSecret| SecretLine {
-            digest: digest_text(&secret.digest),
+            digest: secret.digest.text(),
             expires: secret.expires.map(|expires| expires.0),
         };
         Self {

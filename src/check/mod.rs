@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::config::{Config, Zone};
-use crate::model::Hostname;
+use crate::model::{Hostname, ZoneName};
 use crate::registry::Registry;
 
 pub use finding::{Finding, Level, Mend};
@@ -116,7 +116,7 @@ pub async fn run(config: &Config, extent: Extent, mut progress: impl FnMut(usize
 /// For each zone the names that accounts are granted, and one below each wildcard grant.
 fn names(config: &Config) -> Vec<Vec<Asked>> {
     let registry = Registry::declared(config);
-    let mut names: Vec<Vec<Asked>> = config.zones.iter().map(|zone: &Zone| wildcard_below(zone, config)).collect();
+    let mut names: Vec<Vec<Asked>> = config.zones.iter().map(|zone| below_wildcards(zone, config, &registry)).collect();
     for host in config.accounts.iter().flat_map(|account| &account.hosts) {
         let zone = registry.zone_of(host).and_then(|apex| config.zones.iter().position(|zone| zone.name == *apex));
         if let Some(names) = zone.and_then(|number| names.get_mut(number)) {
@@ -131,23 +131,12 @@ fn names(config: &Config) -> Vec<Vec<Asked>> {
 }
 
 /// One name in `zone` for each wildcard grant that covers names in it.
-fn wildcard_below(zone: &Zone, config: &Config) -> Vec<Asked> {
-    let deepest = |name: &Hostname| {
-        let holds = |other: &&Zone| name.is_within(&other.name);
-        config.zones.iter().filter(holds).max_by_key(|other| other.name.as_str().len())
+fn below_wildcards(zone: &Zone, config: &Config, registry: &Registry) -> Vec<Asked> {
+    let covered = |above: &ZoneName| {
+        // A grant that begins above the zone covers all of it.
+        let within = if zone.name.is_within(above) { &zone.name } else { above };
+        let name = Hostname::parse(&format!("dyngate-check.{within}")).ok()?;
+        (*registry.zone_of(&name)? == zone.name).then(|| Asked { name, grant: format!("*.{above}") })
     };
-    let wildcards = config.accounts.iter().flat_map(|account| &account.wildcards);
-    let below = |apex: &str, grant: &str| {
-        let name = Hostname::parse(&format!("dyngate-check.{apex}")).ok()?;
-        (deepest(&name)?.name == zone.name).then(|| Asked { name, grant: format!("*.{grant}") })
-    };
-    wildcards
-        .filter_map(|suffix| {
-            below(suffix.as_str(), suffix.as_str()).or_else(|| {
-                // A grant that begins above the zone.
-                let above = zone.name.as_str().strip_suffix(suffix.as_str()).is_some_and(|rest| rest.ends_with('.'));
-                above.then(|| below(zone.name.as_str(), suffix.as_str())).flatten()
-            })
-        })
-        .collect()
+    config.accounts.iter().flat_map(|account| &account.wildcards).filter_map(covered).collect()
 }

@@ -238,24 +238,13 @@ impl Prober {
     pub async fn hidden_by(&mut self, name: &Hostname) -> Result<Option<(Hiding, String)>, ProbeError> {
         let guards: Vec<_> = self.update.hiding(name).map(|(owner, kind)| (owner.to_owned(), kind)).collect();
         for (owner, kind) in guards {
-            let held = self
-                .ask(true, |update, id| {
-                    let mut message = update.empty(id);
-                    message.answers.push(absent(wire_name(&owner)?, kind));
-                    update.sign(&message)
-                })
-                .await;
-            match held {
-                Ok(_) => {}
-                Err(ProbeError::Failed(Failure { rcode: Rcode::YXRRSET, .. })) => {
-                    let hiding = match kind {
-                        RecordType::CNAME => Hiding::Cname,
-                        RecordType::DNAME => Hiding::Dname,
-                        _ => Hiding::Delegation,
-                    };
-                    return Ok(Some((hiding, owner)));
-                }
-                Err(error) => return Err(error),
+            if self.holds(&owner, kind).await? {
+                let hiding = match kind {
+                    RecordType::CNAME => Hiding::Cname,
+                    RecordType::DNAME => Hiding::Dname,
+                    _ => Hiding::Delegation,
+                };
+                return Ok(Some((hiding, owner)));
             }
         }
         Ok(None)
@@ -268,17 +257,8 @@ impl Prober {
     pub async fn addresses(&mut self, name: &Hostname) -> Result<Vec<IpAddr>, ProbeError> {
         let mut addresses = Vec::new();
         for kind in [RecordType::A, RecordType::AAAA] {
-            let held = self
-                .ask(true, |update, id| {
-                    let mut message = update.empty(id);
-                    message.answers.push(absent(wire_name(name.as_str())?, kind));
-                    update.sign(&message)
-                })
-                .await;
-            match held {
-                Ok(_) => continue,
-                Err(ProbeError::Failed(Failure { rcode: Rcode::YXRRSET, .. })) => {}
-                Err(error) => return Err(error),
+            if !self.holds(name.as_str(), kind).await? {
+                continue;
             }
             let answer = self.ask(false, |update, id| update.query(id, name.as_str(), kind)).await?;
             addresses.extend(answer.answers.iter().filter_map(|record| match &record.data {
@@ -288,6 +268,20 @@ impl Prober {
             }));
         }
         Ok(addresses)
+    }
+
+    /// Whether `owner` itself holds an RRset of `kind`, by the prerequisite that it holds none.
+    async fn holds(&mut self, owner: &str, kind: RecordType) -> Result<bool, ProbeError> {
+        let is_absent = self.ask(true, |update, id| {
+            let mut message = update.empty(id);
+            message.answers.push(absent(wire_name(owner)?, kind));
+            update.sign(&message)
+        });
+        match is_absent.await {
+            Ok(_) => Ok(false),
+            Err(ProbeError::Failed(Failure { rcode: Rcode::YXRRSET, .. })) => Ok(true),
+            Err(error) => Err(error),
+        }
     }
 
     /// Puts a TXT record with `value` and TTL 0 at `label` below the apex, in place of what is there. **A change.**

@@ -70,7 +70,7 @@ impl Hostname {
     /// Whether this is a proper descendant of `ancestor` (given without the final dot).
     #[must_use]
     pub fn is_below(&self, ancestor: &str) -> bool {
-        self.0.strip_suffix(ancestor).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
+        is_below(&self.0, ancestor)
     }
 
     /// The names above this one, nearest first, down to a single label.
@@ -97,6 +97,16 @@ impl ZoneName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether this is `zone` itself or lies below it.
+    #[must_use]
+    pub fn is_within(&self, zone: &Self) -> bool {
+        self == zone || is_below(&self.0, &zone.0)
+    }
+}
+
+fn is_below(name: &str, ancestor: &str) -> bool {
+    name.strip_suffix(ancestor).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
 }
 
 fn check(name: &str) -> Result<(), NameError> {

@@ -45,11 +45,8 @@ impl Operator {
     /// # Errors
     /// [`OperatorError::NoZone`] where no zone holds what the wildcard covers.
     pub(super) fn must_hold_below(&self, above: &ZoneName) -> Result<(), OperatorError> {
-        let is_within = |zone: &Zone| {
-            let rest = above.as_str().strip_suffix(zone.name.as_str());
-            rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-        };
-        if self.config.zones.iter().any(is_within) { Ok(()) } else { Err(self.no_zone(format!("*.{above}"))) }
+        let is_held = self.config.zones.iter().any(|zone| above.is_within(&zone.name));
+        if is_held { Ok(()) } else { Err(self.no_zone(format!("*.{above}"))) }
     }
 
     /// The zone that holds `name`.

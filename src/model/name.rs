@@ -186,6 +186,11 @@ mod tests {
         assert!(name.is_below("dyn.example") && name.is_below("b.dyn.example"));
         assert!(!name.is_below("yn.example") && !name.is_below("a.b.dyn.example"));
         assert!(name.is_within(&ZoneName::parse("dyn.example").unwrap()));
+        let zone = |text| ZoneName::parse(text).unwrap();
+        assert!(zone("a.dyn.example").is_within(&zone("example")) && zone("example").is_within(&zone("example")));
+        assert!(
+            !zone("xdyn.example").is_within(&zone("dyn.example")) && !zone("example").is_within(&zone("a.example"))
+        );
         assert_eq!(name.ancestors().collect::<Vec<_>>(), ["b.dyn.example", "dyn.example", "example"]);
     }
 }

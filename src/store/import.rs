@@ -123,18 +123,17 @@ impl Batch {
     async fn write(self, work: &mut Work) -> Result<(), StoreError> {
         match self {
             Self::Accounts(rows) => {
-                let key = |row: &(u64, Account)| row.1.login.to_string();
-                work.none_there("account", "login", "account", &rows, key).await?;
+                work.none_there(ACCOUNT, &rows, |row| row.1.login.to_string()).await?;
                 work.write(account::INSERT, 6, &rows, |query, row| account::bind(query, &row.1)).await
             }
             Self::Hosts(rows) => {
-                work.all_there("account", "login", "account", &rows, |row| row.1.login.to_string()).await?;
-                work.none_there("host", "name", "host", &rows, |row| row.1.name.to_string()).await?;
+                work.all_there(ACCOUNT, &rows, |row| row.1.login.to_string()).await?;
+                work.none_there(HOST, &rows, |row| row.1.name.to_string()).await?;
                 work.write(host::INSERT, 7, &rows, |query, row| host::bind(query, &row.1)).await
             }
             Self::Tokens(rows) => {
-                work.all_there("host", "name", "host", &rows, |row| row.1.name.clone()).await?;
-                work.none_there("token", "digest", "token", &rows, |row| row.1.digest.clone()).await?;
+                work.all_there(HOST, &rows, |row| row.1.name.clone()).await?;
+                work.none_there(TOKEN, &rows, |row| row.1.digest.clone()).await?;
                 work.write(token::INSERT, 4, &rows, |query, (_, line)| {
                     let query = query.bind(line.digest.clone()).bind(line.name.clone());
                     query.bind(line.created).bind(line.expires)
@@ -177,14 +176,25 @@ fn join<T>(rows: &mut Vec<T>, mut row: Vec<T>) -> Option<Batch> {
     None
 }
 
+/// A table and the column that tells its rows apart.
+struct Keyed {
+    table: &'static str,
+    column: &'static str,
+}
+
+const ACCOUNT: Keyed = Keyed { table: "account", column: "login" };
+const HOST: Keyed = Keyed { table: "host", column: "name" };
+const TOKEN: Keyed = Keyed { table: "token", column: "digest" };
+
 impl Work {
-    /// Which of these keys are in `table`.
-    async fn those_there(
+    /// Which of the keys of `rows` are in the table.
+    async fn those_there<T>(
         &mut self,
-        table: &str,
-        column: &str,
-        keys: &HashSet<String>,
+        Keyed { table, column }: Keyed,
+        rows: &[(u64, T)],
+        key: impl Fn(&(u64, T)) -> String,
     ) -> Result<HashSet<String>, StoreError> {
+        let keys: HashSet<_> = rows.iter().map(key).collect();
         let places = places(self.software(), keys.len());
         let query = composed(format!("SELECT {column} FROM {table} WHERE {column} IN ({places})"));
         let rows = self.rows(keys.iter().fold(query, |query, key| query.bind(key.clone()))).await?;
@@ -193,14 +203,12 @@ impl Work {
 
     async fn none_there<T>(
         &mut self,
-        table: &str,
-        column: &str,
-        what: &str,
+        of: Keyed,
         rows: &[(u64, T)],
         key: impl Fn(&(u64, T)) -> String,
     ) -> Result<(), StoreError> {
-        let keys: HashSet<_> = rows.iter().map(&key).collect();
-        let mut taken = self.those_there(table, column, &keys).await?;
+        let what = of.table;
+        let mut taken = self.those_there(of, rows, &key).await?;
         for row in rows {
             let key = key(row);
             // The second of two in the same batch is one too many as well.
@@ -213,14 +221,12 @@ impl Work {
 
     async fn all_there<T>(
         &mut self,
-        table: &str,
-        column: &str,
-        what: &str,
+        of: Keyed,
         rows: &[(u64, T)],
         key: impl Fn(&(u64, T)) -> String,
     ) -> Result<(), StoreError> {
-        let keys: HashSet<_> = rows.iter().map(&key).collect();
-        let there = self.those_there(table, column, &keys).await?;
+        let what = of.table;
+        let there = self.those_there(of, rows, &key).await?;
         match rows.iter().find(|row| !there.contains(&key(row))) {
             Some(row) => {
                 let why = format!("no {what} \"{}\" before this line, nor in the store", key(row).escape_debug());

@@ -5,6 +5,7 @@ use std::time::Duration;
 use secrecy::zeroize::Zeroizing;
 
 use super::admission::Granted;
+use super::declared::missing_account;
 use super::{AccountView, Operator, OperatorError, Records, make_secret};
 use crate::config::DEFAULT_MAX_HOSTS;
 use crate::model::{Families, Hostname, ZoneName};
@@ -122,7 +123,7 @@ impl Operator {
         // One that is declared and kept is how a clash of the two is mended.
         let Some(account) = self.store.account(login).await? else {
             self.must_not_declare_account(login, "remove that [[account]] there")?;
-            return Err(self.stored_account(login).await.err().unwrap_or(OperatorError::Empty("the login")));
+            return Err(missing_account(login));
         };
         let view = self.view_account(&account).await?;
         let records = if keep_records { store::Records::Keep } else { store::Records::Remove };

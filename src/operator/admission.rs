@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::{Operator, OperatorError};
 use crate::config::{self, Zone};
 use crate::dns::{Hiding, ProbeError, Prober, Rcode};
-use crate::model::{Addresses, Family, Hostname, NameError, ZoneName, canonical};
+use crate::model::{Addresses, Hostname, NameError, ZoneName, canonical};
 
 /// Zones that an error names.
 const SHOWN: usize = 5;
@@ -86,10 +86,9 @@ impl Operator {
     pub(super) fn allowed(&self, name: &Hostname, addresses: &[IpAddr]) -> Result<Addresses, OperatorError> {
         let mut allowed = Addresses::default();
         for address in addresses.iter().copied().map(canonical) {
-            let former = match (Family::of(address), address) {
-                (Family::V4, IpAddr::V4(v4)) => allowed.v4.replace(v4).map(IpAddr::V4),
-                (_, IpAddr::V6(v6)) => allowed.v6.replace(v6).map(IpAddr::V6),
-                (Family::V6, IpAddr::V4(_)) => None,
+            let former = match address {
+                IpAddr::V4(v4) => allowed.v4.replace(v4).map(IpAddr::V4),
+                IpAddr::V6(v6) => allowed.v6.replace(v6).map(IpAddr::V6),
             };
             if let Some(former) = former {
                 return Err(OperatorError::TwoOfAFamily(former, address));

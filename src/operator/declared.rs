@@ -81,10 +81,7 @@ impl Operator {
     /// # Errors
     /// [`OperatorError::Missing`]; or the store's trouble.
     pub(super) async fn stored_account(&self, login: &str) -> Result<crate::store::Account, OperatorError> {
-        self.store.account(login).await?.ok_or_else(|| OperatorError::Missing {
-            what: format!("account {login:?}"),
-            mend: "`dyngate account list` shows those that there are".to_owned(),
-        })
+        self.store.account(login).await?.ok_or_else(|| missing_account(login))
     }
 
     /// The host must be in the store.
@@ -92,9 +89,20 @@ impl Operator {
     /// # Errors
     /// [`OperatorError::Missing`]; or the store's trouble.
     pub(super) async fn stored_host(&self, name: &Hostname) -> Result<crate::store::Host, OperatorError> {
-        self.store.host(name).await?.ok_or_else(|| OperatorError::Missing {
-            what: format!("host {name}"),
-            mend: "`dyngate host list` shows those that there are".to_owned(),
-        })
+        self.store.host(name).await?.ok_or_else(|| missing_host(name))
+    }
+}
+
+pub(super) fn missing_account(login: &str) -> OperatorError {
+    OperatorError::Missing {
+        what: format!("account {login:?}"),
+        mend: "`dyngate account list` shows those that there are".to_owned(),
+    }
+}
+
+pub(super) fn missing_host(name: &Hostname) -> OperatorError {
+    OperatorError::Missing {
+        what: format!("host {name}"),
+        mend: "`dyngate host list` shows those that there are".to_owned(),
     }
 }

@@ -4,9 +4,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::account::Secret;
+use super::declared::missing_host;
 use super::{HostView, Operator, OperatorError, Records};
 use crate::auth::secret;
-use crate::model::{Change, Families, Hostname, TokenDigest};
+use crate::model::{Families, Hostname, TokenDigest};
 use crate::store::{self, Event, HostEdit, Millis, NewHost, State, Wanted};
 
 /// Hosts that are read at once.
@@ -70,8 +71,8 @@ impl Operator {
         };
         let wish = (!addresses.is_empty()).then(|| Wanted {
             name: name.clone(),
-            v4: addresses.v4.map_or(Change::Leave, Change::Set),
-            v6: addresses.v6.map_or(Change::Leave, Change::Set),
+            v4: addresses.v4.into(),
+            v6: addresses.v6.into(),
             ttl: options.ttl.unwrap_or(zone.ttl),
             since: Millis::now(),
             expires: None,
@@ -196,7 +197,7 @@ impl Operator {
         let name = self.host_name(name)?;
         let Some(host) = self.store.host(&name).await? else {
             self.must_not_declare_host(&name, DECLARED)?;
-            return Err(self.stored_host(&name).await.err().unwrap_or(OperatorError::Empty("the name")));
+            return Err(missing_host(&name));
         };
         if !keep_records {
             // One that is declared and kept is how a clash of the two is mended; its records are the declared one's.

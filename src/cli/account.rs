@@ -9,7 +9,7 @@ use super::Ended;
 use super::moment::{duration, exact, with_age};
 use super::operating::{self, CommandError, Common, JsonArray, note, note_records, password, print, print_json};
 use super::table::{Cell, Paint, Table, Tone, block, counted};
-use crate::operator::{AccountView, Operator, OperatorError, Shown};
+use crate::operator::{AccountView, Operator, Shown};
 use crate::store::Millis;
 
 /// Names that a table shows of one account.
@@ -142,14 +142,12 @@ fn print_secret(shown: &Shown, what: &str, as_json: bool) -> Result<(), CommandE
 }
 
 async fn list(operator: &Operator, as_json: bool) -> Result<(), CommandError> {
-    let failed = |error: CommandError| match error {
-        CommandError::Operator(error) => error,
-        CommandError::Output(error) => OperatorError::Write(error),
-        CommandError::Password(_) => OperatorError::Hash,
-    };
+    let mut pages = operator.accounts();
     if as_json {
         let mut array = JsonArray::begin()?;
-        operator.each_account(|page| array.extend(page.iter().map(Json::from)).map_err(failed)).await?;
+        while let Some(page) = pages.next().await? {
+            array.extend(page.iter().map(Json::from))?;
+        }
         return array.end();
     }
     let paint = Paint::stdout();
@@ -170,12 +168,9 @@ async fn list(operator: &Operator, as_json: bool) -> Result<(), CommandError> {
             Cell::from(view.created.map_or_else(|| "-".to_owned(), |created| with_age(created, now))),
         ]
     };
-    operator
-        .each_account(|page| {
-            let rows: Vec<_> = page.iter().map(row).collect();
-            print(&table.page(&rows)).map_err(failed)
-        })
-        .await?;
+    while let Some(page) = pages.next().await? {
+        print(&table.page(&page.iter().map(row).collect::<Vec<_>>()))?;
+    }
     Ok(())
 }
 

@@ -203,8 +203,7 @@ async fn list(operator: &Operator, account: Option<&str>, as_json: bool) -> Resu
         ]
     };
     while let Some(page) = pages.next().await? {
-        let rows: Vec<_> = page.iter().map(row).collect();
-        print(&table.page(&rows))?;
+        print(&table.page(&page.iter().map(row).collect::<Vec<_>>()))?;
     }
     Ok(())
 }

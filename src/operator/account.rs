@@ -1,5 +1,6 @@
 //! Accounts: added, shown, disabled, removed; what they are granted; their secrets.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::zeroize::Zeroizing;
@@ -24,6 +25,15 @@ pub struct Shown {
     pub login: String,
     /// The generated secret; `None` where the caller chose one.
     pub secret: Option<Secret>,
+}
+
+/// Accounts, a page at a time: those of the file, then those of the store, each in order.
+#[derive(Debug)]
+pub struct AccountPages<'o> {
+    operator: &'o Operator,
+    declared: Vec<AccountView>,
+    after: Option<Arc<str>>,
+    is_done: bool,
 }
 
 impl Operator {
@@ -74,31 +84,12 @@ impl Operator {
         }
     }
 
-    /// Hands each account to `show`, a page at a time: those of the file, then those of the store, each in order.
-    ///
-    /// # Errors
-    /// [`OperatorError`], also that of `show`.
-    pub async fn each_account(
-        &self,
-        mut show: impl FnMut(Vec<AccountView>) -> Result<(), OperatorError>,
-    ) -> Result<(), OperatorError> {
+    /// All accounts.
+    #[must_use]
+    pub fn accounts(&self) -> AccountPages<'_> {
         let mut declared: Vec<_> = self.config.accounts.iter().map(AccountView::declared).collect();
         declared.sort_unstable_by(|a, b| a.login.cmp(&b.login));
-        let mut after: Option<std::sync::Arc<str>> = None;
-        loop {
-            let page = self.store.accounts(after.as_deref(), PAGE).await?;
-            let is_last = page.len() < PAGE;
-            // The file's lead the first page, so that a table of both is aligned.
-            let mut shown = std::mem::take(&mut declared);
-            for account in &page {
-                shown.push(self.view_account(account).await?);
-            }
-            after = page.into_iter().next_back().map(|account| account.login);
-            show(shown)?;
-            if is_last {
-                return Ok(());
-            }
-        }
+        AccountPages { operator: self, declared, after: None, is_done: false }
     }
 
     /// Lets it log in, or not.
@@ -238,6 +229,27 @@ impl Operator {
         wildcards.sort_unstable();
         wildcards.dedup();
         Ok((names, wildcards))
+    }
+}
+
+impl AccountPages<'_> {
+    /// The next page; `None` after the last one.
+    ///
+    /// # Errors
+    /// The store's trouble.
+    pub async fn next(&mut self) -> Result<Option<Vec<AccountView>>, OperatorError> {
+        if self.is_done {
+            return Ok(None);
+        }
+        let page = self.operator.store.accounts(self.after.as_deref(), PAGE).await?;
+        self.is_done = page.len() < PAGE;
+        // The file's lead the first page, so that a table of both is aligned.
+        let mut shown = std::mem::take(&mut self.declared);
+        for account in &page {
+            shown.push(self.operator.view_account(account).await?);
+        }
+        self.after = page.into_iter().next_back().map(|account| account.login);
+        Ok(Some(shown))
     }
 }
 

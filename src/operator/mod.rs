@@ -22,7 +22,7 @@ use crate::store::Store;
 
 use declared::Declared;
 
-pub use account::{Secret, Shown};
+pub use account::{AccountPages, Secret, Shown};
 pub use error::{At, OperatorError};
 pub use host::{Added, HostPages, NewHostOptions};
 pub use moving::{Exported, Moved};

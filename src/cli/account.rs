@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::Ended;
 use super::moment::{duration, exact, with_age};
 use super::operating::{self, CommandError, Common, JsonArray, note, note_records, password, print, print_json};
-use super::table::{Cell, Paint, Table, Tone, block, counted};
+use super::table::{Cell, Paint, Table, Tone, block, counted, listed};
 use crate::operator::{AccountView, Operator, Shown};
 use crate::store::Millis;
 
@@ -154,11 +154,7 @@ async fn list(operator: &Operator, as_json: bool) -> Result<(), CommandError> {
     let mut table = Table::new(["LOGIN", "HOSTS", "MAX HOSTS", "ENABLED", "KEPT IN", "CREATED"], paint);
     let now = Millis::now();
     let row = |view: &AccountView| {
-        let more = view.hosts.len().saturating_sub(SHOWN);
-        let mut hosts = view.hosts.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
-        if more > 0 {
-            hosts.push_str(&format!(" and {more} more"));
-        }
+        let hosts = listed(&view.hosts, SHOWN);
         [
             Cell::from(&view.login),
             Cell::from(if hosts.is_empty() { "-" } else { &hosts }),

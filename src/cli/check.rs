@@ -8,13 +8,15 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 use tokio::runtime::Builder;
 
-use super::table::{Cell, Paint, Table, Tone, counted};
+use super::table::{Cell, Paint, Table, Tone, counted, listed};
 use super::{Ended, fail, load, runtime};
 use crate::check::{self, Checked, Extent, Finding, Level, Report};
 use crate::config::Config;
 
 /// Something was found.
 const FOUND: u8 = 2;
+/// Names that a finding lists.
+const SHOWN: usize = 10;
 
 pub(super) fn run(path: &Path, extent: Extent, as_json: bool) -> Ended {
     let config = load(path)?;
@@ -83,13 +85,9 @@ fn table(text: &mut String, checked: &[Checked], paint: Paint) {
 
 fn describe(text: &mut String, place: &str, finding: &Finding, paint: Paint) {
     let _ = writeln!(text, "\n{}: {place}{}", named(finding.level, paint), finding.what);
-    let shown = 10;
     let told = matches!(finding.hosts.as_slice(), [only] if finding.what.contains(only.as_str()));
     if !finding.hosts.is_empty() && !told {
-        let more = finding.hosts.len().saturating_sub(shown);
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        let names: Vec<_> = finding.hosts.iter().take(shown).map(String::as_str).collect();
-        let _ = writeln!(text, "  names: {}{more}", names.join(", "));
+        let _ = writeln!(text, "  names: {}", listed(&finding.hosts, SHOWN));
     }
     for mend in &finding.mend {
         let _ = writeln!(text, "  {}:", mend.place);

@@ -156,7 +156,6 @@ async fn act(operator: &Operator, as_json: bool, command: HostCommand) -> Result
         HostCommand::Unblock(Name { name }) => operator.block(&name, None).await?,
         HostCommand::Token { name, revoke: true, .. } => {
             let (name, revoked) = operator.revoke_tokens(&name).await?;
-            let revoked = usize::try_from(revoked).unwrap_or(usize::MAX);
             return print_token(&name, None, &format!("{} taken back", counted(revoked, "URL")), as_json);
         }
         HostCommand::Token { name, keep_old, revoke: false } => {

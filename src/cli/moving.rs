@@ -18,7 +18,7 @@ pub(super) fn import(common: &Common, file: &Path) -> Ended {
     operating::run(&common.file.config, async |operator| {
         let moved = operator.import(file).await?;
         if moved.outside > 0 {
-            let hosts = counted(usize::try_from(moved.outside).unwrap_or(usize::MAX), "host");
+            let hosts = counted(moved.outside, "host");
             note(&format!("no [[zone]] of the configuration holds {hosts}: nobody can update them until one does"));
         }
         told(moved, common.json)
@@ -53,7 +53,6 @@ fn told(moved: Moved, as_json: bool) -> Result<(), CommandError> {
     if as_json {
         return print_json(&Json { accounts, hosts, tokens });
     }
-    let counted = |number, what| counted(usize::try_from(number).unwrap_or(usize::MAX), what);
     let all = [counted(accounts, "account"), counted(hosts, "host"), counted(tokens, "URL token")];
     print(&format!("imported: {}\n", all.join(", ")))
 }

@@ -1,6 +1,6 @@
 //! What people read: aligned tables and blocks, coloured on a terminal. No text that a stranger typed moves the cursor.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::io::{self, IsTerminal as _};
 
 /// Between two columns.
@@ -130,9 +130,18 @@ fn is_hostile(c: char) -> bool {
 }
 
 /// `3 zones`, `1 zone`.
-pub(super) fn counted(number: usize, what: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
+pub(super) fn counted<N: Display + PartialEq + From<u8>>(number: N, what: &str) -> String {
+    let plural = if number == N::from(1) { "" } else { "s" };
     format!("{number} {what}{plural}")
+}
+
+/// `a, b and 3 more`: at most `most` of the names.
+pub(super) fn listed(names: &[impl AsRef<str>], most: usize) -> String {
+    let shown = names.iter().take(most).map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(most) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
 }
 
 #[cfg(test)]
@@ -152,6 +161,13 @@ mod tests {
         let mut table = Table::new(["A", "B"], Paint(true));
         let page = table.page(&[[Cell::new(Tone::Bad, "no"), "x".into()]]);
         assert_eq!(page, "\u{1b}[1mA\u{1b}[0m   \u{1b}[1mB\u{1b}[0m\n\u{1b}[1;31mno\u{1b}[0m  x\n");
+    }
+
+    #[test]
+    fn what_is_many_is_counted() {
+        assert_eq!((counted(1_u64, "zone"), counted(0_usize, "zone")), ("1 zone".to_owned(), "0 zones".to_owned()));
+        let names = ["a", "b", "c"];
+        assert_eq!((listed(&names, 3), listed(&names, 1)), ("a, b, c".to_owned(), "a and 2 more".to_owned()));
     }
 
     #[test]

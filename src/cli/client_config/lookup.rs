@@ -1,5 +1,6 @@
 //! Which account of the configuration keeps a host up to date. Knows nothing of devices.
 
+use crate::cli::table::listed;
 use crate::config::Config;
 use crate::model::{Hostname, NameError};
 use crate::registry::{Denied, Registry};
@@ -87,7 +88,8 @@ pub(super) fn host(
 ) -> Result<(Hostname, String), LookupError> {
     let registry = Registry::declared(config);
     if registry.zone_of(&host).is_none() {
-        let zones = listed(config.zones.iter().map(|zone| zone.name.as_str()).collect());
+        let zones: Vec<_> = config.zones.iter().map(|zone| zone.name.as_str()).collect();
+        let zones = listed(&zones, SHOWN);
         return Err(LookupError::NoZone { host, zones });
     }
     if let Some(keeper) = keeper {
@@ -118,7 +120,7 @@ pub(super) fn host(
         ([only], _) => Ok((host, (*only).to_owned())),
         ([], None) => Err(LookupError::NotGranted { host }),
         ([], Some((login, why))) => Err(LookupError::NotCovered { host, login, why }),
-        (_, _) => Err(LookupError::Several { host, logins: listed(granted) }),
+        (_, _) => Err(LookupError::Several { host, logins: listed(&granted, SHOWN) }),
     }
 }
 
@@ -133,7 +135,7 @@ pub(super) fn name(text: &str) -> Result<Hostname, LookupError> {
 fn refused(registry: &Registry, host: Hostname, login: &str, why: Denied, granted: Vec<&str>) -> LookupError {
     let others = match granted.as_slice() {
         [] => format!("Add \"{host}\" to the `hosts` of an [[account]]"),
-        _ => format!("{host} may be updated by: {}", listed(granted)),
+        _ => format!("{host} may be updated by: {}", listed(&granted, SHOWN)),
     };
     let login = login.to_owned();
     if registry.declared_account(&login).is_some() {
@@ -141,12 +143,6 @@ fn refused(registry: &Registry, host: Hostname, login: &str, why: Denied, grante
     } else {
         LookupError::NoAccount { login, others }
     }
-}
-
-fn listed(names: Vec<&str>) -> String {
-    let more = names.len().saturating_sub(SHOWN);
-    let shown = names.into_iter().take(SHOWN).collect::<Vec<_>>().join(", ");
-    if more > 0 { format!("{shown} and {more} more") } else { shown }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::curve::{Curve, Point, Series};
 use crate::one_at_a_time::KINDS;
-use crate::row::{Spread, float};
+use crate::row::{Spread, enough, float};
 use crate::stage::{Stage, ZONE, names};
 use crate::{Bench, Failure};
 
@@ -30,8 +30,7 @@ pub(crate) async fn run(bench: &Bench) -> Result<Curve, Failure> {
             // A first look tells how many make up the time.
             let few = (batch * 2 * IN_FLIGHT).min(hosts);
             let rate = rate(bench, &stage, few, batch).await?;
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
-            let enough = ((rate * ABOUT.as_secs_f64()) as usize).clamp(few, hosts);
+            let enough = enough(rate, ABOUT).clamp(few, hosts);
             let mut rates = vec![];
             for _ in 0..bench.options.rounds {
                 rates.push(self::rate(bench, &stage, enough, batch).await?);

@@ -7,7 +7,7 @@ use lab::load::{Plan, exchange, read_back};
 
 use crate::curve::{Curve, Point, Series};
 use crate::one_at_a_time::KINDS;
-use crate::row::{Spread, float};
+use crate::row::{Spread, enough, float};
 use crate::stage::{Stage, names};
 use crate::{Bench, Failure};
 
@@ -26,8 +26,7 @@ pub(crate) async fn run(bench: &Bench) -> Result<Curve, Failure> {
         for clients in CLIENTS {
             let few = (clients * 4).min(hosts);
             let [_, _, rate] = storm(bench, &stage, few, clients).await?;
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
-            let enough = ((rate * ABOUT.as_secs_f64()) as usize).clamp(few, hosts);
+            let enough = enough(rate, ABOUT).clamp(few, hosts);
             let (mut medians, mut slow, mut rates) = (vec![], vec![], vec![]);
             for _ in 0..bench.options.rounds {
                 let [median, late, rate] = storm(bench, &stage, enough, clients).await?;

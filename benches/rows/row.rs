@@ -1,6 +1,7 @@
 //! A row of the table: two figures a round, how they are compared, the goal, and who was the limit.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -203,4 +204,10 @@ impl fmt::Display for Spread {
 /// A count as a figure.
 pub(crate) fn float(count: usize) -> f64 {
     u32::try_from(count).map_or(f64::INFINITY, f64::from)
+}
+
+/// How many, at `rate` a second, take `about` so long.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast of a float ends at the bounds")]
+pub(crate) fn enough(rate: f64, about: Duration) -> usize {
+    (rate * about.as_secs_f64()) as usize
 }

@@ -194,10 +194,11 @@ async fn list(operator: &Operator, account: Option<&str>, as_json: bool) -> Resu
             Cell::from(ago(view.last_update)),
             Cell::from(ago(view.last_seen)),
             Cell::from(view.last_outcome.as_deref().unwrap_or("-")),
-            match (&view.blocked, view.declared) {
-                (Some(reason), _) => Cell::new(Tone::Bad, &format!("blocked: {reason}")),
-                (None, true) => Cell::from("declared"),
-                (None, false) => Cell::from("-"),
+            match (&view.blocked, view.below_wildcard, view.declared) {
+                (Some(reason), _, _) => Cell::new(Tone::Bad, &format!("blocked: {reason}")),
+                (None, true, _) => Cell::from("wildcard"),
+                (None, false, true) => Cell::from("declared"),
+                (None, false, false) => Cell::from("-"),
             },
         ]
     };
@@ -265,7 +266,8 @@ fn described(view: &HostView) -> String {
     lines.push(("ttl", Cell::from(ttl)));
     lines.push(("families", Cell::from(families(view.families).join(", "))));
     lines.push(("blocked", view.blocked.as_ref().map_or(Cell::from("no"), |reason| Cell::new(Tone::Bad, reason))));
-    lines.push(("kept in", Cell::from(kept_in(view.declared))));
+    let by = if view.below_wildcard { ", below a wildcard" } else { "" };
+    lines.push(("kept in", Cell::from(format!("{}{by}", kept_in(view.declared)))));
     block(view.name.as_str(), &lines, Paint::stdout())
 }
 

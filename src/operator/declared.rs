@@ -89,7 +89,22 @@ impl Operator {
     /// # Errors
     /// [`OperatorError::Missing`]; or the store's trouble.
     pub(super) async fn stored_host(&self, name: &Hostname) -> Result<crate::store::Host, OperatorError> {
-        self.store.host(name).await?.ok_or_else(|| missing_host(name))
+        match self.store.host(name).await? {
+            Some(host) => Ok(host),
+            None => Err(self.no_host(name).await),
+        }
+    }
+
+    /// Why there is no host `name` in the store.
+    pub(super) async fn no_host(&self, name: &Hostname) -> OperatorError {
+        match self.store.born_to(name).await {
+            Ok(Some(login)) => OperatorError::BelowWildcard { name: name.clone(), login },
+            Ok(None) => OperatorError::Missing {
+                what: format!("host {name}"),
+                mend: "`dyngate host list` shows those that there are".to_owned(),
+            },
+            Err(error) => error.into(),
+        }
     }
 }
 
@@ -97,12 +112,5 @@ pub(super) fn missing_account(login: &str) -> OperatorError {
     OperatorError::Missing {
         what: format!("account {login:?}"),
         mend: "`dyngate account list` shows those that there are".to_owned(),
-    }
-}
-
-pub(super) fn missing_host(name: &Hostname) -> OperatorError {
-    OperatorError::Missing {
-        what: format!("host {name}"),
-        mend: "`dyngate host list` shows those that there are".to_owned(),
     }
 }

@@ -41,6 +41,17 @@ pub enum OperatorError {
         /// What to do.
         mend: String,
     },
+    /// It has no settings that could be changed.
+    #[error(
+        "{name} is no host of its own, but below a wildcard that account \"{}\" is granted: grant it that name by itself first",
+        login.escape_debug()
+    )]
+    BelowWildcard {
+        /// The name.
+        name: Hostname,
+        /// The account.
+        login: String,
+    },
     /// Not a host name.
     #[error("\"{}\" is not a host name: {why}", text.escape_debug())]
     BadName {
@@ -185,6 +196,7 @@ impl OperatorError {
             },
             Self::Declared { .. }
             | Self::Missing { .. }
+            | Self::BelowWildcard { .. }
             | Self::BadName { .. }
             | Self::Wildcard(_)
             | Self::NoZone { .. }

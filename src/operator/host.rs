@@ -4,7 +4,6 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::account::Secret;
-use super::declared::missing_host;
 use super::{HostView, Operator, OperatorError, Records};
 use crate::auth::secret;
 use crate::model::{Families, Hostname, TokenDigest};
@@ -37,14 +36,23 @@ pub struct Added {
     pub records: Records,
 }
 
-/// Hosts, a page at a time: those of the file, then those of the store, each in order.
+/// Hosts, a page at a time: those of the file, those of the store, then names below wildcard grants; each in order.
 #[derive(Debug)]
 pub struct HostPages<'o> {
     operator: &'o Operator,
     login: Option<String>,
     declared: Vec<Hostname>,
     after: Option<Hostname>,
-    is_done: bool,
+    part: Part,
+}
+
+/// Where the next hosts are read.
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    Declared,
+    Stored,
+    Born,
+    Nowhere,
 }
 
 impl Operator {
@@ -104,7 +112,11 @@ impl Operator {
         let state = self.store.state(&name).await?.unwrap_or_default();
         let view = match self.declared.host(&name) {
             Some(about) => self.view_declared(&name, about, state),
-            None => self.view_stored(self.stored_host(&name).await?, state),
+            None => match self.stored_host(&name).await {
+                Ok(host) => self.view_stored(host, state),
+                Err(OperatorError::BelowWildcard { login, .. }) => self.view_born(&name, login, state),
+                Err(error) => return Err(error),
+            },
         };
         Ok(HostView { waiting: self.store.wanted_of(&name).await?.is_some(), ..view })
     }
@@ -124,7 +136,7 @@ impl Operator {
             login: login.map(str::to_owned),
             declared: declared.map(|(name, _)| name.clone()).collect(),
             after: None,
-            is_done: false,
+            part: Part::Declared,
         })
     }
 
@@ -184,7 +196,10 @@ impl Operator {
     pub async fn history(&self, name: &str, limit: usize) -> Result<Vec<Event>, OperatorError> {
         let name = self.host_name(name)?;
         if self.declared.host(&name).is_none() {
-            self.stored_host(&name).await?;
+            match self.stored_host(&name).await {
+                Ok(_) | Err(OperatorError::BelowWildcard { .. }) => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(self.store.history(&name, limit).await?)
     }
@@ -197,7 +212,7 @@ impl Operator {
         let name = self.host_name(name)?;
         let Some(host) = self.store.host(&name).await? else {
             self.must_not_declare_host(&name, DECLARED)?;
-            return Err(missing_host(&name));
+            return Err(self.no_host(&name).await);
         };
         if !keep_records {
             // One that is declared and kept is how a clash of the two is mended; its records are the declared one's.
@@ -224,34 +239,66 @@ impl HostPages<'_> {
     /// # Errors
     /// The store's trouble.
     pub async fn next(&mut self) -> Result<Option<Vec<HostView>>, OperatorError> {
-        let Self { operator, login, .. } = self;
-        let mut shown = Vec::new();
-        if !self.declared.is_empty() {
-            let page: Vec<_> = self.declared.drain(..self.declared.len().min(PAGE)).collect();
-            let mut states = states(operator, &page).await?;
-            let view = |name: &Hostname| {
-                let view = operator.view_declared(name, operator.declared.host(name)?, take(&mut states, name));
-                Some(HostView { account: login.clone().or(view.account.clone()), ..view })
-            };
-            shown.extend(page.iter().filter_map(view));
-            if !self.declared.is_empty() {
-                return Ok(Some(shown));
-            }
-        }
-        if self.is_done {
+        if matches!(self.part, Part::Nowhere) {
             return Ok(None);
         }
-        let page = operator.store.hosts(login.as_deref(), self.after.as_ref(), PAGE).await?;
-        self.is_done = page.len() < PAGE;
-        self.after = page.last().map(|host| host.name.clone());
+        let mut shown = Vec::new();
+        // What follows fills a page up, so that a table of all is aligned.
+        while shown.len() < PAGE {
+            let (some, next) = match self.part {
+                Part::Declared => (self.declared().await?, Part::Stored),
+                Part::Stored => (self.stored().await?, Part::Born),
+                Part::Born => (self.born().await?, Part::Nowhere),
+                Part::Nowhere => break,
+            };
+            match some {
+                Some(some) => shown.extend(some),
+                None => (self.part, self.after) = (next, None),
+            }
+        }
+        Ok(Some(shown))
+    }
+
+    async fn declared(&mut self) -> Result<Option<Vec<HostView>>, OperatorError> {
+        let page: Vec<_> = self.declared.drain(..self.declared.len().min(PAGE)).collect();
+        if page.is_empty() {
+            return Ok(None);
+        }
+        let (operator, login) = (self.operator, &self.login);
+        let mut states = states(operator, &page).await?;
+        let view = |name: &Hostname| {
+            let view = operator.view_declared(name, operator.declared.host(name)?, take(&mut states, name));
+            Some(HostView { account: login.clone().or(view.account.clone()), ..view })
+        };
+        Ok(Some(page.iter().filter_map(view).collect()))
+    }
+
+    async fn stored(&mut self) -> Result<Option<Vec<HostView>>, OperatorError> {
+        let page = self.operator.store.hosts(self.login.as_deref(), self.after.as_ref(), PAGE).await?;
+        let Some(last) = page.last() else { return Ok(None) };
+        self.after = Some(last.name.clone());
         let names: Vec<_> = page.iter().map(|host| host.name.clone()).collect();
-        let mut states = states(operator, &names).await?;
+        let mut states = states(self.operator, &names).await?;
         let view = |host: store::Host| {
             let state = take(&mut states, &host.name);
-            operator.view_stored(host, state)
+            self.operator.view_stored(host, state)
         };
-        shown.extend(page.into_iter().map(view));
-        Ok(Some(shown))
+        Ok(Some(page.into_iter().map(view).collect()))
+    }
+
+    async fn born(&mut self) -> Result<Option<Vec<HostView>>, OperatorError> {
+        let mut page = self.operator.store.born(self.login.as_deref(), self.after.as_ref(), PAGE).await?;
+        let Some((last, _)) = page.last() else { return Ok(None) };
+        self.after = Some(last.clone());
+        // One that the file declares by now was told with the others there.
+        page.retain(|(name, _)| self.operator.declared.host(name).is_none());
+        let names: Vec<_> = page.iter().map(|(name, _)| name.clone()).collect();
+        let mut states = states(self.operator, &names).await?;
+        let view = |(name, login): (Hostname, String)| {
+            let state = take(&mut states, &name);
+            self.operator.view_born(&name, login, state)
+        };
+        Ok(Some(page.into_iter().map(view).collect()))
     }
 }
 

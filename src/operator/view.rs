@@ -54,8 +54,10 @@ pub struct HostView {
     pub agent: Option<String>,
     /// The router's address then.
     pub from: Option<IpAddr>,
-    /// Whether the file declares it.
+    /// Whether the file declares it, or the account whose wildcard it lies below.
     pub declared: bool,
+    /// Whether it lies below a wildcard grant, and is no host of its own.
+    pub below_wildcard: bool,
     /// Whether a gateway is still to change its records.
     pub waiting: bool,
 }
@@ -99,6 +101,12 @@ impl Operator {
         }
     }
 
+    pub(super) fn view_born(&self, name: &Hostname, login: String, state: State) -> HostView {
+        let declared = self.declared_account(&login).is_some();
+        let about = Names { owners: vec![login], ttl: None };
+        HostView { declared, below_wildcard: true, ..self.view_declared(name, &about, state) }
+    }
+
     pub(super) fn view_declared(&self, name: &Hostname, about: &Names, state: State) -> HostView {
         HostView {
             name: name.clone(),
@@ -115,6 +123,7 @@ impl Operator {
             agent: state.agent,
             from: state.source,
             declared: true,
+            below_wildcard: false,
             waiting: false,
         }
     }

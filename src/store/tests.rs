@@ -6,14 +6,15 @@ use super::session::{Session, composed, text};
 use super::{Store, account, born, host, state, token};
 use crate::config::Location;
 
-/// Every look-up that a request may cost, and the feed's.
-const LOOK_UPS: [&str; 7] = [
+/// Every look-up that a request or a command on one host may cost, and the feed's.
+const LOOK_UPS: [&str; 8] = [
     account::BY_LOGIN,
     host::BY_NAME,
     host::NAMES_OF,
     token::BY_DIGEST,
     state::BY_NAME,
     born::KNOWN,
+    born::LOGINS,
     super::wanted::BY_NAME,
 ];
 

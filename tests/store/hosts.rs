@@ -10,6 +10,7 @@ use crate::stage::{Stage, name, new_host, on_both, seen};
 on_both!(
     a_host_keeps_its_settings,
     hosts_are_paged_by_name,
+    names_below_wildcards_are_paged_by_name,
     a_token_leads_to_its_host_until_it_ends,
     a_removed_host_leaves_nothing_but_a_wish,
     a_removed_account_takes_its_names_with_it,
@@ -74,6 +75,22 @@ async fn hosts_are_paged_by_name(stage: &Stage) {
     let all = stage.store.hosts(None, None, 100).await.unwrap();
     assert_eq!(all.len(), 8);
     assert!(all.is_sorted_by(|one, two| one.name < two.name));
+}
+
+async fn names_below_wildcards_are_paged_by_name(stage: &Stage) {
+    let store = &stage.store;
+    for (login, host) in [("b", "n1"), ("a", "n1"), ("b", "n3"), ("a", "n2"), ("a", "kept")] {
+        store.bear(login, &name(&format!("{host}.dyn.example")), 10).await.unwrap();
+    }
+    stage.account("a", &["kept.dyn.example"]).await;
+    let [one, two, three] = ["n1", "n2", "n3"].map(|host| name(&format!("{host}.dyn.example")));
+    let first = store.born(None, None, 2).await.unwrap();
+    assert_eq!(first, [(one.clone(), "a".to_owned()), (two.clone(), "a".to_owned())]);
+    assert_eq!(store.born(None, Some(&two), 2).await.unwrap(), [(three.clone(), "b".to_owned())]);
+    assert_eq!(store.born(Some("b"), None, 1).await.unwrap(), [(one.clone(), "b".to_owned())]);
+    assert_eq!(store.born(Some("b"), Some(&one), 9).await.unwrap(), [(three, "b".to_owned())]);
+    assert_eq!(store.born_to(&one).await.unwrap().as_deref(), Some("a"));
+    assert_eq!(store.born_to(&name("n4.dyn.example")).await.unwrap(), None);
 }
 
 async fn a_token_leads_to_its_host_until_it_ends(stage: &Stage) {

@@ -83,6 +83,9 @@ that comes an hour later. Wildcards can be granted all the same.
 `last update` is when the address changed, `last seen` when the router called, whatever became of it. Both are written at most a
 second late, and never keep a router waiting.
 
+Names that a router brought into being below a wildcard follow at the end of the list, with `wildcard` for their state. They have
+no settings of their own until they are granted by name.
+
 ## A new URL without a gap
 
 The old one goes on serving for as long as `--keep-old` says; without it, it is dead at once. `dyngate account rotate` does

@@ -6,6 +6,7 @@ on_both!(
     a_host_is_added_set_blocked_and_removed,
     its_address_is_wanted_of_the_gateway,
     what_was_seen_is_shown,
+    names_below_wildcards_are_told,
     a_token_is_handed_out_once_and_taken_back,
     two_commands_at_once_both_succeed,
 );
@@ -126,6 +127,59 @@ async fn what_was_seen_is_shown(stage: Stage) {
     assert_eq!(stage.json("host history a.dyn.example --limit 1").as_array().unwrap().len(), 1);
     assert_eq!(stage.json("host history home.dyn.example"), serde_json::json!([]));
     assert!(stage.done("host history a.dyn.example").starts_with("AT "));
+}
+
+async fn names_below_wildcards_are_told(stage: Stage) {
+    stage.done("account add alice --host a.dyn.example --host *.alice.dyn.example");
+    stage
+        .sql(
+            "INSERT INTO born (login, name) VALUES ('alice', 'x.alice.dyn.example'), ('alice', 'a.dyn.example'), \
+             ('alice', 'both.office.dyn.example'), ('router1', 'both.office.dyn.example'), \
+             ('router1', 'home.dyn.example'), ('router1', 'desk.office.dyn.example')",
+        )
+        .await;
+    stage
+        .sql(
+            "INSERT INTO state (name, generation, ipv4, last_seen, last_outcome) VALUES \
+             ('x.alice.dyn.example', 0, '192.0.2.7', 1795258231000, 'changed')",
+        )
+        .await;
+    let list = |words: &str| -> Vec<(String, String)> {
+        let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+        let list = stage.json(words);
+        list.as_array().unwrap().iter().map(|host| (text(&host["name"]), text(&host["account"]))).collect()
+    };
+    let pairs = |pairs: &[(&str, &str)]| -> Vec<_> {
+        pairs.iter().map(|(name, login)| ((*name).to_owned(), (*login).to_owned())).collect()
+    };
+    let all = [
+        ("home.dyn.example", "router1"),
+        ("a.dyn.example", "alice"),
+        ("both.office.dyn.example", "alice"),
+        ("desk.office.dyn.example", "router1"),
+        ("x.alice.dyn.example", "alice"),
+    ];
+    assert_eq!(list("host list"), pairs(&all), "each name once");
+    let of_alice = [all[1], all[2], all[4]];
+    assert_eq!(list("host list --account alice"), pairs(&of_alice));
+    let of_router = [all[0], ("both.office.dyn.example", "router1"), all[3]];
+    assert_eq!(list("host list --account router1"), pairs(&of_router));
+    assert!(stage.done("host list").lines().last().unwrap().ends_with("changed  wildcard"));
+
+    let shown = stage.json("host show x.alice.dyn.example");
+    assert_eq!(keys(&shown), KEYS);
+    assert_eq!((&shown["ipv4"], &shown["last_seen"]), (&"192.0.2.7".into(), &"2026-11-21T10:50:31.000Z".into()));
+    assert_eq!((&shown["declared"], &shown["ttl"]), (&false.into(), &serde_json::Value::Null));
+    assert_eq!(stage.json("host show desk.office.dyn.example")["declared"], true, "its wildcard stands in the file");
+    assert!(stage.done("host show x.alice.dyn.example").ends_with("  store, below a wildcard\n"));
+    assert_eq!(stage.json("host history x.alice.dyn.example"), serde_json::json!([]));
+    for command in ["host set NAME --ttl 60", "host token NAME", "host remove NAME"] {
+        let command = command.replace("NAME", "x.alice.dyn.example");
+        stage.refused(&command, 64, &["below a wildcard that account \"alice\" is granted"]);
+    }
+    stage.done("host add x.alice.dyn.example --account alice --ttl 90");
+    assert_eq!(stage.json("host show x.alice.dyn.example")["ttl"], 90, "a host of its own now");
+    assert_eq!(list("host list --account alice"), pairs(&[all[1], all[4], all[2]]));
 }
 
 async fn a_token_is_handed_out_once_and_taken_back(stage: Stage) {

@@ -265,6 +265,12 @@ fn what_is_wrong_is_64_and_says_what_to_do() {
         }
     }
     assert!(!said(&["home.dyn.example", "--url", "http://a:secret@c"]).stderr.contains("secret"));
+    let closed = fs::read_to_string(file).unwrap() + "[store]\nurl = \"sqlite:/nonexistent/store.db\"\n";
+    let unreadable = folder.path().join("unreadable.toml");
+    fs::write(&unreadable, closed).unwrap();
+    let output =
+        run(&["client-config", "home.dyn.example", "--for", "curl", "--config", unreadable.to_str().unwrap()], "");
+    assert_eq!((output.code, output.stdout.as_str()), (Some(1), ""), "{}", output.stderr);
     let good = said(&["home.dyn.example", "--login", "other"]);
     assert_eq!(good.code, Some(0), "{}", good.stderr);
     assert!(

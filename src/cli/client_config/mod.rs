@@ -12,6 +12,7 @@ use clap::{Args, ValueEnum};
 use super::{Ended, USAGE, fail, load};
 use crate::config::{Config, Endpoint, Listener, Location};
 use crate::model::{Family, Hostname};
+use crate::operator::{At, OperatorError};
 use crate::store::Store;
 
 pub(super) use device::Device;
@@ -49,8 +50,10 @@ enum Version {
 /// Prints the text for the host that `options` name, of the configuration at `path`.
 pub(super) fn run(path: &Path, options: &Options) -> Ended {
     let config = load(path)?;
-    let target = target(&config, options)
-        .map_err(|error| fail(USAGE, &format_args!("{error:#}\nThe configuration is {}", path.display())))?;
+    let target = target(&config, options).map_err(|error| {
+        let is_ours = error.downcast_ref::<OperatorError>().is_some_and(|error| error.at() == At::Machine);
+        fail(if is_ours { 1 } else { USAGE }, &format_args!("{error:#}\nThe configuration is {}", path.display()))
+    })?;
     let text = device::render(options.device, &target);
     let written = io::stdout().lock().write_all(text.as_bytes());
     written.map_err(|error| fail(1, &format_args!("cannot write the text: {error}")))
@@ -63,8 +66,8 @@ fn keeper(config: &Config, host: &Hostname) -> anyhow::Result<Option<String>> {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let store = Store::open(&config.store.location).await?;
-        Ok(store.host(host).await?.map(|host| host.login.to_string()))
+        let store = Store::open(&config.store.location).await.map_err(OperatorError::from)?;
+        Ok(store.host(host).await.map_err(OperatorError::from)?.map(|host| host.login.to_string()))
     })
 }
 

@@ -236,6 +236,31 @@ fn inside(test: &str) -> bool {
     false
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_printed_url_works_with_the_token_of_its_host() {
+    let store = tempfile::tempdir().unwrap();
+    let zone = format!("allow = [\"127.0.0.0/8\"]\n[store]\nurl = \"sqlite:{}/store.db\"", store.path().display());
+    let scene = Scene::new("\"127.0.0.1:0\"", &zone).await;
+    let done = |words: &[&str]| {
+        let output = run(&[words, &["--config", &scene.config]].concat(), "");
+        assert_eq!(output.code, Some(0), "{words:?}: {}", output.stderr);
+        output.stdout
+    };
+    done(&["account", "add", "alice", "--host", "url.dyn.example"]);
+    let gateway = format!("http://{}", scene.gateway.http());
+    let printed = done(&["client-config", "url.dyn.example", "--for", "url", "--url", &gateway]);
+    assert!(
+        printed.contains("as account alice") && printed.contains("`dyngate host token url.dyn.example`"),
+        "{printed}"
+    );
+    let handed: serde_json::Value =
+        serde_json::from_str(&done(&["host", "token", "url.dyn.example", "--json"])).unwrap();
+    let token = handed["path"].as_str().unwrap().strip_prefix("/update/").unwrap();
+    let line = printed.lines().find(|line| !line.starts_with('#')).unwrap().replace("TOKEN", token);
+    assert_eq!(scene.client(&["curl", "-sS", &line]).await, "good 127.0.0.1");
+    assert_eq!(scene.served("url.dyn.example").await, ["127.0.0.1"]);
+}
+
 #[test]
 fn what_is_wrong_is_64_and_says_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
@@ -265,6 +290,10 @@ fn what_is_wrong_is_64_and_says_what_to_do() {
         }
     }
     assert!(!said(&["home.dyn.example", "--url", "http://a:secret@c"]).stderr.contains("secret"));
+    let output = run(&["client-config", "home.dyn.example", "--for", "url", "--config", file], "");
+    assert_eq!((output.code, output.stdout.as_str()), (Some(64), ""), "{}", output.stderr);
+    assert!(output.stderr.contains("no host of the store"), "{}", output.stderr);
+    assert!(output.stderr.contains("dyngate host add home.dyn.example"), "{}", output.stderr);
     let closed = fs::read_to_string(file).unwrap() + "[store]\nurl = \"sqlite:/nonexistent/store.db\"\n";
     let unreadable = folder.path().join("unreadable.toml");
     fs::write(&unreadable, closed).unwrap();

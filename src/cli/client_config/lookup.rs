@@ -27,6 +27,14 @@ pub(super) enum LookupError {
         /// The zones there are.
         zones: String,
     },
+    /// It has no URL of its own, nor can have one.
+    #[error(
+        "{host} is no host of the store, and only those have URLs of their own\nAdd it with `dyngate host add {host} --account LOGIN`, or choose a device that sends a login"
+    )]
+    NotStored {
+        /// The host.
+        host: Hostname,
+    },
     /// Nobody may update it.
     #[error("no account may update {host}\nAdd \"{host}\" to the `hosts` of an [[account]]")]
     NotGranted {

@@ -16,6 +16,8 @@ use crate::operator::{At, OperatorError};
 use crate::store::Store;
 
 pub(super) use device::Device;
+use device::Secret;
+use lookup::LookupError;
 use target::{GatewayUrl, Target};
 
 /// What the command is told beside the configuration.
@@ -74,6 +76,9 @@ fn keeper(config: &Config, host: &Hostname) -> anyhow::Result<Option<String>> {
 fn target(config: &Config, options: &Options) -> anyhow::Result<Target> {
     let host = lookup::name(&options.host)?;
     let keeper = keeper(config, &host)?;
+    if options.device.secret() == Secret::Token && keeper.is_none() {
+        return Err(LookupError::NotStored { host }.into());
+    }
     let (host, login) = lookup::host(config, host, options.login.as_deref(), keeper.as_deref())?;
     let url = match &options.url {
         Some(url) => GatewayUrl::parse(url)?,

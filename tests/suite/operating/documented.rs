@@ -68,6 +68,8 @@ no primary answers, nothing is added: nobody could tell then, and a host that is
 that comes an hour later. Wildcards can be granted all the same.
 
 ## A URL for a device that knows no password
+
+`dyngate client-config home.dyn.example --for url` prints the whole URL, with the gateway's address in it.
 "),
     Run("dyngate host token home.dyn.example"),
     Wait,

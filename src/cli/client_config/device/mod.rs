@@ -12,6 +12,7 @@ mod opnsense;
 mod pfsense;
 mod synology;
 mod unifi;
+mod url;
 
 use std::fmt::Write as _;
 
@@ -43,6 +44,36 @@ pub(crate) enum Device {
     Mikrotik,
     /// Command lines
     Curl,
+    /// URL of a host of the store, for a device that takes nothing else
+    Url,
+}
+
+impl Device {
+    /// What the reader puts in place of a placeholder.
+    pub(crate) fn secret(self) -> Secret {
+        match self {
+            Self::Url => Secret::Token,
+            Self::Ddclient
+            | Self::Inadyn
+            | Self::Openwrt
+            | Self::Fritzbox
+            | Self::Opnsense
+            | Self::Pfsense
+            | Self::Unifi
+            | Self::Synology
+            | Self::Mikrotik
+            | Self::Curl => Secret::Password,
+        }
+    }
+}
+
+/// By what a device is believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Secret {
+    /// The account's.
+    Password,
+    /// The host's own.
+    Token,
 }
 
 /// What to paste on, or enter at, `device`; ends with a line end.
@@ -58,8 +89,9 @@ pub(crate) fn render(device: Device, target: &Target) -> String {
         Device::Synology => ("Synology DSM", Evidence::Read, synology::render(target)),
         Device::Mikrotik => ("MikroTik RouterOS", Evidence::Read, mikrotik::render(target)),
         Device::Curl => ("curl", Evidence::Run, curl::render(target)),
+        Device::Url => ("URL", Evidence::Run, url::render(target)),
     };
-    format!("{}{text}", notes(name, evidence, target))
+    format!("{}{text}", notes(name, evidence, device.secret(), target))
 }
 
 /// What a text rests on.
@@ -72,7 +104,7 @@ enum Evidence {
 }
 
 /// What holds for every device, as comments: what the reader must fill in, and what is guessed.
-fn notes(name: &str, evidence: Evidence, target: &Target) -> String {
+fn notes(name: &str, evidence: Evidence, secret: Secret, target: &Target) -> String {
     let Target { host, login, url, .. } = target;
     let tried = match evidence {
         Evidence::Run => "",
@@ -80,11 +112,21 @@ fn notes(name: &str, evidence: Evidence, target: &Target) -> String {
             "# From the device's documentation, source or users: it was not tried on the device itself.\n"
         }
     };
-    let mut notes = format!(
-        "# {name}: keeps {host} up to date, as account {login}.\n\
-         {tried}\
-         # Replace PASSWORD with the account's password: dyngate has only a digest of it and cannot print it.\n"
-    );
+    let (word, replace) = match secret {
+        Secret::Password => (
+            "password",
+            "# Replace PASSWORD with the account's password: dyngate has only a digest of it and cannot print it.\n"
+                .to_owned(),
+        ),
+        Secret::Token => (
+            "URL",
+            format!(
+                "# Replace TOKEN with what `dyngate host token {host}` prints behind /update/: dyngate has only a digest of an\n\
+                 # older one. That command ends the host's older URLs; with --keep-old 1h they serve for another hour.\n"
+            ),
+        ),
+    };
+    let mut notes = format!("# {name}: keeps {host} up to date, as account {login}.\n{tried}{replace}");
     let _ = match url.origin {
         Origin::Given => Ok(()),
         Origin::Listen => writeln!(
@@ -98,8 +140,9 @@ fn notes(name: &str, evidence: Evidence, target: &Target) -> String {
         ),
     };
     if !url.tls {
-        notes.push_str(
-            "# Plain HTTP: whoever is on the way can read the password. Use https where both sides speak it.\n",
+        let _ = writeln!(
+            notes,
+            "# Plain HTTP: whoever is on the way can read the {word}. Use https where both sides speak it."
         );
     }
     notes

@@ -45,7 +45,7 @@ fn each_device_over_https_with_one_family() {
 fn a_guess_and_a_placeholder_are_told() {
     let notes = |listen: &str| {
         let url = GatewayUrl::guess(&[listen.parse().unwrap()]);
-        notes("curl", Evidence::Run, &Target { url, ..target("https://ddns.example.net", &BOTH) })
+        notes("curl", Evidence::Run, Secret::Password, &Target { url, ..target("https://ddns.example.net", &BOTH) })
     };
     insta::assert_snapshot!(notes("203.0.113.1:8245") + &notes("0.0.0.0:8245"), @"
     # curl: keeps home.dyn.example up to date, as account router1.

@@ -46,7 +46,7 @@ impl Certificates {
     }
 
     /// A certificate that is valid for so long, and its key.
-    fn issue(&self, valid: Duration) -> (String, String) {
+    pub(crate) fn issue(&self, valid: Duration) -> (String, String) {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec![NAME.to_owned()]).unwrap();
         params.not_before = (SystemTime::now() - 100 * DAY).into();
@@ -54,19 +54,19 @@ impl Certificates {
         (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// Writes a file as certbot does: a new one is put in the place of the old.
-    fn put(&self, name: &str, text: &str) {
+    pub(crate) fn put(&self, name: &str, text: &str) {
         let new = self.path("new");
         fs::write(&new, text).unwrap();
         fs::set_permissions(&new, fs::Permissions::from_mode(0o600)).unwrap();
         fs::rename(&new, self.path(name)).unwrap();
     }
 
-    fn renew(&self, valid: Duration) {
+    pub(crate) fn renew(&self, valid: Duration) {
         let (certificate, key) = self.issue(valid);
         self.put("fullchain.pem", &certificate);
         self.put("privkey.pem", &key);

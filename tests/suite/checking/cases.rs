@@ -1,9 +1,14 @@
 //! The broken set-ups, each with a real server where a server plays a part.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
+
 use lab::{Key, Kind, Right, Server, Setup, faketime};
 
 use super::Check;
 use crate::stage::{Config, ZONE};
+use crate::tls::Certificates;
 
 fn key() -> Key {
     Key::generate("gateway-key")
@@ -108,6 +113,45 @@ pub(super) async fn forwards(kind: Kind) -> Check {
     let mut config = Config::new(&key, secondary.addr());
     config.more = "[engine]\ndeadline = \"2s\"".to_owned();
     Check::new(&config, vec![secondary, primary]).arg("--write")
+}
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// The files alone: a certificate that is valid for so long, with what `spoil` does to it and its key.
+fn certificate(valid: Duration, spoil: impl FnOnce(&Certificates)) -> Check {
+    let certificates = Certificates::new();
+    certificates.renew(valid);
+    spoil(&certificates);
+    let mut config = Config::new(&key(), ([127, 0, 0, 1], 53).into());
+    config.more = certificates.section("[\"127.0.0.1:0\"]");
+    Check::new(&config, Vec::new()).certificates(certificates).arg("--offline")
+}
+
+pub(super) async fn certificate_expires() -> Check {
+    certificate(10 * DAY, |_| {})
+}
+
+pub(super) async fn certificate_expired() -> Check {
+    certificate(90 * DAY, |_| {}).env(faketime(200 * 86_400).unwrap())
+}
+
+/// It is issued 100 days back.
+pub(super) async fn certificate_not_yet_valid() -> Check {
+    certificate(90 * DAY, |_| {}).env(faketime(-200 * 86_400).unwrap())
+}
+
+pub(super) async fn certificate_mismatch() -> Check {
+    certificate(90 * DAY, |certificates| certificates.put("privkey.pem", &certificates.issue(90 * DAY).1))
+}
+
+pub(super) async fn certificate_missing() -> Check {
+    certificate(90 * DAY, |certificates| fs::remove_file(certificates.path("fullchain.pem")).unwrap())
+}
+
+pub(super) async fn exposed_private_key() -> Check {
+    certificate(90 * DAY, |certificates| {
+        fs::set_permissions(certificates.path("privkey.pem"), fs::Permissions::from_mode(0o644)).unwrap();
+    })
 }
 
 pub(super) async fn exposed_secret() -> Check {

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::pin::Pin;
 
-use lab::Kind;
+use lab::{Kind, Server};
 
 use super::{Check, cases};
 
@@ -19,7 +19,7 @@ may run beside the gateway. Exit code: 0 all well (warnings do not count), 2 som
 `--json` prints the same for programs.
 
 What follows are set-ups that were broken on purpose, and what `check` printed. A test runs them all against BIND 9.18,
-Knot DNS 3.2 and PowerDNS 4.7 and compares; only addresses, paths and versions are written evenly here.
+Knot DNS 3.2 and PowerDNS 4.7 and compares; only addresses, paths, times and versions are written evenly here.
 
 At the gateway, the log names the same causes: each failed UPDATE is one line with the primary's answer and what to do.
 ";
@@ -87,6 +87,28 @@ fn documented() -> Vec<Case> {
             Box::pin(cases::forwards(Kind::PowerDnsSqlite)),
         ),
         ("A secret that everybody may read", "", Box::pin(cases::exposed_secret())),
+        (
+            "The certificate ends soon",
+            "A warning from 14 days before on: programs that renew do it sooner.",
+            Box::pin(cases::certificate_expires()),
+        ),
+        (
+            "The certificate has expired",
+            "A gateway does not start with it; one that runs keeps the certificate that it has.",
+            Box::pin(cases::certificate_expired()),
+        ),
+        (
+            "The certificate is not valid yet",
+            "More often than not the clock is wrong.",
+            Box::pin(cases::certificate_not_yet_valid()),
+        ),
+        (
+            "Certificate and private key do not belong together",
+            "Only one of the two files was replaced.",
+            Box::pin(cases::certificate_mismatch()),
+        ),
+        ("There is no certificate, or it cannot be read", "", Box::pin(cases::certificate_missing())),
+        ("A private key that everybody may read", "", Box::pin(cases::exposed_private_key())),
     ]
 }
 
@@ -116,15 +138,34 @@ async fn the_docs_show_what_check_prints() {
     assert_eq!(documented, text);
 }
 
-/// `stdout` with the address, path, version and time that differ from run to run written evenly.
+/// `stdout` with the addresses, paths, versions and times that differ from run to run written evenly.
 fn even(stdout: &str, path: &str, check: &Check) -> String {
-    let addr = check.servers[0].addr();
-    let mut text = stdout.replace(path, "/etc/dyngate/gateway.toml").replace(&addr.to_string(), "127.0.0.1:53");
-    for (before, after) in [("listen-on port ", " {"), ("@", "\n"), ("local-port=", "\n")] {
-        text = text.replace(&format!("{before}{}{after}", addr.port()), &format!("{before}53{after}"));
+    let mut text = stdout.replace(path, "/etc/dyngate/gateway.toml");
+    if let Some(addr) = check.servers.first().map(Server::addr) {
+        text = text.replace(&addr.to_string(), "127.0.0.1:53");
+        for (before, after) in [("listen-on port ", " {"), ("@", "\n"), ("local-port=", "\n")] {
+            text = text.replace(&format!("{before}{}{after}", addr.port()), &format!("{before}53{after}"));
+        }
     }
-    let text: String = text.lines().map(|line| format!("{}\n", seconds(line))).collect();
+    if let Some(certificates) = &check.certificates {
+        text = text.replace(&certificates.path("").display().to_string(), "/etc/dyngate/");
+    }
+    let text: String = text.lines().map(|line| format!("{}\n", seconds(&moments(line)))).collect();
     align(&text)
+}
+
+/// Moments in UTC: the last one of a line, and any before it.
+fn moments(line: &str) -> String {
+    let (before, last) = ("2026-11-21T10:50:30Z", "2026-12-01T10:50:30Z");
+    let is_moment = |word: &&str| {
+        let shape = |(octet, like): (u8, u8)| octet == like || octet.is_ascii_digit() && like.is_ascii_digit();
+        word.len() == last.len() && word.bytes().zip(last.bytes()).all(shape)
+    };
+    // As text they sort as in time.
+    let moments: Vec<_> = line.split([' ', ',', ';']).filter(is_moment).collect();
+    let latest = moments.iter().max().copied().unwrap_or_default();
+    let even = |text: String, moment: &&str| text.replace(*moment, if *moment == latest { last } else { before });
+    moments.iter().fold(line.to_owned(), even)
 }
 
 /// A clock is read to a second or two, and a change comes back when it does.

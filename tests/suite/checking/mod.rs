@@ -13,6 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::stage::{Config, program};
+use crate::tls::Certificates;
 
 /// A run of `dyngate check` and the set-up around it, which lives as long.
 pub(crate) struct Check {
@@ -22,11 +23,12 @@ pub(crate) struct Check {
     /// The mode of gateway.toml, which holds the secret of the key.
     mode: u32,
     servers: Vec<Server>,
+    certificates: Option<Certificates>,
 }
 
 impl Check {
     pub(crate) fn new(config: &Config, servers: Vec<Server>) -> Self {
-        Self { config: config.toml(), arguments: Vec::new(), env: Vec::new(), mode: 0o600, servers }
+        Self { config: config.toml(), arguments: Vec::new(), env: Vec::new(), mode: 0o600, servers, certificates: None }
     }
 
     pub(crate) fn arg(mut self, argument: &'static str) -> Self {
@@ -41,6 +43,11 @@ impl Check {
 
     pub(crate) fn mode(mut self, mode: u32) -> Self {
         self.mode = mode;
+        self
+    }
+
+    pub(crate) fn certificates(mut self, certificates: Certificates) -> Self {
+        self.certificates = Some(certificates);
         self
     }
 

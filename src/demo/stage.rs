@@ -20,7 +20,7 @@ use super::name_server::{Installed, free_port, zone_file};
 use super::{DemoError, HOST, KEY, LOGIN, START, ZONE};
 use crate::auth::secret::digest_of;
 use crate::config::Config;
-use crate::dns::{Reader, Signer, Update};
+use crate::dns::{Reader, Signer, Tcp, Update};
 
 /// Another program may take the port between our look and the server's.
 const ATTEMPTS: u32 = 5;
@@ -85,7 +85,7 @@ impl Stage {
 fn reader(config: &Config) -> Result<Reader, DemoError> {
     let zone = &config.zones[0];
     let update = Update::new(zone.name.clone(), Signer::new(zone.key.clone())?)?;
-    Ok(Reader::start(Arc::new(update), zone, Arc::new(AtomicUsize::new(0)), PATIENCE))
+    Ok(Reader::start(Arc::new(Tcp), Arc::new(update), zone, Arc::new(AtomicUsize::new(0)), PATIENCE))
 }
 
 async fn served(reader: &Reader, program: &str) -> Result<(), DemoError> {

@@ -6,14 +6,16 @@ mod frame;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
 mod message;
+mod network;
 mod probe;
 mod reader;
 mod reply;
 mod tsig;
 
-pub use connection::{ConnectError, Connection, Event};
+pub use connection::{Connection, Event};
 pub use frame::{FrameReader, MAX_FRAME};
 pub use message::{EncodeError, MAX_MESSAGE, RrsetWrite, Update};
+pub use network::{ConnectError, Connecting, Network, Stream, Tcp};
 pub use probe::{Hiding, ProbeError, Prober, Served};
 pub use reader::{Held, ReadError, Reader, ZoneTargets};
 pub use reply::{Failure, Rcode, Reply, TsigFault, classify, id_of};

@@ -10,8 +10,9 @@ use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
-use super::connection::{ConnectError, Connection, Event};
+use super::connection::{Connection, Event};
 use super::message::{EncodeError, Update, absent, delete_rrset, question, rdata, wire_name};
+use super::network::{ConnectError, Tcp};
 use super::reply::{Failure, Rcode, Reply, classify, id_of};
 use super::tsig::{Signed, Signer, wall_clock};
 use crate::config;
@@ -88,7 +89,7 @@ impl Prober {
     /// [`ProbeError::Connect`], or a name does not fit the wire.
     pub async fn open(zone: &config::Zone, primary: &config::Primary, patience: Duration) -> Result<Self, ProbeError> {
         let update = Update::new(zone.name.clone(), Signer::new(zone.key.clone())?)?;
-        let (connection, events) = Connection::open(primary, zone.source, patience).await?;
+        let (connection, events) = Connection::open(&Tcp, primary, zone.source, patience).await?;
         let (zone, primary) = (zone.clone(), primary.clone());
         Ok(Self { update, zone, primary, patience, connection, events, last_id: 0 })
     }
@@ -368,7 +369,8 @@ impl Prober {
             {
                 return answer;
             }
-            (self.connection, self.events) = Connection::open(&self.primary, self.zone.source, self.patience).await?;
+            (self.connection, self.events) =
+                Connection::open(&Tcp, &self.primary, self.zone.source, self.patience).await?;
         }
         Err(ProbeError::Closed)
     }

@@ -1,7 +1,7 @@
 //! Reads at the primary in use, on a connection of their own: BIND and PowerDNS answer strictly in order, so a read behind
 //! a large UPDATE would wait for it.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,8 +12,9 @@ use hickory_proto::rr::{RData, RecordType};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::connection::{ConnectError, Connection, Event};
+use super::connection::{Connection, Event};
 use super::message::{EncodeError, Update, host_name};
+use super::network::{ConnectError, Network};
 use super::reply::{Failure, Rcode, Reply, classify, id_of};
 use super::tsig::{Signed, Verifier};
 use crate::config;
@@ -83,9 +84,16 @@ impl Reader {
     /// Starts the task that asks; it ends when the last handle is dropped.
     /// `in_use` is the index of the primary in use, `patience` how long an answer may take.
     #[must_use]
-    pub fn start(update: Arc<Update>, zone: &config::Zone, in_use: Arc<AtomicUsize>, patience: Duration) -> Self {
+    pub fn start(
+        network: Arc<dyn Network>,
+        update: Arc<Update>,
+        zone: &config::Zone,
+        in_use: Arc<AtomicUsize>,
+        patience: Duration,
+    ) -> Self {
         let (questions, queue) = mpsc::channel(MOST_WAITING);
         let task = Task {
+            network,
             update: Arc::clone(&update),
             primaries: zone.primaries.clone(),
             source: zone.source,
@@ -94,7 +102,7 @@ impl Reader {
             queue,
             link: Link::Closed,
             waiting: Vec::new(),
-            asked: HashMap::new(),
+            asked: BTreeMap::new(),
             next_id: 0,
         };
         tokio::spawn(task.run());
@@ -168,6 +176,7 @@ impl Reader {
 }
 
 struct Task {
+    network: Arc<dyn Network>,
     update: Arc<Update>,
     primaries: Vec<config::Primary>,
     source: Option<std::net::IpAddr>,
@@ -177,7 +186,7 @@ struct Task {
     link: Link,
     // Questions that wait for the connection.
     waiting: Vec<Question>,
-    asked: HashMap<u16, Asked>,
+    asked: BTreeMap<u16, Asked>,
     next_id: u16,
 }
 
@@ -211,16 +220,18 @@ impl Task {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                question = self.queue.recv() => match question {
-                    Some(question) => self.take(question),
-                    None => return,
-                },
+                // Answers first: they make room for questions.
+                biased;
                 happened = self.link.next() => self.handle(happened),
                 now = tick.tick() => {
                     if self.asked.values().any(|asked| now.saturating_duration_since(asked.since) > self.patience) {
                         self.close();
                     }
                 }
+                question = self.queue.recv() => match question {
+                    Some(question) => self.take(question),
+                    None => return,
+                },
             }
         }
     }
@@ -264,8 +275,8 @@ impl Task {
             Link::Opening(..) => self.waiting.push(question),
             Link::Closed => {
                 let Some(primary) = self.primaries.get(in_use).cloned() else { return };
-                let (source, limit) = (self.source, self.patience / 2);
-                let opening = async move { Connection::open(&primary, source, limit).await };
+                let (network, source, limit) = (Arc::clone(&self.network), self.source, self.patience / 2);
+                let opening = async move { Connection::open(&*network, &primary, source, limit).await };
                 self.link = Link::Opening(in_use, Box::pin(opening));
                 self.waiting.push(question);
             }
@@ -314,7 +325,7 @@ impl Task {
 
     fn close(&mut self) {
         self.link = Link::Closed;
-        let asked = self.asked.drain().map(|(_, asked)| asked.answer);
+        let asked = std::mem::take(&mut self.asked).into_values().map(|asked| asked.answer);
         for answer in asked.chain(self.waiting.drain(..).map(|question| question.answer)) {
             let _asker_gone = answer.send(Err(ReadError::Lost));
         }

@@ -17,7 +17,7 @@ use super::lane::Lane;
 use super::memory::Memory;
 use crate::config::{self, Primary};
 use crate::dns::{
-    ConnectError, Connection, EncodeError, Event, Failure, Reply, Signed, Update, Verifier, classify, id_of,
+    ConnectError, Connection, EncodeError, Event, Failure, Network, Reply, Signed, Update, Verifier, classify, id_of,
 };
 use crate::metrics::ZoneMetrics;
 
@@ -28,6 +28,9 @@ const RETRY_FOR_A_CHANGE: Duration = Duration::from_millis(100);
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 
 pub(super) struct Driver {
+    pub(super) network: Arc<dyn Network>,
+    // What pauses are jittered by: gateways that lost the same primary must not return in step.
+    pub(super) random: u64,
     pub(super) zone: config::Zone,
     pub(super) update: Arc<Update>,
     pub(super) deadline: Duration,
@@ -104,11 +107,13 @@ impl Driver {
             running.pump(Instant::now());
             let wake = running.next_wake();
             tokio::select! {
+                // Answers first: they open the window for changes.
+                biased;
+                happened = running.link.next() => running.handle(happened, Instant::now()),
                 waiter = running.driver.changes.recv() => match waiter {
                     Some(waiter) => running.submit(waiter),
                     None => return,
                 },
-                happened = running.link.next() => running.handle(happened, Instant::now()),
                 () = sleep_until(wake) => {}
             }
         }
@@ -251,7 +256,9 @@ impl Running {
         let primary = self.primary();
         let source = self.driver.zone.source;
         let limit = self.driver.deadline / 2;
-        self.link = Link::Connecting(Box::pin(async move { Connection::open(&primary, source, limit).await }));
+        let network = Arc::clone(&self.driver.network);
+        let opening = async move { Connection::open(&*network, &primary, source, limit).await };
+        self.link = Link::Connecting(Box::pin(opening));
     }
 
     /// Sends a flight: the change of its names, or where it has none to change, a probe.
@@ -374,7 +381,8 @@ impl Running {
     fn unreachable(&mut self, now: Instant) {
         self.unreached += 1;
         self.use_next_primary();
-        let pause = if self.unreached >= self.driver.zone.primaries.len() { jittered(RETRY) } else { Duration::ZERO };
+        let all_tried = self.unreached >= self.driver.zone.primaries.len();
+        let pause = if all_tried { self.jittered(RETRY) } else { Duration::ZERO };
         self.link = Link::Down { last_try: now, next_try: now + pause };
     }
 
@@ -416,13 +424,16 @@ impl Running {
         is_news
     }
 
+    /// `pause`, less up to a quarter.
+    fn jittered(&mut self, pause: Duration) -> Duration {
+        // Of a linear congruential generator (Knuth's MMIX) the upper bits are the better ones.
+        self.driver.random =
+            self.driver.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let thousandth = u32::try_from((self.driver.random >> 33) % 1000).unwrap_or_default();
+        pause - pause / 4 * thousandth / 1000
+    }
+
     fn note(&self, problem: Option<String>) {
         *self.driver.problem.lock().unwrap_or_else(PoisonError::into_inner) = problem;
     }
-}
-
-/// `pause`, less up to a quarter: gateways that lost the same primary do not return in step.
-fn jittered(pause: Duration) -> Duration {
-    let nanos = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |now| now.subsec_nanos());
-    pause - pause / 4 * (nanos % 1000) / 1000
 }

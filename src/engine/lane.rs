@@ -1,7 +1,7 @@
 //! One zone's changes: coalesced by name, gathered into batches, split where one is bad, sent again where a connection was
 //! lost. Pure: no socket, and time comes in.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -357,7 +357,7 @@ impl Lane {
         let (offenders, others): (Vec<_>, Vec<_>) = entries
             .into_iter()
             .partition(|(name, entry)| matches!(self.suspects.company(name, &entry.account, now), Company::Account(_)));
-        let mut by_account: HashMap<Arc<str>, Vec<_>> = HashMap::new();
+        let mut by_account: BTreeMap<Arc<str>, Vec<_>> = BTreeMap::new();
         for (name, entry) in offenders {
             by_account.entry(Arc::clone(&entry.account)).or_default().push((name, entry));
         }

@@ -1,6 +1,7 @@
 //! The handle of one zone's engine: compare, ask, change.
 
 use std::collections::HashSet;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -16,7 +17,7 @@ use super::lane::Lane;
 use super::memory::{Compared, Memory};
 use super::{Answer, Trouble, Wish};
 use crate::config;
-use crate::dns::{EncodeError, Failure, Held, ReadError, Reader, Signer, Update};
+use crate::dns::{EncodeError, Failure, Held, Network, ReadError, Reader, Signer, Tcp, Update};
 use crate::metrics::Metrics;
 use crate::model::{Hostname, ZoneName};
 
@@ -63,14 +64,31 @@ impl Zone {
     /// # Errors
     /// [`EncodeError::Name`] where a name does not fit the wire.
     pub fn start(zone: &config::Zone, engine: &config::Engine, metrics: &Metrics) -> Result<Self, EncodeError> {
+        Self::start_over(Arc::new(Tcp), RandomState::new().hash_one(&zone.name), zone, engine, metrics)
+    }
+
+    /// The same over `network`, with `random` in place of chance.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_over(
+        network: Arc<dyn Network>,
+        random: u64,
+        zone: &config::Zone,
+        engine: &config::Engine,
+        metrics: &Metrics,
+    ) -> Result<Self, EncodeError> {
         let update = Arc::new(Update::new(zone.name.clone(), Signer::new(zone.key.clone())?)?);
         let memory = Arc::new(Memory::new(engine.verify_interval, REMEMBERED));
         let in_use = Arc::new(AtomicUsize::new(0));
-        let reader = Reader::start(Arc::clone(&update), zone, Arc::clone(&in_use), engine.deadline);
+        let reader =
+            Reader::start(Arc::clone(&network), Arc::clone(&update), zone, Arc::clone(&in_use), engine.deadline);
         let problem = Arc::default();
         let (changes, queue) = mpsc::channel(QUEUE);
         let metrics = metrics.zone(zone.name.as_str());
         let driver = Driver {
+            network,
+            random,
             zone: zone.clone(),
             update,
             deadline: engine.deadline,

@@ -1,0 +1,99 @@
+//! How a byte stream to a primary comes about: TCP, or a network that a test made up. Knows nothing of messages.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpSocket, TcpStream, lookup_host};
+use tokio::time::timeout;
+
+use crate::config::Primary;
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The host name of the primary has no address.
+    #[error("cannot look up {host}: {source}")]
+    Lookup {
+        /// The name.
+        host: String,
+        /// What the resolver said.
+        source: io::Error,
+    },
+    /// No address of it took the connection.
+    #[error("cannot connect to {address}: {source}")]
+    Connect {
+        /// The last address tried.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The limit passed.
+    #[error("no connection within {0:?}")]
+    Timeout(Duration),
+}
+
+/// Both directions of a stream; it is closed once both are dropped.
+#[expect(missing_debug_implementations, reason = "a stream shows nothing")]
+pub struct Stream {
+    /// What the primary sends.
+    pub read: Box<dyn AsyncRead + Send + Unpin>,
+    /// What it receives.
+    pub write: Box<dyn AsyncWrite + Send + Unpin>,
+}
+
+/// A stream that is being opened.
+pub type Connecting = Pin<Box<dyn Future<Output = Result<Stream, ConnectError>> + Send>>;
+
+/// Opens streams to primaries.
+pub trait Network: std::fmt::Debug + Send + Sync {
+    /// Connects to `primary` from `source` if given, within `limit`.
+    fn connect(&self, primary: Primary, source: Option<IpAddr>, limit: Duration) -> Connecting;
+}
+
+/// The network of this machine. Each connection looks the primary's name up anew.
+#[derive(Debug, Clone, Copy)]
+pub struct Tcp;
+
+impl Network for Tcp {
+    fn connect(&self, primary: Primary, source: Option<IpAddr>, limit: Duration) -> Connecting {
+        Box::pin(async move {
+            let stream = timeout(limit, connect(&primary, source, limit)).await;
+            let (read, write) = stream.map_err(|_| ConnectError::Timeout(limit))??.into_split();
+            Ok(Stream { read: Box::new(read), write: Box::new(write) })
+        })
+    }
+}
+
+async fn connect(primary: &Primary, source: Option<IpAddr>, limit: Duration) -> Result<TcpStream, ConnectError> {
+    let lookup = |source| ConnectError::Lookup { host: primary.host.clone(), source };
+    let addresses: Vec<_> = match primary.host.parse::<IpAddr>() {
+        Ok(address) => vec![SocketAddr::new(address, primary.port)],
+        Err(_) => lookup_host((primary.host.as_str(), primary.port)).await.map_err(lookup)?.collect(),
+    };
+    let same_family = |to: &SocketAddr| source.is_none_or(|from| from.is_ipv4() == to.is_ipv4());
+    let addresses: Vec<_> = addresses.into_iter().filter(same_family).collect();
+    let mut last = lookup(io::ErrorKind::NotFound.into());
+    // One address that swallows everything must not use up the time of the others.
+    let share = limit / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
+    for address in addresses {
+        last = match timeout(share, connect_to(address, source)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(source)) => ConnectError::Connect { address, source },
+            Err(_) => ConnectError::Connect { address, source: io::ErrorKind::TimedOut.into() },
+        };
+    }
+    Err(last)
+}
+
+async fn connect_to(address: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if let Some(source) = source {
+        socket.bind(SocketAddr::new(source, 0))?;
+    }
+    let stream = socket.connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}

@@ -1,0 +1,122 @@
+//! What callers were told, held against what the primary held: the reference.
+
+use std::net::IpAddr;
+
+use dyngate::model::{Change, Records};
+use hickory_proto::rr::RecordType;
+use tokio::time::Instant;
+
+use crate::primary::Primary;
+
+/// What a caller was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Word {
+    /// The change was acknowledged.
+    Good,
+    /// Nothing to change, as the memory says.
+    Remembered,
+    /// Nothing to change, as the primary said when it was asked.
+    Asked,
+    /// Not done, or not known to be.
+    Failed,
+}
+
+/// One request, and what became of it.
+#[derive(Debug, Clone)]
+pub struct Request {
+    pub name: String,
+    pub records: Records,
+    /// Its place among all requests.
+    pub number: usize,
+    pub submitted: Instant,
+    pub word: Option<Word>,
+    pub told: Instant,
+}
+
+impl Request {
+    /// What it wants of an RRset; `None` where it leaves it alone.
+    fn wants(&self, name: &str, kind: RecordType) -> Option<Option<IpAddr>> {
+        fn wanted<A: Into<IpAddr>>(change: Change<A>) -> Option<Option<IpAddr>> {
+            change.is_made().then(|| change.set().map(Into::into))
+        }
+        let wanted = match kind {
+            RecordType::A => wanted(self.records.v4),
+            _ => wanted(self.records.v6),
+        };
+        if self.name == name { wanted } else { None }
+    }
+
+    fn is_accepted(&self) -> bool {
+        matches!(self.word, Some(Word::Good | Word::Remembered | Word::Asked))
+    }
+}
+
+/// Every promise that is broken.
+pub fn broken(requests: &[Request], primary: &Primary) -> Vec<String> {
+    let mut broken = Vec::new();
+    for request in requests {
+        for kind in [RecordType::A, RecordType::AAAA] {
+            let Some(wanted) = request.wants(&request.name, kind) else { continue };
+            if request.word.is_none() {
+                broken.push(format!("never answered: {request:?}"));
+            }
+            let held = held_between(primary, &request.name, kind, request.submitted, request.told);
+            // For what is acknowledged, a newer wish may have travelled in its place.
+            let true_word = match request.word {
+                Some(Word::Good) => {
+                    let newer: Vec<_> = wishes_from(requests, &request.name, kind, request.number).collect();
+                    held.iter().any(|held| newer.contains(held))
+                }
+                Some(Word::Asked) => held.contains(&wanted),
+                Some(Word::Remembered) => held.last() == Some(&wanted),
+                Some(Word::Failed) | None => true,
+            };
+            if !true_word {
+                broken.push(format!("a lie about {kind}, for it held {held:?}: {request:?}"));
+            }
+        }
+    }
+    broken
+}
+
+/// RRsets that do not hold what was accepted last, or something newer.
+pub fn inverted(requests: &[Request], primary: &Primary) -> Vec<String> {
+    let mut inverted = Vec::new();
+    for kind in [RecordType::A, RecordType::AAAA] {
+        for request in requests.iter().filter(|request| request.is_accepted()) {
+            let Some(wanted) = request.wants(&request.name, kind) else { continue };
+            let newest = requests.iter().filter(|other| other.is_accepted() && other.wants(&request.name, kind).is_some());
+            if newest.map(|other| other.number).max() != Some(request.number) {
+                continue;
+            }
+            let held = primary.held(&request.name, kind);
+            if wishes_from(requests, &request.name, kind, request.number).all(|wish| wish != held) {
+                inverted.push(format!("{} {kind} holds {held:?}, accepted last: {wanted:?} {request:?}", request.name));
+            }
+        }
+    }
+    inverted
+}
+
+/// What is wished of an RRset by the request with `number` and those after it.
+fn wishes_from<'a>(
+    requests: &'a [Request],
+    name: &'a str,
+    kind: RecordType,
+    number: usize,
+) -> impl Iterator<Item = Option<IpAddr>> + 'a {
+    requests.iter().filter(move |request| request.number >= number).filter_map(move |request| request.wants(name, kind))
+}
+
+/// All that an RRset held between two moments, both included.
+fn held_between(primary: &Primary, name: &str, kind: RecordType, from: Instant, to: Instant) -> Vec<Option<IpAddr>> {
+    let history = primary.history.get(&(name.to_owned(), kind)).map(Vec::as_slice).unwrap_or_default();
+    let mut held = vec![None];
+    for (at, address) in history.iter().filter(|(at, _)| *at <= to) {
+        if *at < from {
+            held.clear();
+        }
+        held.push(*address);
+    }
+    held
+}

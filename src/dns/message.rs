@@ -43,6 +43,11 @@ impl RrsetWrite<'_> {
     pub fn is_guarded(&self) -> bool {
         self.records.sets()
     }
+
+    fn change(&self, message: &mut Message, owner: &Name) {
+        change(message, owner, RecordType::A, self.ttl_v4, self.records.v4.map(Ipv4Addr::into));
+        change(message, owner, RecordType::AAAA, self.ttl_v6, self.records.v6.map(Ipv6Addr::into));
+    }
 }
 
 /// Builds UPDATEs (RFC 2136) for one zone.
@@ -72,11 +77,28 @@ impl Update {
         message.answers.reserve(2 * writes.len() + 1);
         message.authorities.reserve(4 * writes.len());
         self.guard(&mut message, writes.iter().filter(|write| write.is_guarded()).map(|write| write.name))?;
-        for RrsetWrite { name, records, ttl_v4, ttl_v6 } in writes {
-            let owner = wire_name(name.as_str())?;
-            change(&mut message, &owner, RecordType::A, *ttl_v4, records.v4.map(Ipv4Addr::into));
-            change(&mut message, &owner, RecordType::AAAA, *ttl_v6, records.v6.map(Ipv6Addr::into));
+        for write in writes {
+            write.change(&mut message, &wire_name(write.name.as_str())?);
         }
+        self.sign(&message)
+    }
+
+    /// Does what `write` says, unguarded, where the name holds exactly what `held` says of each family that it makes; YXRRSET
+    /// or NXRRSET where not (RFC 2136 sections 2.4.2 and 2.4.3).
+    ///
+    /// # Errors
+    /// [`EncodeError`], in theory.
+    pub fn replace_where(&self, id: u16, held: Records, write: &RrsetWrite<'_>) -> Result<Signed, EncodeError> {
+        let mut message = self.empty(id);
+        let owner = wire_name(write.name.as_str())?;
+        for (kind, change) in [(RecordType::A, held.v4.map(Into::into)), (RecordType::AAAA, held.v6.map(Into::into))] {
+            match change {
+                Change::Leave => {}
+                Change::Remove => message.answers.push(absent(owner.clone(), kind)),
+                Change::Set(address) => message.answers.push(Record::from_rdata(owner.clone(), 0, rdata(address))),
+            }
+        }
+        write.change(&mut message, &owner);
         self.sign(&message)
     }
 

@@ -191,7 +191,7 @@ impl Running {
         }
         self.give_up_in_silence(now);
         match &mut self.link {
-            Link::Idle if self.driver.lane.has_work() => self.connect(),
+            Link::Idle if self.driver.lane.has_work(now) => self.connect(),
             Link::Down { last_try, next_try } => {
                 if self.fresh_change {
                     *next_try = (*next_try).min(*last_try + RETRY_FOR_A_CHANGE);
@@ -261,7 +261,7 @@ impl Running {
         self.link = Link::Connecting(Box::pin(opening));
     }
 
-    /// Sends a flight: the change of its names, or where it has none to change, a probe.
+    /// Sends a flight: the change of its names, a look for what came late, or where nothing is to be changed, a probe.
     fn send(&mut self, flight: FlightId, now: Instant) {
         while self.asked.contains_key(&self.next_id) {
             self.next_id = self.next_id.wrapping_add(1);
@@ -269,9 +269,11 @@ impl Running {
         let id = self.next_id;
         self.next_id = id.wrapping_add(1);
         let lane = &mut self.driver.lane;
-        let signed = match lane.names(flight) {
-            0 => self.driver.update.probe(id),
-            _ => self.driver.update.replace(id, &lane.writes(flight)),
+        let update = &self.driver.update;
+        let signed = match (lane.undoes(flight), lane.writes(flight).as_slice()) {
+            (Some(lost), [write]) => update.replace_where(id, lost, write),
+            (None, writes) if lane.names(flight) > 0 => update.replace(id, writes),
+            _ => update.probe(id),
         };
         match signed {
             Ok(Signed { octets, verifier }) => {
@@ -302,6 +304,12 @@ impl Running {
             Reply::Done(_) => {
                 self.fruitless = 0;
                 self.asked.remove(&id);
+                if self.driver.lane.undoes(flight).is_some() {
+                    info!(
+                        zone = %self.driver.zone.name, primary = %self.primary(),
+                        "an update of a lost connection was applied late; what was accepted since is in force again"
+                    );
+                }
                 if let Some(ended) = self.driver.lane.acknowledged(flight, now) {
                     self.count("NOERROR", &ended);
                 }
@@ -334,7 +342,8 @@ impl Running {
     fn failed(&mut self, flight: FlightId, failure: Failure, now: Instant) {
         let names = self.driver.lane.names(flight);
         let due = |(last, at): &(Failure, Instant)| *last != failure || now.duration_since(*at) >= COMPLAIN_EVERY;
-        if self.complained.as_ref().is_none_or(due) {
+        let is_expected = self.driver.lane.undoes(flight).is_some();
+        if !is_expected && self.complained.as_ref().is_none_or(due) {
             self.complained = Some((failure, now));
             warn!(
                 zone = %self.driver.zone.name, primary = %self.primary(), key = %self.driver.zone.key.name,

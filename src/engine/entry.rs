@@ -31,22 +31,27 @@ pub(super) struct Entry {
 
 impl Entry {
     pub(super) fn new(waiter: Waiter) -> Self {
-        let mut entry = Self {
-            v4: Change::Leave,
-            v6: Change::Leave,
-            account: Arc::clone(&waiter.wish.account),
-            waiters: Vec::new(),
-            in_flight: None,
-        };
-        entry.add(waiter);
+        let mut entry = Self::of(&waiter.wish);
+        entry.waiters.push(waiter);
         entry
     }
 
+    /// An entry for which nobody waits.
+    pub(super) fn of(Wish { records, ttl, account, .. }: &Wish) -> Self {
+        Self {
+            v4: records.v4.map(|address| (address, *ttl)),
+            v6: records.v6.map(|address| (address, *ttl)),
+            account: Arc::clone(account),
+            waiters: Vec::new(),
+            in_flight: None,
+        }
+    }
+
     pub(super) fn add(&mut self, waiter: Waiter) {
-        let Wish { records, ttl, account, .. } = &waiter.wish;
-        self.v4 = records.v4.map(|address| (address, *ttl)).after(self.v4);
-        self.v6 = records.v6.map(|address| (address, *ttl)).after(self.v6);
-        self.account = Arc::clone(account);
+        let newer = Self::of(&waiter.wish);
+        self.v4 = newer.v4.after(self.v4);
+        self.v6 = newer.v6.after(self.v6);
+        self.account = newer.account;
         // A router that repeats itself while the primary is down must not pile up.
         if self.waiters.len() == self.waiters.capacity() {
             self.waiters.retain(|waiter| !waiter.answer.is_closed());

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::entry::Entry;
+use super::strays::Undo;
 use super::suspects::Company;
 use crate::dns::Failure;
 use crate::model::Hostname;
@@ -36,10 +37,20 @@ pub(super) struct History {
 pub(super) struct Flight {
     pub(super) entries: Vec<(Hostname, Entry)>,
     pub(super) history: History,
-    // Set where the message holds no records, and asks whether this failure of its entries was the zone's.
-    pub(super) asks_about: Option<Failure>,
+    pub(super) purpose: Purpose,
     pub(super) sent: Instant,
     pub(super) overdue: bool,
+}
+
+/// What a message is for.
+#[derive(Debug)]
+pub(super) enum Purpose {
+    /// Its entries are to be changed.
+    Change,
+    /// It holds no records, and asks whether this failure of its entries was the zone's.
+    Probe(Failure),
+    /// Its one entry is to be changed where the primary applied late what was lost.
+    Undo(Undo),
 }
 
 pub(super) type FlightId = u64;

@@ -11,13 +11,14 @@ use tokio::time::Instant;
 use super::Trouble;
 use super::blame::{Blame, weigh};
 use super::entry::{Entry, Waiter, answer, rrsets};
-use super::flight::{Ended, Flight, FlightId, Group, History, Next};
+use super::flight::{Ended, Flight, FlightId, Group, History, Next, Purpose};
 use super::memory::Memory;
 use super::pace::Pace;
 use super::ready::Ready;
+use super::strays::Strays;
 use super::suspects::{Company, Suspects};
-use crate::dns::{Failure, RrsetWrite};
-use crate::model::Hostname;
+use crate::dns::{Failure, Rcode, RrsetWrite};
+use crate::model::{Hostname, Records};
 
 /// Messages in flight over different names: enough to hide a journal's fsync, few enough for BIND's `update-quota`.
 pub(super) const WINDOW: usize = 4;
@@ -37,6 +38,7 @@ pub(super) struct Lane {
     memory: Arc<Memory>,
     pace: Pace,
     suspects: Suspects,
+    strays: Strays,
     // Names that are not in a message, each in one queue of `ready`, in a group of `again`, or behind a flight of its name.
     waiting: HashMap<Hostname, Entry>,
     ready: Ready,
@@ -57,6 +59,7 @@ impl Lane {
             memory,
             pace: Pace::new(deadline),
             suspects: Suspects::default(),
+            strays: Strays::new(deadline),
             waiting: HashMap::new(),
             ready: Ready::default(),
             again: VecDeque::new(),
@@ -90,8 +93,8 @@ impl Lane {
     }
 
     /// Whether a message would leave if there were a connection.
-    pub(super) fn has_work(&self) -> bool {
-        !self.ready.is_empty() || !self.again.is_empty()
+    pub(super) fn has_work(&self, now: Instant) -> bool {
+        !self.ready.is_empty() || !self.again.is_empty() || self.strays.next_look().is_some_and(|look| look <= now)
     }
 
     /// The next message, if the window has room and something may leave. Call [`Self::writes`] for its content.
@@ -107,12 +110,15 @@ impl Lane {
                     self.again_had_its_turn = true;
                     (group.names, group.history)
                 }
-                (None, None) => self.gather(now)?,
+                (None, None) => match self.gather(now) {
+                    Some(gathered) => gathered,
+                    None => return self.look_for_strays(now),
+                },
             };
             let entries: Vec<_> =
                 names.into_iter().filter_map(|name| self.take_wanted(&name).map(|entry| (name, entry))).collect();
             if !entries.is_empty() {
-                return Some(self.launch(entries, history, None, now));
+                return Some(self.launch(entries, history, Purpose::Change, now));
             }
         }
         None
@@ -127,8 +133,8 @@ impl Lane {
     /// The names of a flight that is to change them; 0 for a probe.
     pub(super) fn names(&self, flight: FlightId) -> usize {
         match self.flights.get(&flight) {
-            Some(Flight { asks_about: None, entries, .. }) => entries.len(),
-            _ => 0,
+            Some(Flight { purpose: Purpose::Change | Purpose::Undo(_), entries, .. }) => entries.len(),
+            Some(Flight { purpose: Purpose::Probe(_), .. }) | None => 0,
         }
     }
 
@@ -148,12 +154,13 @@ impl Lane {
 
     /// The primary acknowledged the flight, signed and verified.
     pub(super) fn acknowledged(&mut self, flight: FlightId, now: Instant) -> Option<Ended> {
-        let Flight { entries, history, asks_about, sent, overdue } = self.flights.remove(&flight)?;
+        let Flight { entries, history, purpose, sent, overdue } = self.flights.remove(&flight)?;
         let took = now.saturating_duration_since(sent);
-        match asks_about {
+        match purpose {
             // The zone and the key are fine: one of the names is not.
-            Some(failure) => self.blame_name(entries, &history, failure, now),
-            None => {
+            Purpose::Probe(failure) => self.blame_name(entries, &history, failure, now),
+            Purpose::Undo(_) => self.look_is_over(entries, now),
+            Purpose::Change => {
                 self.pace.answered(rrsets(&entries), took);
                 history.culprits_in_a_row.store(0, Ordering::Relaxed);
                 for (name, entry) in entries {
@@ -161,14 +168,10 @@ impl Lane {
                     if entry.write(&name).is_guarded() {
                         self.suspects.cleared(&name);
                     }
-                    if history.losses == 0 {
-                        for wish in entry.wishes(&name) {
-                            self.memory.verified(&wish, sent);
-                        }
-                    } else {
-                        // What a lost connection carried may yet be applied by the primary: the next `nochg` needs a question.
-                        self.memory.forget(&name);
+                    for wish in entry.wishes(&name) {
+                        self.memory.verified(&wish, sent);
                     }
+                    self.strays.accepted(&name, entry.wishes(&name), now);
                     self.unlock(&name, now);
                     entry.succeed();
                 }
@@ -179,9 +182,21 @@ impl Lane {
 
     /// The primary answered the flight with an error.
     pub(super) fn failed(&mut self, flight: FlightId, failure: Failure, now: Instant) -> Option<Ended> {
-        let Flight { entries, mut history, asks_about, sent, overdue } = self.flights.remove(&flight)?;
+        let Flight { entries, mut history, purpose, sent, overdue } = self.flights.remove(&flight)?;
         let took = now.saturating_duration_since(sent);
         let mut next = Next::Stay;
+        let asks_about = match purpose {
+            Purpose::Change => None,
+            Purpose::Probe(failure) => Some(failure),
+            Purpose::Undo(undo) => {
+                // What was lost does not stand there.
+                if !matches!(failure.rcode, Rcode::NXRRSET | Rcode::YXRRSET) {
+                    self.strays.unanswered(undo, now);
+                }
+                self.look_is_over(entries, now);
+                return Some(Ended { took, next, counted: overdue, is_zones: false });
+            }
+        };
         let blame = weigh(failure);
         let is_zones = asks_about.is_some() || matches!(blame, Blame::Clock | Blame::Server | Blame::Zone);
         match (blame, asks_about) {
@@ -204,57 +219,12 @@ impl Lane {
             }
             (_, Some(asked)) => self.fail_all(entries, Trouble::Refused(asked), now),
             (Blame::Zone, None) => self.fail_all(entries, Trouble::Refused(failure), now),
-            (Blame::NameOrZone, None) => next = Next::Probe(self.launch(entries, history, Some(failure), now)),
+            (Blame::NameOrZone, None) => {
+                next = Next::Probe(self.launch(entries, history, Purpose::Probe(failure), now))
+            }
             (Blame::Name | Blame::Hidden, None) => self.blame_name(entries, &history, failure, now),
         }
         Some(Ended { took, next, counted: overdue, is_zones })
-    }
-
-    /// The connection is gone, and with it the answers to all flights: those for whom someone still waits are sent again.
-    /// With `by_us` the connection was given up for another reason, which throws no suspicion on what it carried.
-    /// Returns the flights that waited in vain and for how long, but for those that were overdue already.
-    pub(super) fn connection_lost(&mut self, by_us: bool, now: Instant) -> Vec<(FlightId, Duration)> {
-        let mut lost: Vec<_> = self.flights.drain().collect();
-        lost.sort_unstable_by_key(|(id, _)| std::cmp::Reverse(*id));
-        for (_, flight) in &lost {
-            // No answer in time is an answer: the next messages are smaller.
-            if flight.overdue && flight.asks_about.is_none() {
-                self.pace.answered(rrsets(&flight.entries), now.saturating_duration_since(flight.sent));
-            }
-        }
-        let in_vain = lost.iter().filter(|(_, flight)| !flight.overdue);
-        let waited = in_vain.map(|(id, flight)| (*id, now.saturating_duration_since(flight.sent))).collect();
-        for (_, Flight { entries, mut history, .. }) in lost {
-            history.losses += 1;
-            history.suspect |= !by_us && history.losses > 1;
-            if let (true, [(name, entry)]) = (history.suspect, entries.as_slice()) {
-                self.suspects.caught(name, &entry.account, now);
-            }
-            let (wanted, unwanted): (Vec<_>, Vec<_>) = entries.into_iter().partition(|(_, entry)| entry.is_wanted());
-            for (name, entry) in unwanted {
-                self.memory.forget(&name);
-                self.unlock(&name, now);
-                drop(entry);
-            }
-            for (name, _) in &wanted {
-                self.memory.forget(name);
-            }
-            if history.suspect && wanted.len() > 1 {
-                self.regroup_halves(wanted, &history);
-            } else if !wanted.is_empty() {
-                self.regroup(wanted, history);
-            }
-        }
-        waited
-    }
-
-    /// Lets go of what nobody waits for any longer, while nothing can leave.
-    pub(super) fn forget_unwanted(&mut self) {
-        self.waiting.retain(|_, entry| entry.is_wanted());
-        let Self { waiting, ready, again, .. } = self;
-        ready.retain(|name| waiting.contains_key(name));
-        again.iter_mut().for_each(|group| group.names.retain(|name| waiting.contains_key(name)));
-        again.retain(|group| !group.names.is_empty());
     }
 
     /// The flights whose deadline has passed since the last call.
@@ -290,10 +260,11 @@ impl Lane {
         self.again.remove(position)
     }
 
-    /// When a resting company or a pausing group may travel again.
+    /// When a resting company or a pausing group may travel again, or strays are to be looked for.
     pub(super) fn next_rest_end(&self, now: Instant) -> Option<Instant> {
         let pauses = self.again.iter().filter_map(|group| group.history.not_before.as_ref());
-        self.resting.values().chain(pauses).filter(|end| **end > now).min().copied()
+        let rests = self.resting.values().chain(pauses).filter(|end| **end > now).min().copied();
+        [rests, self.strays.next_look().filter(|look| *look > now)].into_iter().flatten().min()
     }
 
     fn gather(&mut self, now: Instant) -> Option<(Vec<Hostname>, History)> {
@@ -329,12 +300,12 @@ impl Lane {
         &mut self,
         entries: Vec<(Hostname, Entry)>,
         history: History,
-        asks_about: Option<Failure>,
+        purpose: Purpose,
         now: Instant,
     ) -> FlightId {
         let id = self.next_flight;
         self.next_flight += 1;
-        self.flights.insert(id, Flight { entries, history, asks_about, sent: now, overdue: false });
+        self.flights.insert(id, Flight { entries, history, purpose, sent: now, overdue: false });
         id
     }
 
@@ -444,5 +415,6 @@ impl Lane {
     }
 }
 
+mod loss;
 #[cfg(test)]
 mod tests;

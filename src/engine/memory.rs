@@ -30,6 +30,8 @@ struct Known {
     v6: Option<Seen<Ipv6Addr>>,
     // Changes that wait or are in flight; while there is one, nothing that is remembered counts.
     under_way: usize,
+    // A change was lost, and the primary may apply it yet: nothing counts that is remembered.
+    doubted: bool,
     last_change: u64,
 }
 
@@ -46,7 +48,7 @@ struct Seen<A> {
 pub enum Compared {
     /// The same, and verified lately.
     Same,
-    /// Something else, however old, or a change is under way: no question is needed.
+    /// Something else, however old, or a change is under way or was lost: no question is needed.
     Differs,
     /// Nobody knows: the primary must be asked.
     Unknown,
@@ -72,7 +74,7 @@ impl Memory {
     pub(super) fn compare(&self, wish: &Wish, now: Instant) -> Compared {
         let hosts = self.lock();
         let Some(known) = hosts.known.get(&wish.name) else { return Compared::Unknown };
-        if known.under_way > 0 {
+        if known.under_way > 0 || known.doubted {
             return Compared::Differs;
         }
         let v4 = self.compare_one(known.v4, wish.records.v4, wish.ttl, now);
@@ -145,7 +147,25 @@ impl Memory {
         hosts.changes += 1;
         let change = hosts.changes;
         if let Some(known) = hosts.known.get_mut(name) {
-            *known = Known { under_way: known.under_way, last_change: change, v4: None, v6: None };
+            known.forget(change);
+        }
+    }
+
+    /// A change of `name` was lost, and may be applied at any time from now on: until it is [`Self::trust`]ed again, no
+    /// word of the primary on it lasts.
+    pub(super) fn doubt(&self, name: &Hostname) {
+        let mut hosts = self.lock();
+        hosts.changes += 1;
+        let change = hosts.changes;
+        let known = hosts.entry(name, self.capacity);
+        known.doubted = true;
+        known.forget(change);
+    }
+
+    /// Nothing that was lost of `name` can be applied any longer.
+    pub(super) fn trust(&self, name: &Hostname) {
+        if let Some(known) = self.lock().known.get_mut(name) {
+            known.doubted = false;
         }
     }
 
@@ -155,13 +175,24 @@ impl Memory {
         hosts.changes += 1;
         let change = hosts.changes;
         hosts.known.retain(|_, known| {
-            *known = Known { under_way: known.under_way, last_change: change, v4: None, v6: None };
-            known.under_way > 0
+            known.forget(change);
+            known.is_kept()
         });
     }
 
     fn lock(&self) -> MutexGuard<'_, Hosts> {
         self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn forget(&mut self, change: u64) {
+        (self.v4, self.v6, self.last_change) = (None, None, change);
+    }
+
+    /// Whether more depends on it than a question.
+    fn is_kept(&self) -> bool {
+        self.under_way > 0 || self.doubted
     }
 }
 
@@ -182,7 +213,7 @@ impl Hosts {
             let mut keep = false;
             self.known.retain(|_, known| {
                 keep = !keep;
-                keep || known.under_way > 0
+                keep || known.is_kept()
             });
         }
         // A question that was asked before the name was forgotten must not count for it now.

@@ -9,6 +9,7 @@ mod lane;
 mod memory;
 mod pace;
 mod ready;
+mod strays;
 mod suspects;
 mod zone;
 

@@ -66,7 +66,10 @@ enum Fate {
     Unanswered,
     /// Neither applied nor answered.
     Swallowed,
-    Error { rcode: ResponseCode, applied: bool },
+    Error {
+        rcode: ResponseCode,
+        applied: bool,
+    },
     CutBefore,
     CutAfter,
     /// From now on the primary reads nothing of this connection.
@@ -294,6 +297,7 @@ impl Simulated {
 
 fn shown(asked: &Asked) -> String {
     let records = asked.message.authorities.iter();
-    let changes: Vec<_> = records.map(|record| format!("{} {} {}", record.name, record.record_type(), record.data)).collect();
+    let changes: Vec<_> =
+        records.map(|record| format!("{} {} {}", record.name, record.record_type(), record.data)).collect();
     format!("{} {:?} [{}]", asked.message.id, asked.message.op_code, changes.join(", "))
 }

@@ -85,7 +85,8 @@ pub fn inverted(requests: &[Request], primary: &Primary) -> Vec<String> {
     for kind in [RecordType::A, RecordType::AAAA] {
         for request in requests.iter().filter(|request| request.is_accepted()) {
             let Some(wanted) = request.wants(&request.name, kind) else { continue };
-            let newest = requests.iter().filter(|other| other.is_accepted() && other.wants(&request.name, kind).is_some());
+            let newest =
+                requests.iter().filter(|other| other.is_accepted() && other.wants(&request.name, kind).is_some());
             if newest.map(|other| other.number).max() != Some(request.number) {
                 continue;
             }

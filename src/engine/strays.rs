@@ -1,0 +1,180 @@
+//! What was lost without an answer: the primary may apply it yet, after something newer was accepted. Which of it to undo,
+//! and when. Pure.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Wish;
+use crate::dns::FUDGE;
+use crate::model::{Hostname, Records};
+
+/// Names that are watched at once.
+const MOST: usize = 20_000;
+/// Changes that are watched of one name.
+const MOST_OF_A_NAME: usize = 8;
+/// From the acknowledgement of something newer to the first look.
+const FIRST_LOOK: Duration = Duration::from_secs(1);
+/// How long a name that cannot be looked at now is left alone.
+const POSTPONED: Duration = Duration::from_millis(100);
+/// A primary refuses a message whose signature is older (RFC 8945 section 5.2.3), so that none comes later.
+const LIFE: Duration = Duration::from_secs(FUDGE as u64 + 1);
+
+/// The names whose changes were lost.
+#[derive(Debug)]
+pub(super) struct Strays {
+    deadline: Duration,
+    names: HashMap<Hostname, Stray>,
+    // When to look at each of the names.
+    due: BTreeSet<(Instant, Hostname)>,
+}
+
+/// The changes of one name that were lost, and what was accepted since; each of one family.
+#[derive(Debug)]
+struct Stray {
+    lost: VecDeque<Lost>,
+    last_lost: Instant,
+    accepted: Vec<Wish>,
+    since: Instant,
+    look_at: Instant,
+    // What this look has still to ask.
+    round: Vec<Undo>,
+}
+
+#[derive(Debug)]
+struct Lost {
+    records: Records,
+    // Something newer was accepted since: it must not stand.
+    is_older: bool,
+}
+
+/// Where a name holds what was lost, it is to hold what was accepted since.
+#[derive(Debug, Clone)]
+pub(super) struct Undo {
+    pub(super) lost: Records,
+    pub(super) wish: Wish,
+}
+
+impl Strays {
+    pub(super) fn new(deadline: Duration) -> Self {
+        Self { deadline, names: HashMap::new(), due: BTreeSet::new() }
+    }
+
+    /// The change of `wishes`, each of one family, was lost; `false` where too many names are watched already.
+    pub(super) fn lost(&mut self, name: &Hostname, wishes: impl Iterator<Item = Wish>, now: Instant) -> bool {
+        if self.names.len() >= MOST && !self.names.contains_key(name) {
+            return false;
+        }
+        let stray = self.names.entry(name.clone()).or_insert_with(|| Stray {
+            lost: VecDeque::new(),
+            last_lost: now,
+            accepted: Vec::new(),
+            since: now,
+            look_at: now,
+            round: Vec::new(),
+        });
+        stray.last_lost = now;
+        for Wish { records, .. } in wishes {
+            if stray.lost.iter().all(|lost| lost.records != records) {
+                stray.lost.push_back(Lost { records, is_older: false });
+            }
+        }
+        while stray.lost.len() > MOST_OF_A_NAME {
+            stray.lost.pop_front();
+        }
+        self.schedule(name, now);
+        true
+    }
+
+    /// `wishes`, each of one family, were accepted after all that was lost before.
+    pub(super) fn accepted(&mut self, name: &Hostname, wishes: impl Iterator<Item = Wish>, now: Instant) {
+        let Some(stray) = self.names.get_mut(name) else { return };
+        for wish in wishes {
+            stray.accepted.retain(|accepted| !of_one_family(accepted.records, wish.records));
+            let lost = stray.lost.iter_mut().filter(|lost| of_one_family(lost.records, wish.records));
+            lost.for_each(|lost| lost.is_older = true);
+            stray.accepted.push(wish);
+        }
+        stray.since = now;
+        stray.round.clear();
+        self.schedule(name, now);
+    }
+
+    /// The next that is to be undone, of a name that `may_leave`; what the primary can no longer apply goes to `ended`.
+    pub(super) fn next(
+        &mut self,
+        now: Instant,
+        may_leave: impl Fn(&Hostname) -> bool,
+        mut ended: impl FnMut(&Hostname),
+    ) -> Option<Undo> {
+        while self.due.first().is_some_and(|(at, _)| *at <= now) {
+            let (_, name) = self.due.pop_first()?;
+            let Some(stray) = self.names.get_mut(&name) else { continue };
+            if now >= stray.last_lost + LIFE + self.deadline * 5 {
+                ended(&name);
+                self.names.remove(&name);
+                continue;
+            }
+            if !may_leave(&name) {
+                stray.look_at = now + POSTPONED;
+                self.due.insert((stray.look_at, name));
+                continue;
+            }
+            if stray.round.is_empty() {
+                stray.round = stray.to_undo();
+            }
+            let undo = stray.round.pop();
+            if stray.round.is_empty() {
+                self.schedule(&name, now);
+            } else {
+                self.due.insert((stray.look_at, name));
+            }
+            if undo.is_some() {
+                return undo;
+            }
+        }
+        None
+    }
+
+    /// The primary did not say whether what was lost stands.
+    pub(super) fn unanswered(&mut self, undo: Undo, now: Instant) {
+        let name = undo.wish.name.clone();
+        if let Some(stray) = self.names.get_mut(&name) {
+            stray.round.push(undo);
+            self.due.remove(&(stray.look_at, name.clone()));
+            stray.look_at = now + FIRST_LOOK;
+            self.due.insert((stray.look_at, name));
+        }
+    }
+
+    /// When to look next.
+    pub(super) fn next_look(&self) -> Option<Instant> {
+        self.due.first().map(|(at, _)| *at)
+    }
+
+    fn schedule(&mut self, name: &Hostname, now: Instant) {
+        let Some(stray) = self.names.get_mut(name) else { return };
+        self.due.remove(&(stray.look_at, name.clone()));
+        let dead = stray.last_lost + LIFE;
+        let end = dead + self.deadline * 5;
+        let looks = [stray.since + FIRST_LOOK, stray.since + self.deadline * 2, dead, end];
+        stray.look_at = looks.into_iter().filter(|look| *look > now).min().unwrap_or(end);
+        self.due.insert((stray.look_at, name.clone()));
+    }
+}
+
+impl Stray {
+    fn to_undo(&self) -> Vec<Undo> {
+        let older = self.lost.iter().filter(|lost| lost.is_older);
+        let undo = |lost: &Lost| {
+            let wish = self.accepted.iter().find(|wish| of_one_family(wish.records, lost.records))?;
+            (wish.records != lost.records).then(|| Undo { lost: lost.records, wish: wish.clone() })
+        };
+        older.filter_map(undo).collect()
+    }
+}
+
+fn of_one_family(one: Records, other: Records) -> bool {
+    one.v4.is_made() == other.v4.is_made()
+}

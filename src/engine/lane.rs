@@ -198,6 +198,10 @@ impl Lane {
             }
         };
         let blame = weigh(failure);
+        if blame == Blame::Server {
+            // It may have been written all the same: by the backend, or behind a forwarding secondary.
+            entries.iter().for_each(|(name, _)| self.memory.forget(name));
+        }
         let is_zones = asks_about.is_some() || matches!(blame, Blame::Clock | Blame::Server | Blame::Zone);
         match (blame, asks_about) {
             (Blame::Clock, _) => self.fail_all(entries, Trouble::Failed(failure), now),
@@ -212,11 +216,7 @@ impl Lane {
                 next = Next::Switch;
                 self.regroup(entries, history);
             }
-            (Blame::Server, _) => {
-                // It may have been written all the same: by the backend, or behind a forwarding secondary.
-                entries.iter().for_each(|(name, _)| self.memory.forget(name));
-                self.fail_all(entries, Trouble::Failed(failure), now);
-            }
+            (Blame::Server, _) => self.fail_all(entries, Trouble::Failed(failure), now),
             (_, Some(asked)) => self.fail_all(entries, Trouble::Refused(asked), now),
             (Blame::Zone, None) => self.fail_all(entries, Trouble::Refused(failure), now),
             (Blame::NameOrZone, None) => {

@@ -253,6 +253,22 @@ fn servfail_makes_no_culprit_and_leaves_nothing_to_believe() {
 }
 
 #[test]
+fn what_servfail_may_have_written_is_not_remembered_as_it_was_before() {
+    let mut bench = Bench::new();
+    let old = test_wish("a.dyn.example", "192.0.2.1");
+    bench.submit(old.clone());
+    bench.run(&|_| None);
+    assert_eq!(bench.memory.compare(&old, bench.now), Compared::Same);
+    bench.set("a", "192.0.2.2");
+    let flight = bench.lane.depart(bench.now).unwrap();
+    bench.lane.failed(flight, failure(Rcode::SERVFAIL), bench.now).unwrap();
+    // Written for all that; the second try ends otherwise.
+    bench.now += PAUSE;
+    bench.run(&|_| Some(failure(Rcode::REFUSED)));
+    assert_eq!(bench.memory.compare(&old, bench.now), Compared::Unknown);
+}
+
+#[test]
 fn ones_bad_names_do_not_stand_in_front_of_everybody() {
     let mut bench = Bench::new();
     grow(&mut bench);

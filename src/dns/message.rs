@@ -297,6 +297,18 @@ mod tests {
     }
 
     #[test]
+    fn a_conditional_change_names_what_must_stand_there() {
+        let name = Hostname::parse("a.dyn.example").unwrap();
+        let lost = Records { v4: Change::Set("192.0.2.9".parse().unwrap()), v6: Change::Remove };
+        let signed = update().replace_where(7, lost, &write(&name)).unwrap();
+        let message = Message::from_vec(&signed.octets).unwrap();
+        let show = |record: &Record| format!("{} {} {}", record.dns_class, record.record_type(), record.data);
+        assert_eq!(message.answers.iter().map(show).collect::<Vec<_>>()[0], "IN A 192.0.2.9");
+        assert!(show(&message.answers[1]).starts_with("NONE AAAA"));
+        assert_eq!(message.authorities.len(), 2, "a delete and an add");
+    }
+
+    #[test]
     fn a_message_is_refused_before_hickory_cuts_it() {
         let names: Vec<_> =
             (0..2000).map(|n| Hostname::parse(&format!("{n}{}.dyn.example", "x".repeat(50))).unwrap()).collect();

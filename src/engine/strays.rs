@@ -40,6 +40,8 @@ struct Stray {
     look_at: Instant,
     // What this look has still to ask.
     round: Vec<Undo>,
+    // This look began when nothing could come any longer.
+    is_last_look: bool,
 }
 
 #[derive(Debug)]
@@ -73,8 +75,9 @@ impl Strays {
             since: now,
             look_at: now,
             round: Vec::new(),
+            is_last_look: false,
         });
-        stray.last_lost = now;
+        (stray.last_lost, stray.is_last_look) = (now, false);
         for Wish { records, .. } in wishes {
             if stray.lost.iter().all(|lost| lost.records != records) {
                 stray.lost.push_back(Lost { records, is_older: false });
@@ -111,7 +114,7 @@ impl Strays {
         while self.due.first().is_some_and(|(at, _)| *at <= now) {
             let (_, name) = self.due.pop_first()?;
             let Some(stray) = self.names.get_mut(&name) else { continue };
-            if now >= stray.last_lost + LIFE + self.deadline * 5 {
+            if stray.is_last_look && stray.round.is_empty() {
                 ended(&name);
                 self.names.remove(&name);
                 continue;
@@ -123,6 +126,7 @@ impl Strays {
             }
             if stray.round.is_empty() {
                 stray.round = stray.to_undo();
+                stray.is_last_look = now >= stray.last_lost + LIFE;
             }
             let undo = stray.round.pop();
             if stray.round.is_empty() {
@@ -143,7 +147,7 @@ impl Strays {
         if let Some(stray) = self.names.get_mut(&name) {
             stray.round.push(undo);
             self.due.remove(&(stray.look_at, name.clone()));
-            stray.look_at = now + FIRST_LOOK;
+            stray.look_at = now + self.deadline;
             self.due.insert((stray.look_at, name));
         }
     }
@@ -156,9 +160,9 @@ impl Strays {
     fn schedule(&mut self, name: &Hostname, now: Instant) {
         let Some(stray) = self.names.get_mut(name) else { return };
         self.due.remove(&(stray.look_at, name.clone()));
-        let dead = stray.last_lost + LIFE;
-        let end = dead + self.deadline * 5;
-        let looks = [stray.since + FIRST_LOOK, stray.since + self.deadline * 2, dead, end];
+        let looks = [stray.since + FIRST_LOOK, stray.since + self.deadline * 2, stray.last_lost + LIFE];
+        // By then the last ones are answered or lost: no flight is older than four deadlines.
+        let end = now + self.deadline * 5;
         stray.look_at = looks.into_iter().filter(|look| *look > now).min().unwrap_or(end);
         self.due.insert((stray.look_at, name.clone()));
     }

@@ -2,6 +2,7 @@
 
 mod bench;
 mod interleavings;
+mod order;
 mod removals;
 
 use std::collections::BTreeMap;
@@ -250,6 +251,54 @@ fn servfail_makes_no_culprit_and_leaves_nothing_to_believe() {
     }
     assert_eq!(company(&bench, &wish_of("h0", "isp")), Company::Everyone);
     assert_eq!(company(&bench, &wish_of("other", "isp")), Company::Everyone);
+}
+
+#[test]
+fn what_a_lost_connection_applies_late_is_undone() {
+    let mut bench = Bench::new();
+    bench.set("a", "192.0.2.1");
+    bench.lane.depart(bench.now).unwrap();
+    bench.lane.connection_lost(false, bench.now);
+    bench.set("a", "192.0.2.2");
+    bench.run(&|_| None);
+    let newer = test_wish("a.dyn.example", "192.0.2.2");
+    assert_eq!(bench.memory.compare(&newer, bench.now), Compared::Differs, "no nochg while the old one may come");
+    assert!(bench.lane.depart(bench.now).is_none(), "nothing is looked for at once");
+    bench.now += Duration::from_secs(1);
+    let look = bench.lane.depart(bench.now).unwrap();
+    assert_eq!(bench.lane.undoes(look), Some(test_wish("a.dyn.example", "192.0.2.1").records));
+    assert_eq!(bench.lane.writes(look)[0].records, newer.records);
+    bench.lane.failed(look, failure(Rcode::NXRRSET), bench.now).unwrap();
+    assert!(bench.lane.depart(bench.now).is_none(), "it has not come");
+    bench.now += DEADLINE * 2;
+    let look = bench.lane.depart(bench.now).unwrap();
+    bench.lane.acknowledged(look, bench.now).unwrap();
+    // The last look, when its signature is too old; then the name is as any other.
+    bench.now += Duration::from_secs(301);
+    let look = bench.lane.depart(bench.now).unwrap();
+    bench.lane.failed(look, failure(Rcode::NXRRSET), bench.now).unwrap();
+    bench.now += DEADLINE * 5;
+    assert!(bench.lane.depart(bench.now).is_none());
+    assert_eq!(bench.lane.strays.next_look(), None);
+    bench.submit(newer.clone());
+    bench.run(&|_| None);
+    assert_eq!(bench.memory.compare(&newer, bench.now), Compared::Same);
+}
+
+#[test]
+fn what_was_lost_after_the_last_success_is_left_where_it_came() {
+    let mut bench = Bench::new();
+    bench.set("a", "192.0.2.1");
+    bench.run(&|_| None);
+    bench.set("a", "192.0.2.2");
+    bench.lane.depart(bench.now).unwrap();
+    bench.callers.clear();
+    bench.lane.connection_lost(false, bench.now);
+    for _ in 0..400 {
+        bench.now += Duration::from_secs(1);
+        assert!(bench.lane.depart(bench.now).is_none(), "it is the newer one");
+    }
+    assert_eq!(bench.lane.strays.next_look(), None);
 }
 
 #[test]

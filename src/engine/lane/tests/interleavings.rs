@@ -54,6 +54,7 @@ proptest! {
             "h1.dyn.example" => Some(failure(Rcode::REFUSED)),
             _ => None,
         };
+        let any_lost = steps.iter().any(|step| matches!(step, Step::Lose | Step::LoseAfterApplying));
         for step in steps {
             match step {
                 Step::Submit { name, records } => bench.change(&format!("h{name}"), records),
@@ -114,7 +115,7 @@ proptest! {
             }
             prop_assert_eq!(held, after(records, Addresses::default()));
             let remembered = bench.memory.compare(&Wish { records, ..test_wish(name.as_str(), "192.0.2.1") }, bench.now);
-            prop_assert_ne!(remembered, Compared::Differs);
+            prop_assert!(any_lost || remembered != Compared::Differs);
             for other in [Records::REMOVED, set_v4(7), set_v4(8)] {
                 let wish = Wish { records: other, ..test_wish(name.as_str(), "192.0.2.1") };
                 if after(other, held) != held {

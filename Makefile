@@ -1,7 +1,7 @@
 # Everything a developer types. `make test` and `make demo` install what is missing and say so.
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint fmt demo deny fuzz bench instructions
+.PHONY: help test lint fmt demo deny fuzz order bench instructions
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
@@ -52,6 +52,12 @@ fuzz: ## TARGET=name SECONDS=60: look for inputs that break a parser; finds go t
 	@# The stable compiler has the fuzzer's flags too. What is found new stays in fuzz/target; the corpus is only read.
 	RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none $(TARGET) fuzz/target/found/$(TARGET) fuzz/corpus/$(TARGET) -- \
 	    -max_total_time=$(SECONDS) -max_len=4096 -timeout=10 -print_final_stats=1
+
+CASES := 10000
+FIRST := $(shell date +%s)00000
+order: ## CASES=10000: as many runs of the engine over a simulated network, eight times; FIRST is the first seed
+	@echo "seeds from $(FIRST)"
+	ORDER_CASES=$(CASES) ORDER_FIRST=$(FIRST) cargo test --release --locked --test order
 
 # Each of them may be given: make bench ROWS=storm,hosts-known ROUNDS=3 HOSTS=5000 KNOWN=1000,10000000
 ROWS := all

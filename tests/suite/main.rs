@@ -25,5 +25,6 @@ mod rooms;
 mod security;
 mod stage;
 mod storm;
+mod strays;
 mod tls;
 mod trouble;

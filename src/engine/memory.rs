@@ -164,8 +164,12 @@ impl Memory {
 
     /// Nothing that was lost of `name` can be applied any longer.
     pub(super) fn trust(&self, name: &Hostname) {
-        if let Some(known) = self.lock().known.get_mut(name) {
+        let mut hosts = self.lock();
+        let change = hosts.changes;
+        if let Some(known) = hosts.known.get_mut(name) {
             known.doubted = false;
+            // What was seen while it was doubted may have been replaced.
+            known.forget(change);
         }
     }
 
@@ -298,6 +302,23 @@ mod tests {
         let before = memory.before(&one.name);
         memory.forget_all();
         assert!(!memory.answered(&one, now, before), "another primary is in use");
+    }
+
+    #[test]
+    fn no_word_lasts_while_a_lost_change_may_come() {
+        let memory = Arc::new(Memory::new(MINUTE, 10));
+        let one = wish("a.dyn.example", "192.0.2.1");
+        let now = Instant::now();
+        let before = memory.before(&one.name);
+        memory.doubt(&one.name);
+        assert!(!memory.answered(&one, now, before), "asked before it was lost");
+        memory.verified(&one, now);
+        assert_eq!(memory.compare(&one, now), Compared::Differs);
+        memory.forget_all();
+        assert_eq!(memory.compare(&one, now), Compared::Differs, "the next primary has the same data");
+        memory.verified(&one, now);
+        memory.trust(&one.name);
+        assert_eq!(memory.compare(&one, now), Compared::Unknown);
     }
 
     #[test]

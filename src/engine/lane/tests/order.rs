@@ -8,7 +8,7 @@ use super::*;
 use crate::dns::FUDGE;
 use crate::model::Family;
 
-const NAMES: u8 = 6;
+const NAMES: u8 = 4;
 /// At name 0 a CNAME stands, and name 1 may not be changed.
 const HIDDEN: &str = "h0.dyn.example";
 const FORBIDDEN: &str = "h1.dyn.example";
@@ -331,11 +331,11 @@ impl StateMachineTest for Order {
         while !machine.strays.is_empty() {
             machine.stray_arrives(0);
         }
-        for _ in 0..2 * FUDGE {
+        for _ in 0..FUDGE / 2 {
             while machine.depart() || !machine.in_flight.is_empty() {
                 machine.answer(0, How::Truly);
             }
-            machine.now += Duration::from_secs(1);
+            machine.now += Duration::from_secs(5);
         }
         machine.listen();
         assert_eq!(machine.lane.pending(), 0);
@@ -352,11 +352,8 @@ impl StateMachineTest for Order {
                 wishes.extend(wanted(*records, family));
                 let states = machine.zone[caller.submitted..=told].iter();
                 let held = states.map(|zone| of_family(zone.get(name).copied().unwrap_or_default(), family));
-                assert!(
-                    held.clone().any(|held| wishes.contains(&held)),
-                    "request {number}: good, but {:?}",
-                    held.last()
-                );
+                let held: Vec<_> = held.collect();
+                assert!(held.iter().any(|held| wishes.contains(held)), "request {number}: good, but it held {held:?}");
                 let stands = of_family(machine.held(name), family);
                 let is_last = !accepted.contains(&true);
                 assert!(
@@ -369,8 +366,8 @@ impl StateMachineTest for Order {
 }
 
 prop_state_machine! {
-    #![proptest_config(ProptestConfig::with_cases(3000))]
+    #![proptest_config(ProptestConfig::with_cases(4000))]
 
     #[test]
-    fn the_last_accepted_wins(sequential 1..100 => Order);
+    fn the_last_accepted_wins(sequential 1..60 => Order);
 }

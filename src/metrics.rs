@@ -61,7 +61,7 @@ struct LimitLabel {
     limit: &'static str,
 }
 
-/// The four limits, as the label `limit` names them.
+/// The limits, as the label `limit` names them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LimitKind {
     /// Updates of one host.
@@ -72,9 +72,13 @@ pub enum LimitKind {
     Source,
     /// Wrong passwords.
     FailedLogins,
+    /// The same address of one host, again.
+    Repeats,
 }
 
 impl LimitKind {
+    const ALL: [Self; 5] = [Self::Host, Self::Account, Self::Source, Self::FailedLogins, Self::Repeats];
+
     /// The label's value.
     #[must_use]
     pub fn label(self) -> &'static str {
@@ -83,6 +87,7 @@ impl LimitKind {
             Self::Account => "account",
             Self::Source => "source",
             Self::FailedLogins => "failed_logins",
+            Self::Repeats => "repeats",
         }
     }
 }
@@ -150,7 +155,7 @@ impl Metrics {
         registry.register("primary_up", "1 where the last contact with the primary succeeded", all.primary_up.clone());
         registry.register("auth_failures", "Requests with wrong credentials", all.auth_failures.clone());
         registry.register("rate_limited", "Requests or hosts that met a limit", all.rate_limited.clone());
-        for kind in [LimitKind::Host, LimitKind::Account, LimitKind::Source, LimitKind::FailedLogins] {
+        for kind in LimitKind::ALL {
             let _present_from_the_start = all.rate_limited.get_or_create(&LimitLabel { limit: kind.label() });
         }
         Self(Arc::new(all))

@@ -211,6 +211,7 @@ fn what_is_left_out_has_the_defaults_of_the_contract() {
     assert_eq!(config.engine.deadline, Duration::from_secs(5));
     assert_eq!(config.engine.verify_interval, Duration::from_secs(60));
     let limits = [config.limits.host, config.limits.account, config.limits.source, config.limits.failed_logins];
+    assert_eq!(config.limits.repeats, None);
     let limits = limits.map(|limit| limit.map(|quota| (quota.burst.get(), quota.per_minute.get())));
     assert_eq!(limits, [Some((10, 6)), Some((60, 60)), Some((120, 120)), Some((10, 2))]);
     assert_eq!(config.refuse.len(), 18);

@@ -16,6 +16,7 @@ const HOST: Key = Key::new("host", "{ burst = 10, per_minute = 6 }");
 const ACCOUNT: Key = Key::new("account", "{ burst = 60, per_minute = 60 }");
 const SOURCE: Key = Key::new("source", "{ burst = 120, per_minute = 120 }");
 const FAILED_LOGINS: Key = Key::new("failed_logins", "{ burst = 10, per_minute = 2 }");
+const REPEATS: Key = Key::new("repeats", "{ burst = 30, per_minute = 1 }");
 const BURST: Key = Key::new("burst", "10");
 const PER_MINUTE: Key = Key::new("per_minute", "6");
 
@@ -33,10 +34,16 @@ pub(super) fn read_engine(mut section: Section<'_>, problems: &mut Problems<'_>)
 /// `[limits]`
 pub(super) fn read_limits(mut section: Section<'_>, problems: &mut Problems<'_>) -> Limits {
     let limits = Limits {
-        host: read_limit(section.optional(HOST), "[limits] host", quota(10, 6), problems),
-        account: read_limit(section.optional(ACCOUNT), "[limits] account", quota(60, 60), problems),
-        source: read_limit(section.optional(SOURCE), "[limits] source", quota(120, 120), problems),
-        failed_logins: read_limit(section.optional(FAILED_LOGINS), "[limits] failed_logins", quota(10, 2), problems),
+        host: read_limit(section.optional(HOST), "[limits] host", Some(quota(10, 6)), problems),
+        account: read_limit(section.optional(ACCOUNT), "[limits] account", Some(quota(60, 60)), problems),
+        source: read_limit(section.optional(SOURCE), "[limits] source", Some(quota(120, 120)), problems),
+        failed_logins: read_limit(
+            section.optional(FAILED_LOGINS),
+            "[limits] failed_logins",
+            Some(quota(10, 2)),
+            problems,
+        ),
+        repeats: read_limit(section.optional(REPEATS), "[limits] repeats", None, problems),
     };
     section.finish(problems);
     limits
@@ -87,10 +94,10 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
 fn read_limit(
     value: Option<Value<'_>>,
     title: &'static str,
-    default: Quota,
+    default: Option<Quota>,
     problems: &mut Problems<'_>,
 ) -> Option<Quota> {
-    let Some(value) = value else { return Some(default) };
+    let Some(value) = value else { return default };
     match value.raw() {
         DeValue::String(text) if text == "off" => None,
         DeValue::Table(table) => {

@@ -180,6 +180,8 @@ pub struct Limits {
     pub source: Option<Quota>,
     /// Wrong passwords, per source and per login.
     pub failed_logins: Option<Quota>,
+    /// The same address of one host, again: past it the host is answered `abuse`.
+    pub repeats: Option<Quota>,
 }
 
 /// A zone that we change.

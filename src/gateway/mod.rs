@@ -141,15 +141,27 @@ impl Gateway {
         let mut hosts = std::mem::take(&mut request.hosts);
         let overloaded = |reason| Verdicts::once(None, HostVerdict::unreachable(reason));
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            self.failed(&hosts);
             return Verdicts { hosts, ..overloaded("too many requests are under way") };
         };
         let gateway = Arc::clone(self);
         let carried_out = tokio::spawn(async move {
             let verdicts = gateway.carry_out(request, &mut hosts).await;
+            if matches!(verdicts.each.as_slice(), [whole] if whole.outcome == Outcome::Unreachable) {
+                gateway.failed(&hosts);
+            }
             drop(place);
             Verdicts { hosts, ..verdicts }
         });
         carried_out.await.unwrap_or_else(|_| overloaded("the request was given up"))
+    }
+
+    /// A request for these failed as a whole, on our side, perhaps before we knew who asks: at worst a stranger saves a
+    /// host one count of the abuse rule.
+    fn failed(&self, hosts: &[String]) {
+        for name in hosts.iter().take(MOST_HOSTS).filter_map(|host| Hostname::parse(host).ok()) {
+            self.limits.failed(&name);
+        }
     }
 
     async fn carry_out(self: &Arc<Self>, request: UpdateRequest, hosts: &mut Vec<String>) -> Verdicts {
@@ -299,7 +311,10 @@ impl Gateway {
             Ok(name) => name,
             Err(error) => return HostVerdict::new(Outcome::NotAName, error.to_string()),
         };
-        let Ok(host) = self.registry.host(&name).await else { return HostVerdict::unreachable(STORE_AWAY) };
+        let Ok(host) = self.registry.host(&name).await else {
+            self.limits.failed(&name);
+            return HostVerdict::unreachable(STORE_AWAY);
+        };
         let granted = self.registry.grant(&caller.account, &name, host.as_deref());
         if name.has_underscore() && granted != Ok(Grant::Exact) {
             return HostVerdict::new(Outcome::NotAName, "a name with '_' that is not granted exactly");
@@ -310,6 +325,11 @@ impl Gateway {
         };
         let verdict = self.granted(caller, &name, host.as_deref(), grant, addresses, wants_extra, deadline).await;
         let held = matches!(verdict.outcome, Outcome::Changed | Outcome::Unchanged).then_some(addresses);
+        if let Some(held) = held {
+            self.limits.told(&name, held);
+        } else if matches!(verdict.outcome, Outcome::Unreachable | Outcome::Refused) {
+            self.limits.failed(&name);
+        }
         // Below a wildcard there are more names than anybody may fill the store with: only those that came to be are noted.
         if grant == Grant::Exact || held.is_some() || verdict.outcome == Outcome::Unreachable {
             let (source, agent) = (caller.source, caller.agent.clone());
@@ -393,7 +413,12 @@ impl Gateway {
     }
 
     async fn change(&self, zone: &engine::Zone, wish: Wish, deadline: Instant) -> HostVerdict {
+        let (name, addresses) = (wish.name.clone(), wish.records.addresses());
         let mut compared = zone.compare(&wish);
+        // What is asked for is what the host was told and what the primary last said: past the rate not even a question.
+        if compared != Compared::Differs && self.limits.may_repeat(&name, addresses).is_err() {
+            return HostVerdict::new(Outcome::Blocked, "repeats limit");
+        }
         if compared == Compared::Same {
             if self.registry.may_go_by_memory(&wish.name).await {
                 return HostVerdict::new(Outcome::Unchanged, "verified lately");
@@ -403,7 +428,6 @@ impl Gateway {
         if let Err(wait) = self.limits.host(&wish.name) {
             return HostVerdict::too_fast(wait, "host limit");
         }
-        let name = wish.name.clone();
         self.registry.claim(&name).await;
         if compared == Compared::Unknown && zone.holds(&wish, deadline).await {
             return HostVerdict {

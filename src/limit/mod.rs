@@ -1,6 +1,7 @@
 //! How often may they: one limiter a rule, each keyed, capped and swept. Knows nothing of HTTP.
 
 mod limiter;
+mod repeats;
 mod store;
 
 use std::net::{IpAddr, Ipv6Addr};
@@ -8,9 +9,10 @@ use std::time::Duration;
 
 use crate::config::{self, Quota};
 use crate::metrics::{LimitKind, Metrics};
-use crate::model::{Hostname, canonical};
+use crate::model::{Addresses, Hostname, canonical};
 
 use limiter::Limiter;
+use repeats::Repeats;
 
 /// The limits of the contract; one that is `"off"` never refuses and keeps nothing.
 ///
@@ -22,6 +24,7 @@ pub struct Limits {
     account: Option<Limiter>,
     source: Option<Sources>,
     failed_logins: Option<FailedLogins>,
+    repeats: Option<Repeats>,
     metrics: Metrics,
 }
 
@@ -54,6 +57,7 @@ impl Limits {
             failed_logins: config
                 .failed_logins
                 .map(|quota| FailedLogins { source: Limiter::new(quota), login: Limiter::new(quota) }),
+            repeats: config.repeats.map(Repeats::new),
             metrics,
         }
     }
@@ -112,6 +116,29 @@ impl Limits {
             if let Some(source) = source {
                 let _exhausted = failed.source.take(&prefix(source, 64), 1);
             }
+        }
+    }
+
+    /// Whether `name` may be told once more that it has `addresses`; counts nothing.
+    ///
+    /// # Errors
+    /// The time until it may: the host repeats itself faster than the abuse rule allows.
+    pub fn may_repeat(&self, name: &Hostname, addresses: Addresses) -> Result<(), Duration> {
+        let verdict = self.repeats.as_ref().map_or(Ok(()), |repeats| repeats.look(name, addresses));
+        self.counted(LimitKind::Repeats, verdict)
+    }
+
+    /// Notes that `name` was told that it has `addresses`; counts it where it was told so before.
+    pub fn told(&self, name: &Hostname, addresses: Addresses) {
+        if let Some(repeats) = &self.repeats {
+            repeats.told(name, addresses);
+        }
+    }
+
+    /// Notes that a request for `name` failed on our side: its next one is no repeat, whatever it asks for.
+    pub fn failed(&self, name: &Hostname) {
+        if let Some(repeats) = &self.repeats {
+            repeats.failed(name);
         }
     }
 

@@ -14,7 +14,7 @@ fn quota(burst: u32, per_minute: u32) -> Option<Quota> {
 fn limits(quota: Option<Quota>) -> (Limits, Registry) {
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
-    let config = config::Limits { host: quota, account: quota, source: quota, failed_logins: quota };
+    let config = config::Limits { host: quota, account: quota, source: quota, failed_logins: quota, repeats: quota };
     (Limits::new(&config, metrics), registry)
 }
 
@@ -159,4 +159,48 @@ async fn a_flood_of_new_keys_does_not_free_a_limited_one() {
         assert_eq!(limiter.take(&n, 1), Ok(()), "a newcomer is served, ten times as many as there is room for");
     }
     assert_eq!(limited.iter().filter(|name| limits.host(name).is_ok()).count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_what_was_told_before_is_a_repeat() {
+    let (limits, _) = limits(quota(3, 6));
+    let name = Hostname::parse("home.dyn.example").unwrap();
+    let (one, other) = (Addresses::from(ip("192.0.2.1")), Addresses::from(ip("192.0.2.2")));
+    let repeat = |addresses| limits.may_repeat(&name, addresses).map(|()| limits.told(&name, addresses));
+    assert_eq!(allowed(10, |_| repeat(one)), 4, "the first is news");
+    assert_eq!(repeat(one), Err(Duration::from_secs(10)));
+    assert_eq!(allowed(10, |n| repeat([other, one][n as usize % 2])), 10, "a new address each time is none");
+    assert!(repeat(one).is_err(), "and has given nothing back");
+    advance(Duration::from_secs(10)).await;
+    assert_eq!(allowed(10, |_| repeat(one)), 1);
+    let neighbour = Hostname::parse("other.dyn.example").unwrap();
+    assert_eq!(allowed(4, |_| limits.may_repeat(&neighbour, one).map(|()| limits.told(&neighbour, one))), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_of_ours_is_not_counted_nor_what_follows_it() {
+    let (limits, _) = limits(quota(1, 1));
+    let name = Hostname::parse("home.dyn.example").unwrap();
+    let address = Addresses::from(ip("192.0.2.1"));
+    for _ in 0..100 {
+        assert_eq!(limits.may_repeat(&name, address), Ok(()), "asking counts nothing");
+        limits.failed(&name);
+        assert_eq!(limits.may_repeat(&name, address), Ok(()));
+        limits.told(&name, address);
+    }
+    limits.told(&name, address);
+    assert!(limits.may_repeat(&name, address).is_err(), "the second answer in a row counts");
+    limits.failed(&name);
+    assert_eq!(limits.may_repeat(&name, address), Ok(()), "it was told to come back");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_router_that_sends_its_families_one_by_one_repeats_both() {
+    let (limits, _) = limits(quota(4, 1));
+    let name = Hostname::parse("home.dyn.example").unwrap();
+    let families = ["192.0.2.1", "2001:db8::1"].map(|address| Addresses::from(ip(address)));
+    let both = Addresses { v4: families[0].v4, v6: families[1].v6 };
+    let repeat = |addresses| limits.may_repeat(&name, addresses).map(|()| limits.told(&name, addresses));
+    assert_eq!(allowed(10, |n| repeat(families[n as usize % 2])), 6);
+    assert!(repeat(both).is_err());
 }

@@ -21,6 +21,7 @@ mod protocol;
 mod proxy_protocol;
 mod records;
 mod removal;
+mod repeats;
 mod rooms;
 mod security;
 mod stage;

@@ -229,8 +229,11 @@ impl Gateway {
             Verdict::Known(_) => None,
             Verdict::Wrong { repeated } => {
                 self.metrics.auth_failure();
-                // A router that repeats an old password must not use up what its neighbours behind the same address have.
-                self.limits.failed_login((!repeated).then_some(source), &credentials.login);
+                // A router that repeats an old password learns nothing by it. It must not use up what its neighbours behind
+                // the same address have, nor what the same person's next device, with the new password, needs.
+                if !repeated {
+                    self.limits.failed_login(source, &credentials.login);
+                }
                 // The log's words tell a guess from such a router: packaging/fail2ban reads them.
                 let reason = if repeated { "the same wrong credentials again" } else { "wrong credentials" };
                 Some(HostVerdict::new(Outcome::BadCredentials, reason))

@@ -108,14 +108,12 @@ impl Limits {
         self.counted(LimitKind::FailedLogins, verdict)
     }
 
-    /// Counts a wrong password of `login`, and where given, of `source`.
-    pub fn failed_login(&self, source: Option<IpAddr>, login: &str) {
+    /// Counts a wrong password of `login` from `source`.
+    pub fn failed_login(&self, source: IpAddr, login: &str) {
         if let Some(failed) = &self.failed_logins {
             // Where nothing is left there is nothing to take: `may_hash` refuses already.
             let _exhausted = failed.login.take(login, 1);
-            if let Some(source) = source {
-                let _exhausted = failed.source.take(&prefix(source, 64), 1);
-            }
+            let _exhausted = failed.source.take(&prefix(source, 64), 1);
         }
     }
 

@@ -46,7 +46,7 @@ async fn off_never_refuses() {
     assert_eq!(allowed(1000, |_| limits.source(ip("192.0.2.1"))), 1000);
     assert_eq!(allowed(1000, |_| limits.account("router1", 20)), 1000);
     assert_eq!(allowed(1000, |_| limits.host(&name)), 1000);
-    limits.failed_login(Some(ip("192.0.2.1")), "router1");
+    limits.failed_login(ip("192.0.2.1"), "router1");
     assert_eq!(allowed(1000, |_| limits.may_hash(ip("192.0.2.1"), "router1", 1000)), 1000);
 }
 
@@ -101,7 +101,7 @@ async fn failed_logins_count_for_the_source_and_for_the_login() {
     let (one, other) = (ip("192.0.2.1"), ip("192.0.2.2"));
     assert_eq!(allowed(100, |_| limits.may_hash(one, "router1", 0)), 100, "asking takes nothing");
     for _ in 0..3 {
-        limits.failed_login(Some(one), "router1");
+        limits.failed_login(one, "router1");
     }
     assert_eq!(limits.may_hash(one, "router1", 0), Err(Duration::from_secs(30)));
     assert!(limits.may_hash(one, "router2", 0).is_err(), "the source is exhausted");
@@ -109,8 +109,6 @@ async fn failed_logins_count_for_the_source_and_for_the_login() {
     assert_eq!(limits.may_hash(other, "router2", 0), Ok(()));
     advance(Duration::from_secs(30)).await;
     assert_eq!(limits.may_hash(one, "router1", 0), Ok(()));
-    limits.failed_login(None, "router1");
-    assert_eq!(limits.may_hash(one, "router2", 0), Ok(()), "without a source only the login counts");
 }
 
 #[tokio::test(start_paused = true)]
@@ -125,7 +123,7 @@ async fn passwords_that_are_being_hashed_count_as_if_wrong() {
 #[tokio::test(start_paused = true)]
 async fn refusals_are_counted() {
     let (limits, registry) = limits(quota(1, 1));
-    limits.failed_login(Some(ip("192.0.2.1")), "router1");
+    limits.failed_login(ip("192.0.2.1"), "router1");
     for _ in 0..3 {
         let _ = limits.account("router1", 1);
         let _ = limits.may_hash(ip("192.0.2.1"), "router1", 0);

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on ends here")]
 
+mod attack;
 mod authentication;
 mod checking;
 mod client_config;

@@ -239,10 +239,9 @@ async fn build(config: &Config, metrics: &Metrics) -> Result<Arc<Gateway>, AppEr
             .map_err(|source| AppError::Zone { zone: zone.name.to_string(), source })?;
         zones.push(engine);
     }
-    let hashers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let gateway = Arc::new(Gateway::new(
         registry,
-        Authenticator::new(hashers)?,
+        Authenticator::new(HASHERS)?,
         Limits::new(&config.limits, metrics.clone()),
         zones,
         metrics.clone(),
@@ -253,6 +252,10 @@ async fn build(config: &Config, metrics: &Metrics) -> Result<Arc<Gateway>, AppEr
     }
     Ok(gateway)
 }
+
+/// Threads that hash passwords. One, whatever the machine has: a flood of wrong passwords from everywhere on many logins is
+/// hashed as fast as it comes, and shall cost no more than a core.
+const HASHERS: usize = 1;
 
 /// Each connection is an open file, and the usual soft limit is 1024.
 fn raise_open_files() {

@@ -2,6 +2,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help test lint fmt demo deny fuzz order bench instructions
+.PHONY: help test lint fmt demo deny fuzz bench attack instructions
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
@@ -66,6 +67,13 @@ HOSTS := 20000
 bench: ## measure against real name servers, all within a quarter of an hour; ROWS=storm ROUNDS=3 for less, WRITE=docs
 	@scripts/install-deps.sh servers build
 	cargo bench --locked --bench rows -- rows=$(ROWS) rounds=$(ROUNDS) hosts=$(HOSTS) $(if $(KNOWN),known=$(KNOWN)) $(if $(WRITE),write=$(WRITE)) $(if $(LOG),log=$(LOG))
+
+# Each of them may be given: make attack ONLY=password SOURCES=10000000
+ATTACK_SECONDS := 8
+SOURCES := 300000
+attack: ## what attackers get and what others feel of it, in minutes; ONLY=password for some, SOURCES=10000000 for all forged sources
+	@scripts/install-deps.sh servers build
+	cargo bench --locked --bench attacks -- seconds=$(ATTACK_SECONDS) sources=$(SOURCES) $(if $(ONLY),only=$(ONLY))
 
 instructions: ## count the instructions of three pure parts with callgrind
 	@if command -v valgrind >/dev/null; then cargo bench --locked --bench pure -- instructions; \

@@ -1,8 +1,7 @@
 # Everything a developer types. `make test` and `make demo` install what is missing and say so.
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint fmt demo deny fuzz order bench instructions
-.PHONY: help test lint fmt demo deny fuzz bench attack instructions
+.PHONY: help test lint fmt demo deny fuzz order bench attack instructions
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin

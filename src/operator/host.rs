@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::account::Secret;
 use super::{HostView, Operator, OperatorError, Records};
 use crate::auth::secret;
-use crate::model::{Families, Hostname, TokenDigest};
-use crate::store::{self, Event, HostEdit, Millis, NewHost, State, Wanted};
+use crate::model::{Change, Families, Hostname, TokenDigest};
+use crate::store::{self, Event, HostEdit, Millis, NewHost, State, Unwanted, Wanted};
 
 /// Hosts that are read at once.
 const PAGE: usize = 1000;
@@ -85,6 +85,8 @@ impl Operator {
             since: Millis::now(),
             expires: None,
             account: login.to_owned(),
+            source: None,
+            agent: None,
         });
         self.forget_wish(&name).await?;
         self.store.add_host(&host, wish.as_ref()).await?;
@@ -98,7 +100,7 @@ impl Operator {
     /// What an earlier host of this name left to be done must not happen to the new one.
     pub(super) async fn forget_wish(&self, name: &Hostname) -> Result<(), OperatorError> {
         if let Some(wish) = self.store.wanted_of(name).await? {
-            self.store.fulfilled(name, wish.since).await?;
+            self.store.unwant(&[Unwanted::all(name.clone(), wish.since)]).await?;
         }
         Ok(())
     }

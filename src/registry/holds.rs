@@ -1,8 +1,10 @@
 //! Which gateway may go by what it remembers of a host, where several share a store: the one that claimed it last.
 //!
 //! A gateway claims a name before it asks the primary about it or changes it, and again once the change is acknowledged:
-//! whoever verified the name in between no longer holds it. Many names travel in one statement.
+//! whoever verified the name in between no longer holds it. What is wished for a name is taken with the claim, so that no
+//! gateway runs a wish while another changes its name. Many names travel in one statement.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -12,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::model::Hostname;
-use crate::store::{Store, StoreError};
+use crate::store::{Millis, Standing, Store, StoreError};
 
 /// Names in one statement.
 const BATCH: usize = 500;
@@ -24,52 +26,84 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Asks and claims, for one gateway.
 #[derive(Debug)]
 pub(super) struct Holds {
+    me: String,
+    lease: Duration,
     questions: mpsc::Sender<Waiting>,
     claims: mpsc::Sender<Waiting>,
 }
 
-/// A name, and who waits to hear whether we hold it.
-type Waiting = (Hostname, oneshot::Sender<bool>);
+/// A name, and who waits to hear how it stands with us.
+type Waiting = (Hostname, oneshot::Sender<Said>);
+
+/// What the store says of a name.
+#[derive(Debug, Clone, Copy, Default)]
+struct Said {
+    is_ours: bool,
+    wish: Option<Standing>,
+}
 
 impl Holds {
-    /// Starts the two tasks; they end with the last handle.
-    pub(super) fn start(store: &Store) -> Self {
+    /// Starts the two tasks; they end with the last handle. What is taken is ours for `lease`.
+    pub(super) fn start(store: &Store, lease: Duration) -> Self {
         let me = name_of_process();
         let in_batches = |statement| in_batches(store.clone(), me.clone(), statement);
-        Self { questions: in_batches(Statement::Ask), claims: in_batches(Statement::Claim) }
+        let (questions, claims) = (in_batches(Statement::Ask), in_batches(Statement::Claim(lease)));
+        Self { me, lease, questions, claims }
+    }
+
+    /// What we are called in the store.
+    pub(super) fn me(&self) -> &str {
+        &self.me
     }
 
     /// Whether we claimed `name` last; no where the store does not say.
     pub(super) async fn is_ours(&self, name: &Hostname) -> bool {
-        ask(&self.questions, name).await
+        ask(&self.questions, name).await.is_ours
     }
 
-    /// Claims `name`. Where the store is away nobody goes by what he remembers, so that nothing is lost but time.
-    pub(super) async fn claim(&self, name: &Hostname) {
-        ask(&self.claims, name).await;
+    /// Claims `name`, and takes what is wished for it. Where the store is away nobody goes by what he remembers, so that
+    /// nothing is lost but time.
+    pub(super) async fn claim(&self, name: &Hostname) -> Option<Standing> {
+        ask(&self.claims, name).await.wish
+    }
+
+    /// Claims all of `names`.
+    pub(super) async fn claim_all(
+        &self,
+        store: &Store,
+        names: &[Hostname],
+    ) -> Result<HashMap<Hostname, Standing>, StoreError> {
+        store.claim(names, &self.me, Millis::now().plus(self.lease)).await
     }
 }
 
-async fn ask(queue: &mpsc::Sender<Waiting>, name: &Hostname) -> bool {
+async fn ask(queue: &mpsc::Sender<Waiting>, name: &Hostname) -> Said {
     let (answer, answered) = oneshot::channel();
-    queue.try_send((name.clone(), answer)).is_ok() && answered.await.unwrap_or(false)
+    match queue.try_send((name.clone(), answer)) {
+        Ok(()) => answered.await.unwrap_or_default(),
+        Err(_) => Said::default(),
+    }
 }
 
 #[derive(Clone, Copy)]
 enum Statement {
     Ask,
-    Claim,
+    Claim(Duration),
 }
 
 impl Statement {
-    /// For each of `names`, whether `me` holds it now.
-    async fn run(self, store: &Store, me: &str, names: &[Hostname]) -> Result<Vec<bool>, StoreError> {
+    /// How it stands with each of `names`.
+    async fn run(self, store: &Store, me: &str, names: &[Hostname]) -> Result<Vec<Said>, StoreError> {
         match self {
             Self::Ask => {
                 let holders = store.holders(names).await?;
-                Ok(names.iter().map(|name| holders.get(name).is_some_and(|holder| holder.name == me)).collect())
+                let is_ours = |name| holders.get(name).is_some_and(|holder| holder.name == me);
+                Ok(names.iter().map(|name| Said { is_ours: is_ours(name), wish: None }).collect())
             }
-            Self::Claim => store.claim(names, me).await.map(|()| vec![true; names.len()]),
+            Self::Claim(lease) => {
+                let wishes = store.claim(names, me, Millis::now().plus(lease)).await?;
+                Ok(names.iter().map(|name| Said { is_ours: true, wish: wishes.get(name).copied() }).collect())
+            }
         }
     }
 }
@@ -84,7 +118,7 @@ fn in_batches(store: Store, me: String, statement: Statement) -> mpsc::Sender<Wa
             let held = timeout(PATIENCE, statement.run(&store, &me, &names)).await;
             let held = held.ok().and_then(Result::ok).unwrap_or_default();
             for (number, answer) in answers.into_iter().enumerate() {
-                let _asker_gone = answer.send(held.get(number).copied().unwrap_or(false));
+                let _asker_gone = answer.send(held.get(number).copied().unwrap_or_default());
             }
         }
     });

@@ -11,10 +11,11 @@ mod recorder;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::config::Config;
 use crate::model::{Addresses, Hostname, PasswordDigest, TokenDigest, ZoneName};
-use crate::store::{Born, Millis, Store, StoreError};
+use crate::store::{Born, Millis, Standing, Store, StoreError, Wanted};
 
 use declared::Declared;
 use directory::Directory;
@@ -104,7 +105,9 @@ impl Registry {
         let directory = Directory::new(store.clone(), config.store.grace);
         tokio::spawn(Arc::clone(&directory).follow(wanted));
         let recorder = Recorder::start(store.clone(), config.store.history);
-        let holds = store.is_shared().then(|| Holds::start(&store));
+        // Longer than a change takes, from its claim to its answer, by clocks that differ a little.
+        let lease = config.engine.deadline * 2 + Duration::from_secs(10);
+        let holds = store.is_shared().then(|| Holds::start(&store, lease));
         Ok(Self { declared, kept: Some(Kept { store, directory, recorder, holds }), born: Mutex::default() })
     }
 
@@ -238,11 +241,50 @@ impl Registry {
         }
     }
 
-    /// Claims `name`: before the primary is asked about it or told to change it, and again after a change. While the store
-    /// is away nothing is claimed, and nobody who notices goes by what he remembers.
-    pub async fn claim(&self, name: &Hostname) {
-        if let (Some(holds), None) = (self.holds(), self.trouble()) {
-            holds.claim(name).await;
+    /// Claims `name`: before the primary is asked about it or told to change it, and again after a change. The answer is the
+    /// wish that stands for it in a store of several gateways. While the store is away nothing is claimed, and nobody who
+    /// notices goes by what he remembers.
+    pub async fn claim(&self, name: &Hostname) -> Option<Standing> {
+        match (self.holds(), self.trouble()) {
+            (Some(holds), None) => holds.claim(name).await,
+            _ => None,
+        }
+    }
+
+    /// Claims all of `names`: the wishes that stand for them; `None` without a store.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub async fn claim_all(&self, names: &[Hostname]) -> Result<Option<HashMap<Hostname, Standing>>, StoreError> {
+        match (&self.kept, self.holds()) {
+            (Some(kept), Some(holds)) => holds.claim_all(&kept.store, names).await.map(Some),
+            (Some(kept), None) => kept.store.standing(names).await.map(Some),
+            (None, _) => Ok(None),
+        }
+    }
+
+    /// Lets other gateways run what is wished for `names`. What fails lasts as long as the claim.
+    pub async fn release(&self, names: &[Hostname]) {
+        if let (Some(kept), Some(holds)) = (&self.kept, self.holds()) {
+            let _until_the_claim_ends = kept.store.release(names, holds.me()).await;
+        }
+    }
+
+    /// Keeps what requests asked for, but for names that another gateway has claimed since.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub async fn defer(&self, wishes: &[Wanted]) -> Result<(), StoreError> {
+        match &self.kept {
+            Some(kept) => kept.store.defer(wishes, self.holds().map(Holds::me)).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Writes what was noted of hosts until now.
+    pub async fn flush(&self) {
+        if let Some(kept) = &self.kept {
+            kept.recorder.flush().await;
         }
     }
 
@@ -266,7 +308,7 @@ impl Registry {
     /// Writes what was noted, and takes leave of the store.
     pub async fn close(&self) {
         if let Some(kept) = &self.kept {
-            kept.recorder.flush().await;
+            self.flush().await;
             kept.store.close().await;
         }
     }

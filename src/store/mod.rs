@@ -3,6 +3,7 @@
 
 mod account;
 mod born;
+mod claim;
 mod error;
 mod export;
 mod feed;
@@ -31,6 +32,7 @@ use session::{Session, Software};
 
 pub use account::{Account, NewAccount, StoredSecret};
 pub use born::Born;
+pub use claim::Standing;
 pub use error::{Cause, StoreError};
 pub use export::Export;
 pub use feed::{Feed, News, Subject};
@@ -42,7 +44,7 @@ pub use record::{AddressChange, Seen};
 pub use remove::Records;
 pub use state::{Event, Holder, State};
 pub use token::TokenHolder;
-pub use wanted::Wanted;
+pub use wanted::{Unwanted, Wanted};
 
 /// A database with our schema; a clone is the same one. It must be made and dropped inside a tokio runtime.
 #[derive(Debug, Clone)]

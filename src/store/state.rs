@@ -14,14 +14,9 @@ use crate::model::{Addresses, Hostname};
 
 pub(super) const BY_NAME: &str = "SELECT name, holder, generation, ipv4, ipv6, verified, last_update, last_seen, \
                                   last_outcome, agent, source FROM state WHERE name = $1";
-const BY_NAMES: &str = "SELECT name, holder, generation, ipv4, ipv6, verified, last_update, last_seen, last_outcome, \
+pub(super) const BY_NAMES: &str = "SELECT name, holder, generation, ipv4, ipv6, verified, last_update, last_seen, last_outcome, \
                         agent, source FROM state WHERE name IN";
 const HOLDERS: &str = "SELECT name, holder, generation FROM state WHERE holder IS NOT NULL AND name IN";
-const CLAIM: [&str; 2] = [
-    "INSERT INTO state (name, holder, generation)",
-    "ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, generation = state.generation + 1 \
-     WHERE state.holder IS NULL OR state.holder <> excluded.holder",
-];
 const HISTORY: &str = "SELECT at, outcome, source, agent, old, new FROM history WHERE name = $1 \
                        ORDER BY at DESC, id DESC LIMIT $2";
 const TRIM: &str = "DELETE FROM history WHERE id IN (SELECT id FROM history WHERE at < $1 ORDER BY at LIMIT $2)";
@@ -93,25 +88,6 @@ impl Store {
         self.of_names(BY_NAMES, names).await?.iter().map(read).collect()
     }
 
-    /// Makes `holder` the one who writes these names. The generation of each name that somebody else held, or nobody, grows by
-    /// one.
-    ///
-    /// # Errors
-    /// The store cannot be written.
-    pub async fn claim(&self, names: &[Hostname], holder: &str) -> Result<(), StoreError> {
-        let mut names: Vec<_> = names.iter().map(Hostname::as_str).collect();
-        // In one order, so that two who claim the same names never wait for each other.
-        names.sort_unstable();
-        names.dedup();
-        if names.is_empty() {
-            return Ok(());
-        }
-        let mut work = self.begin(Purpose::Recording).await?;
-        work.write(CLAIM, 3, &names, |query, name| query.bind((*name).to_owned()).bind(holder.to_owned()).bind(1_i64))
-            .await?;
-        work.commit().await
-    }
-
     /// Who holds each of `names`; one that nobody claimed is not in the map.
     ///
     /// # Errors
@@ -122,7 +98,7 @@ impl Store {
         rows.iter().map(holder).collect()
     }
 
-    async fn of_names(&self, sql: &str, names: &[Hostname]) -> Result<Vec<AnyRow>, StoreError> {
+    pub(super) async fn of_names(&self, sql: &str, names: &[Hostname]) -> Result<Vec<AnyRow>, StoreError> {
         let mut found = Vec::new();
         for names in names.chunks(ROWS) {
             let query = composed(format!("{sql} ({})", places(self.inner.software, names.len())));

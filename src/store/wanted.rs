@@ -1,36 +1,58 @@
-//! What the zone shall hold and does not yet: written by commands, fulfilled by a gateway.
+//! What the zone shall hold and does not yet: written by commands, and by gateways for requests that the primary kept from
+//! being answered; fulfilled by a gateway.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use sqlx::any::AnyRow;
 
 use super::fit;
 use super::host::name;
-use super::session::{Purpose, Statement, Work, at_most, number, optional_number, optional_text, statement, text};
-use super::{Millis, Store, StoreError, Subject};
-use crate::model::{Change, Hostname};
+use super::session::{
+    Purpose, ROWS, Statement, Work, at_most, composed, number, optional_number, optional_text, places, statement, text,
+};
+use super::state::{self, addresses_text};
+use super::{Millis, State, Store, StoreError, Subject};
+use crate::model::{Addresses, Change, Hostname};
 
-pub(super) const BY_NAME: &str = "SELECT name, ipv4, ipv6, ttl, since, expires, account FROM wanted WHERE name = $1";
-const PAGE: &str = "SELECT name, ipv4, ipv6, ttl, since, expires, account FROM wanted WHERE name > $1 \
+pub(super) const BY_NAME: &str = "SELECT name, ipv4, ipv6, ttl, since, expires, account, source, agent FROM wanted \
+                                  WHERE name = $1";
+const BY_NAMES: &str = "SELECT name, ipv4, ipv6, ttl, since, expires, account, source, agent FROM wanted WHERE name IN";
+const PAGE: &str = "SELECT name, ipv4, ipv6, ttl, since, expires, account, source, agent FROM wanted WHERE name > $1 \
                     ORDER BY name LIMIT $2";
 /// A family that the newer wish leaves alone keeps the older one; `since` always grows, since it tells wishes apart.
 const UPSERT: [&str; 2] = [
-    "INSERT INTO wanted (name, ipv4, ipv6, ttl, since, expires, account)",
+    "INSERT INTO wanted (name, ipv4, ipv6, ttl, since, expires, account, source, agent)",
     "ON CONFLICT (name) DO UPDATE SET ipv4 = COALESCE(excluded.ipv4, wanted.ipv4), \
      ipv6 = COALESCE(excluded.ipv6, wanted.ipv6), ttl = excluded.ttl, \
      since = CASE WHEN excluded.since > wanted.since THEN excluded.since ELSE wanted.since + 1 END, \
-     expires = excluded.expires, account = excluded.account",
+     expires = excluded.expires, account = excluded.account, source = excluded.source, agent = excluded.agent",
 ];
+/// A request never replaces a wish that came after it, nor one that records go: their host is gone.
+const DEFER: [&str; 2] = [
+    UPSERT[0],
+    "ON CONFLICT (name) DO UPDATE SET ipv4 = COALESCE(excluded.ipv4, wanted.ipv4), \
+     ipv6 = COALESCE(excluded.ipv6, wanted.ipv6), ttl = excluded.ttl, since = excluded.since, \
+     expires = excluded.expires, account = excluded.account, source = excluded.source, agent = excluded.agent \
+     WHERE wanted.since < excluded.since AND COALESCE(wanted.ipv4, '-') <> '' AND COALESCE(wanted.ipv6, '-') <> ''",
+];
+const LOCK: &str = "UPDATE state SET generation = generation WHERE name IN";
+/// Changes nothing, and keeps others from claiming these names until the transaction ends.
+const HELD: &str = "UPDATE state SET generation = generation WHERE holder =";
+const LEAVE_OUT: &str = "UPDATE wanted SET ipv4 = CASE WHEN $1 > 0 THEN NULL ELSE ipv4 END, \
+                         ipv6 = CASE WHEN $2 > 0 THEN NULL ELSE ipv6 END WHERE name = $3 AND since <= $4";
+const EMPTY: &str = "DELETE FROM wanted WHERE name = $1 AND ipv4 IS NULL AND ipv6 IS NULL";
 const DELETE: &str = "DELETE FROM wanted WHERE name = $1";
 /// NULL is nothing known.
 const NOTE: [&str; 2] = [
-    "INSERT INTO state (name, generation, ipv4, ipv6, verified)",
+    "INSERT INTO state (name, generation, ipv4, ipv6, verified, last_update)",
     "ON CONFLICT (name) DO UPDATE SET ipv4 = COALESCE(excluded.ipv4, state.ipv4), \
-     ipv6 = COALESCE(excluded.ipv6, state.ipv6), verified = excluded.verified",
+     ipv6 = COALESCE(excluded.ipv6, state.ipv6), verified = excluded.verified, last_update = excluded.last_update",
 ];
-const FORGET_V4: &str = "UPDATE state SET ipv4 = NULL, verified = $2 WHERE name = $1";
-const FORGET_V6: &str = "UPDATE state SET ipv6 = NULL, verified = $2 WHERE name = $1";
+const FORGET_V4: &str = "UPDATE state SET ipv4 = NULL, verified = $2, last_update = $2 WHERE name = $1";
+const FORGET_V6: &str = "UPDATE state SET ipv6 = NULL, verified = $2, last_update = $2 WHERE name = $1";
+const HISTORY: [&str; 2] = ["INSERT INTO history (name, at, outcome, source, agent, old, new)", ""];
 
 /// What the zone shall hold for a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,13 +71,48 @@ pub struct Wanted {
     pub expires: Option<Millis>,
     /// On whose behalf.
     pub account: String,
+    /// Where the request came from whose address it is; `None` where a command wants it.
+    pub source: Option<IpAddr>,
+    /// What its client calls itself.
+    pub agent: Option<String>,
+}
+
+/// What of a wish is not wanted any longer: those families, of wishes not newer than `until`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unwanted {
+    /// The name.
+    pub name: Hostname,
+    /// Wishes that were made later stay.
+    pub until: Millis,
+    /// Whether its A record is not.
+    pub v4: bool,
+    /// Whether its AAAA record is not.
+    pub v6: bool,
+}
+
+impl Unwanted {
+    /// The whole wish.
+    #[must_use]
+    pub fn all(name: Hostname, until: Millis) -> Self {
+        Self { name, until, v4: true, v6: true }
+    }
 }
 
 impl Wanted {
     /// The wish that `name` has no address any more.
     #[must_use]
     pub fn removal(name: Hostname, account: String, since: Millis) -> Self {
-        Self { name, v4: Change::Remove, v6: Change::Remove, ttl: 0, since, expires: None, account }
+        Self {
+            name,
+            v4: Change::Remove,
+            v6: Change::Remove,
+            ttl: 0,
+            since,
+            expires: None,
+            account,
+            source: None,
+            agent: None,
+        }
     }
 }
 
@@ -94,16 +151,78 @@ impl Store {
     /// # Errors
     /// The store cannot be written.
     pub async fn fulfilled(&self, name: &Hostname, since: Millis) -> Result<bool, StoreError> {
+        Ok(self.fulfilled_all(&[(name.clone(), since)]).await? > 0)
+    }
+
+    /// The same for several, in one transaction; how many it were.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub async fn fulfilled_all(&self, wishes: &[(Hostname, Millis)]) -> Result<usize, StoreError> {
+        let since: HashMap<_, _> = wishes.iter().map(|(name, since)| (name, *since)).collect();
+        let names: Vec<_> = wishes.iter().map(|(name, _)| name.clone()).collect();
         let mut work = self.begin(Purpose::Administration).await?;
-        let row = work.row(statement(BY_NAME).bind(name.to_string())).await?;
-        let Some(wish) = row.as_ref().map(read).transpose()?.filter(|wish| wish.since == since) else {
+        // In the order of a claim, so that the two never wait for each other.
+        work.of_names(LOCK, &names).await?;
+        let rows = work.of_names(BY_NAMES, &names).await?;
+        let mut wishes = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        wishes.retain(|wish| since.get(&wish.name) == Some(&wish.since));
+        if wishes.is_empty() {
             work.abandon().await?;
-            return Ok(false);
-        };
-        work.unwant(name).await?;
-        work.note(&wish).await?;
+            return Ok(0);
+        }
+        for wish in &wishes {
+            work.run(statement(DELETE).bind(wish.name.to_string())).await?;
+            if wish.source.is_none() {
+                work.changed(Subject::Wanted(wish.name.clone()));
+            }
+        }
+        work.note(&wishes).await?;
         work.commit().await?;
-        Ok(true)
+        Ok(wishes.len())
+    }
+
+    /// Keeps what requests asked for, each joined to an older one for its name. With `holder`, only those whose names he
+    /// holds: whoever claimed one since may have written it.
+    ///
+    /// # Errors
+    /// [`StoreError::Unfit`]; or the store cannot be written.
+    pub async fn defer(&self, wishes: &[Wanted], holder: Option<&str>) -> Result<(), StoreError> {
+        let mut wishes: Vec<_> = wishes.iter().collect();
+        wishes.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut work = self.begin(Purpose::Recording).await?;
+        if let Some(holder) = holder {
+            let mut held = std::collections::HashSet::new();
+            for some in wishes.chunks(ROWS) {
+                let places = places(work.software(), some.len() + 1);
+                let (first, rest) = places.split_once(", ").unwrap_or_default();
+                let ours = composed(format!("{HELD} {first} AND name IN ({rest}) RETURNING name"));
+                let ours =
+                    some.iter().fold(ours.bind(holder.to_owned()), |query, wish| query.bind(wish.name.to_string()));
+                for row in work.rows(ours).await? {
+                    held.insert(name(&row, 0)?);
+                }
+            }
+            wishes.retain(|wish| held.contains(&wish.name));
+        }
+        work.write(DEFER, 9, &wishes, |query, wish| bind(query, wish)).await?;
+        work.commit().await
+    }
+
+    /// Forgets what is not wanted any longer.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub async fn unwant(&self, unwanted: &[Unwanted]) -> Result<(), StoreError> {
+        let mut unwanted: Vec<_> = unwanted.iter().collect();
+        unwanted.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut work = self.begin(Purpose::Administration).await?;
+        for Unwanted { name, until, v4, v6 } in unwanted {
+            let left = statement(LEAVE_OUT).bind(i64::from(*v4)).bind(i64::from(*v6));
+            work.run(left.bind(name.to_string()).bind(until.0)).await?;
+            work.run(statement(EMPTY).bind(name.to_string())).await?;
+        }
+        work.commit().await
     }
 }
 
@@ -127,38 +246,63 @@ impl Work {
                 }
             }
             let round: Vec<_> = round.into_values().collect();
-            self.write(UPSERT, 7, &round, |query, wish| bind(query, wish)).await?;
+            self.write(UPSERT, 9, &round, |query, wish| bind(query, wish)).await?;
             round.iter().for_each(|wish| self.changed(Subject::Wanted(wish.name.clone())));
             wishes = later;
         }
         Ok(())
     }
 
-    /// Takes back whatever is wished for `name`.
-    pub(super) async fn unwant(&mut self, name: &Hostname) -> Result<(), StoreError> {
-        if self.run(statement(DELETE).bind(name.to_string())).await? > 0 {
-            self.changed(Subject::Wanted(name.clone()));
+    /// The zone holds what was wished. A name whose state is gone, as its host is, gets none for a removal.
+    async fn note(&mut self, wishes: &[Wanted]) -> Result<(), StoreError> {
+        let now = Millis::now();
+        let names: Vec<_> = wishes.iter().map(|wish| wish.name.clone()).collect();
+        let rows = self.of_names(state::BY_NAMES, &names).await?;
+        let states = rows.iter().map(state::read).collect::<Result<HashMap<Hostname, State>, _>>()?;
+        let sets = |wish: &&Wanted| wish.v4.set().is_some() || wish.v6.set().is_some();
+        let setting: Vec<_> = wishes.iter().filter(sets).collect();
+        self.write(NOTE, 6, &setting, |query, wish| {
+            let query = query.bind(wish.name.to_string()).bind(0_i64).bind(held(&wish.v4)).bind(held(&wish.v6));
+            query.bind(now.0).bind(now.0)
+        })
+        .await?;
+        for wish in wishes {
+            for (is_gone, forget) in [(wish.v4 == Change::Remove, FORGET_V4), (wish.v6 == Change::Remove, FORGET_V6)] {
+                if is_gone {
+                    self.run(statement(forget).bind(wish.name.to_string()).bind(now.0)).await?;
+                }
+            }
         }
-        Ok(())
+        // Of a host that is gone, a claim alone may have left a row.
+        let is_known = |state: &State| !state.addresses.is_empty();
+        let known: Vec<_> =
+            wishes.iter().filter(|wish| sets(wish) || states.get(&wish.name).is_some_and(is_known)).collect();
+        self.write(HISTORY, 7, &known, |query, wish| {
+            let old = states.get(&wish.name).map(|state| state.addresses).unwrap_or_default();
+            let new = Addresses { v4: becomes(wish.v4, old.v4), v6: becomes(wish.v6, old.v6) };
+            let query = query.bind(wish.name.to_string()).bind(now.0).bind("changed".to_owned());
+            let query = query.bind(wish.source.map(|source| source.to_string()));
+            query.bind(wish.agent.as_deref().map(fit::agent)).bind(addresses_text(old)).bind(addresses_text(new))
+        })
+        .await
     }
 
-    /// The zone holds what was wished. A name whose state is gone, as its host is, gets none for a removal.
-    async fn note(&mut self, wish: &Wanted) -> Result<(), StoreError> {
-        let now = Millis::now();
-        let (v4, v6) = (held(&wish.v4), held(&wish.v6));
-        if v4.is_some() || v6.is_some() {
-            self.write(NOTE, 5, &[(v4, v6)], |query, (v4, v6)| {
-                query.bind(wish.name.to_string()).bind(0_i64).bind(v4.clone()).bind(v6.clone()).bind(now.0)
-            })
-            .await?;
+    /// The rows of `names`, by a statement that ends before their list.
+    async fn of_names(&mut self, sql: &str, names: &[Hostname]) -> Result<Vec<AnyRow>, StoreError> {
+        let mut found = Vec::new();
+        for names in names.chunks(ROWS) {
+            let query = composed(format!("{sql} ({})", places(self.software(), names.len())));
+            found.extend(self.rows(names.iter().fold(query, |query, name| query.bind(name.to_string()))).await?);
         }
-        if wish.v4 == Change::Remove {
-            self.run(statement(FORGET_V4).bind(wish.name.to_string()).bind(now.0)).await?;
-        }
-        if wish.v6 == Change::Remove {
-            self.run(statement(FORGET_V6).bind(wish.name.to_string()).bind(now.0)).await?;
-        }
-        Ok(())
+        Ok(found)
+    }
+}
+
+fn becomes<A>(change: Change<A>, old: Option<A>) -> Option<A> {
+    match change {
+        Change::Leave => old,
+        Change::Remove => None,
+        Change::Set(address) => Some(address),
     }
 }
 
@@ -194,6 +338,8 @@ fn bind(query: Statement, wish: &Wanted) -> Statement {
         .bind(wish.since.0)
         .bind(wish.expires.map(|expires| expires.0))
         .bind(wish.account.clone())
+        .bind(wish.source.map(|source| source.to_string()))
+        .bind(wish.agent.as_deref().map(fit::agent))
 }
 
 fn read(row: &AnyRow) -> Result<Wanted, StoreError> {
@@ -206,6 +352,8 @@ fn read(row: &AnyRow) -> Result<Wanted, StoreError> {
         since: Millis(number(row, 4)?),
         expires: optional_number(row, 5)?.map(Millis),
         account: text(row, 6)?,
+        source: optional_text(row, 7)?.map(|text| text.parse()).transpose().map_err(|_| broken())?,
+        agent: optional_text(row, 8)?,
         name,
     })
 }

@@ -128,6 +128,8 @@ async fn a_removed_host_leaves_nothing_but_a_wish(stage: &Stage) {
         since: Millis::now(),
         expires: None,
         account: "a".into(),
+        source: None,
+        agent: None,
     };
     for records in [Records::Keep, Records::Remove] {
         store.add_host(&new_host("home.dyn.example", "a"), Some(&wish)).await.unwrap();

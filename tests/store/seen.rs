@@ -90,7 +90,8 @@ async fn of_two_claims_one_holds(stage: &Stage) {
     reversed.reverse();
     let mut generations = vec![0; names.len()];
     for round in 0..10 {
-        let (one, two) = tokio::join!(stage.store.claim(&names, "one"), other.claim(&reversed, "two"));
+        let (one, two) =
+            tokio::join!(stage.store.claim(&names, "one", Millis(0)), other.claim(&reversed, "two", Millis(0)));
         one.and(two).unwrap();
         let holders = stage.store.holders(&names).await.unwrap();
         let winner = &holders[&names[0]].name;
@@ -101,7 +102,7 @@ async fn of_two_claims_one_holds(stage: &Stage) {
             assert!(holder.generation > *generation, "round {round}: {} after {generation}", holder.generation);
             *generation = holder.generation;
         }
-        stage.store.claim(&names, winner).await.unwrap();
+        stage.store.claim(&names, winner, Millis(0)).await.unwrap();
         let again = stage.store.holders(&names).await.unwrap();
         assert_eq!(again, holders, "who holds a name already changes nothing");
     }

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use dyngate::model::{Addresses, Change};
-use dyngate::store::{Born, Millis, StoreError, Wanted};
+use dyngate::store::{Born, Millis, Standing, StoreError, Unwanted, Wanted};
 
 use crate::stage::{Stage, name, on_both, seen};
 
@@ -11,6 +11,8 @@ on_both!(
     a_newer_wish_stays_when_an_older_one_is_fulfilled,
     what_is_fulfilled_is_what_the_name_points_to,
     wishes_are_paged,
+    a_request_is_deferred_behind_what_is_newer_and_forgotten_by_family,
+    one_gateway_at_a_time_has_a_wish_in_hand,
     names_are_born_up_to_a_number,
 );
 
@@ -24,6 +26,8 @@ fn wish(host: &str, v4: Change<Ipv4Addr>, since: i64) -> Wanted {
         since: Millis(since),
         expires: Some(Millis(99)),
         account,
+        source: None,
+        agent: None,
     }
 }
 
@@ -78,6 +82,70 @@ async fn wishes_are_paged(stage: &Stage) {
     let unfit = Wanted { ttl: u32::MAX, ..wishes[0].clone() };
     let unfit = stage.store.want(&[unfit]).await.unwrap_err();
     assert!(matches!(unfit, StoreError::Unfit { .. }), "{unfit}");
+}
+
+async fn a_request_is_deferred_behind_what_is_newer_and_forgotten_by_family(stage: &Stage) {
+    let store = &stage.store;
+    let host = name("home.dyn.example");
+    let one = Ipv4Addr::new(192, 0, 2, 1);
+    let request = |v4, since| Wanted {
+        source: Some(one.into()),
+        agent: Some("ddclient".into()),
+        ..wish("home.dyn.example", v4, since)
+    };
+    let stands = async || store.wanted_of(&host).await.unwrap();
+    store.defer(&[request(Change::Set(one), 10)], None).await.unwrap();
+    assert_eq!(stands().await, Some(request(Change::Set(one), 10)));
+    store.defer(&[request(Change::Set(Ipv4Addr::new(192, 0, 2, 9)), 9)], None).await.unwrap();
+    assert_eq!(stands().await, Some(request(Change::Set(one), 10)), "an older one comes too late");
+    let v6 = Wanted { v6: Change::Set("2001:db8::1".parse().unwrap()), ..request(Change::Leave, 12) };
+    store.defer(std::slice::from_ref(&v6), None).await.unwrap();
+    assert_eq!(stands().await, Some(Wanted { v4: Change::Set(one), ..v6.clone() }));
+    let not_v4 = Unwanted { v6: false, ..Unwanted::all(host.clone(), Millis(12)) };
+    store.unwant(std::slice::from_ref(&not_v4)).await.unwrap();
+    assert_eq!(stands().await, Some(v6));
+    store.unwant(&[Unwanted::all(host.clone(), Millis(11))]).await.unwrap();
+    assert!(stands().await.is_some(), "it is newer");
+    store.unwant(&[Unwanted::all(host.clone(), Millis(12))]).await.unwrap();
+    assert_eq!(stands().await, None);
+
+    store.want(&[Wanted::removal(host.clone(), "a".into(), Millis(20))]).await.unwrap();
+    store.defer(&[request(Change::Set(one), 30)], None).await.unwrap();
+    assert_eq!(stands().await, Some(Wanted::removal(host.clone(), "a".into(), Millis(20))), "its host is gone");
+    store.unwant(&[Unwanted::all(host.clone(), Millis(20))]).await.unwrap();
+
+    store.claim(std::slice::from_ref(&host), "other", Millis(0)).await.unwrap();
+    store.defer(&[request(Change::Set(one), 40)], Some("me")).await.unwrap();
+    assert_eq!(stands().await, None, "another gateway may have written it since");
+    store.claim(std::slice::from_ref(&host), "me", Millis(0)).await.unwrap();
+    store.defer(&[request(Change::Set(one), 40)], Some("me")).await.unwrap();
+    assert!(stands().await.is_some());
+    assert_eq!(store.fulfilled_all(&[(host.clone(), Millis(39))]).await.unwrap(), 0);
+    assert_eq!(store.fulfilled_all(&[(host.clone(), Millis(40))]).await.unwrap(), 1);
+    let history = store.history(&host, 10).await.unwrap();
+    let told = history.first().map(|event| (event.new.v4, event.source, event.agent.as_deref()));
+    assert_eq!(told, Some((Some(one), Some(one.into()), Some("ddclient"))));
+    assert_eq!(store.state(&host).await.unwrap().unwrap().last_update, history.first().map(|event| event.at));
+}
+
+async fn one_gateway_at_a_time_has_a_wish_in_hand(stage: &Stage) {
+    let store = &stage.store;
+    let (host, free) = (name("home.dyn.example"), name("free.dyn.example"));
+    let names = [host.clone(), free.clone()];
+    let later = Millis::now().plus(std::time::Duration::from_secs(60));
+    store.want(&[wish("home.dyn.example", Change::Remove, 5)]).await.unwrap();
+    let claim = async |who: &str, until| store.claim(&names, who, until).await.unwrap().get(&host).copied();
+    let standing = |is_ours| Some(Standing { since: Millis(5), is_ours });
+    assert_eq!(claim("one", later).await, standing(true));
+    assert_eq!(claim("one", later).await, standing(true), "again");
+    assert_eq!(claim("other", later).await, standing(false));
+    store.release(&names, "other").await.unwrap();
+    assert_eq!(claim("other", later).await, standing(false), "it was not his to release");
+    store.release(&names, "one").await.unwrap();
+    assert_eq!(claim("other", Millis(1)).await, standing(true));
+    assert_eq!(claim("one", later).await, standing(true), "the other's time is over");
+    assert!(!store.claim(&names, "one", later).await.unwrap().contains_key(&free));
+    assert_eq!(store.standing(&names).await.unwrap().get(&host).copied(), standing(true));
 }
 
 async fn names_are_born_up_to_a_number(stage: &Stage) {

@@ -166,7 +166,7 @@ async fn a_store_that_cannot_serve_says_why() {
     holder.kill().unwrap();
     holder.wait().unwrap();
 
-    stage.sql("UPDATE dyngate_migrations SET version = 9999").await;
+    stage.sql("UPDATE dyngate_migrations SET version = 9999 WHERE version = 1").await;
     stage.refused("account disable alice", 1, &["newer dyngate", "nothing was changed"]);
     std::fs::write(stage.path("store.db"), "not a database, surely").unwrap();
     std::fs::set_permissions(stage.path("store.db"), std::fs::Permissions::from_mode(0o600)).unwrap();

@@ -1,0 +1,111 @@
+//! Claims: which gateway writes a name, and which one runs the wish for it, where several are on one store.
+
+use std::collections::HashMap;
+
+use sqlx::any::AnyRow;
+
+use super::host::name;
+use super::session::{Purpose, composed, number, optional_text, places};
+use super::{Millis, Store, StoreError};
+use crate::model::Hostname;
+
+const CLAIM: [&str; 2] = [
+    "INSERT INTO state (name, holder, generation)",
+    "ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, generation = state.generation + 1 \
+     WHERE state.holder IS NULL OR state.holder <> excluded.holder",
+];
+const WISHES: &str = "SELECT name, since, taker FROM wanted WHERE name IN";
+
+/// A wish that stands for a name that was claimed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// Since when: which wish it is.
+    pub since: Millis,
+    /// Whether it is the claimer's to run or to replace; else another has it in hand.
+    pub is_ours: bool,
+}
+
+impl Store {
+    /// Makes `holder` the one who writes these names. The generation of each name that somebody else held, or nobody, grows by
+    /// one. What is wished for them is his until `until`, unless another took it and his time is not over: for those that
+    /// are in the answer.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub async fn claim(
+        &self,
+        names: &[Hostname],
+        holder: &str,
+        until: Millis,
+    ) -> Result<HashMap<Hostname, Standing>, StoreError> {
+        let mut names: Vec<_> = names.iter().map(Hostname::as_str).collect();
+        // In one order, so that two who claim the same names never wait for each other.
+        names.sort_unstable();
+        names.dedup();
+        let mut standing = HashMap::new();
+        if names.is_empty() {
+            return Ok(standing);
+        }
+        let mut work = self.begin(Purpose::Recording).await?;
+        // Locks the rows of all of them, so that of two who claim one name the second sees what the first took.
+        work.write(CLAIM, 3, &names, |query, name| query.bind((*name).to_owned()).bind(holder.to_owned()).bind(1_i64))
+            .await?;
+        for names in names.chunks(super::session::ROWS) {
+            let software = work.software();
+            let wishes = composed(format!("{WISHES} ({})", places(software, names.len())));
+            let rows = work.rows(names.iter().fold(wishes, |query, name| query.bind((*name).to_owned()))).await?;
+            if rows.is_empty() {
+                continue;
+            }
+            // Of those that another took, the ones whose time is over.
+            let listed = places(software, names.len() + 4);
+            let mut places = listed.split(", ");
+            let [Some(a), Some(b), Some(c), Some(d)] = std::array::from_fn(|_| places.next()) else { continue };
+            let list = places.collect::<Vec<_>>().join(", ");
+            let take = composed(format!(
+                "UPDATE wanted SET taker = {a}, taken = {b} WHERE (taker IS NULL OR taker = {c} OR taken < {d}) \
+                 AND name IN ({list}) RETURNING name"
+            ));
+            let take = take.bind(holder.to_owned()).bind(until.0).bind(holder.to_owned()).bind(Millis::now().0);
+            let taken = work.rows(names.iter().fold(take, |query, name| query.bind((*name).to_owned()))).await?;
+            let taken = taken.iter().map(|row| name(row, 0)).collect::<Result<std::collections::HashSet<_>, _>>()?;
+            for row in &rows {
+                let name = name(row, 0)?;
+                let is_ours = taken.contains(&name) || optional_text(row, 2)?.as_deref() == Some(holder);
+                standing.insert(name, Standing { since: Millis(number(row, 1)?), is_ours });
+            }
+        }
+        work.commit().await?;
+        Ok(standing)
+    }
+
+    /// The wishes that stand for `names`, in a store of one gateway alone.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn standing(&self, names: &[Hostname]) -> Result<HashMap<Hostname, Standing>, StoreError> {
+        let rows = self.of_names(WISHES, names).await?;
+        let standing = |row: &AnyRow| Ok((name(row, 0)?, Standing { since: Millis(number(row, 1)?), is_ours: true }));
+        rows.iter().map(standing).collect()
+    }
+
+    /// Lets others run what is wished for `names`.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub async fn release(&self, names: &[Hostname], holder: &str) -> Result<(), StoreError> {
+        let mut names: Vec<_> = names.iter().map(Hostname::as_str).collect();
+        names.sort_unstable();
+        let mut work = self.begin(Purpose::Recording).await?;
+        for names in names.chunks(super::session::ROWS) {
+            let places = places(work.software(), names.len() + 1);
+            let (first, rest) = places.split_once(", ").unwrap_or_default();
+            let release = composed(format!(
+                "UPDATE wanted SET taker = NULL, taken = NULL WHERE taker = {first} AND name IN ({rest})"
+            ));
+            let release = release.bind(holder.to_owned());
+            work.run(names.iter().fold(release, |query, name| query.bind((*name).to_owned()))).await?;
+        }
+        work.commit().await
+    }
+}

@@ -15,6 +15,7 @@ use super::entry::Waiter;
 use super::flight::{Ended, FlightId, Next};
 use super::lane::Lane;
 use super::memory::Memory;
+use super::reach::Reach;
 use crate::config::{self, Primary};
 use crate::dns::{
     ConnectError, Connection, EncodeError, Event, Failure, Network, Reply, Signed, Update, Verifier, classify, id_of,
@@ -39,6 +40,7 @@ pub(super) struct Driver {
     pub(super) changes: mpsc::Receiver<Waiter>,
     pub(super) in_use: Arc<AtomicUsize>,
     pub(super) problem: Arc<Mutex<Option<String>>>,
+    pub(super) reach: Arc<Reach>,
     pub(super) metrics: ZoneMetrics,
     // Whether each primary was reached last time; `None` where it was never tried.
     pub(super) up: Vec<Option<bool>>,
@@ -146,6 +148,7 @@ impl Running {
             Happened::Opened(Ok((connection, events))) => {
                 self.link = Link::Up { connection, events, heard: now };
                 self.unreached = 0;
+                self.driver.reach.reached();
                 if self.fruitless == 0 {
                     self.well();
                 }
@@ -312,6 +315,10 @@ impl Running {
                 }
                 if let Some(ended) = self.driver.lane.acknowledged(flight, now) {
                     self.count("NOERROR", &ended);
+                    if ended.counted {
+                        // Late: its caller was told 911, and it may be what was deferred.
+                        self.driver.reach.is_usable_again();
+                    }
                 }
                 self.complained = None;
                 self.well();
@@ -389,6 +396,7 @@ impl Running {
     /// The primary in use does not serve: the next in the list, or a pause where all were tried.
     fn unreachable(&mut self, now: Instant) {
         self.unreached += 1;
+        self.driver.reach.lost();
         self.use_next_primary();
         let all_tried = self.unreached >= self.driver.zone.primaries.len();
         let pause = if all_tried { self.jittered(RETRY) } else { Duration::ZERO };
@@ -443,6 +451,11 @@ impl Running {
     }
 
     fn note(&self, problem: Option<String>) {
-        *self.driver.problem.lock().unwrap_or_else(PoisonError::into_inner) = problem;
+        let is_well = problem.is_none();
+        let before =
+            std::mem::replace(&mut *self.driver.problem.lock().unwrap_or_else(PoisonError::into_inner), problem);
+        if is_well && before.is_some() {
+            self.driver.reach.is_usable_again();
+        }
     }
 }

@@ -8,6 +8,7 @@ mod flight;
 mod lane;
 mod memory;
 mod pace;
+mod reach;
 mod ready;
 mod strays;
 mod suspects;
@@ -19,7 +20,7 @@ use crate::dns::Failure;
 use crate::model::{Hostname, Records};
 
 pub use memory::Compared;
-pub use zone::{Zone, ZoneStatus};
+pub use zone::{Submitted, Zone, ZoneStatus};
 
 /// What shall become of a host.
 #[derive(Debug, Clone, PartialEq, Eq)]

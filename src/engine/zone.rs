@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::warn;
 
@@ -14,7 +14,8 @@ use super::blame::{Blame, advice, weigh};
 use super::driver::Driver;
 use super::entry::Waiter;
 use super::lane::Lane;
-use super::memory::{Compared, Memory};
+use super::memory::{Compared, Memory, UnderWay};
+use super::reach::Reach;
 use super::{Answer, Trouble, Wish};
 use crate::config;
 use crate::dns::{EncodeError, Failure, Held, Network, ReadError, Reader, Signer, Tcp, Update};
@@ -36,6 +37,7 @@ pub struct Zone {
     changes: mpsc::Sender<Waiter>,
     reader: Reader,
     problem: Arc<Mutex<Option<String>>>,
+    reach: Arc<Reach>,
     // Read from the first question on: only wildcard grants need them.
     targets: Arc<OnceLock<watch::Receiver<Targets>>>,
 }
@@ -47,6 +49,26 @@ enum Targets {
     Known(Arc<HashSet<Hostname>>),
     /// The primary does not tell us; a change would fail in the same way.
     Withheld(Failure),
+}
+
+/// A change that the engine has; it goes on after this is dropped where it was sent already.
+#[derive(Debug)]
+pub struct Submitted {
+    answered: oneshot::Receiver<Answer>,
+    _under_way: UnderWay,
+}
+
+impl Submitted {
+    /// Waits for what becomes of it.
+    ///
+    /// # Errors
+    /// [`Trouble`]; after [`Trouble::Timeout`] the change may still be applied.
+    pub async fn answer(self, deadline: Instant) -> Answer {
+        match timeout_at(deadline, self.answered).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) | Err(_) => Err(Trouble::Timeout),
+        }
+    }
 }
 
 /// How a zone is doing.
@@ -84,6 +106,7 @@ impl Zone {
         let reader =
             Reader::start(Arc::clone(&network), Arc::clone(&update), zone, Arc::clone(&in_use), engine.deadline);
         let problem = Arc::default();
+        let reach = Arc::<Reach>::default();
         let (changes, queue) = mpsc::channel(QUEUE);
         let metrics = metrics.zone(zone.name.as_str());
         let driver = Driver {
@@ -97,11 +120,12 @@ impl Zone {
             changes: queue,
             in_use,
             problem: Arc::clone(&problem),
+            reach: Arc::clone(&reach),
             up: vec![None; zone.primaries.len()],
             metrics,
         };
         tokio::spawn(driver.run());
-        Ok(Self { name: zone.name.clone(), memory, changes, reader, problem, targets: Arc::default() })
+        Ok(Self { name: zone.name.clone(), memory, changes, reader, problem, reach, targets: Arc::default() })
     }
 
     /// The apex.
@@ -135,13 +159,29 @@ impl Zone {
     /// # Errors
     /// [`Trouble`]; after [`Trouble::Timeout`] the change may still be applied.
     pub async fn change(&self, wish: Wish, deadline: Instant) -> Answer {
-        let _under_way = self.memory.begin(&wish.name);
+        self.submit(wish)?.answer(deadline).await
+    }
+
+    /// Hands a change to the engine, behind all that were handed to it before.
+    ///
+    /// # Errors
+    /// [`Trouble::Overloaded`]
+    pub fn submit(&self, wish: Wish) -> Result<Submitted, Trouble> {
+        let under_way = self.memory.begin(&wish.name);
         let (answer, answered) = oneshot::channel();
         self.changes.try_send(Waiter { wish, answer }).map_err(|_| Trouble::Overloaded)?;
-        match timeout_at(deadline, answered).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) | Err(_) => Err(Trouble::Timeout),
-        }
+        Ok(Submitted { answered, _under_way: under_way })
+    }
+
+    /// Whether the primary in use was reached when last tried.
+    #[must_use]
+    pub fn is_reached(&self) -> bool {
+        self.reach.is_reached()
+    }
+
+    /// Wakes `who` whenever the primary can be used again after it could not.
+    pub fn on_return(&self, who: Arc<Notify>) {
+        self.reach.tell(who);
     }
 
     /// Whether the zone's own SOA or NS records name `host`.

@@ -205,7 +205,7 @@ impl Running {
         // The admin listener goes last, so that /readyz tells of the stop until the end.
         self.admin_stop.send_replace(true);
         let _ended = self.admin_server.await;
-        self.gateway.registry().close().await;
+        self.gateway.close().await;
     }
 }
 
@@ -245,11 +245,11 @@ async fn build(config: &Config, metrics: &Metrics) -> Result<Arc<Gateway>, AppEr
         Limits::new(&config.limits, metrics.clone()),
         zones,
         metrics.clone(),
-        config.engine.deadline,
+        &config.engine,
+        Arc::clone(&errands),
     ));
-    if gateway.registry().store().is_some() {
-        tokio::spawn(Arc::clone(&gateway).run_errands(errands));
-    }
+    gateway.prepare().await?;
+    tokio::spawn(Arc::clone(&gateway).run_errands(errands));
     Ok(gateway)
 }
 

@@ -23,6 +23,7 @@ struct All {
     update_duration: Family<ZoneLabel, Histogram, fn() -> Histogram>,
     batch_hosts: Family<ZoneLabel, Histogram, fn() -> Histogram>,
     pending: Family<ZoneLabel, Gauge>,
+    deferred: Family<ZoneLabel, Gauge>,
     primary_up: Family<PrimaryLabels, Gauge>,
     auth_failures: Counter,
     rate_limited: Family<LimitLabel, Counter>,
@@ -127,6 +128,7 @@ impl Metrics {
             update_duration: Family::new_with_constructor(seconds),
             batch_hosts: Family::new_with_constructor(hosts),
             pending: Family::default(),
+            deferred: Family::default(),
             primary_up: Family::default(),
             auth_failures: Counter::default(),
             rate_limited: Family::default(),
@@ -152,6 +154,11 @@ impl Metrics {
         );
         registry.register("update_batch_hosts", "Distinct names in an UPDATE", all.batch_hosts.clone());
         registry.register("pending_changes", "Changes that wait for an UPDATE or are in one", all.pending.clone());
+        registry.register(
+            "deferred_changes",
+            "Hosts whose last request was answered 911 and is done when the primary answers",
+            all.deferred.clone(),
+        );
         registry.register("primary_up", "1 where the last contact with the primary succeeded", all.primary_up.clone());
         registry.register("auth_failures", "Requests with wrong credentials", all.auth_failures.clone());
         registry.register("rate_limited", "Requests or hosts that met a limit", all.rate_limited.clone());
@@ -183,6 +190,12 @@ impl Metrics {
             batch_hosts: self.0.batch_hosts.get_or_create_owned(&label),
             pending: self.0.pending.get_or_create_owned(&label),
         }
+    }
+
+    /// The gauge of changes that are deferred in `zone`.
+    #[must_use]
+    pub fn deferred(&self, zone: &str) -> Gauge {
+        self.0.deferred.get_or_create_owned(&ZoneLabel { zone: zone.to_owned() })
     }
 
     /// A request had wrong credentials.

@@ -210,6 +210,7 @@ fn what_is_left_out_has_the_defaults_of_the_contract() {
     assert_eq!(config.admin.listen, "127.0.0.1:8246".parse().unwrap());
     assert_eq!(config.engine.deadline, Duration::from_secs(5));
     assert_eq!(config.engine.verify_interval, Duration::from_secs(60));
+    assert_eq!(config.engine.defer, Some(Duration::from_secs(3600)));
     let limits = [config.limits.host, config.limits.account, config.limits.source, config.limits.failed_logins];
     assert_eq!(config.limits.repeats, None);
     let limits = limits.map(|limit| limit.map(|quota| (quota.burst.get(), quota.per_minute.get())));
@@ -229,7 +230,7 @@ fn what_is_written_is_what_is_meant() {
         http.listen = ["127.0.0.1:0", "127.0.0.1:0", "[::1]:80"]
         http.client_address_header = "Forwarded"
         admin.listen = "127.0.0.1:0"
-        engine = { deadline = "100ms", verify_interval = "0s" }
+        engine = { deadline = "100ms", verify_interval = "0s", defer = "off" }
         limits.host = "off"
         limits.source = { burst = 1, per_minute = 4294967295 }
         addresses.refuse = []
@@ -270,6 +271,7 @@ fn what_is_written_is_what_is_meant() {
     assert_eq!(config.http.listen.len(), 3);
     assert_eq!(config.http.client_address_header, ForwardingHeader::Forwarded);
     assert_eq!(config.engine.deadline, Duration::from_millis(100));
+    assert!(config.engine.defer.is_none());
     assert!(config.engine.verify_interval.is_zero() && config.limits.host.is_none() && config.refuse.is_empty());
     let [outer, inner] = config.zones.as_slice() else { panic!("two zones") };
     assert_eq!((outer.name.as_str(), outer.key.name.as_str(), outer.ttl), ("dyn.example", "k", 0));

@@ -68,7 +68,8 @@ impl Request {
             limits,
             [],
             metrics.clone(),
-            Duration::from_secs(5),
+            &config.engine,
+            Arc::default(),
         );
         let proxies = Arc::new(Proxies { trusted: vec![], unix: false, header: ForwardingHeader::XForwardedFor });
         let public = Arc::new(Public::new(Arc::new(gateway), proxies, &metrics));

@@ -52,7 +52,15 @@ impl Admin {
         let mut lines: Vec<_> = self
             .gateway
             .zones()
-            .filter_map(|status| Some(format!("zone {}: {}\n", status.zone, status.problem?)))
+            .flat_map(|status| {
+                let deferred = match self.gateway.deferred(&status.zone) {
+                    0 => None,
+                    1 => Some("1 change is deferred".to_owned()),
+                    count => Some(format!("{count} changes are deferred")),
+                };
+                let lines = [status.problem, deferred].into_iter().flatten();
+                lines.map(move |line| format!("zone {}: {line}\n", status.zone)).collect::<Vec<_>>()
+            })
             .collect();
         lines.sort_unstable();
         match self.gateway.registry().trouble() {

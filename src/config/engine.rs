@@ -11,6 +11,7 @@ use super::{Engine, Limits, Quota};
 
 const DEADLINE: Key = Key::new("deadline", r#""5s""#);
 const VERIFY_INTERVAL: Key = Key::new("verify_interval", r#""60s""#);
+const DEFER: Key = Key::new("defer", r#""1h""#);
 
 const HOST: Key = Key::new("host", "{ burst = 10, per_minute = 6 }");
 const ACCOUNT: Key = Key::new("account", "{ burst = 60, per_minute = 60 }");
@@ -20,12 +21,20 @@ const REPEATS: Key = Key::new("repeats", "{ burst = 30, per_minute = 1 }");
 const BURST: Key = Key::new("burst", "10");
 const PER_MINUTE: Key = Key::new("per_minute", "6");
 
+const DEFER_FOR: Duration = Duration::from_secs(3600);
+
 /// `[engine]`
 pub(super) fn read_engine(mut section: Section<'_>, problems: &mut Problems<'_>) -> Engine {
     let deadline = section.optional(DEADLINE).and_then(|value| read_duration(&value, ("100ms", "60s"), problems));
     let verify = section.optional(VERIFY_INTERVAL).and_then(|value| read_duration(&value, ("0s", "1d"), problems));
+    let defer = match section.optional(DEFER) {
+        None => Some(DEFER_FOR),
+        Some(value) if matches!(value.raw(), DeValue::String(text) if text == "off") => None,
+        Some(value) => read_duration(&value, ("1s", "7d"), problems),
+    };
     section.finish(problems);
     Engine {
+        defer,
         deadline: deadline.unwrap_or(Duration::from_secs(5)),
         verify_interval: verify.unwrap_or(Duration::from_secs(60)),
     }

@@ -158,6 +158,8 @@ pub struct Engine {
     pub deadline: Duration,
     /// How long the primary's last word on a host is taken for true.
     pub verify_interval: Duration,
+    /// How long what a request asked for is worth doing after it was answered `911`; `None` is "off".
+    pub defer: Option<Duration>,
 }
 
 /// Burst and steady rate; `None` in [`Limits`] is "off".

@@ -1,6 +1,7 @@
-//! Changes that nobody waits for: records that a command asked for. They are kept in the store until the primary has
-//! acknowledged them.
+//! Changes that nobody waits for: what commands want, and what requests asked for while the primary was away. They are kept
+//! until the primary has acknowledged them.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,72 +11,255 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::{info, warn};
 
 use super::Gateway;
-use crate::engine::Wish;
-use crate::model::{Hostname, Records};
-use crate::store::{Millis, Store, Wanted};
+use crate::engine::{Compared, Trouble, Wish};
+use crate::model::{Family, Hostname, Records, ZoneName};
+use crate::registry::Grant;
+use crate::store::{Millis, StoreError, Unwanted, Wanted};
 
-/// Errands under way at once.
+/// Errands under way at once: less than the engine's queue by far, so that requests find room.
 const AT_ONCE: usize = 500;
 /// Between two tries of what could not be done.
 const AGAIN: Duration = Duration::from_secs(10);
 
+/// What became of an errand.
+enum End {
+    Done,
+    // Nobody may want it any longer, and why.
+    Dropped(String),
+    Kept(Trouble),
+    // Something newer is under way, or came.
+    Passed,
+}
+
 impl Gateway {
-    /// Runs errands for ever: at the start, when `wake` says that there are new ones, and again what failed.
+    /// Takes in what the store keeps of earlier runs; to be called before the first request.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn prepare(&self) -> Result<(), StoreError> {
+        self.deferred.load(&self.registry).await
+    }
+
+    /// Runs errands for ever: at the start, when `wake` says that there are new ones, when a primary is back, and again what
+    /// failed.
     pub async fn run_errands(self: Arc<Self>, wake: Arc<Notify>) {
+        let writer = Arc::clone(&self);
+        tokio::spawn(async move { writer.deferred.write(&writer.registry).await });
         let mut again = interval(AGAIN);
         again.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while let Some(store) = self.registry.store() {
+        loop {
+            self.zones.values().for_each(|zone| zone.on_return(Arc::clone(&wake)));
             tokio::select! {
                 () = wake.notified() => {}
                 _ = again.tick() => {}
             }
-            self.all_errands(store).await;
+            self.all_errands().await;
+            self.deferred.tell();
         }
     }
 
-    async fn all_errands(self: &Arc<Self>, store: &Store) {
+    async fn all_errands(self: &Arc<Self>) {
+        if self.registry.store().is_some() {
+            // What is run is what the store has.
+            self.deferred.flush().await;
+        }
         let mut after: Option<Hostname> = None;
+        let mut troubled = HashSet::new();
+        self.deferred.wishes().begin_scan();
         loop {
-            // An error is the store's trouble, which /readyz tells.
-            let Ok(page) = store.wanted(after.as_ref(), AT_ONCE).await else { return };
+            let page = match self.registry.store() {
+                // An error is the store's trouble, which /readyz tells.
+                Some(store) => {
+                    let Ok(page) = store.wanted(after.as_ref(), AT_ONCE).await else { return };
+                    self.deferred.found(page.clone(), &self.registry);
+                    page
+                }
+                None => self.deferred.wishes().page(after.as_ref(), AT_ONCE),
+            };
             let is_last = page.len() < AT_ONCE;
             after = page.last().map(|wanted| wanted.name.clone());
-            let mut under_way = JoinSet::new();
-            for wanted in page {
-                let gateway = Arc::clone(self);
-                under_way.spawn(async move { gateway.errand(wanted).await });
-            }
-            while under_way.join_next().await.is_some() {}
-            if is_last {
+            if self.page(page, &mut troubled).await.is_err() {
                 return;
             }
+            if is_last {
+                break;
+            }
+        }
+        if self.registry.store().is_some() {
+            self.deferred.wishes().end_scan();
         }
     }
 
-    async fn errand(&self, wanted: Wanted) {
-        let Some(store) = self.registry.store() else { return };
-        let Wanted { name, v4, v6, ttl, since, expires, account } = wanted;
-        let records = Records { v4, v6 };
-        if expires.is_some_and(|expires| expires <= Millis::now()) {
-            let _kept_until_next_time = store.fulfilled(&name, since).await;
-            return;
+    /// Runs a page of errands, but those of zones that cannot be reached, or had trouble in this run.
+    async fn page(self: &Arc<Self>, page: Vec<Wanted>, troubled: &mut HashSet<ZoneName>) -> Result<(), StoreError> {
+        let mut ends: Vec<(Wanted, End)> = Vec::new();
+        let mut some = Vec::new();
+        for wanted in page {
+            if wanted.expires.is_some_and(|expires| expires <= Millis::now()) {
+                ends.push((wanted, End::Dropped("it is too old".to_owned())));
+                continue;
+            }
+            match self.registry.zone_of(&wanted.name).and_then(|zone| self.zones.get(zone)) {
+                Some(zone) if zone.is_reached() && !troubled.contains(zone.name()) => some.push(wanted),
+                Some(_) => {}
+                None => {
+                    warn!(host = %wanted.name, "records shall change, and no zone of ours holds the name: it waits until one does");
+                }
+            }
         }
-        let zone = self.registry.zone_of(&name).and_then(|zone| self.zones.get(zone));
-        let Some(zone) = zone else {
-            return warn!(host = %name, "records shall change, and no zone of ours holds the name: it waits until one does");
+        some.retain(|wanted| self.deferred.wishes().ready(&wanted.name, wanted.since).is_some());
+        let names: Vec<_> = some.iter().map(|wanted| wanted.name.clone()).collect();
+        if let Some(standing) = self.registry.claim_all(&names).await? {
+            // Another gateway has the others in hand, or they are gone.
+            some.retain(|wanted| {
+                standing.get(&wanted.name).is_some_and(|wish| wish.is_ours && wish.since == wanted.since)
+            });
+        }
+        let outdated = self.outdated(&some).await?;
+        let mut under_way = JoinSet::new();
+        for wanted in some {
+            if outdated.contains(&wanted.name) {
+                ends.push((wanted, End::Dropped("a request came after it".to_owned())));
+                continue;
+            }
+            let gateway = Arc::clone(self);
+            under_way.spawn(async move {
+                let end = gateway.errand(&wanted).await;
+                (wanted, end)
+            });
+        }
+        while let Some(ended) = under_way.join_next().await {
+            ends.extend(ended.ok());
+        }
+        self.ended(ends, troubled).await
+    }
+
+    /// Those of commands after which a request for their name was answered: this gateway may not have known of the command
+    /// then.
+    async fn outdated(&self, some: &[Wanted]) -> Result<HashSet<Hostname>, StoreError> {
+        let of_commands: Vec<_> = some.iter().filter(|wanted| wanted.source.is_none()).collect();
+        let Some(store) = self.registry.store().filter(|_| !of_commands.is_empty()) else { return Ok(HashSet::new()) };
+        self.registry.flush().await;
+        let names: Vec<_> = of_commands.iter().map(|wanted| wanted.name.clone()).collect();
+        let verified: HashMap<_, _> =
+            store.states(&names).await?.into_iter().map(|(name, state)| (name, state.verified)).collect();
+        let is_outdated = |wanted: &&&Wanted| verified.get(&wanted.name).is_some_and(|at| *at > Some(wanted.since));
+        Ok(of_commands.iter().filter(is_outdated).map(|wanted| wanted.name.clone()).collect())
+    }
+
+    async fn errand(&self, wanted: &Wanted) -> End {
+        let Some(zone) = self.registry.zone_of(&wanted.name).and_then(|zone| self.zones.get(zone)) else {
+            return End::Passed;
         };
-        self.registry.claim(&name).await;
-        let wish = Wish { name: name.clone(), records, ttl, account: account.into() };
-        match zone.change(wish, Instant::now() + self.deadline).await {
-            Ok(_) => {
-                self.registry.claim(&name).await;
-                let action = if records == Records::REMOVED { "removed" } else { "set" };
-                info!(host = %name, action, "records changed as a command asked");
-                let _asked_again_otherwise = store.fulfilled(&name, since).await;
+        let ttl = match &wanted.source {
+            Some(_) => match self.may_still(wanted, zone.name()).await {
+                Ok(Some(ttl)) => ttl,
+                Ok(None) => return End::Passed,
+                Err(why) => return End::Dropped(why),
+            },
+            None => wanted.ttl,
+        };
+        let submitted = {
+            let mut wishes = self.deferred.wishes();
+            // From here on a newer request stands behind this change in the engine.
+            let Some(wanted) = wishes.ready(&wanted.name, wanted.since) else { return End::Passed };
+            let records = Records { v4: wanted.v4, v6: wanted.v6 };
+            let wish = Wish { name: wanted.name, records, ttl, account: wanted.account.into() };
+            if zone.compare(&wish) == Compared::Same {
+                // The answer came late.
+                return End::Done;
             }
-            Err(trouble) => {
-                warn!(host = %name, ?trouble, "records could not be changed as a command asked; tried again")
+            zone.submit(wish)
+        };
+        let answer = match submitted {
+            Ok(submitted) => submitted.answer(Instant::now() + self.deadline).await,
+            Err(trouble) => Err(trouble),
+        };
+        match answer {
+            Ok(_) => End::Done,
+            Err(Trouble::Hidden(_)) if wanted.source.is_some() => {
+                End::Dropped("the name stands at a CNAME or delegation, or below a delegation or DNAME".to_owned())
+            }
+            Err(trouble) => End::Kept(trouble),
+        }
+    }
+
+    /// Whether the request would pass today: the TTL of its records. `None` where nobody can tell now.
+    async fn may_still(&self, wanted: &Wanted, zone: &ZoneName) -> Result<Option<u32>, String> {
+        let Ok(host) = self.registry.host(&wanted.name).await else { return Ok(None) };
+        let Ok(account) = self.registry.account(&wanted.account).await else { return Ok(None) };
+        let account = account.filter(|account| account.enabled).ok_or("its account is gone or disabled")?;
+        let grant =
+            self.registry.grant(&account, &wanted.name, host.as_deref()).map_err(|denied| denied.to_string())?;
+        if grant == Grant::Wildcard && self.zones.values().any(|zone| zone.is_known_target(&wanted.name)) {
+            return Err("a zone's SOA or NS records name it".to_owned());
+        }
+        if let Some(reason) = host.as_ref().and_then(|host| host.blocked.as_ref()) {
+            return Err(format!("blocked: {reason}"));
+        }
+        let addresses = Records { v4: wanted.v4, v6: wanted.v6 }.addresses();
+        if let Some(refused) = self.registry.refused(zone, addresses) {
+            return Err(format!("{refused} is refused here"));
+        }
+        let allows = |address| host.as_ref().is_none_or(|host| host.families.allow(Family::of(address)));
+        if let Some(foreign) = addresses.iter().find(|address| !allows(*address)) {
+            return Err(format!("{foreign} is not of a family that the host may have"));
+        }
+        let ttl = host.as_ref().and_then(|host| host.ttl);
+        Ok(Some(ttl.unwrap_or_else(|| self.registry.ttl(zone))))
+    }
+
+    /// Tells the store and the log.
+    async fn ended(&self, ends: Vec<(Wanted, End)>, troubled: &mut HashSet<ZoneName>) -> Result<(), StoreError> {
+        let (mut done, mut dropped, mut kept) = (Vec::new(), Vec::new(), Vec::new());
+        for (wanted, end) in ends {
+            let Wanted { name, since, source, v4, v6, .. } = wanted;
+            let zone = self.registry.zone_of(&name);
+            match end {
+                End::Done => {
+                    if let (Some(zone), true) = (zone, source.is_some()) {
+                        self.deferred.count(zone, 1, 0);
+                    } else {
+                        let action = if (Records { v4, v6 }) == Records::REMOVED { "removed" } else { "set" };
+                        info!(host = %name, action, "records changed as a command asked");
+                    }
+                    done.push((name, since));
+                }
+                End::Dropped(why) => {
+                    if let (Some(zone), true) = (zone, source.is_some()) {
+                        self.deferred.count(zone, 0, 1);
+                    }
+                    warn!(host = %name, reason = why, "a deferred change is dropped");
+                    dropped.push((name, since));
+                }
+                End::Kept(trouble) => {
+                    if source.is_none() {
+                        warn!(host = %name, ?trouble, "records could not be changed as a command asked; tried again");
+                    }
+                    if let (Some(zone), Trouble::Timeout | Trouble::Failed(_) | Trouble::Overloaded) = (zone, trouble) {
+                        troubled.insert(zone.clone());
+                    }
+                    kept.push(name);
+                }
+                End::Passed => kept.push(name),
             }
         }
+        if let Some(store) = self.registry.store() {
+            if !done.is_empty() {
+                store.fulfilled_all(&done).await?;
+            }
+            let unwanted: Vec<_> = dropped.iter().map(|(name, since)| Unwanted::all(name.clone(), *since)).collect();
+            if !unwanted.is_empty() {
+                store.unwant(&unwanted).await?;
+            }
+            if !kept.is_empty() {
+                self.registry.release(&kept).await;
+            }
+        }
+        let mut wishes = self.deferred.wishes();
+        done.iter().chain(&dropped).for_each(|(name, since)| wishes.done(name, *since));
+        drop(wishes);
+        self.deferred.tell();
+        Ok(())
     }
 }

@@ -1,25 +1,30 @@
 //! The one use case: identify, authorise, limit, compare, submit, remember. The order of the contract is written here, once,
 //! for every dialect. Knows nothing of HTTP and nothing of DNS messages.
 
+mod change;
+mod deferred;
 mod errands;
 mod verdict;
+mod wishes;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::auth::{Authenticator, Credentials, Subject, Verdict};
-use crate::engine::{self, Compared, Wish};
+use crate::config;
+use crate::engine::{self, Wish};
 use crate::limit::Limits;
 use crate::metrics::Metrics;
 use crate::model::{Addresses, Family, Hostname, Outcome, TokenDigest, ZoneName};
 use crate::registry::{Account, Grant, Host, Registry, Sighting, Unavailable};
-use crate::store::Born;
+
+use deferred::Deferred;
 
 pub use verdict::{HostVerdict, Verdicts};
 
@@ -89,6 +94,7 @@ pub struct Gateway {
     zones: HashMap<ZoneName, engine::Zone>,
     metrics: Metrics,
     deadline: Duration,
+    deferred: Deferred,
     places: Arc<Semaphore>,
 }
 
@@ -98,7 +104,7 @@ const STORE_AWAY: &str = "the store is away";
 const MOST_UNDER_WAY: usize = 20_000;
 
 impl Gateway {
-    /// A gateway over parts that are running.
+    /// A gateway over parts that are running. Whoever runs its errands is woken by `wake`.
     #[must_use]
     pub fn new(
         registry: Registry,
@@ -106,11 +112,14 @@ impl Gateway {
         limits: Limits,
         zones: impl IntoIterator<Item = engine::Zone>,
         metrics: Metrics,
-        deadline: Duration,
+        engine: &config::Engine,
+        wake: Arc<Notify>,
     ) -> Self {
-        let zones = zones.into_iter().map(|zone| (zone.name().clone(), zone)).collect();
+        let zones: HashMap<_, _> = zones.into_iter().map(|zone| (zone.name().clone(), zone)).collect();
         let places = Arc::new(Semaphore::new(MOST_UNDER_WAY));
-        Self { registry, authenticator, limits, zones, metrics, deadline, places }
+        let deadline = engine.deadline;
+        let deferred = Deferred::new(engine.defer, zones.keys(), metrics.clone(), wake);
+        Self { registry, authenticator, limits, zones, metrics, deadline, deferred, places }
     }
 
     /// Accounts and hosts.
@@ -122,6 +131,20 @@ impl Gateway {
     /// How each zone is doing.
     pub fn zones(&self) -> impl Iterator<Item = engine::ZoneStatus> {
         self.zones.values().map(engine::Zone::status)
+    }
+
+    /// Hosts of `zone` whose last request was answered 911, and is done when the primary answers.
+    #[must_use]
+    pub fn deferred(&self, zone: &ZoneName) -> usize {
+        self.deferred.of(zone)
+    }
+
+    /// Writes what is kept, and takes leave of the store.
+    pub async fn close(&self) {
+        if self.registry.store().is_some() {
+            self.deferred.flush().await;
+        }
+        self.registry.close().await;
     }
 
     /// Counts a request from `source`; to be called before anything of it is read beyond its headers.
@@ -327,18 +350,23 @@ impl Gateway {
             Err(denied) => return HostVerdict::new(Outcome::NotYourHost, denied.to_string()),
         };
         let verdict = self.granted(caller, &name, host.as_deref(), grant, addresses, wants_extra, deadline).await;
-        let held = matches!(verdict.outcome, Outcome::Changed | Outcome::Unchanged).then_some(addresses);
-        if let Some(held) = held {
-            self.limits.told(&name, held);
+        let is_answered = matches!(verdict.outcome, Outcome::Changed | Outcome::Unchanged);
+        if is_answered {
+            self.limits.told(&name, addresses);
         } else if matches!(verdict.outcome, Outcome::Unreachable | Outcome::Refused) {
             self.limits.failed(&name);
         }
-        // Below a wildcard there are more names than anybody may fill the store with: only those that came to be are noted.
-        if grant == Grant::Exact || held.is_some() || verdict.outcome == Outcome::Unreachable {
-            let (source, agent) = (caller.source, caller.agent.clone());
-            self.registry.saw(Sighting { name, outcome: verdict.outcome, source, agent, held });
+        // What was answered is noted already, while its place in the order of the requests was held. Below a wildcard there are
+        // more names than anybody may fill the store with: only those that came to be are noted.
+        if !is_answered && (grant == Grant::Exact || verdict.outcome == Outcome::Unreachable) {
+            self.saw(caller, &name, verdict.outcome, None);
         }
         verdict
+    }
+
+    fn saw(&self, caller: &Caller, name: &Hostname, outcome: Outcome, held: Option<Addresses>) {
+        let (name, source, agent) = (name.clone(), caller.source, caller.agent.clone());
+        self.registry.saw(Sighting { name, outcome, source, agent, held });
     }
 
     /// A name that the caller may change, `host` being its settings.
@@ -379,68 +407,9 @@ impl Gateway {
         let wish =
             Wish { name: name.clone(), records: addresses.into(), ttl, account: Arc::clone(&caller.account.login) };
         match grant {
-            Grant::Exact => self.change(zone, wish, deadline).await,
-            Grant::Wildcard => self.change_below_wildcard(&caller.account, zone, wish, deadline).await,
+            Grant::Exact => self.change(caller, zone, wish, deadline).await,
+            Grant::Wildcard => self.change_below_wildcard(caller, zone, wish, deadline).await,
         }
-    }
-
-    async fn change_below_wildcard(
-        &self,
-        account: &Account,
-        zone: &engine::Zone,
-        wish: Wish,
-        deadline: Instant,
-    ) -> HostVerdict {
-        if self.zones.values().any(|other| other.is_known_target(&wish.name)) {
-            return HostVerdict::new(Outcome::NotYourHost, "a zone's SOA or NS records name it");
-        }
-        match zone.is_target(&wish.name, deadline).await {
-            Ok(false) => {}
-            Ok(true) => return HostVerdict::new(Outcome::NotYourHost, "the zone's SOA or NS records name it"),
-            Err(trouble) => return HostVerdict::of(Err(trouble)),
-        }
-        let name = wish.name.clone();
-        let is_new = match self.registry.bear(account, &name).await {
-            Ok(Born::New) => true,
-            Ok(Born::Known) => false,
-            Ok(Born::TooMany) => return HostVerdict::new(Outcome::NotYourHost, "the account's max_hosts is reached"),
-            Err(Unavailable) => return HostVerdict::unreachable(STORE_AWAY),
-        };
-        let verdict = self.change(zone, wish, deadline).await;
-        // After a timeout the name may yet come into being, so it goes on counting.
-        let came_to_nothing = matches!(verdict.outcome, Outcome::NotYourHost | Outcome::TooFast | Outcome::Refused);
-        if is_new && came_to_nothing {
-            self.registry.unbear(&account.login, &name).await;
-        }
-        verdict
-    }
-
-    async fn change(&self, zone: &engine::Zone, wish: Wish, deadline: Instant) -> HostVerdict {
-        let (name, addresses) = (wish.name.clone(), wish.records.addresses());
-        let mut compared = zone.compare(&wish);
-        // What is asked for is what the host was told and what the primary last said: past the rate not even a question.
-        if compared != Compared::Differs && self.limits.may_repeat(&name, addresses).is_err() {
-            return HostVerdict::new(Outcome::Blocked, "repeats limit");
-        }
-        if compared == Compared::Same {
-            if self.registry.may_go_by_memory(&wish.name).await {
-                return HostVerdict::new(Outcome::Unchanged, "verified lately");
-            }
-            compared = Compared::Unknown;
-        }
-        if let Err(wait) = self.limits.host(&wish.name) {
-            return HostVerdict::too_fast(wait, "host limit");
-        }
-        self.registry.claim(&name).await;
-        if compared == Compared::Unknown && zone.holds(&wish, deadline).await {
-            return HostVerdict {
-                rcode: Some("NOERROR".to_owned()),
-                ..HostVerdict::new(Outcome::Unchanged, "verified now")
-            };
-        }
-        let verdict = HostVerdict::of(zone.change(wish, deadline).await);
-        self.registry.claim(&name).await;
-        verdict
     }
 }
 

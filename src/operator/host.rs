@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::account::Secret;
 use super::{HostView, Operator, OperatorError, Records};
 use crate::auth::secret;
-use crate::model::{Change, Families, Hostname, TokenDigest};
+use crate::model::{Families, Hostname, TokenDigest};
 use crate::store::{self, Event, HostEdit, Millis, NewHost, State, Unwanted, Wanted};
 
 /// Hosts that are read at once.

@@ -8,6 +8,7 @@ mod checking;
 mod client_config;
 mod command_line;
 mod completions;
+mod deferred;
 mod demo;
 mod deploying;
 mod dialects;

@@ -1,0 +1,151 @@
+//! The last step of a request: compare, submit, remember; and keep what the primary could not be told.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::deferred::Ticket;
+use super::{Caller, Gateway, HostVerdict, STORE_AWAY};
+use crate::engine::{self, Compared, Trouble, Wish};
+use crate::model::Outcome;
+use crate::registry::Unavailable;
+use crate::store::{Born, Millis, Standing, Wanted};
+
+/// Between two looks whether another gateway is done with a name.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+impl Gateway {
+    pub(super) async fn change_below_wildcard(
+        &self,
+        caller: &Caller,
+        zone: &engine::Zone,
+        wish: Wish,
+        deadline: Instant,
+    ) -> HostVerdict {
+        let account = &caller.account;
+        if self.zones.values().any(|other| other.is_known_target(&wish.name)) {
+            return HostVerdict::new(Outcome::NotYourHost, "a zone's SOA or NS records name it");
+        }
+        match zone.is_target(&wish.name, deadline).await {
+            Ok(false) => {}
+            Ok(true) => return HostVerdict::new(Outcome::NotYourHost, "the zone's SOA or NS records name it"),
+            Err(trouble) => return HostVerdict::of(Err(trouble)),
+        }
+        let name = wish.name.clone();
+        let is_new = match self.registry.bear(account, &name).await {
+            Ok(Born::New) => true,
+            Ok(Born::Known) => false,
+            Ok(Born::TooMany) => return HostVerdict::new(Outcome::NotYourHost, "the account's max_hosts is reached"),
+            Err(Unavailable) => return HostVerdict::unreachable(STORE_AWAY),
+        };
+        let verdict = self.change(caller, zone, wish, deadline).await;
+        // After a timeout the name may yet come into being, so it goes on counting.
+        let came_to_nothing = matches!(verdict.outcome, Outcome::NotYourHost | Outcome::TooFast | Outcome::Refused);
+        if is_new && came_to_nothing {
+            self.registry.unbear(&account.login, &name).await;
+        }
+        verdict
+    }
+
+    /// Compares, changes, and keeps what the primary could not be told.
+    pub(super) async fn change(
+        &self,
+        caller: &Caller,
+        zone: &engine::Zone,
+        wish: Wish,
+        deadline: Instant,
+    ) -> HostVerdict {
+        let held = Some(wish.records.addresses());
+        let is_known = self.deferred.knows(&wish.name);
+        let compared = zone.compare(&wish);
+        // What is asked for is what the host was told and what the primary last said: past the rate not even a question.
+        if compared != Compared::Differs && self.limits.may_repeat(&wish.name, wish.records.addresses()).is_err() {
+            return HostVerdict::new(Outcome::Blocked, "repeats limit");
+        }
+        if !is_known && compared == Compared::Same && self.registry.may_go_by_memory(&wish.name).await {
+            self.saw(caller, &wish.name, Outcome::Unchanged, held);
+            return HostVerdict::new(Outcome::Unchanged, "verified lately");
+        }
+        let ticket = self.deferred.begin(&wish.name);
+        let mut standing = None;
+        let verdict = match self.compare_and_change(zone, wish.clone(), &mut standing, deadline).await {
+            Ok(verdict) => verdict,
+            Err(trouble) => {
+                if matches!(trouble, Trouble::Timeout | Trouble::Failed(_)) {
+                    self.defer(&ticket, caller, zone, &wish);
+                }
+                return HostVerdict::of(Err(trouble));
+            }
+        };
+        if matches!(verdict.outcome, Outcome::Changed | Outcome::Unchanged) {
+            if !ticket.answered(wish.records, standing, deadline).await {
+                // What was asked for before would come back.
+                self.defer(&ticket, caller, zone, &wish);
+                return HostVerdict::unreachable(STORE_AWAY);
+            }
+            self.saw(caller, &wish.name, verdict.outcome, held);
+        }
+        if standing.is_some() && ticket.is_alone() {
+            self.registry.release(std::slice::from_ref(&wish.name)).await;
+        }
+        verdict
+    }
+
+    async fn compare_and_change(
+        &self,
+        zone: &engine::Zone,
+        wish: Wish,
+        standing: &mut Option<Standing>,
+        deadline: Instant,
+    ) -> Result<HostVerdict, Trouble> {
+        let mut compared = zone.compare(&wish);
+        if compared == Compared::Same {
+            if self.registry.may_go_by_memory(&wish.name).await {
+                return Ok(HostVerdict::new(Outcome::Unchanged, "verified lately"));
+            }
+            compared = Compared::Unknown;
+        }
+        if let Err(wait) = self.limits.host(&wish.name) {
+            return Ok(HostVerdict::too_fast(wait, "host limit"));
+        }
+        let name = wish.name.clone();
+        *standing = self.registry.claim(&name).await;
+        // Another gateway is doing what was deferred.
+        while standing.is_some_and(|wish| !wish.is_ours) {
+            if Instant::now() + LOOK_AGAIN > deadline {
+                return Err(Trouble::Timeout);
+            }
+            sleep(LOOK_AGAIN).await;
+            *standing = self.registry.claim(&name).await;
+        }
+        if compared == Compared::Unknown && zone.holds(&wish, deadline).await {
+            return Ok(HostVerdict {
+                rcode: Some("NOERROR".to_owned()),
+                ..HostVerdict::new(Outcome::Unchanged, "verified now")
+            });
+        }
+        let answer = zone.change(wish, deadline).await;
+        if answer.is_ok() {
+            self.registry.claim(&name).await;
+        }
+        match answer {
+            Err(trouble @ (Trouble::Timeout | Trouble::Failed(_) | Trouble::Overloaded)) => Err(trouble),
+            answer => Ok(HostVerdict::of(answer)),
+        }
+    }
+
+    fn defer(&self, ticket: &Ticket<'_>, caller: &Caller, zone: &engine::Zone, wish: &Wish) {
+        let wanted = Wanted {
+            name: wish.name.clone(),
+            v4: wish.records.v4,
+            v6: wish.records.v6,
+            ttl: wish.ttl,
+            since: Millis(0),
+            expires: None,
+            account: wish.account.to_string(),
+            source: Some(caller.source),
+            agent: caller.agent.as_deref().map(str::to_owned),
+        };
+        ticket.defer(wanted, zone.name());
+    }
+}

@@ -1,0 +1,294 @@
+//! Keeps what requests asked for while the primary was away: in memory, and where there is a store, in it too, at most half a
+//! second behind.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
+use tracing::{debug, info, warn};
+
+use super::wishes::Wishes;
+use crate::metrics::Metrics;
+use crate::model::{Hostname, Records, ZoneName};
+use crate::registry::Registry;
+use crate::store::{Millis, Standing, StoreError, Unwanted, Wanted};
+
+/// Hosts whose requests are kept; those of further ones are not.
+const MOST: usize = 100_000;
+/// How far the store may be behind.
+const BEHIND: Duration = Duration::from_millis(500);
+/// Wishes in one transaction.
+const BATCH: usize = 1_000;
+/// Answered requests that wait for their older wishes to go from the store.
+const MOST_UNWANTED: usize = 20_000;
+/// Between two lines about a recovery.
+const PROGRESS: Duration = Duration::from_secs(5);
+
+/// What is deferred, and how it is kept.
+#[derive(Debug)]
+pub(super) struct Deferred {
+    // How long it is worth doing; `None` where nothing is deferred.
+    worth: Option<Duration>,
+    wishes: Mutex<Wishes>,
+    zones: Mutex<HashMap<ZoneName, Episode>>,
+    metrics: Metrics,
+    wake: Arc<Notify>,
+    unwanted: mpsc::Sender<Order>,
+    // Until the writer is started.
+    orders: Mutex<Option<mpsc::Receiver<Order>>>,
+}
+
+/// From the first wish of a zone to the last one.
+#[derive(Debug)]
+struct Episode {
+    since: Instant,
+    told: Instant,
+    applied: usize,
+    dropped: usize,
+    is_full: bool,
+}
+
+enum Order {
+    Forget(Unwanted, oneshot::Sender<bool>),
+    Write(oneshot::Sender<()>),
+}
+
+/// A request for a name, from its acceptance to its end.
+#[derive(Debug)]
+pub(super) struct Ticket<'d> {
+    deferred: &'d Deferred,
+    name: Hostname,
+    at: Millis,
+}
+
+impl Deferred {
+    pub(super) fn new<'z>(
+        worth: Option<Duration>,
+        zones: impl Iterator<Item = &'z ZoneName>,
+        metrics: Metrics,
+        wake: Arc<Notify>,
+    ) -> Self {
+        zones.for_each(|zone| drop(metrics.deferred(zone.as_str())));
+        let (unwanted, orders) = mpsc::channel(MOST_UNWANTED);
+        Self {
+            worth,
+            wishes: Mutex::default(),
+            zones: Mutex::default(),
+            metrics,
+            wake,
+            unwanted,
+            orders: Mutex::new(Some(orders)),
+        }
+    }
+
+    /// Whether a request for `name` is under way, or something is wished for it.
+    pub(super) fn knows(&self, name: &Hostname) -> bool {
+        self.wishes().knows(name)
+    }
+
+    /// A request for `name` was accepted.
+    pub(super) fn begin(&self, name: &Hostname) -> Ticket<'_> {
+        let at = self.wishes().begin(name, Millis::now());
+        Ticket { deferred: self, name: name.clone(), at }
+    }
+
+    /// How many wishes of requests each zone has.
+    pub(super) fn of(&self, zone: &ZoneName) -> usize {
+        self.wishes().counts().find(|(of, _)| *of == zone).map_or(0, |(_, count)| count)
+    }
+
+    pub(super) fn wishes(&self) -> MutexGuard<'_, Wishes> {
+        self.wishes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells what changed since the last call: gauges, and a line when a zone has nothing left.
+    pub(super) fn tell(&self) {
+        let wishes = self.wishes();
+        let counts: Vec<_> = wishes.counts().map(|(zone, count)| (zone.clone(), count)).collect();
+        drop(wishes);
+        let mut zones = self.zones.lock().unwrap_or_else(PoisonError::into_inner);
+        for (zone, count) in counts {
+            self.metrics.deferred(zone.as_str()).set(i64::try_from(count).unwrap_or(i64::MAX));
+            let now = Instant::now();
+            if count > 0 {
+                let episode = zones.entry(zone.clone()).or_insert_with(|| {
+                    warn!(
+                        %zone, hosts = count, worth = ?self.worth,
+                        "requests were answered 911; what they ask for is kept, and done when the primary answers"
+                    );
+                    Episode { since: now, told: now, applied: 0, dropped: 0, is_full: false }
+                });
+                if episode.applied > 0 && now - episode.told >= PROGRESS {
+                    episode.told = now;
+                    info!(%zone, applied = episode.applied, left = count, "deferred changes are being done");
+                }
+            } else if let Some(episode) = zones.remove(&zone) {
+                let Episode { since, applied, dropped, .. } = episode;
+                info!(%zone, applied, dropped, within = ?now - since, "no change is deferred any longer");
+            }
+        }
+    }
+
+    /// Deferred changes of `zone` came to an end.
+    pub(super) fn count(&self, zone: &ZoneName, applied: usize, dropped: usize) {
+        if let Some(episode) = self.zones.lock().unwrap_or_else(PoisonError::into_inner).get_mut(zone) {
+            episode.applied += applied;
+            episode.dropped += dropped;
+        }
+    }
+
+    /// Takes in what the store keeps; before any request is answered.
+    pub(super) async fn load(&self, registry: &Registry) -> Result<(), StoreError> {
+        let Some(store) = registry.store() else { return Ok(()) };
+        let mut after = None;
+        loop {
+            let page = store.wanted(after.as_ref(), BATCH).await?;
+            let is_last = page.len() < BATCH;
+            after = page.last().map(|wanted| wanted.name.clone());
+            self.found(page, registry);
+            if is_last {
+                self.tell();
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes in a page of the store. Records that shall go are nobody's host any longer and need not be known.
+    pub(super) fn found(&self, page: Vec<Wanted>, registry: &Registry) {
+        let mut wishes = self.wishes();
+        for wanted in page {
+            let zone = registry.zone_of(&wanted.name).filter(|_| wanted.source.is_some());
+            if wishes.count() < MOST || wishes.knows(&wanted.name) {
+                wishes.load(wanted, zone);
+            }
+        }
+    }
+
+    /// Writes to the store for ever, where there is one.
+    pub(super) async fn write(&self, registry: &Registry) {
+        let Some(mut orders) = self.orders.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        let mut tick = interval(BEHIND);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut some = Vec::with_capacity(BATCH);
+        loop {
+            tokio::select! {
+                count = orders.recv_many(&mut some, BATCH) => {
+                    if count == 0 {
+                        return;
+                    }
+                    self.carry_out(&mut some, registry).await;
+                }
+                _ = tick.tick() => {
+                    self.write_all(registry).await;
+                    self.tell();
+                }
+            }
+        }
+    }
+
+    async fn carry_out(&self, orders: &mut Vec<Order>, registry: &Registry) {
+        let (mut unwanted, mut forgotten, mut written) = (Vec::new(), Vec::new(), Vec::new());
+        for order in orders.drain(..) {
+            match order {
+                Order::Forget(what, done) => {
+                    unwanted.push(what);
+                    forgotten.push(done);
+                }
+                Order::Write(done) => written.push(done),
+            }
+        }
+        if !unwanted.is_empty() {
+            let done = match registry.store() {
+                Some(store) => store.unwant(&unwanted).await.is_ok(),
+                None => true,
+            };
+            for sender in forgotten {
+                let _asker_gone = sender.send(done);
+            }
+        }
+        if !written.is_empty() {
+            self.write_all(registry).await;
+            for sender in written {
+                let _asker_gone = sender.send(());
+            }
+        }
+    }
+
+    async fn write_all(&self, registry: &Registry) {
+        loop {
+            let some = self.wishes().unwritten(BATCH);
+            if some.is_empty() {
+                return;
+            }
+            if let Err(error) = registry.defer(&some).await {
+                return debug!(%error, "deferred changes wait for the store");
+            }
+            self.wishes().written(&some);
+        }
+    }
+
+    /// Writes what is not written yet.
+    pub(super) async fn flush(&self) {
+        let (done, written) = oneshot::channel();
+        if self.unwanted.send(Order::Write(done)).await.is_ok() {
+            let _writer_ended = written.await;
+        }
+    }
+
+    /// Forgets what is not wanted any longer, in the store too; `false` where that could not be.
+    pub(super) async fn forget(&self, unwanted: Unwanted) -> bool {
+        let (done, forgotten) = oneshot::channel();
+        self.unwanted.try_send(Order::Forget(unwanted, done)).is_ok() && forgotten.await.unwrap_or(false)
+    }
+}
+
+impl Ticket<'_> {
+    /// The request was answered: whatever was wished before it, by the families that it names, is over. `standing` is what
+    /// the store said of the name. `false` where the store could not be told, and would bring the older wish back.
+    pub(super) async fn answered(&self, records: Records, standing: Option<Standing>, deadline: Instant) -> bool {
+        let known = self.deferred.wishes().answered(&self.name, self.at, records);
+        let stands = |standing: Standing| Unwanted {
+            name: self.name.clone(),
+            until: standing.since.max(self.at),
+            v4: records.v4.is_made(),
+            v6: records.v6.is_made(),
+        };
+        match known.or_else(|| standing.map(stands)) {
+            Some(unwanted) => timeout_at(deadline, self.deferred.forget(unwanted)).await.unwrap_or(false),
+            None => true,
+        }
+    }
+
+    /// Whether no other request for its name is under way.
+    pub(super) fn is_alone(&self) -> bool {
+        self.deferred.wishes().is_alone(&self.name)
+    }
+
+    /// The request was answered `911`: what it asks for, as `wanted` says, is done as soon as may be.
+    pub(super) fn defer(&self, wanted: Wanted, zone: &ZoneName) {
+        let Some(worth) = self.deferred.worth else { return };
+        let expires = Some(Millis::now().plus(worth));
+        let wanted = Wanted { since: self.at, expires, ..wanted };
+        let is_kept = self.deferred.wishes().defer(wanted, zone, MOST);
+        if self.deferred.of(zone) == 1 {
+            self.deferred.tell();
+        }
+        if !is_kept {
+            let mut zones = self.deferred.zones.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(episode) = zones.get_mut(zone).filter(|episode| !episode.is_full) {
+                episode.is_full = true;
+                warn!(%zone, most = MOST, "no more changes can be deferred; those routers must come again");
+            }
+        }
+    }
+}
+
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        if self.deferred.wishes().end(&self.name) {
+            self.deferred.wake.notify_one();
+        }
+    }
+}

@@ -146,7 +146,7 @@ fn engine(network: &Simulated, random: u64) -> Zone {
         protect: Vec::new(),
         source: None,
     };
-    let engine = config::Engine { deadline: DEADLINE, verify_interval: Duration::from_secs(60) };
+    let engine = config::Engine { deadline: DEADLINE, verify_interval: Duration::from_secs(60), defer: None };
     let metrics = Metrics::register(&mut Registry::default());
     Zone::start_over(Arc::new(network.clone()), random, &zone, &engine, &metrics).unwrap()
 }

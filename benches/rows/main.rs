@@ -17,6 +17,7 @@ mod new_connections;
 mod no_change;
 mod one_at_a_time;
 mod options;
+mod overload;
 mod password;
 mod report;
 mod restart;
@@ -104,6 +105,7 @@ impl Bench {
             Name::HostsKnown => hosts_known::run(self).await?,
             Name::Password => password::run(self).await?,
             Name::Restart => restart::run(self).await?,
+            Name::Overload => overload::run(self).await?,
             Name::Memory => memory::run(self).await?,
             Name::BatchCurve => return Ok(Found { curves: vec![batch_curve::run(self).await?], rows: vec![] }),
             Name::FlightCurve => return Ok(Found { curves: vec![flight_curve::run(self).await?], rows: vec![] }),

@@ -15,6 +15,7 @@ pub(crate) enum Name {
     HostsKnown,
     Password,
     Restart,
+    Overload,
     Memory,
     BatchCurve,
     FlightCurve,
@@ -22,7 +23,7 @@ pub(crate) enum Name {
 
 impl Name {
     /// In the order in which they are measured.
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Storm,
         Self::NewConnections,
         Self::NoChange,
@@ -31,6 +32,7 @@ impl Name {
         Self::HostsKnown,
         Self::Password,
         Self::Restart,
+        Self::Overload,
         Self::Memory,
         Self::BatchCurve,
         Self::FlightCurve,
@@ -48,6 +50,7 @@ impl fmt::Display for Name {
             Self::HostsKnown => "hosts-known",
             Self::Password => "password",
             Self::Restart => "restart",
+            Self::Overload => "overload",
             Self::Memory => "memory",
             Self::BatchCurve => "batch-curve",
             Self::FlightCurve => "flight-curve",

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use lab::load::{Plan, Ran, Reports, Updates, exchange, read_back};
@@ -15,7 +15,8 @@ use crate::{Bench, Failure};
 
 /// The zone of all hosts, where one is enough.
 pub(crate) const ZONE: &str = "dyn.example";
-const LOGIN: &str = "load";
+/// The account of most of them.
+pub(crate) const LOGIN: &str = "load";
 /// How one UPDATE for each host is sent.
 const CONNECTIONS: usize = 4;
 const IN_FLIGHT: usize = 64;
@@ -44,27 +45,29 @@ impl Plot {
         Self { kind, zones: vec![ZONE.to_owned()], option: None, accounts: String::new(), limits: UNLIMITED, log }
     }
 
-    pub(crate) async fn start(self) -> Result<Stage, Failure> {
-        let (key, secret) = (Key::generate("gateway-key"), new_secret());
-        let setup = self.zones.iter().fold(Setup::new().key(&key), |setup, zone| setup.zone(zone));
-        let setup = self.option.into_iter().fold(setup, |setup, line| setup.option(Kind::Bind, line));
-        let primary = Server::start(self.kind, setup).await?;
+    /// gateway.toml; where there are as many primaries as zones, each zone has its own.
+    pub(crate) fn config(&self, key: &Key, secret: &str, primaries: &[SocketAddr]) -> String {
         let grants: Vec<_> = self.zones.iter().map(|zone| format!("*.{zone}")).collect();
         let mut config = format!(
             "[http]\nlisten = [\"127.0.0.1:0\"]\n[admin]\nlisten = \"127.0.0.1:0\"\n{}{}{}{}",
             self.limits,
             key.toml(),
-            account(LOGIN, &digest(&secret), &grants),
+            account(LOGIN, &digest(secret), &grants),
             self.accounts,
         );
-        for zone in &self.zones {
-            let _ = write!(
-                config,
-                "[[zone]]\nname = \"{zone}\"\nprimaries = [\"{}\"]\nkey = \"{}\"\n",
-                primary.addr(),
-                key.name
-            );
+        for (zone, primary) in self.zones.iter().zip(primaries.iter().cycle()) {
+            let _ =
+                write!(config, "[[zone]]\nname = \"{zone}\"\nprimaries = [\"{primary}\"]\nkey = \"{}\"\n", key.name);
         }
+        config
+    }
+
+    pub(crate) async fn start(self) -> Result<Stage, Failure> {
+        let (key, secret) = (Key::generate("gateway-key"), new_secret());
+        let setup = self.zones.iter().fold(Setup::new().key(&key), |setup, zone| setup.zone(zone));
+        let setup = self.option.into_iter().fold(setup, |setup, line| setup.option(Kind::Bind, line));
+        let primary = Server::start(self.kind, setup).await?;
+        let config = self.config(&key, &secret, &[primary.addr()]);
         let mut gateway = Gateway::builder(env!("CARGO_BIN_EXE_dyngate")).config(&config);
         if let Some(log) = &self.log {
             gateway = gateway.env("DYNGATE_LOG", log);

@@ -33,6 +33,8 @@ pub trait Exchange: Send + Sync + 'static {
 pub struct Plan {
     /// Requests in all.
     pub count: usize,
+    /// No request begins later than this after the first; `None` for no such end.
+    pub lasts: Option<Duration>,
     /// Clients, each with one request under way at most.
     pub clients: usize,
     /// A connection is for one request only; the request itself must say `Connection: close`.
@@ -45,7 +47,7 @@ impl Plan {
     /// As many as are answered, over connections that are kept.
     #[must_use]
     pub fn new(count: usize, clients: usize) -> Self {
-        Self { count, clients, connection_each: false, pace: None }
+        Self { count, lasts: None, clients, connection_each: false, pace: None }
     }
 }
 
@@ -108,7 +110,7 @@ async fn client<E: Exchange>(
     let (mut request, mut answer) = (vec![], Vec::with_capacity(1024));
     loop {
         let index = next.fetch_add(1, Ordering::Relaxed);
-        if index >= plan.count {
+        if index >= plan.count || plan.lasts.is_some_and(|lasts| began.elapsed() >= lasts) {
             return Ok(ran);
         }
         if let (Some(pace), Ok(number)) = (plan.pace, u32::try_from(index)) {

@@ -22,6 +22,10 @@ use crate::model::{Hostname, Records};
 
 /// Messages in flight over different names: enough to hide a journal's fsync, few enough for BIND's `update-quota`.
 pub(super) const WINDOW: usize = 4;
+/// Names that leave in a message of their own while another is in flight; fewer wait for its answer.
+const WORTH_A_MESSAGE: usize = 16;
+/// They do for this part of the deadline at most, counted from its departure.
+const PATIENCE: u32 = 20;
 /// Names that wait in one lane; one more is turned away at once.
 const MOST_WAITING: usize = 100_000;
 /// Culprits in a row, without a success, after which a batch is not halved any further.
@@ -141,7 +145,7 @@ impl Lane {
     /// The flight is larger than a message may be: it never left, and its halves follow.
     pub(super) fn too_large(&mut self, flight: FlightId) {
         let Some(Flight { entries, history, .. }) = self.flights.remove(&flight) else { return };
-        self.pace.too_large(rrsets(&entries));
+        self.pace.too_much(rrsets(&entries));
         self.regroup_halves(entries, &history);
     }
 
@@ -161,7 +165,7 @@ impl Lane {
             Purpose::Probe(failure) => self.blame_name(entries, &history, failure, now),
             Purpose::Undo(_) => self.look_is_over(entries, now),
             Purpose::Change => {
-                self.pace.answered(rrsets(&entries), took);
+                self.pace.answered(rrsets(&entries), sent, now);
                 history.culprits_in_a_row.store(0, Ordering::Relaxed);
                 for (name, entry) in entries {
                     // An unguarded removal does not prove that the name is served.
@@ -260,14 +264,25 @@ impl Lane {
         self.again.remove(position)
     }
 
-    /// When a resting company or a pausing group may travel again, or strays are to be looked for.
+    /// Until when a few changes wait for the answer to what is in flight, if they do: a primary works on one message of a zone
+    /// at a time, so they would be no sooner done, and where many zones share a primary each of their messages costs all.
+    fn gathers_until(&self, now: Instant) -> Option<Instant> {
+        let until = self.oldest_flight()? + self.deadline / PATIENCE;
+        (until > now && (1..WORTH_A_MESSAGE).contains(&self.ready.names())).then_some(until)
+    }
+
+    /// When a resting company or a pausing group may travel again, a few changes wait no longer, or strays are to be looked for.
     pub(super) fn next_rest_end(&self, now: Instant) -> Option<Instant> {
         let pauses = self.again.iter().filter_map(|group| group.history.not_before.as_ref());
         let rests = self.resting.values().chain(pauses).filter(|end| **end > now).min().copied();
-        [rests, self.strays.next_look().filter(|look| *look > now)].into_iter().flatten().min()
+        let look = self.strays.next_look().filter(|look| *look > now);
+        [rests, self.gathers_until(now), look].into_iter().flatten().min()
     }
 
     fn gather(&mut self, now: Instant) -> Option<(Vec<Hostname>, History)> {
+        if self.gathers_until(now).is_some() {
+            return None;
+        }
         self.resting.retain(|_, until| *until > now);
         let (company, queue) = self.ready.next_company(|company| !self.resting.contains_key(company))?;
         let most = if company == Company::Alone { 1 } else { self.pace.rrsets() };

@@ -1,21 +1,47 @@
-//! How many RRsets a message takes: as many as the primary answers within a fifth of the deadline. Pure.
+//! How many RRsets a message takes: as many as the primary answers within a fifth of the deadline, with the window full. Pure.
+//!
+//! What a message costs is partly its own and partly its RRsets'. Both are learned, since smaller messages are a mend for the
+//! second part only: where each costs 200 ms whatever it holds, the primary is helped by large ones.
 
 use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::lane::WINDOW;
 
 /// The most RRsets in a message, whatever the primary can do.
 pub(super) const MOST_RRSETS: usize = 500;
 const FIRST_RRSETS: usize = 16;
+/// How much an answer counts when the next one has come.
+const KEPT: f64 = 0.8;
+/// Sizes that differ less than this, as a share, do not tell the two parts apart.
+const ALIKE: f64 = 0.05;
 
 /// The size of batches for one primary.
 #[derive(Debug)]
 pub(super) struct Pace {
-    target: Duration,
+    // What a message may cost, in seconds: it may wait for a window of others.
+    target: f64,
     rrsets: usize,
+    last: Option<Instant>,
+    seen: Sums,
+}
+
+/// Of the last answers, the later ones weighing more: how many, their RRsets, seconds and the products of both.
+#[derive(Debug, Default)]
+struct Sums {
+    count: f64,
+    rrsets: f64,
+    seconds: f64,
+    rrsets_squared: f64,
+    product: f64,
 }
 
 impl Pace {
     pub(super) fn new(deadline: Duration) -> Self {
-        Self { target: deadline / 5, rrsets: FIRST_RRSETS }
+        #[expect(clippy::cast_precision_loss, reason = "a handful")]
+        let target = deadline.as_secs_f64() / 5.0 / WINDOW as f64;
+        Self { target, rrsets: FIRST_RRSETS, last: None, seen: Sums::default() }
     }
 
     /// How many RRsets the next message may take.
@@ -23,49 +49,132 @@ impl Pace {
         self.rrsets
     }
 
-    /// A message with `sent` RRsets was answered after `took`.
-    pub(super) fn answered(&mut self, sent: usize, took: Duration) {
-        if took > self.target {
-            let fitting = sent.saturating_mul(millis(self.target)) / millis(took).max(1);
-            self.rrsets = self.rrsets.min(fitting).max(1);
-        } else if sent * 4 >= self.rrsets * 3 && took * 2 <= self.target {
-            self.rrsets = (self.rrsets * 2).min(MOST_RRSETS);
+    /// A message with so many RRsets that was `sent` then is answered `now`.
+    pub(super) fn answered(&mut self, rrsets: usize, sent: Instant, now: Instant) {
+        // Primaries answer in turn: until the answer before this one, it waited for others.
+        let began = self.last.map_or(sent, |last| last.max(sent));
+        self.last = Some(now);
+        let seconds = now.saturating_duration_since(began).as_secs_f64();
+        self.seen.add(rrsets, seconds);
+        // Were all of its cost its RRsets': this answer alone shows that so many fit, whatever came before.
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "a cast from a float ends at the largest"
+        )]
+        let shown = (rrsets as f64 * self.target / seconds) as usize;
+        let fitting = self.seen.fitting(self.target).max(shown);
+        if fitting < rrsets {
+            self.rrsets = fitting.max(1);
+        } else if rrsets * 4 >= self.rrsets * 3 {
+            // A small message says nothing of large ones.
+            self.rrsets = fitting.min(self.rrsets * 2).clamp(1, MOST_RRSETS);
         }
     }
 
-    /// A message with `sent` RRsets was too large to encode.
-    pub(super) fn too_large(&mut self, sent: usize) {
+    /// A message with `sent` RRsets was too large to encode, or not answered in time.
+    pub(super) fn too_much(&mut self, sent: usize) {
         self.rrsets = self.rrsets.min(sent / 2).max(1);
     }
 }
 
-fn millis(duration: Duration) -> usize {
-    usize::try_from(duration.as_millis()).unwrap_or(usize::MAX)
+impl Sums {
+    #[expect(clippy::cast_precision_loss, reason = "at most a few hundred")]
+    fn add(&mut self, rrsets: usize, seconds: f64) {
+        let rrsets = rrsets as f64;
+        for (sum, value) in [
+            (&mut self.count, 1.0),
+            (&mut self.rrsets, rrsets),
+            (&mut self.seconds, seconds),
+            (&mut self.rrsets_squared, rrsets * rrsets),
+            (&mut self.product, rrsets * seconds),
+        ] {
+            *sum = *sum * KEPT + value;
+        }
+    }
+
+    /// How many RRsets cost at most `target` seconds; where the message alone costs more, as many as cost the same again.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
+    fn fitting(&self, target: f64) -> usize {
+        let (own, each) = self.parts();
+        ((target - own).max(own) / each).clamp(0.0, MOST_RRSETS as f64) as usize
+    }
+
+    /// Seconds of a message, and of each of its RRsets, by least squares.
+    fn parts(&self) -> (f64, f64) {
+        let (rrsets, seconds) = (self.rrsets / self.count, self.seconds / self.count);
+        let variance = self.rrsets_squared / self.count - rrsets * rrsets;
+        if variance < (ALIKE * rrsets).powi(2) {
+            return (0.0, seconds / rrsets.max(1.0));
+        }
+        let each = ((self.product / self.count - rrsets * seconds) / variance).max(0.0);
+        ((seconds - each * rrsets).max(0.0), each)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// After so many answers of a primary that takes its time for each message and each RRset, one after the other.
+    fn settled(answers: usize, own: Duration, each: Duration) -> usize {
+        let mut pace = Pace::new(Duration::from_secs(5));
+        let mut now = Instant::now();
+        for _ in 0..answers {
+            let (sent, rrsets) = (now, pace.rrsets());
+            now += own + each * u32::try_from(rrsets).unwrap();
+            pace.answered(rrsets, sent, now);
+        }
+        pace.rrsets()
+    }
+
+    const fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
     #[test]
     fn it_grows_with_a_fast_primary_and_shrinks_with_a_slow_one() {
+        assert_eq!(settled(10, ms(5), Duration::from_micros(20)), MOST_RRSETS);
+        // As PowerDNS over SQLite with a large zone: four of these messages take a second.
+        let slow = settled(30, ms(0), ms(25));
+        assert!((8..=12).contains(&slow), "{slow}");
+    }
+
+    #[test]
+    fn it_grows_where_size_costs_nothing() {
+        assert_eq!(settled(20, ms(200), ms(0)), MOST_RRSETS);
+        assert_eq!(settled(20, ms(900), ms(0)), MOST_RRSETS, "smaller ones would not be quicker");
+        let half_and_half = settled(60, ms(300), ms(3));
+        assert!((50..=200).contains(&half_and_half), "{half_and_half}");
+    }
+
+    #[test]
+    fn one_slow_answer_is_forgotten() {
         let mut pace = Pace::new(Duration::from_secs(5));
-        for _ in 0..10 {
-            pace.answered(pace.rrsets(), Duration::from_millis(10));
+        let mut now = Instant::now();
+        for took in [1, 1, 1, 1, 1, 1, 3000].into_iter().chain([1; 40]) {
+            let sent = now;
+            now += ms(took);
+            pace.answered(pace.rrsets(), sent, now);
         }
         assert_eq!(pace.rrsets(), MOST_RRSETS);
-        // 25 ms for each RRset, as PowerDNS over SQLite with a large zone.
-        for _ in 0..10 {
-            let sent = pace.rrsets();
-            pace.answered(sent, Duration::from_millis(25) * u32::try_from(sent).unwrap());
-        }
-        assert!((20..=40).contains(&pace.rrsets()), "{}", pace.rrsets());
     }
 
     #[test]
     fn a_lone_update_says_nothing_of_large_ones() {
-        let mut pace = Pace::new(Duration::from_secs(5));
-        pace.answered(1, Duration::from_millis(1));
+        let (mut pace, sent) = (Pace::new(Duration::from_secs(5)), Instant::now());
+        pace.answered(1, sent, sent + ms(1));
+        pace.answered(1, sent + ms(100), sent + ms(200));
         assert_eq!(pace.rrsets(), FIRST_RRSETS);
+    }
+
+    #[test]
+    fn messages_wait_for_those_before_them() {
+        let (mut pace, sent) = (Pace::new(Duration::from_secs(5)), Instant::now());
+        for n in 1..=8 {
+            pace.answered(pace.rrsets(), sent, sent + ms(200) * n);
+        }
+        assert!(pace.rrsets() > FIRST_RRSETS, "200 ms each, though the last one took 1.6 s");
     }
 }

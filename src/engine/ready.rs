@@ -29,6 +29,10 @@ impl Ready {
         self.queues.back_mut().map(|(company, queue)| (company.clone(), queue))
     }
 
+    pub(super) fn names(&self) -> usize {
+        self.queues.iter().map(|(_, queue)| queue.len()).sum()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.queues.is_empty()
     }

@@ -24,29 +24,49 @@ fn failure(rcode: Rcode) -> Failure {
 }
 
 #[test]
-fn a_lone_change_leaves_at_once_and_the_rest_gather_while_the_window_is_full() {
+fn a_lone_change_leaves_at_once_and_the_rest_gather_while_it_is_answered() {
     let mut bench = Bench::new();
-    let mut flights = Vec::new();
-    for n in 0..WINDOW {
-        bench.set(&format!("w{n}"), "192.0.2.1");
-        flights.push(bench.lane.depart(bench.now).expect("the window has room"));
-    }
-    for n in 0..10 {
+    bench.set("a", "192.0.2.1");
+    let lone = bench.lane.depart(bench.now).unwrap();
+    for n in 0..WORTH_A_MESSAGE - 1 {
         bench.set(&format!("g{n}"), "192.0.2.1");
     }
-    assert!(bench.lane.depart(bench.now).is_none(), "the window is full");
-    bench.answer(flights[0], &|_| None);
+    assert!(bench.lane.depart(bench.now).is_none(), "they would be no sooner done");
+    assert_eq!(bench.lane.next_rest_end(bench.now), Some(bench.now + DEADLINE / PATIENCE));
+    bench.answer(lone, &|_| None);
     let gathered = bench.lane.depart(bench.now).unwrap();
-    assert_eq!(bench.lane.names(gathered), 10, "all that gathered travels together");
+    assert_eq!(bench.lane.names(gathered), WORTH_A_MESSAGE - 1, "all that gathered travels together");
+}
+
+#[test]
+fn many_changes_wait_for_no_answer_and_a_few_not_for_long() {
+    let mut bench = Bench::new();
+    bench.set("a", "192.0.2.1");
+    bench.lane.depart(bench.now).unwrap();
+    for n in 0..WORTH_A_MESSAGE {
+        bench.set(&format!("g{n}"), "192.0.2.1");
+    }
+    assert!(bench.lane.depart(bench.now).is_some(), "they are worth a message");
+    bench.set("b", "192.0.2.1");
+    assert!(bench.lane.depart(bench.now).is_none());
+    bench.now += DEADLINE / PATIENCE;
+    assert!(bench.lane.depart(bench.now).is_some());
+}
+
+#[test]
+fn the_window_has_an_end() {
+    let mut bench = Bench::new();
+    bench.fill_window();
+    for n in 0..WORTH_A_MESSAGE {
+        bench.set(&format!("g{n}"), "192.0.2.1");
+    }
+    assert!(bench.lane.depart(bench.now).is_none());
 }
 
 #[test]
 fn the_newest_address_wins_and_both_callers_are_answered() {
     let mut bench = Bench::new();
-    for n in 0..WINDOW {
-        bench.set(&format!("w{n}"), "192.0.2.1");
-        bench.lane.depart(bench.now).unwrap();
-    }
+    bench.fill_window();
     bench.set("a", "192.0.2.1");
     bench.set("a", "192.0.2.2");
     bench.set("a", "2001:db8::1");
@@ -381,6 +401,6 @@ fn a_late_answer_is_as_old_as_its_message() {
 
 fn grow(bench: &mut Bench) {
     while bench.lane.pace.rrsets() < 500 {
-        bench.lane.pace.answered(bench.lane.pace.rrsets(), Duration::ZERO);
+        bench.lane.pace.answered(bench.lane.pace.rrsets(), bench.now, bench.now);
     }
 }

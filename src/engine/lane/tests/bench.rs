@@ -40,6 +40,18 @@ impl Bench {
         self.submit(Wish { records, ..wish });
     }
 
+    /// Puts one name into each message that may be in flight, as if all had left now.
+    pub(super) fn fill_window(&mut self) {
+        let now = self.now;
+        for n in 0..WINDOW {
+            self.set(&format!("w{n}"), "192.0.2.1");
+            self.lane.depart(self.now).expect("the window has room");
+            self.now += DEADLINE / PATIENCE;
+        }
+        self.now = now;
+        self.lane.flights.values_mut().for_each(|flight| flight.sent = now);
+    }
+
     pub(super) fn held(&self, name: &str) -> Addresses {
         self.zone.get(&format!("{name}.dyn.example")).copied().unwrap_or_default()
     }

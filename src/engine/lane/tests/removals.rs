@@ -8,10 +8,7 @@ const HIDDEN: Rcode = Rcode::YXRRSET;
 /// A bench whose window is full, so that what is submitted gathers in one message.
 fn gathering() -> Bench {
     let mut bench = Bench::new();
-    for n in 0..WINDOW {
-        bench.set(&format!("w{n}"), "192.0.2.1");
-        bench.lane.depart(bench.now).unwrap();
-    }
+    bench.fill_window();
     bench
 }
 

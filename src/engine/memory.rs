@@ -10,6 +10,9 @@ use tokio::time::Instant;
 use super::Wish;
 use crate::model::{Change, Hostname};
 
+/// With so many changes under way, of hosts or of one, a question about one more is not worth its time.
+const BUSY: usize = 64;
+
 /// The memory of one zone; its size is bounded.
 #[derive(Debug)]
 pub(super) struct Memory {
@@ -22,6 +25,8 @@ pub(super) struct Memory {
 struct Hosts {
     known: HashMap<Hostname, Known>,
     changes: u64,
+    // Changes of all hosts.
+    under_way: usize,
 }
 
 #[derive(Debug, Default)]
@@ -123,6 +128,11 @@ impl Memory {
         counts
     }
 
+    /// Whether so much is changed now that a question costs more than a change that may change nothing.
+    pub(super) fn is_busy(&self) -> bool {
+        self.lock().under_way >= BUSY
+    }
+
     /// Marks the moment before a question about `name`.
     pub(super) fn before(&self, name: &Hostname) -> Before {
         let mut hosts = self.lock();
@@ -135,6 +145,7 @@ impl Memory {
         let mut hosts = self.lock();
         hosts.changes += 1;
         let change = hosts.changes;
+        hosts.under_way += 1;
         let known = hosts.entry(name, self.capacity);
         known.under_way += 1;
         known.last_change = change;
@@ -230,6 +241,7 @@ impl Drop for UnderWay {
     fn drop(&mut self) {
         let mut hosts = self.memory.lock();
         hosts.changes += 1;
+        hosts.under_way -= 1;
         let change = hosts.changes;
         if let Some(known) = hosts.known.get_mut(&self.name) {
             known.under_way -= 1;
@@ -319,6 +331,16 @@ mod tests {
         memory.verified(&one, now);
         memory.trust(&one.name);
         assert_eq!(memory.compare(&one, now), Compared::Unknown);
+    }
+
+    #[test]
+    fn it_is_busy_while_many_changes_are_under_way() {
+        let memory = Arc::new(Memory::new(Duration::from_secs(60), 10));
+        let name = Hostname::parse("a.dyn.example").unwrap();
+        let mut under_way: Vec<_> = (0..BUSY).map(|_| memory.begin(&name)).collect();
+        assert!(memory.is_busy());
+        under_way.pop();
+        assert!(!memory.is_busy());
     }
 
     #[test]

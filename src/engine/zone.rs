@@ -141,9 +141,9 @@ impl Zone {
     }
 
     /// Asks the primary whether the name itself already holds what `wish` says. `false` also where it does not answer,
-    /// where a change began meanwhile, or where something is to be removed: the change itself then tells.
+    /// where a change began meanwhile, where something is to be removed, and in a storm: the change itself then tells.
     pub async fn holds(&self, wish: &Wish, deadline: Instant) -> bool {
-        if wish.records.removes() {
+        if wish.records.removes() || self.memory.is_busy() {
             return false;
         }
         let before = self.memory.before(&wish.name);

@@ -10,7 +10,8 @@ use tokio::time::Instant;
 use super::Wish;
 use crate::model::{Change, Hostname};
 
-/// With so many changes under way, of hosts or of one, a question about one more is not worth its time.
+/// With so many changes under way, a question about one more is not worth its time. What is in flight counts twice: for its
+/// caller and for its message.
 const BUSY: usize = 64;
 
 /// The memory of one zone; its size is bounded.

@@ -154,7 +154,8 @@ pub fn update(octets: &[u8]) {
     let given: Vec<&str> = ADDRESSES.iter().filter_map(|key| parameters.first(key)).collect();
     if let Ok(addresses) = asked.addresses {
         assert!(!addresses.is_empty());
-        let texts = || given.iter().flat_map(|value| value.split(',')).map(str::trim).filter(|text| !text.is_empty());
+        let texts =
+            || given.iter().flat_map(|value| value.split(',')).map(str::trim_ascii).filter(|text| !text.is_empty());
         let stays = |text: &str| ["no", "preserve", "nochg"].iter().any(|word| text.eq_ignore_ascii_case(word));
         if texts().any(|text| !stays(text)) {
             let bare = |text: &str| text.trim_matches(['[', ']']).parse().ok().map(canonical);
@@ -183,7 +184,7 @@ fn verdict(outcome: Outcome) -> HostVerdict {
     HostVerdict { outcome, ..HostVerdict::unreachable("fuzzing") }
 }
 
-const ADDRESSES: [&str; 8] = ["myip", "myipv4", "myipv6", "ip", "ipv6", "ip6", "ip4addr", "ip6addr"];
+const ADDRESSES: [&str; 9] = ["myip", "myipv4", "myipv6", "ip", "ipv4", "ipv6", "ip6", "ip4addr", "ip6addr"];
 
 /// What was read, written as a client would, is read as the same.
 fn round_trip(parameters: &Parameters) {

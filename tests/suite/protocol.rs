@@ -71,6 +71,8 @@ async fn each_outcome_has_its_row() {
         ("hostname=other.dyn.example&myip=203.0.113.7&offline=YES", 200, "nohost", "not your host"),
         ("hostname=home.dyn.example&myip=192.168.1.1", 400, "badip", "bad address"),
         ("hostname=home.dyn.example&myip=fe80::1", 400, "badip", "bad address"),
+        // Not empty, though it looks so: the caller's own address is not meant.
+        ("hostname=home.dyn.example&myip=%C2%A0", 400, "badip", "bad address"),
         ("hostname=home.dyn.example&myip=::ffff:10.0.0.1", 400, "badip", "bad address"),
         ("hostname=home.dyn.example&myip=1.1.1.1domain2.example.com", 400, "badip", "bad address"),
         ("hostname=home.dyn.example&myip=203.0.113.7,203.0.113.8", 400, "badip", "bad address"),

@@ -51,7 +51,7 @@ pub(in crate::http) fn parse(
         Ok((addresses, spelling)) => (Ok(addresses), spelling),
         Err(error) => (Err(error), Spelling::default()),
     };
-    let hosts = parameters.first("hostname").unwrap_or_default().split(',').map(str::trim);
+    let hosts = parameters.first("hostname").unwrap_or_default().split(',').map(str::trim_ascii);
     let is = |key, value: &str| parameters.first(key).is_some_and(|given| given.eq_ignore_ascii_case(value));
     let mx = parameters.first("mx").is_some_and(|mx| !mx.is_empty() && !mx.eq_ignore_ascii_case("nochg"));
     let request = UpdateRequest {
@@ -70,7 +70,8 @@ fn read_addresses(parameters: &Parameters, caller: Option<IpAddr>) -> Result<(Ad
     let mut spelling = Spelling::default();
     let mut left_alone = [false; 2];
     for (key, scope) in ADDRESSES {
-        for text in parameters.first(key).unwrap_or_default().split(',').map(str::trim).filter(|text| !text.is_empty())
+        for text in
+            parameters.first(key).unwrap_or_default().split(',').map(str::trim_ascii).filter(|text| !text.is_empty())
         {
             if ["no", "preserve", "nochg"].iter().any(|word| text.eq_ignore_ascii_case(word)) {
                 match scope {

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use super::{Account, Host, Unavailable};
 use crate::model::{Hostname, TokenDigest};
-use crate::store::{Millis, News, Store, StoreError, Subject, may_be_login};
+use crate::store::{Born, Millis, News, Store, StoreError, Subject, may_be_login};
 
 /// Accounts and hosts that are remembered, each; about 300 octets apiece.
 const REMEMBERED: usize = 65_536;
@@ -28,6 +28,8 @@ pub(super) struct Directory {
     accounts: Cache<Arc<str>, Remembered<Option<Arc<Account>>>>,
     hosts: Cache<Hostname, Remembered<Option<Arc<Host>>>>,
     tokens: Cache<TokenDigest, Remembered<Option<Holder>>>,
+    // Names below wildcards, with the login that they are counted for.
+    born: Cache<(Arc<str>, Hostname), ()>,
     // How often the feed lost its thread: what was remembered before is looked up again, unless the store is away.
     lost: AtomicU64,
     // Grows with each change: an answer that was under way meanwhile may be old and is not remembered.
@@ -59,6 +61,7 @@ impl Directory {
             accounts: Cache::new(REMEMBERED),
             hosts: Cache::new(REMEMBERED),
             tokens: Cache::new(REMEMBERED),
+            born: Cache::new(REMEMBERED),
             lost: AtomicU64::new(0),
             news: AtomicU64::new(0),
             grace,
@@ -167,6 +170,29 @@ impl Directory {
         };
         self.is_away(&why);
         remembered.map(|remembered| remembered.value).ok_or(Unavailable)
+    }
+
+    /// Counts `name` among those that `account`'s wildcard grants brought into being. While the store is away, one that it
+    /// has counted lately is known, and no other is born.
+    pub(super) async fn bear(&self, account: &Account, name: &Hostname) -> Result<Born, Unavailable> {
+        let key = (Arc::clone(&account.login), name.clone());
+        if self.away.borrow().is_none() {
+            match self.store.bear(&account.login, name, account.max_hosts).await {
+                Ok(Born::TooMany) => return Ok(Born::TooMany),
+                Ok(born @ (Born::Known | Born::New)) => {
+                    self.born.insert(key, ());
+                    return Ok(born);
+                }
+                Err(_) => {}
+            }
+        }
+        self.born.get(&key).filter(|()| self.may_remember()).map(|()| Born::Known).ok_or(Unavailable)
+    }
+
+    /// Takes back what [`Self::bear`] counted.
+    pub(super) async fn unbear(&self, login: &Arc<str>, name: &Hostname) {
+        self.born.remove(&(Arc::clone(login), name.clone()));
+        let _counted_on = self.store.unbear(login, name).await;
     }
 
     /// Whether what is remembered counts: always, unless the store is away for longer than the grace.

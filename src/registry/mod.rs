@@ -206,7 +206,7 @@ impl Registry {
     /// [`Unavailable`]
     pub async fn bear(&self, account: &Account, name: &Hostname) -> Result<Born, Unavailable> {
         if let Some(kept) = &self.kept {
-            return kept.store.bear(&account.login, name, account.max_hosts).await.map_err(|_| Unavailable);
+            return kept.directory.bear(account, name).await;
         }
         let most = usize::try_from(account.max_hosts).unwrap_or(usize::MAX);
         let mut born = self.born.lock().unwrap_or_else(PoisonError::into_inner);
@@ -222,10 +222,9 @@ impl Registry {
     }
 
     /// Takes back what [`Self::bear`] counted: the name did not come into being.
-    pub async fn unbear(&self, login: &str, name: &Hostname) {
+    pub async fn unbear(&self, login: &Arc<str>, name: &Hostname) {
         if let Some(kept) = &self.kept {
-            let _counted_on = kept.store.unbear(login, name).await;
-            return;
+            return kept.directory.unbear(login, name).await;
         }
         let mut born = self.born.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(names) = born.get_mut(login) {

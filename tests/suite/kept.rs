@@ -268,6 +268,25 @@ async fn while_the_store_is_away_hosts_that_were_seen_go_on_working() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn while_the_store_is_away_names_below_a_wildcard_that_were_seen_go_on_working() {
+    let mut stage = Stage::postgres().await;
+    stage.config.grants = vec!["*.office.dyn.example"];
+    let gateway = stage.gateway("").await;
+    let set = async |host: &str, address: &str| {
+        as_account(&gateway, "router1", &format!("hostname={host}.office.dyn.example&myip={address}")).await
+    };
+    let ready = async || Request::get("/readyz").send(gateway.admin()).await.unwrap().text();
+    assert_eq!(set("seen", "203.0.113.1").await, "good 203.0.113.1");
+    stage.postgres.as_mut().unwrap().kill();
+    soon("it is said", async || ready().await.contains("store: ")).await;
+    assert_eq!(set("seen", "203.0.113.2").await, "good 203.0.113.2", "{}", gateway.log());
+    assert_eq!(set("unseen", "203.0.113.3").await, "911", "nobody can count it");
+    stage.postgres.as_mut().unwrap().start_again().await.unwrap();
+    soon("it is back", async || ready().await == "ready\n").await;
+    assert_eq!(set("unseen", "203.0.113.3").await, "good 203.0.113.3");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn past_the_grace_a_store_that_is_away_is_not_ready() {
     let mut stage = Stage::postgres().await;
     let gateway = stage.gateway("grace = \"0s\"").await;

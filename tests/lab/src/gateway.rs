@@ -307,18 +307,28 @@ fn beside() -> Result<PathBuf, Error> {
 /// # Errors
 /// libfaketime is not installed.
 pub fn faketime(offset_seconds: i64) -> Result<Vec<(String, String)>, Error> {
+    preloaded([("FAKETIME", format!("{offset_seconds:+}"))])
+}
+
+/// As [`faketime`], by as many seconds as `file` says at each moment, such as `+3600`: to be replaced, not written over.
+///
+/// # Errors
+/// As for [`faketime`].
+pub fn steppable_clock(file: &Path) -> Result<Vec<(String, String)>, Error> {
+    let file = file.to_string_lossy().into_owned();
+    preloaded([("FAKETIME_TIMESTAMP_FILE", file), ("FAKETIME_NO_CACHE", "1".to_owned())])
+}
+
+fn preloaded<const N: usize>(more: [(&str, String); N]) -> Result<Vec<(String, String)>, Error> {
     let folders = fs::read_dir("/usr/lib").into_iter().flatten().flatten().map(|folder| folder.path());
     let library = folders
         .chain([PathBuf::from("/usr/lib")])
         .map(|folder| folder.join("faketime/libfaketime.so.1"))
         .find(|file| file.is_file())
         .ok_or_else(|| Error::Missing { program: "libfaketime.so.1".to_owned(), package: "faketime" })?;
-    let set = |name: &str, value: String| (name.to_owned(), value);
-    Ok(vec![
-        set("LD_PRELOAD", library.to_string_lossy().into_owned()),
-        set("FAKETIME", format!("{offset_seconds:+}")),
-        set("DONT_FAKE_MONOTONIC", "1".to_owned()),
-    ])
+    let library = library.to_string_lossy().into_owned();
+    let all = [("LD_PRELOAD", library), ("DONT_FAKE_MONOTONIC", "1".to_owned())].into_iter().chain(more);
+    Ok(all.map(|(name, value)| (name.to_owned(), value)).collect())
 }
 
 /// A secret of 160 random bits, as `dyngate hash --generate` makes one.

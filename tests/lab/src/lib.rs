@@ -7,6 +7,7 @@
 mod child;
 mod error;
 mod gateway;
+mod machine;
 mod port;
 mod postgres;
 mod primary;
@@ -20,9 +21,11 @@ pub mod http;
 pub mod load;
 
 pub use error::Error;
-pub use gateway::{Builder, Gateway, digest, faketime, new_secret};
+pub use gateway::{Builder, Gateway, digest, faketime, new_secret, steppable_clock};
 pub use hickory_proto::op::{OpCode, ResponseCode};
 pub use hickory_proto::rr::RecordType;
+pub use machine::{machine, said, servers};
+pub use port::Port;
 pub use postgres::Postgres;
 pub use query::{Answer, Record, query, query_dnssec};
 pub use server::Server;

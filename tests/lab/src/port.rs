@@ -16,14 +16,17 @@ const COUNT: u32 = 20_000;
 
 /// A port, reserved by a lock on a file as long as the value lives.
 #[derive(Debug)]
-pub(crate) struct Port {
+pub struct Port {
     number: u16,
     _lock: File,
 }
 
 impl Port {
     /// Reserves a port on which both TCP and UDP are free.
-    pub(crate) fn reserve() -> Result<Self, Error> {
+    ///
+    /// # Errors
+    /// None is free, or the system refused a file for the lock.
+    pub fn reserve() -> Result<Self, Error> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let folder = std::env::temp_dir().join(format!("dyngate-lab-ports-{}", rustix::process::getuid().as_raw()));
         fs::create_dir_all(&folder).map_err(Error::io(format!("make {}", folder.display())))?;
@@ -42,7 +45,8 @@ impl Port {
     }
 
     /// 127.0.0.1 with this port.
-    pub(crate) fn addr(&self) -> SocketAddr {
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.number).into()
     }
 

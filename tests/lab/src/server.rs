@@ -39,9 +39,18 @@ impl Server {
     /// A missing program with the package to install; what PowerDNS cannot do; a server that does not come up, with its
     /// log.
     pub async fn start(kind: Kind, setup: Setup) -> Result<Self, Error> {
+        Self::start_in(&std::env::temp_dir(), kind, setup).await
+    }
+
+    /// As [`Server::start`], with its scratch folder in this one: a small disk, for example.
+    ///
+    /// # Errors
+    /// As for [`Server::start`].
+    pub async fn start_in(folder: &Path, kind: Kind, setup: Setup) -> Result<Self, Error> {
         let mut attempt = 1;
         loop {
-            let scratch = TempDir::with_prefix("dyngate-lab-").map_err(Error::io("make a scratch folder"))?;
+            let scratch =
+                TempDir::with_prefix_in("dyngate-lab-", folder).map_err(Error::io("make a scratch folder"))?;
             let port = Port::reserve()?;
             let command = primary::prepare(kind, scratch.path(), port.number(), &setup).await?;
             let mut server = Self { child: None, kind, setup: setup.clone(), port, command, scratch };
@@ -60,7 +69,7 @@ impl Server {
     /// As for [`Server::start`].
     pub async fn start_again(&mut self) -> Result<(), Error> {
         let mut command = Command::new(self.command.get_program());
-        command.args(self.command.get_args());
+        command.args(self.command.get_args()).envs(self.setup.env.iter().map(|(name, value)| (name, value)));
         if let Some(folder) = self.command.get_current_dir() {
             command.current_dir(folder);
         }
@@ -112,6 +121,14 @@ impl Server {
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.port.addr()
+    }
+
+    /// Whether its process runs: it may have ended by itself.
+    ///
+    /// # Errors
+    /// The system does not tell.
+    pub fn runs(&mut self) -> Result<bool, Error> {
+        self.child.as_mut().map_or(Ok(false), |child| child.ended().map(|status| status.is_none()))
     }
 
     /// Its process id; `None` when it is stopped.

@@ -145,6 +145,7 @@ pub struct Setup {
     pub(crate) keys: Vec<Key>,
     pub(crate) rights: Vec<(String, Vec<Right>)>,
     pub(crate) options: Vec<(Kind, String)>,
+    pub(crate) env: Vec<(String, String)>,
     pub(crate) signed: bool,
     pub(crate) allow_update: bool,
 }
@@ -155,7 +156,7 @@ impl Setup {
     pub fn new() -> Self {
         let (name, secret) = HAND;
         let keys = vec![Key::new(name, "hmac-sha256", secret)];
-        Self { zones: vec![], keys, rights: vec![], options: vec![], signed: false, allow_update: true }
+        Self { zones: vec![], keys, rights: vec![], options: vec![], env: vec![], signed: false, allow_update: true }
     }
 
     /// Adds a zone with nothing but its apex records and ns1.
@@ -211,6 +212,13 @@ impl Setup {
     #[must_use]
     pub fn option(mut self, kind: Kind, line: &str) -> Self {
         self.options.push((kind, line.to_owned()));
+        self
+    }
+
+    /// Variables of the server's environment, such as those of [`crate::faketime`].
+    #[must_use]
+    pub fn envs(mut self, all: impl IntoIterator<Item = (String, String)>) -> Self {
+        self.env.extend(all);
         self
     }
 

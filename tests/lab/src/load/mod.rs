@@ -10,7 +10,7 @@ use std::time::Duration;
 
 pub use baseline::{Updates, one_update_each};
 pub use exchange::{Exchange, Plan, Ran, exchange};
-pub use read_back::read_back;
+pub use read_back::{read_back, wrong};
 pub use storm::{Reports, storm};
 
 /// The value that `share` (0 to 1) of `ascending` does not exceed.

@@ -1,6 +1,7 @@
 //! The look at the end: every name is asked for, none may be lost or wrong.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::RecordType;
@@ -17,16 +18,31 @@ const IN_FLIGHT: usize = 64;
 /// # Errors
 /// The first host without an answer or with another one.
 pub async fn read_back(addr: SocketAddr, hosts: &[(String, IpAddr)]) -> Result<(), Error> {
-    run(addr, Questions(hosts.to_vec()), hosts.len(), CONNECTIONS, IN_FLIGHT).await.map(drop)
+    wrong(addr, hosts).await?.into_iter().next().map_or(Ok(()), |first| Err(Error::Protocol(first)))
 }
 
-struct Questions(Vec<(String, IpAddr)>);
+/// As [`read_back`], but names every host that holds something else, with what it holds.
+///
+/// # Errors
+/// The first host without an answer.
+pub async fn wrong(addr: SocketAddr, hosts: &[(String, IpAddr)]) -> Result<Vec<String>, Error> {
+    let found = Arc::new(Mutex::new(vec![]));
+    let questions = Questions { hosts: hosts.to_vec(), wrong: Arc::clone(&found) };
+    run(addr, questions, hosts.len(), CONNECTIONS, IN_FLIGHT).await?;
+    let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+    Ok(std::mem::take(&mut *found))
+}
+
+struct Questions {
+    hosts: Vec<(String, IpAddr)>,
+    wrong: Arc<Mutex<Vec<String>>>,
+}
 
 impl Job for Questions {
     type Awaited = ();
 
     fn ask(&self, index: usize, id: u16) -> Result<(Vec<u8>, ()), Error> {
-        let (host, address) = &self.0[index];
+        let (host, address) = &self.hosts[index];
         let kind = if address.is_ipv4() { RecordType::A } else { RecordType::AAAA };
         let mut message = Message::new(id, MessageType::Query, OpCode::Query);
         message.queries.push(Query::query(wire_name(host)?, kind));
@@ -34,13 +50,15 @@ impl Job for Questions {
     }
 
     fn check(&self, index: usize, (): (), answer: &[u8]) -> Result<(), Error> {
-        let (host, address) = &self.0[index];
+        let (host, address) = &self.hosts[index];
         let answer = Message::from_vec(answer).map_err(|error| Error::Protocol(format!("{host}: {error}")))?;
         let found: Vec<_> = answer.answers.iter().filter_map(|record| record.data.ip_addr()).collect();
         let rcode = answer.metadata.response_code;
         if rcode == ResponseCode::NoError && found == [*address] {
             return Ok(());
         }
-        Err(Error::Protocol(format!("{host}: {rcode}, {found:?} is served where {address} was acknowledged")))
+        let wrong = format!("{host}: {rcode}, {found:?} is served where {address} was acknowledged");
+        self.wrong.lock().unwrap_or_else(PoisonError::into_inner).push(wrong);
+        Ok(())
     }
 }

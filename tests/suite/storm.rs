@@ -8,7 +8,11 @@ use lab::{Kind, Right};
 
 use crate::stage::{LOGIN, SECRET, Stage, on_every_primary};
 
-on_every_primary!(hundreds_of_hosts_at_once, one_alias_among_two_hundred);
+on_every_primary!(
+    hundreds_of_hosts_at_once,
+    one_alias_among_two_hundred,
+    a_primary_killed_in_a_storm_costs_no_acknowledged_change,
+);
 
 fn hosts(count: u32, network: u8) -> Vec<(String, IpAddr)> {
     let address = |n: u32| IpAddr::from(Ipv4Addr::from(u32::from_be_bytes([203, network, 0, 0]) + n));
@@ -47,6 +51,37 @@ async fn one_alias_among_two_hundred(kind: Kind) {
         let expected = if host == "h137.dyn.example" { "nohost".to_owned() } else { format!("good {address}") };
         assert_eq!(body, expected, "{host}");
     }
+}
+
+async fn a_primary_killed_in_a_storm_costs_no_acknowledged_change(kind: Kind) {
+    let quick = |config: &mut crate::stage::Config| config.more = "[engine]\ndeadline = \"1s\"\n".to_owned();
+    let mut stage = Stage::with(kind, |setup| setup, &[], quick).await;
+    let all = hosts(600, 1);
+    let (addr, sent) = (stage.gateway.http(), all.clone());
+    let storm_of = async move |hosts: &[(String, IpAddr)]| storm(addr, (LOGIN, SECRET), hosts, 200).await.unwrap();
+    let under_way = tokio::spawn(async move { storm(addr, (LOGIN, SECRET), &sent, 200).await.unwrap() });
+    let changed = "dyngate_requests_total{dialect=\"dyndns2\",outcome=\"changed\"";
+    while stage.gateway.metric(changed).await.unwrap() < 50.0 {
+        assert!(!under_way.is_finished(), "it is over before the fault");
+    }
+    stage.primary.kill();
+    let bodies = under_way.await.unwrap();
+    stage.primary.start_again().await.unwrap();
+    let (acknowledged, mut refused): (Vec<_>, Vec<_>) =
+        all.into_iter().zip(bodies).partition(|((_, address), body)| *body == format!("good {address}"));
+    assert!(refused.iter().all(|(_, body)| body == "911"), "{refused:?}");
+    let acknowledged: Vec<_> = acknowledged.into_iter().map(|(host, _)| host).collect();
+    lab::load::read_back(stage.primary.addr(), &acknowledged).await.unwrap();
+    // Everybody who was told to come back is served. PowerDNS may answer SERVFAIL at first.
+    for _ in 0..5 {
+        let again: Vec<_> = refused.into_iter().map(|(host, _)| host).collect();
+        let bodies = storm_of(&again).await;
+        refused = again.into_iter().zip(bodies).filter(|(_, body)| body == "911").collect();
+        if refused.is_empty() {
+            return;
+        }
+    }
+    panic!("{refused:?}: {}", stage.gateway.log());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,7 @@
 # Everything a developer types. `make test` and `make demo` install what is missing and say so.
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint fmt demo deny fuzz order bench attack instructions
+.PHONY: help test lint fmt demo deny fuzz order bench attack chaos instructions
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
@@ -73,6 +73,10 @@ SOURCES := 300000
 attack: ## what attackers get and what others feel of it, in minutes; ONLY=password for some, SOURCES=10000000 for all forged sources
 	@scripts/install-deps.sh servers build
 	cargo bench --locked --bench attacks -- seconds=$(ATTACK_SECONDS) sources=$(SOURCES) $(if $(ONLY),only=$(ONLY))
+
+chaos: ## break things in the middle of a storm, within ten minutes; ROWS=kill-bind,disk-store for less, WRITE=docs
+	@scripts/install-deps.sh servers tests
+	cargo bench --locked --bench faults -- rows=$(ROWS) $(if $(WRITE),write=$(WRITE))
 
 instructions: ## count the instructions of three pure parts with callgrind
 	@if command -v valgrind >/dev/null; then cargo bench --locked --bench pure -- instructions; \

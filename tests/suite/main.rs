@@ -22,6 +22,7 @@ mod operating;
 mod protocol;
 mod proxy_protocol;
 mod records;
+mod reliability;
 mod removal;
 mod repeats;
 mod rooms;

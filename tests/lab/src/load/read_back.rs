@@ -18,14 +18,14 @@ const IN_FLIGHT: usize = 64;
 /// # Errors
 /// The first host without an answer or with another one.
 pub async fn read_back(addr: SocketAddr, hosts: &[(String, IpAddr)]) -> Result<(), Error> {
-    wrong(addr, hosts).await?.into_iter().next().map_or(Ok(()), |first| Err(Error::Protocol(first)))
+    wrong(addr, hosts).await?.into_iter().next().map_or(Ok(()), |(_, first)| Err(Error::Protocol(first)))
 }
 
-/// As [`read_back`], but names every host that holds something else, with what it holds.
+/// As [`read_back`], but tells every host that holds something else, by its number, with what it holds.
 ///
 /// # Errors
 /// The first host without an answer.
-pub async fn wrong(addr: SocketAddr, hosts: &[(String, IpAddr)]) -> Result<Vec<String>, Error> {
+pub async fn wrong(addr: SocketAddr, hosts: &[(String, IpAddr)]) -> Result<Vec<(usize, String)>, Error> {
     let found = Arc::new(Mutex::new(vec![]));
     let questions = Questions { hosts: hosts.to_vec(), wrong: Arc::clone(&found) };
     run(addr, questions, hosts.len(), CONNECTIONS, IN_FLIGHT).await?;
@@ -35,7 +35,7 @@ pub async fn wrong(addr: SocketAddr, hosts: &[(String, IpAddr)]) -> Result<Vec<S
 
 struct Questions {
     hosts: Vec<(String, IpAddr)>,
-    wrong: Arc<Mutex<Vec<String>>>,
+    wrong: Arc<Mutex<Vec<(usize, String)>>>,
 }
 
 impl Job for Questions {
@@ -58,7 +58,7 @@ impl Job for Questions {
             return Ok(());
         }
         let wrong = format!("{host}: {rcode}, {found:?} is served where {address} was acknowledged");
-        self.wrong.lock().unwrap_or_else(PoisonError::into_inner).push(wrong);
+        self.wrong.lock().unwrap_or_else(PoisonError::into_inner).push((index, wrong));
         Ok(())
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use hickory_proto::op::OpCode;
 use lab::fake::{Action, FakePrimary, Received};
 use lab::http::Response;
-use lab::{Gateway, Key, ResponseCode};
+use lab::{Gateway, Key, ResponseCode, steppable_clock};
 
 use crate::stage::{Config, update};
 
@@ -203,6 +203,31 @@ async fn a_late_answer_is_remembered_and_the_name_stays_locked_until_it_comes() 
     assert_eq!(stage.set(7).await.text(), "good 203.0.113.7");
     assert_eq!(stage.set(7).await.text(), "nochg 203.0.113.7");
     assert!(stage.fake.connections() <= 2, "one for changes, one for questions");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_steps_while_a_message_travels_costs_no_answer() {
+    let key = Key::generate("gateway-key");
+    let late = |_: &Received| Action::AnswerAfter(Duration::from_millis(500), ResponseCode::NoError);
+    let fake = FakePrimary::start(&key, only_changes(late)).await.unwrap();
+    let mut config = Config::new(&key, fake.addr());
+    config.grants = vec![HOST];
+    let folder = tempfile::TempDir::new().unwrap();
+    let step = |by: &str| {
+        std::fs::write(folder.path().join("new"), by).unwrap();
+        std::fs::rename(folder.path().join("new"), folder.path().join("offset")).unwrap();
+    };
+    step("+0");
+    let clock = steppable_clock(&folder.path().join("offset")).unwrap();
+    let gateway = Gateway::builder(crate::stage::program()).config(&config.toml()).envs(clock).start().await.unwrap();
+    let stage = Stage { fake, gateway };
+    let (answer, ()) = tokio::join!(stage.set(7), async {
+        while stage.changes() == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        step("+3600");
+    });
+    assert_eq!(answer.text(), "good 203.0.113.7", "{}", stage.gateway.log());
 }
 
 #[tokio::test(flavor = "multi_thread")]

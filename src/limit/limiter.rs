@@ -42,16 +42,30 @@ impl Clock for TokioClock {
 
 impl Limiter {
     pub(super) fn new(quota: Quota) -> Self {
-        let per_minute = governor::Quota::per_minute(quota.per_minute);
-        let longest = LONGEST.as_nanos() / per_minute.replenish_interval().as_nanos().max(1);
-        let longest = NonZeroU32::new(u32::try_from(longest).unwrap_or(u32::MAX)).unwrap_or(NonZeroU32::MIN);
-        let burst = quota.burst.min(longest);
-        Self {
-            rate: RateLimiter::new(per_minute.allow_burst(burst), BoundedStore::default(), TokioClock(Instant::now())),
-            burst,
-            interval: per_minute.replenish_interval(),
-            fingerprints: RandomState::new(),
+        Self::with_state(quota, BoundedStore::default(), RandomState::new())
+    }
+
+    /// The same keys under another quota: what each has used stays used, up to the new burst.
+    pub(super) fn with(self, quota: Quota) -> Self {
+        let (burst, interval) = measures(quota);
+        if (burst, interval) == (self.burst, self.interval) {
+            return self;
         }
+        let past = self.rate.clock().now().as_u64();
+        let (old, new) = (self.interval.as_nanos().max(1), interval.as_nanos());
+        let mut state = self.rate.into_state_store();
+        // The new clock begins now.
+        state.each(|tat| {
+            let owed = u128::from(tat.saturating_sub(past)) * new / old;
+            u64::try_from(owed.min(new * u128::from(burst.get()))).unwrap_or(u64::MAX)
+        });
+        Self::with_state(quota, state, self.fingerprints)
+    }
+
+    fn with_state(quota: Quota, state: BoundedStore, fingerprints: RandomState) -> Self {
+        let (burst, interval) = measures(quota);
+        let quota = governor::Quota::per_minute(quota.per_minute).allow_burst(burst);
+        Self { rate: RateLimiter::new(quota, state, TokioClock(Instant::now())), burst, interval, fingerprints }
     }
 
     /// Takes `count` for `key`, the whole burst where `count` is more.
@@ -78,4 +92,12 @@ impl Limiter {
             Err(_more_than_the_burst) => Err(self.interval),
         }
     }
+}
+
+/// The burst that a quota can have, and how long one takes to come back.
+fn measures(quota: Quota) -> (NonZeroU32, Duration) {
+    let interval = governor::Quota::per_minute(quota.per_minute).replenish_interval();
+    let longest = LONGEST.as_nanos() / interval.as_nanos().max(1);
+    let longest = NonZeroU32::new(u32::try_from(longest).unwrap_or(u32::MAX)).unwrap_or(NonZeroU32::MIN);
+    (quota.burst.min(longest), interval)
 }

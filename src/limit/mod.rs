@@ -5,6 +5,7 @@ mod repeats;
 mod store;
 
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use crate::config::{self, Quota};
@@ -20,12 +21,18 @@ use repeats::Repeats;
 /// others may take what comes free.
 #[derive(Debug)]
 pub struct Limits {
+    // One value for all who ask, whatever configuration they see: nothing that is counted is lost in a reload.
+    rules: RwLock<Rules>,
+    metrics: Metrics,
+}
+
+#[derive(Debug)]
+struct Rules {
     host: Option<Limiter>,
     account: Option<Limiter>,
     source: Option<Sources>,
     failed_logins: Option<FailedLogins>,
     repeats: Option<Repeats>,
-    metrics: Metrics,
 }
 
 /// The `source` limit: who is given a /56 or a /48 could else come from a new /64 each time.
@@ -50,16 +57,25 @@ impl Limits {
     /// The limits as the file states them, nobody having used any yet.
     #[must_use]
     pub fn new(config: &config::Limits, metrics: Metrics) -> Self {
-        Self {
-            host: config.host.map(Limiter::new),
-            account: config.account.map(Limiter::new),
-            source: config.source.map(Sources::new),
-            failed_logins: config
-                .failed_logins
-                .map(|quota| FailedLogins { source: Limiter::new(quota), login: Limiter::new(quota) }),
-            repeats: config.repeats.map(Repeats::new),
-            metrics,
-        }
+        let rules = Rules { host: None, account: None, source: None, failed_logins: None, repeats: None };
+        let limits = Self { rules: RwLock::new(rules), metrics };
+        limits.set(config);
+        limits
+    }
+
+    /// Takes other numbers: who has used up what he may is not forgiven. A limit that is lifted forgets.
+    pub fn set(&self, config: &config::Limits) {
+        let mut rules = self.rules.write().unwrap_or_else(PoisonError::into_inner);
+        let Rules { host, account, source, failed_logins, repeats } = &mut *rules;
+        renew(host, config.host, Limiter::new, Limiter::with);
+        renew(account, config.account, Limiter::new, Limiter::with);
+        renew(source, config.source, Sources::new, Sources::with);
+        renew(failed_logins, config.failed_logins, FailedLogins::new, FailedLogins::with);
+        renew(repeats, config.repeats, Repeats::new, Repeats::with);
+    }
+
+    fn rules(&self) -> RwLockReadGuard<'_, Rules> {
+        self.rules.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts one request from `address`.
@@ -67,7 +83,7 @@ impl Limits {
     /// # Errors
     /// The time until it may come again.
     pub fn source(&self, address: IpAddr) -> Result<(), Duration> {
-        let verdict = self.source.as_ref().map_or(Ok(()), |sources| sources.take(address));
+        let verdict = self.rules().source.as_ref().map_or(Ok(()), |sources| sources.take(address));
         self.counted(LimitKind::Source, verdict)
     }
 
@@ -76,7 +92,7 @@ impl Limits {
     /// # Errors
     /// The time until the account may ask for as many; nothing is counted then.
     pub fn account(&self, login: &str, hosts: u32) -> Result<(), Duration> {
-        let verdict = self.account.as_ref().map_or(Ok(()), |limiter| limiter.take(login, hosts));
+        let verdict = self.rules().account.as_ref().map_or(Ok(()), |limiter| limiter.take(login, hosts));
         self.counted(LimitKind::Account, verdict)
     }
 
@@ -85,7 +101,7 @@ impl Limits {
     /// # Errors
     /// The time until the next one may go.
     pub fn host(&self, name: &Hostname) -> Result<(), Duration> {
-        let verdict = self.host.as_ref().map_or(Ok(()), |limiter| limiter.take(name.as_str(), 1));
+        let verdict = self.rules().host.as_ref().map_or(Ok(()), |limiter| limiter.take(name.as_str(), 1));
         self.counted(LimitKind::Host, verdict)
     }
 
@@ -97,7 +113,7 @@ impl Limits {
     /// # Errors
     /// The time until a password may be hashed for both.
     pub fn may_hash(&self, source: IpAddr, login: &str, undecided: u32) -> Result<(), Duration> {
-        let verdict = self.failed_logins.as_ref().map_or(Ok(()), |failed| {
+        let verdict = self.rules().failed_logins.as_ref().map_or(Ok(()), |failed| {
             let of_source = failed.source.look(&prefix(source, 64), 1);
             let of_login = failed.login.look(login, undecided.saturating_add(1));
             match (of_source, of_login) {
@@ -110,7 +126,7 @@ impl Limits {
 
     /// Counts a wrong password of `login` from `source`.
     pub fn failed_login(&self, source: IpAddr, login: &str) {
-        if let Some(failed) = &self.failed_logins {
+        if let Some(failed) = &self.rules().failed_logins {
             // Where nothing is left there is nothing to take: `may_hash` refuses already.
             let _exhausted = failed.login.take(login, 1);
             let _exhausted = failed.source.take(&prefix(source, 64), 1);
@@ -122,20 +138,20 @@ impl Limits {
     /// # Errors
     /// The time until it may: the host repeats itself faster than the abuse rule allows.
     pub fn may_repeat(&self, name: &Hostname, addresses: Addresses) -> Result<(), Duration> {
-        let verdict = self.repeats.as_ref().map_or(Ok(()), |repeats| repeats.look(name, addresses));
+        let verdict = self.rules().repeats.as_ref().map_or(Ok(()), |repeats| repeats.look(name, addresses));
         self.counted(LimitKind::Repeats, verdict)
     }
 
     /// Notes that `name` was told that it has `addresses`; counts it where it was told so before.
     pub fn told(&self, name: &Hostname, addresses: Addresses) {
-        if let Some(repeats) = &self.repeats {
+        if let Some(repeats) = &self.rules().repeats {
             repeats.told(name, addresses);
         }
     }
 
     /// Notes that a request for `name` failed on our side: its next one is no repeat, whatever it asks for.
     pub fn failed(&self, name: &Hostname) {
-        if let Some(repeats) = &self.repeats {
+        if let Some(repeats) = &self.rules().repeats {
             repeats.failed(name);
         }
     }
@@ -148,13 +164,37 @@ impl Limits {
     }
 }
 
+/// Makes `rule` what `quota` says, with what it has counted.
+fn renew<R>(rule: &mut Option<R>, quota: Option<Quota>, new: fn(Quota) -> R, with: fn(R, Quota) -> R) {
+    *rule = match (rule.take(), quota) {
+        (Some(old), Some(quota)) => Some(with(old, quota)),
+        (None, Some(quota)) => Some(new(quota)),
+        (_, None) => None,
+    };
+}
+
+impl FailedLogins {
+    fn new(quota: Quota) -> Self {
+        Self { source: Limiter::new(quota), login: Limiter::new(quota) }
+    }
+
+    fn with(self, quota: Quota) -> Self {
+        Self { source: self.source.with(quota), login: self.login.with(quota) }
+    }
+}
+
 impl Sources {
     fn new(quota: Quota) -> Self {
-        let times = |factor: u32| Quota {
-            burst: quota.burst.saturating_mul(non_zero(factor)),
-            per_minute: quota.per_minute.saturating_mul(non_zero(factor)),
-        };
-        Self { address: Limiter::new(quota), slash56: Limiter::new(times(4)), slash48: Limiter::new(times(16)) }
+        let [slash56, slash48] = [4, 16].map(|factor| Limiter::new(times(quota, factor)));
+        Self { address: Limiter::new(quota), slash56, slash48 }
+    }
+
+    fn with(self, quota: Quota) -> Self {
+        Self {
+            address: self.address.with(quota),
+            slash56: self.slash56.with(times(quota, 4)),
+            slash48: self.slash48.with(times(quota, 16)),
+        }
     }
 
     /// All must agree, and are asked before anything is taken: a /64 that floods and is refused leaves the /48 to its
@@ -187,8 +227,9 @@ fn prefix(address: IpAddr, width: u32) -> IpAddr {
     }
 }
 
-fn non_zero(factor: u32) -> std::num::NonZeroU32 {
-    std::num::NonZeroU32::MIN.saturating_add(factor.saturating_sub(1))
+fn times(quota: Quota, factor: u32) -> Quota {
+    let factor = std::num::NonZeroU32::MIN.saturating_add(factor.saturating_sub(1));
+    Quota { burst: quota.burst.saturating_mul(factor), per_minute: quota.per_minute.saturating_mul(factor) }
 }
 
 #[cfg(test)]

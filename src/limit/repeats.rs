@@ -26,6 +26,11 @@ impl Repeats {
         Self { rate: Limiter::new(quota), told: Cache::new(REMEMBERED) }
     }
 
+    /// The same hosts under another quota.
+    pub(super) fn with(self, quota: Quota) -> Self {
+        Self { rate: self.rate.with(quota), ..self }
+    }
+
     /// Whether one more repeat of `addresses` may be answered; counts nothing, for the answer may yet be a failure of ours.
     pub(super) fn look(&self, name: &Hostname, addresses: Addresses) -> Result<(), Duration> {
         if self.repeats(name, addresses) { self.rate.look(name.as_str(), 1) } else { Ok(()) }

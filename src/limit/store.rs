@@ -44,6 +44,16 @@ impl BoundedStore {
     }
 }
 
+impl BoundedStore {
+    /// Changes every TAT in force by `change`.
+    pub(super) fn each(&mut self, change: impl Fn(u64) -> u64) {
+        for shard in &mut self.shards {
+            let places = shard.get_mut().unwrap_or_else(PoisonError::into_inner);
+            places.iter_mut().filter(|place| place.1 > 0).for_each(|place| place.1 = change(place.1));
+        }
+    }
+}
+
 impl StateStore for BoundedStore {
     type Key = Ask;
 

@@ -14,8 +14,12 @@ fn quota(burst: u32, per_minute: u32) -> Option<Quota> {
 fn limits(quota: Option<Quota>) -> (Limits, Registry) {
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
-    let config = config::Limits { host: quota, account: quota, source: quota, failed_logins: quota, repeats: quota };
-    (Limits::new(&config, metrics), registry)
+    (Limits::new(&all(quota), metrics), registry)
+}
+
+/// One quota for every limit.
+fn all(quota: Option<Quota>) -> config::Limits {
+    config::Limits { host: quota, account: quota, source: quota, failed_logins: quota, repeats: quota }
 }
 
 fn ip(text: &str) -> IpAddr {
@@ -152,7 +156,8 @@ async fn a_flood_of_new_keys_does_not_free_a_limited_one() {
     for name in &limited {
         assert_eq!(allowed(11, |_| limits.host(name)), 10);
     }
-    let limiter = limits.host.as_ref().unwrap();
+    let rules = limits.rules();
+    let limiter = rules.host.as_ref().unwrap();
     for n in 0..1_000_000_u32 {
         assert_eq!(limiter.take(&n, 1), Ok(()), "a newcomer is served, ten times as many as there is room for");
     }
@@ -201,4 +206,58 @@ async fn a_router_that_sends_its_families_one_by_one_repeats_both() {
     let repeat = |addresses| limits.may_repeat(&name, addresses).map(|()| limits.told(&name, addresses));
     assert_eq!(allowed(10, |n| repeat(families[n as usize % 2])), 6);
     assert!(repeat(both).is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_numbers_forgive_nobody_and_lock_out_nobody_for_longer_than_they_say() {
+    let (limits, _) = limits(quota(10, 60));
+    let [full, half, new] =
+        ["full", "half", "new"].map(|name| Hostname::parse(&format!("{name}.dyn.example")).unwrap());
+    advance(Duration::from_secs(1000)).await;
+    assert_eq!((allowed(20, |_| limits.host(&full)), allowed(5, |_| limits.host(&half))), (10, 5));
+    limits.set(&all(quota(10, 60)));
+    assert_eq!(limits.host(&full), Err(Duration::from_secs(1)), "the same numbers change nothing");
+
+    limits.set(&all(quota(8, 6)));
+    assert_eq!(limits.host(&full), Err(Duration::from_secs(10)), "a slower rate: used up is used up, and no more");
+    assert_eq!((allowed(20, |_| limits.host(&half)), allowed(20, |_| limits.host(&new))), (3, 8));
+
+    limits.set(&all(quota(20, 600)));
+    assert_eq!(allowed(50, |_| limits.host(&full)), 12, "a larger burst helps at once, by its difference");
+    limits.set(&all(None));
+    assert_eq!(allowed(50, |_| limits.host(&full)), 50);
+    limits.set(&all(quota(1, 1)));
+    assert_eq!(allowed(50, |_| limits.host(&full)), 1, "what was lifted has forgotten");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_guesser_is_not_forgiven_by_other_numbers() {
+    let (limits, _) = limits(quota(3, 1));
+    let guesser = ip("2001:db8::1");
+    (0..3).for_each(|_| limits.failed_login(guesser, "router1"));
+    assert_eq!(allowed(3, |_| limits.source(guesser)), 3);
+    limits.set(&all(quota(3, 2)));
+    assert_eq!(limits.may_hash(guesser, "router2", 0), Err(Duration::from_secs(30)));
+    assert_eq!(limits.may_hash(ip("192.0.2.1"), "router1", 0), Err(Duration::from_secs(30)));
+    assert_eq!(limits.source(guesser), Err(Duration::from_secs(30)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repeater_is_not_forgiven_by_other_numbers() {
+    let (limits, _) = limits(quota(3, 6));
+    let [name, quiet] = ["home", "quiet"].map(|name| Hostname::parse(&format!("{name}.dyn.example")).unwrap());
+    let address = Addresses::from(ip("192.0.2.1"));
+    let repeat = |name| limits.may_repeat(name, address).map(|()| limits.told(name, address));
+    assert_eq!((allowed(10, |_| repeat(&name)), repeat(&quiet)), (4, Ok(())));
+    limits.set(&all(quota(2, 1)));
+    assert_eq!(repeat(&name), Err(Duration::from_secs(60)));
+    assert_eq!(
+        allowed(10, |_| repeat(&quiet)),
+        2,
+        "what it was told before is remembered: its first is a repeat already"
+    );
+    limits.set(&all(None));
+    assert_eq!(allowed(10, |_| repeat(&name)), 10);
+    limits.set(&all(quota(2, 1)));
+    assert_eq!(allowed(10, |_| repeat(&name)), 3, "what was lifted has forgotten");
 }

@@ -1,6 +1,7 @@
 //! The metric types, registered in a registry that is passed in; who counts is not known here.
 
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -27,6 +28,15 @@ struct All {
     primary_up: Family<PrimaryLabels, Gauge>,
     auth_failures: Counter,
     rate_limited: Family<LimitLabel, Counter>,
+    zones: Mutex<HashMap<String, Series>>,
+}
+
+/// What a zone has brought into being, and how many hold it: it goes with the last.
+#[derive(Debug, Default)]
+struct Series {
+    holders: usize,
+    rcodes: BTreeSet<String>,
+    primaries: BTreeSet<String>,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -93,8 +103,8 @@ impl LimitKind {
     }
 }
 
-/// The metrics of one zone, looked up once.
-#[derive(Clone, Debug)]
+/// The metrics of one zone, looked up once; the zone's series end when the last of them is dropped.
+#[derive(Debug)]
 pub struct ZoneMetrics {
     zone: String,
     all: Arc<All>,
@@ -132,6 +142,7 @@ impl Metrics {
             primary_up: Family::default(),
             auth_failures: Counter::default(),
             rate_limited: Family::default(),
+            zones: Mutex::default(),
         };
         let registry = registry.sub_registry_with_prefix("dyngate");
         registry.register("requests", "Hosts in requests, by outcome", all.requests.clone());
@@ -183,6 +194,8 @@ impl Metrics {
     #[must_use]
     pub fn zone(&self, zone: &str) -> ZoneMetrics {
         let label = ZoneLabel { zone: zone.to_owned() };
+        let mut zones = self.0.zones.lock().unwrap_or_else(PoisonError::into_inner);
+        zones.entry(zone.to_owned()).or_default().holders += 1;
         ZoneMetrics {
             zone: zone.to_owned(),
             all: Arc::clone(&self.0),
@@ -230,12 +243,51 @@ impl ZoneMetrics {
     /// An UPDATE ended with `rcode` after `seconds`.
     pub fn ended(&self, rcode: &str, seconds: f64) {
         self.update_duration.observe(seconds);
+        self.series(|series| series.rcodes.insert(rcode.to_owned()));
         self.all.updates.get_or_create(&UpdateLabels { zone: self.zone.clone(), rcode: rcode.to_owned() }).inc();
     }
 
     /// The gauge that tells whether `primary` was reached last time.
     #[must_use]
     pub fn primary_up(&self, primary: &str) -> Gauge {
-        self.all.primary_up.get_or_create_owned(&PrimaryLabels { zone: self.zone.clone(), primary: primary.to_owned() })
+        self.series(|series| series.primaries.insert(primary.to_owned()));
+        self.all.primary_up.get_or_create_owned(&self.primary(primary))
+    }
+
+    /// `primary` is none of the zone's any longer.
+    pub fn forget_primary(&self, primary: &str) {
+        self.series(|series| series.primaries.remove(primary));
+        self.all.primary_up.remove(&self.primary(primary));
+    }
+
+    fn primary(&self, primary: &str) -> PrimaryLabels {
+        PrimaryLabels { zone: self.zone.clone(), primary: primary.to_owned() }
+    }
+
+    fn series(&self, change: impl FnOnce(&mut Series) -> bool) {
+        let mut zones = self.all.zones.lock().unwrap_or_else(PoisonError::into_inner);
+        let _was_there = zones.get_mut(&self.zone).map(change);
+    }
+}
+
+impl Drop for ZoneMetrics {
+    fn drop(&mut self) {
+        let mut zones = self.all.zones.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(series) = zones.get_mut(&self.zone) else { return };
+        series.holders -= 1;
+        if series.holders > 0 {
+            return;
+        }
+        let Some(series) = zones.remove(&self.zone) else { return };
+        for rcode in series.rcodes {
+            self.all.updates.remove(&UpdateLabels { zone: self.zone.clone(), rcode });
+        }
+        for primary in series.primaries {
+            self.all.primary_up.remove(&self.primary(&primary));
+        }
+        let label = ZoneLabel { zone: self.zone.clone() };
+        self.all.update_duration.remove(&label);
+        self.all.batch_hosts.remove(&label);
+        self.all.pending.remove(&label);
     }
 }

@@ -235,9 +235,9 @@ async fn build(config: &Config, metrics: &Metrics) -> Result<Arc<Gateway>, AppEr
     };
     let mut zones = Vec::with_capacity(config.zones.len());
     for zone in &config.zones {
-        let engine = engine::Zone::start(zone, &config.engine, metrics)
+        let settings = engine::Settings::new(zone, &config.engine)
             .map_err(|source| AppError::Zone { zone: zone.name.to_string(), source })?;
-        zones.push(engine);
+        zones.push(engine::Zone::start(settings, metrics));
     }
     let gateway = Arc::new(Gateway::new(
         registry,

@@ -86,7 +86,7 @@ impl Config {
 }
 
 /// What routers reach.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Http {
     /// Listeners for plain HTTP; at least one, unless there is TLS.
     pub listen: Vec<Listener>,
@@ -103,7 +103,7 @@ pub struct Http {
 }
 
 /// What routers reach with TLS.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tls {
     /// Listeners for TLS, at least one.
     pub listen: Vec<Listener>,
@@ -123,7 +123,7 @@ pub enum ForwardingHeader {
 }
 
 /// Health and metrics.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admin {
     /// Where; port 0 takes a free one.
     pub listen: SocketAddr,
@@ -152,7 +152,7 @@ pub struct Store {
 }
 
 /// The engine's two settings.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Engine {
     /// After it a request is answered `911`.
     pub deadline: Duration,
@@ -172,7 +172,7 @@ pub struct Quota {
 }
 
 /// `[limits]`
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Updates of one host that go to the primary.
     pub host: Option<Quota>,
@@ -187,7 +187,7 @@ pub struct Limits {
 }
 
 /// A zone that we change.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Zone {
     /// Its apex.
     pub name: ZoneName,
@@ -215,7 +215,7 @@ pub struct Primary {
 }
 
 /// Someone who may update.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
     /// The user name.
     pub login: String,
@@ -230,7 +230,7 @@ pub struct Account {
 }
 
 /// Settings of one host.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Host {
     /// Its name.
     pub name: Hostname,

@@ -7,12 +7,12 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use ring::rand::{SecureRandom as _, SystemRandom};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use super::guardian::Guardian;
@@ -20,7 +20,7 @@ use super::name_server::{Installed, free_port, zone_file};
 use super::{DemoError, HOST, KEY, LOGIN, START, ZONE};
 use crate::auth::secret::digest_of;
 use crate::config::Config;
-use crate::dns::{Reader, Signer, Tcp, Update};
+use crate::dns::{Reader, Route, Signer, Tcp, Update};
 
 /// Another program may take the port between our look and the server's.
 const ATTEMPTS: u32 = 5;
@@ -85,7 +85,9 @@ impl Stage {
 fn reader(config: &Config) -> Result<Reader, DemoError> {
     let zone = &config.zones[0];
     let update = Update::new(zone.name.clone(), Signer::new(zone.key.clone())?)?;
-    Ok(Reader::start(Arc::new(Tcp), Arc::new(update), zone, Arc::new(AtomicUsize::new(0)), PATIENCE))
+    let (update, primary) = (Arc::new(update), zone.primaries[0].clone());
+    let route = watch::Sender::new(Route { update, primary, source: zone.source, patience: PATIENCE });
+    Ok(Reader::start(Arc::new(Tcp), route.subscribe()))
 }
 
 async fn served(reader: &Reader, program: &str) -> Result<(), DemoError> {

@@ -17,6 +17,6 @@ pub use frame::{FrameReader, MAX_FRAME};
 pub use message::{EncodeError, MAX_MESSAGE, RrsetWrite, Update};
 pub use network::{ConnectError, Connecting, Network, Stream, Tcp};
 pub use probe::{Hiding, ProbeError, Prober, Served};
-pub use reader::{Held, ReadError, Reader, ZoneTargets};
+pub use reader::{Held, ReadError, Reader, Route, ZoneTargets};
 pub use reply::{Failure, Rcode, Reply, TsigFault, classify, id_of};
 pub use tsig::{FUDGE, Signed, Signer, Verifier};

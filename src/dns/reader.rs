@@ -2,14 +2,14 @@
 //! a large UPDATE would wait for it.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hickory_proto::op::Message;
 use hickory_proto::rr::{RData, RecordType};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::connection::{Connection, Event};
@@ -17,14 +17,27 @@ use super::message::{EncodeError, Update, host_name};
 use super::network::{ConnectError, Network};
 use super::reply::{Failure, Rcode, Reply, classify, id_of};
 use super::tsig::{Signed, Verifier};
-use crate::config;
-use crate::model::{Addresses, Family, Hostname};
+use crate::config::Primary;
+use crate::model::{Addresses, Family, Hostname, ZoneName};
 
 /// Asks the primary of one zone; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Reader {
-    update: Arc<Update>,
+    zone: ZoneName,
     questions: mpsc::Sender<Question>,
+}
+
+/// Whom to ask, and how.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Writes and signs the questions.
+    pub update: Arc<Update>,
+    /// The primary in use.
+    pub primary: Primary,
+    /// Our own address towards it.
+    pub source: Option<IpAddr>,
+    /// How long an answer may take.
+    pub patience: Duration,
 }
 
 /// What the primary says of a host that was thought to hold an address already.
@@ -81,32 +94,15 @@ struct Asked {
 const MOST_WAITING: usize = 1024;
 
 impl Reader {
-    /// Starts the task that asks; it ends when the last handle is dropped.
-    /// `in_use` is the index of the primary in use, `patience` how long an answer may take.
+    /// Starts the task that asks, each time by the newest `route`; it ends when the last handle is dropped.
     #[must_use]
-    pub fn start(
-        network: Arc<dyn Network>,
-        update: Arc<Update>,
-        zone: &config::Zone,
-        in_use: Arc<AtomicUsize>,
-        patience: Duration,
-    ) -> Self {
+    pub fn start(network: Arc<dyn Network>, route: watch::Receiver<Route>) -> Self {
         let (questions, queue) = mpsc::channel(MOST_WAITING);
-        let task = Task {
-            network,
-            update: Arc::clone(&update),
-            primaries: zone.primaries.clone(),
-            source: zone.source,
-            in_use,
-            patience,
-            queue,
-            link: Link::Closed,
-            waiting: Vec::new(),
-            asked: BTreeMap::new(),
-            next_id: 0,
-        };
+        let zone = route.borrow().update.zone().clone();
+        let task =
+            Task { network, route, queue, link: Link::Closed, waiting: Vec::new(), asked: BTreeMap::new(), next_id: 0 };
         tokio::spawn(task.run());
-        Self { update, questions }
+        Self { zone, questions }
     }
 
     /// Whether `name` itself holds exactly `addresses` with `ttl` seconds (other families do not matter).
@@ -146,7 +142,7 @@ impl Reader {
     /// # Errors
     /// [`ReadError`] where the primary did not say.
     pub async fn zone_targets(&self) -> Result<ZoneTargets, ReadError> {
-        let apex = self.update.zone().as_str();
+        let apex = self.zone.as_str();
         let (soa, ns) = (self.query(apex, RecordType::SOA).await?, self.query(apex, RecordType::NS).await?);
         let targets = soa.answers.iter().chain(&ns.answers).filter_map(|record| match &record.data {
             RData::SOA(soa) => host_name(&soa.mname),
@@ -177,11 +173,7 @@ impl Reader {
 
 struct Task {
     network: Arc<dyn Network>,
-    update: Arc<Update>,
-    primaries: Vec<config::Primary>,
-    source: Option<std::net::IpAddr>,
-    in_use: Arc<AtomicUsize>,
-    patience: Duration,
+    route: watch::Receiver<Route>,
     queue: mpsc::Receiver<Question>,
     link: Link,
     // Questions that wait for the connection.
@@ -192,11 +184,13 @@ struct Task {
 
 type Opened = Result<(Connection, mpsc::Receiver<Event>), ConnectError>;
 
-/// The connection to the primary with this index in the list.
+/// From where to whom.
+type Path = (Option<IpAddr>, Primary);
+
 enum Link {
     Closed,
-    Opening(usize, Pin<Box<dyn Future<Output = Opened> + Send>>),
-    Up(usize, Connection, mpsc::Receiver<Event>),
+    Opening(Path, Pin<Box<dyn Future<Output = Opened> + Send>>),
+    Up(Path, Connection, mpsc::Receiver<Event>),
 }
 
 enum Happened {
@@ -224,7 +218,8 @@ impl Task {
                 biased;
                 happened = self.link.next() => self.handle(happened),
                 now = tick.tick() => {
-                    if self.asked.values().any(|asked| now.saturating_duration_since(asked.since) > self.patience) {
+                    let patience = self.route.borrow().patience;
+                    if self.asked.values().any(|asked| now.saturating_duration_since(asked.since) > patience) {
                         self.close();
                     }
                 }
@@ -239,8 +234,8 @@ impl Task {
     fn handle(&mut self, happened: Happened) {
         match happened {
             Happened::Opened(Ok((connection, events))) => {
-                if let Link::Opening(primary, _) = self.link {
-                    self.link = Link::Up(primary, connection, events);
+                if let Link::Opening(path, _) = std::mem::replace(&mut self.link, Link::Closed) {
+                    self.link = Link::Up(path, connection, events);
                 }
                 for question in std::mem::take(&mut self.waiting) {
                     self.send(question);
@@ -266,18 +261,18 @@ impl Task {
             let _asker_gone = question.answer.send(Err(ReadError::Full));
             return;
         }
-        let in_use = self.in_use.load(Ordering::Relaxed);
-        if matches!(self.link, Link::Opening(primary, _) | Link::Up(primary, ..) if primary != in_use) {
+        let Route { primary, source, patience, .. } = self.route.borrow().clone();
+        let path = (source, primary);
+        if matches!(&self.link, Link::Opening(other, _) | Link::Up(other, ..) if *other != path) {
             self.close();
         }
         match &self.link {
             Link::Up(..) => self.send(question),
             Link::Opening(..) => self.waiting.push(question),
             Link::Closed => {
-                let Some(primary) = self.primaries.get(in_use).cloned() else { return };
-                let (network, source, limit) = (Arc::clone(&self.network), self.source, self.patience / 2);
-                let opening = async move { Connection::open(&*network, &primary, source, limit).await };
-                self.link = Link::Opening(in_use, Box::pin(opening));
+                let (network, to) = (Arc::clone(&self.network), path.1.clone());
+                let opening = async move { Connection::open(&*network, &to, source, patience / 2).await };
+                self.link = Link::Opening(path, Box::pin(opening));
                 self.waiting.push(question);
             }
         }
@@ -293,7 +288,8 @@ impl Task {
         let id = self.next_id;
         self.next_id = id.wrapping_add(1);
         let Question { ask, is_update, answer } = question;
-        match ask(&self.update, id) {
+        let update = Arc::clone(&self.route.borrow().update);
+        match ask(&update, id) {
             Ok(Signed { octets, verifier }) => {
                 self.asked.insert(id, Asked { verifier, is_update, since: Instant::now(), answer });
                 if !matches!(&self.link, Link::Up(_, connection, _) if connection.send(&octets)) {

@@ -1,26 +1,27 @@
 //! The task behind a lane: it owns the connection to the primary in use, moves messages, and keeps the time.
 
 use std::collections::HashMap;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
 use super::blame::advice;
+use super::course::Course;
 use super::entry::Waiter;
 use super::flight::{Ended, FlightId, Next};
+use super::jitter::Jitter;
 use super::lane::Lane;
+use super::link::{Happened, Link};
 use super::memory::Memory;
 use super::reach::Reach;
-use crate::config::{self, Primary};
-use crate::dns::{
-    ConnectError, Connection, EncodeError, Event, Failure, Network, Reply, Signed, Update, Verifier, classify, id_of,
-};
+use super::settings::Settings;
+use crate::config::Primary;
+use crate::dns::{Connection, EncodeError, Event, Failure, Network, Reply, Signed, Verifier, classify, id_of};
 use crate::metrics::ZoneMetrics;
+use crate::model::ZoneName;
 
 /// A primary that is down is tried every second, and by the next change no sooner than this after the last try.
 const RETRY: Duration = Duration::from_secs(1);
@@ -30,20 +31,16 @@ const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 
 pub(super) struct Driver {
     pub(super) network: Arc<dyn Network>,
-    // What pauses are jittered by: gateways that lost the same primary must not return in step.
-    pub(super) random: u64,
-    pub(super) zone: config::Zone,
-    pub(super) update: Arc<Update>,
-    pub(super) deadline: Duration,
+    pub(super) jitter: Jitter,
+    pub(super) course: Course,
+    // What the course shall go by.
+    pub(super) settings: watch::Receiver<Arc<Settings>>,
     pub(super) memory: Arc<Memory>,
     pub(super) lane: Lane,
     pub(super) changes: mpsc::Receiver<Waiter>,
-    pub(super) in_use: Arc<AtomicUsize>,
     pub(super) problem: Arc<Mutex<Option<String>>>,
     pub(super) reach: Arc<Reach>,
     pub(super) metrics: ZoneMetrics,
-    // Whether each primary was reached last time; `None` where it was never tried.
-    pub(super) up: Vec<Option<bool>>,
 }
 
 /// What the driver knows of its connection and what is on it.
@@ -59,24 +56,10 @@ struct Running {
     fruitless: u32,
     // Primaries in a row that could not be reached.
     unreached: usize,
-}
-
-type Opened = Result<(Connection, mpsc::Receiver<Event>), ConnectError>;
-
-enum Link {
-    /// No connection, and none is needed.
-    Idle,
-    /// The last attempt failed.
-    Down {
-        last_try: Instant,
-        next_try: Instant,
-    },
-    Connecting(Pin<Box<dyn Future<Output = Opened> + Send>>),
-    Up {
-        connection: Connection,
-        events: mpsc::Receiver<Event>,
-        heard: Instant,
-    },
+    // The connection takes no more messages, and is left once all are answered, at the latest then.
+    leave_by: Option<Instant>,
+    // Every handle of the zone is gone.
+    closing: bool,
 }
 
 struct Asked {
@@ -85,13 +68,8 @@ struct Asked {
     unsigned_seen: bool,
 }
 
-enum Happened {
-    Opened(Opened),
-    Event(Option<Event>),
-}
-
 impl Driver {
-    /// Runs until every handle of the zone is gone.
+    /// Runs until every handle of the zone is gone and what is in flight has ended.
     pub(super) async fn run(self) {
         let now = Instant::now();
         let mut running = Running {
@@ -104,30 +82,26 @@ impl Driver {
             complained: None,
             fruitless: 0,
             unreached: 0,
+            leave_by: None,
+            closing: false,
         };
         loop {
             running.pump(Instant::now());
+            if running.closing && running.driver.lane.in_flight() == 0 {
+                return;
+            }
             let wake = running.next_wake();
             tokio::select! {
                 // Answers first: they open the window for changes.
                 biased;
                 happened = running.link.next() => running.handle(happened, Instant::now()),
-                waiter = running.driver.changes.recv() => match waiter {
+                Ok(()) = running.driver.settings.changed() => running.take_settings(Instant::now()),
+                waiter = running.driver.changes.recv(), if !running.closing => match waiter {
                     Some(waiter) => running.submit(waiter),
-                    None => return,
+                    None => running.closing = true,
                 },
                 () = sleep_until(wake) => {}
             }
-        }
-    }
-}
-
-impl Link {
-    async fn next(&mut self) -> Happened {
-        match self {
-            Self::Idle | Self::Down { .. } => std::future::pending().await,
-            Self::Connecting(opening) => Happened::Opened(opening.await),
-            Self::Up { events, .. } => Happened::Event(events.recv().await),
         }
     }
 }
@@ -152,12 +126,12 @@ impl Running {
                 if self.fruitless == 0 {
                     self.well();
                 }
-                debug!(zone = %self.driver.zone.name, primary = %self.primary(), "connected");
+                debug!(zone = %self.zone(), primary = %self.primary(), "connected");
             }
             Happened::Opened(Err(error)) => {
                 if self.unwell(&error) {
                     warn!(
-                        zone = %self.driver.zone.name, primary = %self.primary(), %error,
+                        zone = %self.zone(), primary = %self.primary(), %error,
                         "primary cannot be reached; changes wait and are answered 911 by their deadline"
                     );
                 }
@@ -170,11 +144,11 @@ impl Running {
                 // A primary closes idle connections, and may do so while a message is on its way to it: once is normal.
                 if cut_short && self.fruitless > 0 {
                     warn!(
-                        zone = %self.driver.zone.name, primary = %self.primary(), %error,
+                        zone = %self.zone(), primary = %self.primary(), %error,
                         "the connection was lost again before any answer; its changes are sent again"
                     );
                 } else {
-                    debug!(zone = %self.driver.zone.name, primary = %self.primary(), %error, cut_short, "connection closed");
+                    debug!(zone = %self.zone(), primary = %self.primary(), %error, cut_short, "connection closed");
                 }
                 self.fruitless += u32::from(cut_short);
                 self.lost(false, now);
@@ -189,10 +163,17 @@ impl Running {
 
     /// Sends what may leave, connects where there is work, and gives up a primary that is silent.
     fn pump(&mut self, now: Instant) {
+        // What is submitted after a reload finds the new settings in force.
+        if self.driver.settings.has_changed().unwrap_or(false) {
+            self.take_settings(now);
+        }
         for flight in self.driver.lane.newly_overdue(now) {
-            self.driver.metrics.ended(self.in_vain(flight), self.driver.deadline.as_secs_f64());
+            self.driver.metrics.ended(self.in_vain(flight), self.deadline().as_secs_f64());
         }
         self.give_up_in_silence(now);
+        if self.leave_by.is_some_and(|by| by <= now || self.driver.lane.in_flight() == 0) {
+            self.leave(now);
+        }
         match &mut self.link {
             Link::Idle if self.driver.lane.has_work(now) => self.connect(),
             Link::Down { last_try, next_try } => {
@@ -203,14 +184,14 @@ impl Running {
                     self.connect();
                 }
             }
-            Link::Up { .. } => {
+            Link::Up { .. } if self.leave_by.is_none() => {
                 while matches!(self.link, Link::Up { .. })
                     && let Some(flight) = self.driver.lane.depart(now)
                 {
                     self.send(flight, now);
                 }
             }
-            Link::Idle | Link::Connecting(_) => {}
+            Link::Idle | Link::Connecting(_) | Link::Up { .. } => {}
         }
         self.driver.metrics.pending.set(i64::try_from(self.driver.lane.pending()).unwrap_or(i64::MAX));
     }
@@ -218,13 +199,13 @@ impl Running {
     fn next_wake(&self) -> Instant {
         let now = Instant::now();
         // Past the first deadline, looking now and then is enough.
-        let look_again = |sent: Instant| (sent + self.driver.deadline).max(now + RETRY_FOR_A_CHANGE);
+        let look_again = |sent: Instant| (sent + self.deadline()).max(now + RETRY_FOR_A_CHANGE);
         let overdue = self.driver.lane.oldest_flight().map(look_again);
         let retry = match &self.link {
             Link::Down { next_try, .. } => Some(*next_try),
             _ => None,
         };
-        [overdue, retry, self.driver.lane.next_rest_end(now)]
+        [overdue, retry, self.leave_by, self.driver.lane.next_rest_end(now)]
             .into_iter()
             .flatten()
             .min()
@@ -235,11 +216,11 @@ impl Running {
     /// answered: its names would stay locked for ever.
     fn give_up_in_silence(&mut self, now: Instant) {
         let (Link::Up { heard, .. }, Some(oldest)) = (&self.link, self.driver.lane.oldest_flight()) else { return };
-        let is_silent = now.saturating_duration_since(oldest.max(*heard)) >= self.driver.deadline * 2;
-        let is_dropped = now.saturating_duration_since(oldest) >= self.driver.deadline * 4;
+        let is_silent = now.saturating_duration_since(oldest.max(*heard)) >= self.deadline() * 2;
+        let is_dropped = now.saturating_duration_since(oldest) >= self.deadline() * 4;
         if is_silent {
             warn!(
-                zone = %self.driver.zone.name, primary = %self.primary(),
+                zone = %self.zone(), primary = %self.primary(),
                 "no answer for two deadlines; the connection is given up"
             );
             self.unwell(&"no answer for two deadlines");
@@ -247,18 +228,44 @@ impl Running {
             self.use_next_primary();
         } else if is_dropped {
             warn!(
-                zone = %self.driver.zone.name, primary = %self.primary(),
+                zone = %self.zone(), primary = %self.primary(),
                 "one update had no answer for four deadlines, though others had; the connection is opened anew"
             );
             self.lost(false, now);
         }
     }
 
+    /// Goes by what a reload brought. Messages in flight are verified with the key that signed them; the next are signed
+    /// with the new one.
+    fn take_settings(&mut self, now: Instant) {
+        let new = Arc::clone(&self.driver.settings.borrow_and_update());
+        let before = self.driver.course.take(Arc::clone(&new));
+        self.driver.lane.set_course(new.deadline, new.zone.primaries.len());
+        for gone in before.zone.primaries.iter().filter(|primary| !new.zone.primaries.contains(primary)) {
+            self.driver.metrics.forget_primary(&gone.to_string());
+        }
+        self.complained = None;
+        if before.zone.source != new.zone.source || !self.driver.course.is_listed() {
+            // A message that is sent again may be overtaken by its first copy: most are answered in time.
+            self.leave_by = Some(now + new.deadline / 4);
+        }
+    }
+
+    /// Ends the connection that a reload made wrong; what is still unanswered is sent again on the next one.
+    fn leave(&mut self, now: Instant) {
+        self.leave_by = None;
+        self.lost(true, now);
+        if !self.driver.course.is_listed() {
+            self.use_next_primary();
+        }
+        self.link = Link::Down { last_try: now, next_try: now };
+    }
+
     fn connect(&mut self) {
         self.fresh_change = false;
-        let primary = self.primary();
-        let source = self.driver.zone.source;
-        let limit = self.driver.deadline / 2;
+        let primary = self.primary().clone();
+        let source = self.driver.course.settings().zone.source;
+        let limit = self.deadline() / 2;
         let network = Arc::clone(&self.driver.network);
         let opening = async move { Connection::open(&*network, &primary, source, limit).await };
         self.link = Link::Connecting(Box::pin(opening));
@@ -272,7 +279,7 @@ impl Running {
         let id = self.next_id;
         self.next_id = id.wrapping_add(1);
         let lane = &mut self.driver.lane;
-        let update = &self.driver.update;
+        let update = &self.driver.course.settings().update;
         let signed = match (lane.undoes(flight), lane.writes(flight).as_slice()) {
             (Some(lost), [write]) => update.replace_where(id, lost, write),
             (None, writes) if lane.names(flight) > 0 => update.replace(id, writes),
@@ -289,8 +296,8 @@ impl Running {
             Err(EncodeError::TooLarge) if lane.names(flight) > 1 => lane.too_large(flight),
             // Not reachable for checked names.
             Err(error) => {
-                warn!(zone = %self.driver.zone.name, %error, "an update cannot be encoded");
                 lane.drop_flight(flight, now);
+                warn!(zone = %self.zone(), %error, "an update cannot be encoded");
             }
         }
     }
@@ -300,7 +307,7 @@ impl Running {
             *heard = now;
         }
         let Some((id, asked)) = id_of(octets).and_then(|id| Some((id, self.asked.get_mut(&id)?))) else {
-            return debug!(zone = %self.driver.zone.name, "an answer to no message of ours is ignored");
+            return debug!(zone = %self.zone(), "an answer to no message of ours is ignored");
         };
         let flight = asked.flight;
         match classify(octets, id, true, &asked.verifier) {
@@ -309,7 +316,7 @@ impl Running {
                 self.asked.remove(&id);
                 if self.driver.lane.undoes(flight).is_some() {
                     info!(
-                        zone = %self.driver.zone.name, primary = %self.primary(),
+                        zone = %self.zone(), primary = %self.primary(),
                         "an update of a lost connection was applied late; what was accepted since is in force again"
                     );
                 }
@@ -331,14 +338,11 @@ impl Running {
             Reply::Nothing(reason) => {
                 if !asked.unsigned_seen {
                     asked.unsigned_seen = true;
-                    warn!(zone = %self.driver.zone.name, primary = %self.primary(), reason, "an answer is not believed");
+                    warn!(zone = %self.zone(), primary = %self.primary(), reason, "an answer is not believed");
                 }
             }
             Reply::Garbage => {
-                warn!(
-                    zone = %self.driver.zone.name, primary = %self.primary(),
-                    "what came is not DNS; the connection is closed"
-                );
+                warn!(zone = %self.zone(), primary = %self.primary(), "what came is not DNS; the connection is closed");
                 self.unwell(&"what came is not DNS");
                 self.lost(false, now);
                 self.unreachable(now);
@@ -353,7 +357,7 @@ impl Running {
         if !is_expected && self.complained.as_ref().is_none_or(due) {
             self.complained = Some((failure, now));
             warn!(
-                zone = %self.driver.zone.name, primary = %self.primary(), key = %self.driver.zone.key.name,
+                zone = %self.zone(), primary = %self.primary(), key = %self.driver.course.settings().zone.key.name,
                 answer = %failure, names, mend = advice(failure), "the primary answered an update with an error"
             );
         }
@@ -398,25 +402,29 @@ impl Running {
         self.unreached += 1;
         self.driver.reach.lost();
         self.use_next_primary();
-        let all_tried = self.unreached >= self.driver.zone.primaries.len();
-        let pause = if all_tried { self.jittered(RETRY) } else { Duration::ZERO };
+        let all_tried = self.unreached >= self.driver.course.settings().zone.primaries.len();
+        let pause = if all_tried { self.driver.jitter.shorten(RETRY) } else { Duration::ZERO };
         self.link = Link::Down { last_try: now, next_try: now + pause };
     }
 
     fn use_next_primary(&mut self) {
-        let count = self.driver.zone.primaries.len();
-        if count > 1 {
-            let next = (self.driver.in_use.load(Ordering::Relaxed) + 1) % count;
-            self.driver.in_use.store(next, Ordering::Relaxed);
+        if self.driver.course.next() {
             self.driver.memory.forget_all();
             self.driver.lane.primary_changed();
-            info!(zone = %self.driver.zone.name, primary = %self.primary(), "using the next primary");
+            info!(zone = %self.zone(), primary = %self.primary(), "using the next primary");
         }
     }
 
-    fn primary(&self) -> Primary {
-        let index = self.driver.in_use.load(Ordering::Relaxed);
-        self.driver.zone.primaries.get(index).cloned().unwrap_or(Primary { host: String::new(), port: 0 })
+    fn zone(&self) -> &ZoneName {
+        &self.driver.course.settings().zone.name
+    }
+
+    fn deadline(&self) -> Duration {
+        self.driver.course.settings().deadline
+    }
+
+    fn primary(&self) -> &Primary {
+        self.driver.course.primary()
     }
 
     /// The primary in use answers.
@@ -433,21 +441,11 @@ impl Running {
 
     /// Notes whether the primary in use was reached; whether that is news.
     fn set_up(&mut self, up: bool) -> bool {
-        let index = self.driver.in_use.load(Ordering::Relaxed);
-        let is_news = self.driver.up.get_mut(index).is_some_and(|known| known.replace(up) != Some(up));
+        let is_news = self.driver.course.set_up(up);
         if is_news {
             self.driver.metrics.primary_up(&self.primary().to_string()).set(i64::from(up));
         }
         is_news
-    }
-
-    /// `pause`, less up to a quarter.
-    fn jittered(&mut self, pause: Duration) -> Duration {
-        // Of a linear congruential generator (Knuth's MMIX) the upper bits are the better ones.
-        self.driver.random =
-            self.driver.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let thousandth = u32::try_from((self.driver.random >> 33) % 1000).unwrap_or_default();
-        pause - pause / 4 * thousandth / 1000
     }
 
     fn note(&self, problem: Option<String>) {

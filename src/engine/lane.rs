@@ -248,6 +248,13 @@ impl Lane {
         self.pace = Pace::new(self.deadline);
     }
 
+    /// Other settings are in force.
+    pub(super) fn set_course(&mut self, deadline: Duration, primaries: usize) {
+        (self.deadline, self.primaries) = (deadline, primaries);
+        self.pace.set_deadline(deadline);
+        self.strays.set_deadline(deadline);
+    }
+
     /// When the oldest flight left.
     pub(super) fn oldest_flight(&self) -> Option<Instant> {
         self.flights.values().map(|flight| flight.sent).min()

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Wish;
-use crate::model::{Change, Hostname};
+use crate::model::{Change, Hostname, ZoneName};
 
 /// With so many changes under way, a question about one more is not worth its time. What is in flight counts twice: for its
 /// caller and for its message.
@@ -17,13 +17,13 @@ const BUSY: usize = 64;
 /// The memory of one zone; its size is bounded.
 #[derive(Debug)]
 pub(super) struct Memory {
-    verify_interval: Duration,
     capacity: usize,
     hosts: Mutex<Hosts>,
 }
 
 #[derive(Debug, Default)]
 struct Hosts {
+    verify_interval: Duration,
     known: HashMap<Hostname, Known>,
     changes: u64,
     // Changes of all hosts.
@@ -73,7 +73,12 @@ pub(super) struct Before(u64);
 
 impl Memory {
     pub(super) fn new(verify_interval: Duration, capacity: usize) -> Self {
-        Self { verify_interval, capacity, hosts: Mutex::default() }
+        Self { capacity, hosts: Mutex::new(Hosts { verify_interval, ..Hosts::default() }) }
+    }
+
+    /// From now on the primary's word counts for so long.
+    pub(super) fn set_verify_interval(&self, verify_interval: Duration) {
+        self.lock().verify_interval = verify_interval;
     }
 
     /// Compares `wish` with what the primary last said.
@@ -83,8 +88,9 @@ impl Memory {
         if known.under_way > 0 || known.doubted {
             return Compared::Differs;
         }
-        let v4 = self.compare_one(known.v4, wish.records.v4, wish.ttl, now);
-        let v6 = self.compare_one(known.v6, wish.records.v6, wish.ttl, now);
+        let fresh = |at| now.saturating_duration_since(at) <= hosts.verify_interval;
+        let v4 = Self::compare_one(known.v4, wish.records.v4, wish.ttl, fresh);
+        let v6 = Self::compare_one(known.v6, wish.records.v6, wish.ttl, fresh);
         match [v4, v6] {
             [Some(Compared::Differs), _] | [_, Some(Compared::Differs)] => Compared::Differs,
             [Some(Compared::Unknown), _] | [_, Some(Compared::Unknown)] | [None, None] => Compared::Unknown,
@@ -94,11 +100,10 @@ impl Memory {
 
     /// `None` where the family is left alone.
     fn compare_one<A: PartialEq>(
-        &self,
         seen: Option<Seen<A>>,
         change: Change<A>,
         ttl: u32,
-        now: Instant,
+        fresh: impl Fn(Instant) -> bool,
     ) -> Option<Compared> {
         if !change.is_made() {
             return None;
@@ -107,7 +112,7 @@ impl Memory {
         Some(match seen {
             None => Compared::Unknown,
             Some(seen) if seen.address != address || address.is_some() && seen.ttl != ttl => Compared::Differs,
-            Some(seen) if now.saturating_duration_since(seen.at) > self.verify_interval => Compared::Unknown,
+            Some(seen) if !fresh(seen.at) => Compared::Unknown,
             Some(_) => Compared::Same,
         })
     }
@@ -187,10 +192,22 @@ impl Memory {
 
     /// Another primary is in use: nothing is known any longer.
     pub(super) fn forget_all(&self) {
+        self.forget_where(|_| true);
+    }
+
+    /// Names at or below `apex` begin or cease to be another zone's: nothing is known of them any longer.
+    pub(super) fn forget_within(&self, apex: &ZoneName) {
+        self.forget_where(|name| name.is_within(apex));
+    }
+
+    fn forget_where(&self, is_meant: impl Fn(&Hostname) -> bool) {
         let mut hosts = self.lock();
         hosts.changes += 1;
         let change = hosts.changes;
-        hosts.known.retain(|_, known| {
+        hosts.known.retain(|name, known| {
+            if !is_meant(name) {
+                return true;
+            }
             known.forget(change);
             known.is_kept()
         });
@@ -342,6 +359,20 @@ mod tests {
         assert!(memory.is_busy());
         under_way.pop();
         assert!(!memory.is_busy());
+    }
+
+    #[test]
+    fn a_name_that_moved_to_another_zone_is_not_known_and_its_neighbours_are() {
+        let memory = Arc::new(Memory::new(MINUTE, 10));
+        let (moved, stays) = (wish("a.office.dyn.example", "192.0.2.1"), wish("a.dyn.example", "192.0.2.1"));
+        let now = Instant::now();
+        [&moved, &stays].into_iter().for_each(|wish| memory.verified(wish, now));
+        let before = memory.before(&moved.name);
+        memory.forget_within(&ZoneName::parse("office.dyn.example").unwrap());
+        assert_eq!((memory.compare(&moved, now), memory.compare(&stays, now)), (Compared::Unknown, Compared::Same));
+        assert!(!memory.answered(&moved, now, before), "nor does an answer that was asked for before");
+        memory.set_verify_interval(Duration::ZERO);
+        assert_eq!(memory.compare(&stays, now + Duration::from_millis(1)), Compared::Unknown);
     }
 
     #[test]

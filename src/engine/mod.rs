@@ -2,14 +2,18 @@
 //! and no type of hickory's.
 
 mod blame;
+mod course;
 mod driver;
 mod entry;
 mod flight;
+mod jitter;
 mod lane;
+mod link;
 mod memory;
 mod pace;
 mod reach;
 mod ready;
+mod settings;
 mod strays;
 mod suspects;
 mod zone;
@@ -20,7 +24,8 @@ use crate::dns::Failure;
 use crate::model::{Hostname, Records};
 
 pub use memory::Compared;
-pub use zone::{Submitted, Zone, ZoneStatus};
+pub use settings::Settings;
+pub use zone::{Submitted, WeakZone, Zone, ZoneStatus};
 
 /// What shall become of a host.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -39,9 +39,12 @@ struct Sums {
 
 impl Pace {
     pub(super) fn new(deadline: Duration) -> Self {
-        #[expect(clippy::cast_precision_loss, reason = "a handful")]
-        let target = deadline.as_secs_f64() / 5.0 / WINDOW as f64;
-        Self { target, rrsets: FIRST_RRSETS, last: None, seen: Sums::default() }
+        Self { target: target(deadline), rrsets: FIRST_RRSETS, last: None, seen: Sums::default() }
+    }
+
+    /// Another deadline is in force; what was learnt of the primary stays.
+    pub(super) fn set_deadline(&mut self, deadline: Duration) {
+        self.target = target(deadline);
     }
 
     /// How many RRsets the next message may take.
@@ -77,6 +80,11 @@ impl Pace {
     pub(super) fn too_much(&mut self, sent: usize) {
         self.rrsets = self.rrsets.min(sent / 2).max(1);
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a handful")]
+fn target(deadline: Duration) -> f64 {
+    deadline.as_secs_f64() / 5.0 / WINDOW as f64
 }
 
 impl Sums {

@@ -63,6 +63,11 @@ impl Strays {
         Self { deadline, names: HashMap::new(), due: BTreeSet::new() }
     }
 
+    /// Another deadline is in force; what is watched, and when it is looked at, stays.
+    pub(super) fn set_deadline(&mut self, deadline: Duration) {
+        self.deadline = deadline;
+    }
+
     /// The change of `wishes`, each of one family, was lost; `false` where too many names are watched already.
     pub(super) fn lost(&mut self, name: &Hostname, wishes: impl Iterator<Item = Wish>, now: Instant) -> bool {
         if self.names.len() >= MOST && !self.names.contains_key(name) {

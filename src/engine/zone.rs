@@ -2,8 +2,7 @@
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher as _, RandomState};
-use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -11,14 +10,16 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::warn;
 
 use super::blame::{Blame, advice, weigh};
+use super::course::Course;
 use super::driver::Driver;
 use super::entry::Waiter;
+use super::jitter::Jitter;
 use super::lane::Lane;
 use super::memory::{Compared, Memory, UnderWay};
 use super::reach::Reach;
+use super::settings::Settings;
 use super::{Answer, Trouble, Wish};
-use crate::config;
-use crate::dns::{EncodeError, Failure, Held, Network, ReadError, Reader, Signer, Tcp, Update};
+use crate::dns::{Failure, Held, Network, ReadError, Reader, Route, Tcp};
 use crate::metrics::Metrics;
 use crate::model::{Hostname, ZoneName};
 
@@ -31,15 +32,25 @@ const TARGETS_RETRY: Duration = Duration::from_secs(1);
 
 /// One zone, ready to be changed; cheap to clone. Its tasks end when the last handle is dropped.
 #[derive(Debug, Clone)]
-pub struct Zone {
+pub struct Zone(Arc<Inner>);
+
+/// A zone that may have ended.
+#[derive(Debug, Clone)]
+pub struct WeakZone(Weak<Inner>);
+
+#[derive(Debug)]
+struct Inner {
     name: ZoneName,
+    settings: watch::Sender<Arc<Settings>>,
+    // Tells which settings the driver has taken.
+    route: watch::Receiver<Route>,
     memory: Arc<Memory>,
     changes: mpsc::Sender<Waiter>,
     reader: Reader,
     problem: Arc<Mutex<Option<String>>>,
     reach: Arc<Reach>,
     // Read from the first question on: only wildcard grants need them.
-    targets: Arc<OnceLock<watch::Receiver<Targets>>>,
+    targets: OnceLock<watch::Receiver<Targets>>,
 }
 
 /// The names that the zone's own SOA and NS records point to.
@@ -81,77 +92,92 @@ pub struct ZoneStatus {
 }
 
 impl Zone {
-    /// Starts the engine of `zone`. Must be called inside a tokio runtime.
-    ///
-    /// # Errors
-    /// [`EncodeError::Name`] where a name does not fit the wire.
-    pub fn start(zone: &config::Zone, engine: &config::Engine, metrics: &Metrics) -> Result<Self, EncodeError> {
-        Self::start_over(Arc::new(Tcp), RandomState::new().hash_one(&zone.name), zone, engine, metrics)
+    /// Starts the engine of a zone. Must be called inside a tokio runtime.
+    #[must_use]
+    pub fn start(settings: Settings, metrics: &Metrics) -> Self {
+        let random = RandomState::new().hash_one(&settings.zone.name);
+        Self::start_over(Arc::new(Tcp), random, settings, metrics)
     }
 
     /// The same over `network`, with `random` in place of chance.
-    ///
-    /// # Errors
-    /// As [`Self::start`].
-    pub fn start_over(
-        network: Arc<dyn Network>,
-        random: u64,
-        zone: &config::Zone,
-        engine: &config::Engine,
-        metrics: &Metrics,
-    ) -> Result<Self, EncodeError> {
-        let update = Arc::new(Update::new(zone.name.clone(), Signer::new(zone.key.clone())?)?);
-        let memory = Arc::new(Memory::new(engine.verify_interval, REMEMBERED));
-        let in_use = Arc::new(AtomicUsize::new(0));
-        let reader =
-            Reader::start(Arc::clone(&network), Arc::clone(&update), zone, Arc::clone(&in_use), engine.deadline);
+    #[must_use]
+    pub fn start_over(network: Arc<dyn Network>, random: u64, settings: Settings, metrics: &Metrics) -> Self {
+        let settings = Arc::new(settings);
+        let name = settings.zone.name.clone();
+        let memory = Arc::new(Memory::new(settings.verify_interval, REMEMBERED));
+        let course = Course::new(Arc::clone(&settings));
+        let route = course.route();
+        let reader = Reader::start(Arc::clone(&network), route.clone());
+        let lane = Lane::new(settings.deadline, settings.zone.primaries.len(), Arc::clone(&memory));
         let problem = Arc::default();
         let reach = Arc::<Reach>::default();
         let (changes, queue) = mpsc::channel(QUEUE);
-        let metrics = metrics.zone(zone.name.as_str());
+        let settings = watch::Sender::new(settings);
         let driver = Driver {
             network,
-            random,
-            zone: zone.clone(),
-            update,
-            deadline: engine.deadline,
+            jitter: Jitter::new(random),
+            course,
+            settings: settings.subscribe(),
             memory: Arc::clone(&memory),
-            lane: Lane::new(engine.deadline, zone.primaries.len(), Arc::clone(&memory)),
+            lane,
             changes: queue,
-            in_use,
             problem: Arc::clone(&problem),
             reach: Arc::clone(&reach),
-            up: vec![None; zone.primaries.len()],
-            metrics,
+            metrics: metrics.zone(name.as_str()),
         };
         tokio::spawn(driver.run());
-        Ok(Self { name: zone.name.clone(), memory, changes, reader, problem, reach, targets: Arc::default() })
+        let targets = OnceLock::new();
+        Self(Arc::new(Inner { name, settings, route, memory, changes, reader, problem, reach, targets }))
+    }
+
+    /// Goes by other settings of the same zone; in force for all that is submitted once this returns.
+    pub async fn set(&self, settings: Settings) {
+        if self.0.settings.borrow().says_the_same(&settings) {
+            return;
+        }
+        let settings = Arc::new(settings);
+        self.0.memory.set_verify_interval(settings.verify_interval);
+        self.0.settings.send_replace(Arc::clone(&settings));
+        let is_taken = |route: &Route| Arc::ptr_eq(&route.update, &settings.update);
+        let mut route = self.0.route.clone();
+        let _driver_gone = route.wait_for(is_taken).await;
+    }
+
+    /// Names at or below `apex` begin or cease to be another zone's: nothing that is remembered of them counts.
+    pub fn forget_within(&self, apex: &ZoneName) {
+        self.0.memory.forget_within(apex);
+    }
+
+    /// A handle that lets it end.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakZone {
+        WeakZone(Arc::downgrade(&self.0))
     }
 
     /// The apex.
     #[must_use]
     pub fn name(&self) -> &ZoneName {
-        &self.name
+        &self.0.name
     }
 
     /// Compares `wish` with what the primary last said; asks nobody.
     #[must_use]
     pub fn compare(&self, wish: &Wish) -> Compared {
-        self.memory.compare(wish, Instant::now())
+        self.0.memory.compare(wish, Instant::now())
     }
 
     /// Asks the primary whether the name itself already holds what `wish` says. `false` also where it does not answer,
     /// where a change began meanwhile, where something is to be removed, and in a storm: the change itself then tells.
     pub async fn holds(&self, wish: &Wish, deadline: Instant) -> bool {
-        if wish.records.removes() || self.memory.is_busy() {
+        if wish.records.removes() || self.0.memory.is_busy() {
             return false;
         }
-        let before = self.memory.before(&wish.name);
+        let before = self.0.memory.before(&wish.name);
         // Half of the time at most, so that a change can still be made.
         let now = Instant::now();
         let limit = now + deadline.saturating_duration_since(now) / 2;
-        let held = timeout_at(limit, self.reader.holds(&wish.name, wish.records.addresses(), wish.ttl)).await;
-        matches!(held, Ok(Ok(Held::Exactly))) && self.memory.answered(wish, Instant::now(), before)
+        let held = timeout_at(limit, self.0.reader.holds(&wish.name, wish.records.addresses(), wish.ttl)).await;
+        matches!(held, Ok(Ok(Held::Exactly))) && self.0.memory.answered(wish, Instant::now(), before)
     }
 
     /// Sets or removes, in one message with whatever else travels now. To remove what is not there succeeds.
@@ -167,21 +193,21 @@ impl Zone {
     /// # Errors
     /// [`Trouble::Overloaded`]
     pub fn submit(&self, wish: Wish) -> Result<Submitted, Trouble> {
-        let under_way = self.memory.begin(&wish.name);
+        let under_way = self.0.memory.begin(&wish.name);
         let (answer, answered) = oneshot::channel();
-        self.changes.try_send(Waiter { wish, answer }).map_err(|_| Trouble::Overloaded)?;
+        self.0.changes.try_send(Waiter { wish, answer }).map_err(|_| Trouble::Overloaded)?;
         Ok(Submitted { answered, _under_way: under_way })
     }
 
     /// Whether the primary in use was reached when last tried.
     #[must_use]
     pub fn is_reached(&self) -> bool {
-        self.reach.is_reached()
+        self.0.reach.is_reached()
     }
 
     /// Wakes `who` whenever the primary can be used again after it could not.
     pub fn on_return(&self, who: Arc<Notify>) {
-        self.reach.tell(who);
+        self.0.reach.tell(who);
     }
 
     /// Whether the zone's own SOA or NS records name `host`.
@@ -189,7 +215,7 @@ impl Zone {
     /// # Errors
     /// [`Trouble`] where the primary did not say before `deadline`.
     pub async fn is_target(&self, host: &Hostname, deadline: Instant) -> Result<bool, Trouble> {
-        let mut targets = self.targets.get_or_init(|| self.watch_targets()).clone();
+        let mut targets = self.0.targets.get_or_init(|| self.watch_targets()).clone();
         let found = timeout_at(deadline, targets.wait_for(|targets| !matches!(targets, Targets::Unknown)));
         match found.await {
             Ok(Ok(targets)) => match &*targets {
@@ -204,21 +230,29 @@ impl Zone {
     /// Whether the zone's own SOA or NS records are known to name `host`; asks nobody, for it may be another zone's host.
     #[must_use]
     pub fn is_known_target(&self, host: &Hostname) -> bool {
-        let targets = self.targets.get_or_init(|| self.watch_targets()).borrow();
+        let targets = self.0.targets.get_or_init(|| self.watch_targets()).borrow();
         matches!(&*targets, Targets::Known(targets) if targets.contains(host))
     }
 
     fn watch_targets(&self) -> watch::Receiver<Targets> {
         let (found, targets) = watch::channel(Targets::Unknown);
-        tokio::spawn(find_targets(self.name.clone(), self.reader.clone(), Arc::clone(&self.problem), found));
+        tokio::spawn(find_targets(self.0.name.clone(), self.0.reader.clone(), Arc::clone(&self.0.problem), found));
         targets
     }
 
     /// How the zone is doing.
     #[must_use]
     pub fn status(&self) -> ZoneStatus {
-        let problem = self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        ZoneStatus { zone: self.name.clone(), problem }
+        let problem = self.0.problem.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        ZoneStatus { zone: self.0.name.clone(), problem }
+    }
+}
+
+impl WeakZone {
+    /// The zone, where somebody still waits for a change of it.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<Zone> {
+        self.0.upgrade().map(Zone)
     }
 }
 

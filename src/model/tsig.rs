@@ -6,6 +6,7 @@ use std::str::FromStr;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret as _, SecretSlice};
+use subtle::ConstantTimeEq as _;
 
 use super::{NameError, ZoneName};
 
@@ -119,6 +120,16 @@ impl TsigKey {
         self.secret.expose_secret()
     }
 }
+
+/// The same on both sides: name, algorithm and secret.
+impl PartialEq for TsigKey {
+    fn eq(&self, other: &Self) -> bool {
+        let same_secret: bool = self.expose().ct_eq(other.expose()).into();
+        self.name == other.name && self.algorithm == other.algorithm && same_secret
+    }
+}
+
+impl Eq for TsigKey {}
 
 impl fmt::Debug for TsigKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

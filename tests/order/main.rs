@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use dyngate::config;
-use dyngate::engine::{Compared, Wish, Zone};
+use dyngate::engine::{Compared, Settings, Wish, Zone};
 use dyngate::metrics::Metrics;
 use dyngate::model::{Change, Hostname, KeyName, Records, TsigKey, ZoneName};
 use prometheus_client::registry::Registry;
@@ -148,7 +148,7 @@ fn engine(network: &Simulated, random: u64) -> Zone {
     };
     let engine = config::Engine { deadline: DEADLINE, verify_interval: Duration::from_secs(60), defer: None };
     let metrics = Metrics::register(&mut Registry::default());
-    Zone::start_over(Arc::new(network.clone()), random, &zone, &engine, &metrics).unwrap()
+    Zone::start_over(Arc::new(network.clone()), random, Settings::new(&zone, &engine).unwrap(), &metrics)
 }
 
 /// Goes the way of the gateway: compare, ask, change.

@@ -196,6 +196,7 @@ impl Metrics {
         let label = ZoneLabel { zone: zone.to_owned() };
         let mut zones = self.0.zones.lock().unwrap_or_else(PoisonError::into_inner);
         zones.entry(zone.to_owned()).or_default().holders += 1;
+        let _present_from_the_start = self.0.deferred.get_or_create(&label);
         ZoneMetrics {
             zone: zone.to_owned(),
             all: Arc::clone(&self.0),
@@ -205,10 +206,13 @@ impl Metrics {
         }
     }
 
-    /// The gauge of changes that are deferred in `zone`.
-    #[must_use]
-    pub fn deferred(&self, zone: &str) -> Gauge {
-        self.0.deferred.get_or_create_owned(&ZoneLabel { zone: zone.to_owned() })
+    /// So many changes are deferred in `zone`; without effect where the zone is gone.
+    pub fn deferred(&self, zone: &str, count: usize) {
+        let zones = self.0.zones.lock().unwrap_or_else(PoisonError::into_inner);
+        if zones.contains_key(zone) {
+            let gauge = self.0.deferred.get_or_create_owned(&ZoneLabel { zone: zone.to_owned() });
+            gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
     }
 
     /// A request had wrong credentials.
@@ -289,5 +293,6 @@ impl Drop for ZoneMetrics {
         self.all.update_duration.remove(&label);
         self.all.batch_hosts.remove(&label);
         self.all.pending.remove(&label);
+        self.all.deferred.remove(&label);
     }
 }

@@ -11,7 +11,7 @@ pub(super) fn run(path: &Path, ready_file: Option<&Path>, format: log::Format) -
     log::start(format, "info,sqlx=warn").map_err(|error| fail(USAGE, &error))?;
     let config = load(path)?;
     let runtime = runtime(Builder::new_multi_thread())?;
-    runtime.block_on(app::serve(&config, ready_file)).map_err(|error| match error {
+    runtime.block_on(app::serve(&config, path, ready_file)).map_err(|error| match error {
         AppError::Clash(_) | AppError::Certificate(_) => {
             fail(USAGE, &format_args!("the configuration cannot be used\n{}: {error}", path.display()))
         }

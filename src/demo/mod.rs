@@ -75,7 +75,7 @@ async fn until_signal(options: &Options, stage: &mut Option<Stage>, out: &mut im
 async fn demonstrate(options: &Options, stage: &mut Option<Stage>, out: &mut impl Write) -> Result<(), DemoError> {
     let installed = Installed::find(&options.folders.clone().unwrap_or_else(usual_folders))?;
     let stage = stage.insert(Stage::set(&installed).await?);
-    let running = Running::start(&stage.config).await?;
+    let running = Running::start(&stage.config, &stage.guardian.folder().join("gateway.toml")).await?;
     let scene = Scene {
         installed: &installed,
         pid: stage.guardian.pid(),

@@ -9,6 +9,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 use tracing::{debug, info, warn};
 
+use super::Gateway;
 use super::wishes::Wishes;
 use crate::metrics::Metrics;
 use crate::model::{Hostname, Records, ZoneName};
@@ -27,17 +28,19 @@ const MOST_UNWANTED: usize = 20_000;
 const PROGRESS: Duration = Duration::from_secs(5);
 
 /// What is deferred, and how it is kept.
-#[derive(Debug)]
+///
+/// Each configuration has one of its own; all but how long it is worth is common to them.
+#[derive(Debug, Clone)]
 pub(super) struct Deferred {
     // How long it is worth doing; `None` where nothing is deferred.
     worth: Option<Duration>,
-    wishes: Mutex<Wishes>,
-    zones: Mutex<HashMap<ZoneName, Episode>>,
+    wishes: Arc<Mutex<Wishes>>,
+    zones: Arc<Mutex<HashMap<ZoneName, Episode>>>,
     metrics: Metrics,
     wake: Arc<Notify>,
     unwanted: mpsc::Sender<Order>,
     // Until the writer is started.
-    orders: Mutex<Option<mpsc::Receiver<Order>>>,
+    orders: Arc<Mutex<Option<mpsc::Receiver<Order>>>>,
 }
 
 /// From the first wish of a zone to the last one.
@@ -64,23 +67,22 @@ pub(super) struct Ticket<'d> {
 }
 
 impl Deferred {
-    pub(super) fn new<'z>(
-        worth: Option<Duration>,
-        zones: impl Iterator<Item = &'z ZoneName>,
-        metrics: Metrics,
-        wake: Arc<Notify>,
-    ) -> Self {
-        zones.for_each(|zone| drop(metrics.deferred(zone.as_str())));
+    pub(super) fn new(worth: Option<Duration>, metrics: Metrics, wake: Arc<Notify>) -> Self {
         let (unwanted, orders) = mpsc::channel(MOST_UNWANTED);
         Self {
             worth,
-            wishes: Mutex::default(),
-            zones: Mutex::default(),
+            wishes: Arc::default(),
+            zones: Arc::default(),
             metrics,
             wake,
             unwanted,
-            orders: Mutex::new(Some(orders)),
+            orders: Arc::new(Mutex::new(Some(orders))),
         }
+    }
+
+    /// The same, where what is deferred from now on is worth doing for so long.
+    pub(super) fn with(&self, worth: Option<Duration>) -> Self {
+        Self { worth, ..self.clone() }
     }
 
     /// Whether a request for `name` is under way, or something is wished for it.
@@ -110,7 +112,7 @@ impl Deferred {
         drop(wishes);
         let mut zones = self.zones.lock().unwrap_or_else(PoisonError::into_inner);
         for (zone, count) in counts {
-            self.metrics.deferred(zone.as_str()).set(i64::try_from(count).unwrap_or(i64::MAX));
+            self.metrics.deferred(zone.as_str(), count);
             let now = Instant::now();
             if count > 0 {
                 let episode = zones.entry(zone.clone()).or_insert_with(|| {
@@ -166,8 +168,8 @@ impl Deferred {
         }
     }
 
-    /// Writes to the store for ever, where there is one.
-    pub(super) async fn write(&self, registry: &Registry) {
+    /// Writes for ever to the store of the gateway `in_force`, where there is one.
+    pub(super) async fn write(&self, in_force: impl Fn() -> Arc<Gateway>) {
         let Some(mut orders) = self.orders.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
         let mut tick = interval(BEHIND);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -178,11 +180,12 @@ impl Deferred {
                     if count == 0 {
                         return;
                     }
-                    self.carry_out(&mut some, registry).await;
+                    self.carry_out(&mut some, &in_force().registry).await;
                 }
                 _ = tick.tick() => {
-                    self.write_all(registry).await;
-                    self.tell();
+                    let gateway = in_force();
+                    self.write_all(&gateway.registry).await;
+                    gateway.deferred.tell();
                 }
             }
         }

@@ -14,7 +14,7 @@ use super::Gateway;
 use crate::engine::{Compared, Trouble, Wish};
 use crate::model::{Family, Hostname, Records, ZoneName};
 use crate::registry::Grant;
-use crate::store::{Millis, StoreError, Unwanted, Wanted};
+use crate::store::{Millis, Store, StoreError, Unwanted, Wanted};
 
 /// Errands under way at once: less than the engine's queue by far, so that requests find room.
 const AT_ONCE: usize = 500;
@@ -40,21 +40,25 @@ impl Gateway {
         self.deferred.load(&self.registry).await
     }
 
-    /// Runs errands for ever: at the start, when `wake` says that there are new ones, when a primary is back, and again what
-    /// failed.
-    pub async fn run_errands(self: Arc<Self>, wake: Arc<Notify>) {
-        let writer = Arc::clone(&self);
-        tokio::spawn(async move { writer.deferred.write(&writer.registry).await });
+    /// Runs errands for ever, each round in the gateway `in_force`: at the start, when `wake` says that there are new ones,
+    /// when a primary is back, and again what failed.
+    pub async fn run_errands(in_force: impl Fn() -> Arc<Self> + Clone + Send + 'static, wake: Arc<Notify>) {
+        // The writer holds no gateway while it waits, or zones that a reload removed would never end.
+        let writer = in_force().deferred.clone();
+        let by_writer = in_force.clone();
+        tokio::spawn(async move { writer.write(by_writer).await });
         let mut again = interval(AGAIN);
         again.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            self.zones.values().for_each(|zone| zone.on_return(Arc::clone(&wake)));
             tokio::select! {
                 () = wake.notified() => {}
                 _ = again.tick() => {}
             }
-            self.all_errands().await;
-            self.deferred.tell();
+            let gateway = in_force();
+            // Before the look: a zone that is new and reached during it is looked at again.
+            gateway.zones.values().for_each(|zone| zone.on_return(Arc::clone(&wake)));
+            gateway.all_errands().await;
+            gateway.deferred.tell();
         }
     }
 
@@ -102,6 +106,12 @@ impl Gateway {
             match self.registry.zone_of(&wanted.name).and_then(|zone| self.zones.get(zone)) {
                 Some(zone) if zone.is_reached() && !troubled.contains(zone.name()) => some.push(wanted),
                 Some(_) => {}
+                None if wanted.source.is_some() => {
+                    // Where several gateways share the store, another one may have the zone; else it lasts until it expires.
+                    if !self.registry.store().is_some_and(Store::is_shared) {
+                        ends.push((wanted, End::Dropped("no zone of ours holds the name".to_owned())));
+                    }
+                }
                 None => {
                     warn!(host = %wanted.name, "records shall change, and no zone of ours holds the name: it waits until one does");
                 }
@@ -214,11 +224,12 @@ impl Gateway {
         let (mut done, mut dropped, mut kept) = (Vec::new(), Vec::new(), Vec::new());
         for (wanted, end) in ends {
             let Wanted { name, since, source, v4, v6, .. } = wanted;
-            let zone = self.registry.zone_of(&name);
+            // Of a zone that is gone: where it was deferred.
+            let zone = self.registry.zone_of(&name).cloned().or_else(|| self.deferred.wishes().zone(&name));
             match end {
                 End::Done => {
                     if let (Some(zone), true) = (zone, source.is_some()) {
-                        self.deferred.count(zone, 1, 0);
+                        self.deferred.count(&zone, 1, 0);
                     } else {
                         let action = if (Records { v4, v6 }) == Records::REMOVED { "removed" } else { "set" };
                         info!(host = %name, action, "records changed as a command asked");
@@ -227,7 +238,7 @@ impl Gateway {
                 }
                 End::Dropped(why) => {
                     if let (Some(zone), true) = (zone, source.is_some()) {
-                        self.deferred.count(zone, 0, 1);
+                        self.deferred.count(&zone, 0, 1);
                     }
                     warn!(host = %name, reason = why, "a deferred change is dropped");
                     dropped.push((name, since));
@@ -237,7 +248,7 @@ impl Gateway {
                         warn!(host = %name, ?trouble, "records could not be changed as a command asked; tried again");
                     }
                     if let (Some(zone), Trouble::Timeout | Trouble::Failed(_) | Trouble::Overloaded) = (zone, trouble) {
-                        troubled.insert(zone.clone());
+                        troubled.insert(zone);
                     }
                     kept.push(name);
                 }

@@ -90,7 +90,7 @@ pub enum BadAddress {
 pub struct Gateway {
     registry: Registry,
     authenticator: Authenticator,
-    limits: Limits,
+    limits: Arc<Limits>,
     zones: HashMap<ZoneName, engine::Zone>,
     metrics: Metrics,
     deadline: Duration,
@@ -115,17 +115,50 @@ impl Gateway {
         engine: &config::Engine,
         wake: Arc<Notify>,
     ) -> Self {
-        let zones: HashMap<_, _> = zones.into_iter().map(|zone| (zone.name().clone(), zone)).collect();
+        let zones = zones.into_iter().map(|zone| (zone.name().clone(), zone)).collect();
         let places = Arc::new(Semaphore::new(MOST_UNDER_WAY));
         let deadline = engine.deadline;
-        let deferred = Deferred::new(engine.defer, zones.keys(), metrics.clone(), wake);
-        Self { registry, authenticator, limits, zones, metrics, deadline, deferred, places }
+        let deferred = Deferred::new(engine.defer, metrics.clone(), wake);
+        Self { registry, authenticator, limits: Arc::new(limits), zones, metrics, deadline, deferred, places }
+    }
+
+    /// A gateway for another configuration that goes on where this one is: who was verified, what was counted, what is
+    /// deferred, and the requests under way are common to both. A request begins and ends in one of them.
+    #[must_use]
+    pub fn succeeded(
+        &self,
+        registry: Registry,
+        zones: impl IntoIterator<Item = engine::Zone>,
+        engine: &config::Engine,
+    ) -> Self {
+        Self {
+            registry,
+            authenticator: self.authenticator.clone(),
+            limits: Arc::clone(&self.limits),
+            zones: zones.into_iter().map(|zone| (zone.name().clone(), zone)).collect(),
+            metrics: self.metrics.clone(),
+            deadline: engine.deadline,
+            deferred: self.deferred.with(engine.defer),
+            places: Arc::clone(&self.places),
+        }
     }
 
     /// Accounts and hosts.
     #[must_use]
     pub fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    /// What is counted of requests.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// The engine of the zone with this apex.
+    #[must_use]
+    pub fn zone(&self, apex: &ZoneName) -> Option<&engine::Zone> {
+        self.zones.get(apex)
     }
 
     /// How each zone is doing.

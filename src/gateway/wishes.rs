@@ -89,6 +89,11 @@ impl Wishes {
         self.counts.iter().map(|(zone, count)| (zone, *count))
     }
 
+    /// The zone that the wish for `name` was deferred in.
+    pub(super) fn zone(&self, name: &Hostname) -> Option<ZoneName> {
+        self.names.get(name)?.wish.as_ref()?.zone.clone()
+    }
+
     /// Whether a request for `name` is under way, or something is wished for it.
     pub(super) fn knows(&self, name: &Hostname) -> bool {
         self.names.contains_key(name)

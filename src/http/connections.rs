@@ -21,27 +21,33 @@ const TAKEN_WITHIN: Duration = Duration::from_secs(20);
 /// that there are never more than connections.
 #[derive(Debug)]
 pub struct Sources {
-    most: u32,
+    most: Option<u32>,
     proxies: Arc<Proxies>,
-    held: Mutex<HashMap<IpAddr, u32>>,
+    held: Arc<Mutex<HashMap<IpAddr, u32>>>,
 }
 
 /// A connection that is counted until this is dropped.
 #[derive(Debug)]
 pub(super) struct Held {
-    sources: Arc<Sources>,
+    all: Arc<Mutex<HashMap<IpAddr, u32>>>,
     source: IpAddr,
 }
 
 impl Sources {
-    /// At most `most` for each; trusted proxies, and peers without an address, hold as many as they like.
+    /// At most `most` for each, where given; trusted proxies, and peers without an address, hold as many as they like.
     #[must_use]
-    pub fn new(most: u32, proxies: Arc<Proxies>) -> Arc<Self> {
-        Arc::new(Self { most, proxies, held: Mutex::default() })
+    pub fn new(most: Option<u32>, proxies: Arc<Proxies>) -> Arc<Self> {
+        Arc::new(Self { most, proxies, held: Arc::default() })
+    }
+
+    /// Other bounds for the same connections.
+    #[must_use]
+    pub fn with(&self, most: Option<u32>, proxies: Arc<Proxies>) -> Arc<Self> {
+        Arc::new(Self { most, proxies, held: Arc::clone(&self.held) })
     }
 
     /// Counts a connection of `peer`: `Ok(None)` where it is not counted, an error where it is one too many.
-    pub(super) fn hold(self: &Arc<Self>, peer: Peer) -> Result<Option<Held>, TooMany> {
+    pub(super) fn hold(&self, peer: Peer) -> Result<Option<Held>, TooMany> {
         let Some(address) = peer.ip() else { return Ok(None) };
         if self.proxies.trusts_peer(peer) {
             return Ok(None);
@@ -49,17 +55,17 @@ impl Sources {
         let source = source(address);
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let count = held.entry(source).or_insert(0);
-        if *count >= self.most {
+        if self.most.is_some_and(|most| *count >= most) {
             return Err(TooMany);
         }
         *count += 1;
-        Ok(Some(Held { sources: Arc::clone(self), source }))
+        Ok(Some(Held { all: Arc::clone(&self.held), source }))
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let mut held = self.sources.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         if let Entry::Occupied(mut count) = held.entry(self.source) {
             *count.get_mut() -= 1;
             if *count.get() == 0 {
@@ -152,7 +158,7 @@ mod tests {
 
     fn sources(most: u32) -> Arc<Sources> {
         let trusted = vec!["127.0.0.1/32".parse().unwrap()];
-        Sources::new(most, Arc::new(Proxies { trusted, unix: false, header: ForwardingHeader::Forwarded }))
+        Sources::new(Some(most), Arc::new(Proxies { trusted, unix: false, header: ForwardingHeader::Forwarded }))
     }
 
     fn peer(address: &str) -> Peer {
@@ -174,6 +180,19 @@ mod tests {
         for exempt in [peer("127.0.0.1"), Peer::Unix, Peer::Unnamed] {
             assert!((0..10).all(|_| sources.hold(exempt).unwrap().is_none()), "{exempt}");
         }
+    }
+
+    #[test]
+    fn other_bounds_hold_for_the_connections_that_are_there() {
+        let sources = sources(2);
+        let first = sources.hold(peer("192.0.2.1")).unwrap();
+        let _second = sources.hold(peer("192.0.2.1")).unwrap();
+        let lifted = sources.with(None, Arc::clone(&sources.proxies));
+        let _third = lifted.hold(peer("192.0.2.1")).unwrap();
+        let lowered = lifted.with(Some(3), Arc::clone(&sources.proxies));
+        assert!(lowered.hold(peer("192.0.2.1")).is_err(), "all three count");
+        drop(first);
+        assert!(lowered.hold(peer("192.0.2.1")).is_ok());
     }
 
     #[test]

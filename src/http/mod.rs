@@ -20,4 +20,4 @@ pub use client_address::{Client, Peer, Proxies};
 pub use connections::Sources;
 pub use listener::{ListenError, Listener, Place};
 pub use public::Public;
-pub use tls::Certificates;
+pub use tls::{Certificates, Loaded};

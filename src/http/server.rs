@@ -57,9 +57,11 @@ impl std::fmt::Debug for Door {
     }
 }
 
-/// Serves `listener` with `answer` until `stop` turns true, then finishes what is in flight, at most 10 s.
-pub async fn serve<F, R>(listener: Listener, door: Door, answer: F, mut stop: watch::Receiver<bool>)
+/// Serves `listener` with `answer` until `stop` turns true, then finishes what is in flight, at most 10 s. Each
+/// connection passes the `door` that is there when it comes.
+pub async fn serve<D, F, R>(listener: Listener, door: D, answer: F, mut stop: watch::Receiver<bool>)
 where
+    D: Fn() -> Door + Send,
     F: Fn(Peer, Request<Incoming>) -> R + Clone + Send + 'static,
     R: Future<Output = Response<Full<Bytes>>> + Send + 'static,
 {
@@ -69,6 +71,7 @@ where
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
+                    let door = door();
                     if door.proxy_protocol.as_ref().is_some_and(|proxies| !proxies.trusts_peer(peer)) {
                         debug!(%peer, "is no trusted proxy, and the listener is for those alone");
                         continue;
@@ -78,7 +81,7 @@ where
                     let held = sources.map_or(Ok(None), |sources| sources.hold(peer));
                     match (Arc::clone(&places).try_acquire_owned(), held) {
                         (Ok(place), Ok(held)) => {
-                            let connection = serve_connection(stream, peer, door.clone(), answer.clone(), stop.clone());
+                            let connection = serve_connection(stream, peer, door, answer.clone(), stop.clone());
                             connections.spawn(async move {
                                 connection.await;
                                 drop((place, held));

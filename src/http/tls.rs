@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, SystemTime};
 
 use rustls::crypto::ring;
@@ -10,7 +10,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
@@ -31,28 +31,40 @@ const LINGER: Duration = Duration::from_secs(1);
 /// How much of it, in octets.
 const LINGER_MOST: u64 = 64 * 1024;
 
+/// A pair that was read, fits and is in time, and what its files looked like before.
+#[derive(Debug)]
+pub struct Loaded {
+    files: Tls,
+    traces: Traces,
+    pair: Pair,
+}
+
 /// The pair that is shown to new connections.
 #[derive(Debug)]
 pub struct Certificates {
-    files: Tls,
-    shown: RwLock<Pair>,
-    first: Traces,
-    again: Notify,
+    shown: RwLock<Loaded>,
 }
 
 /// What both files looked like.
 type Traces = [Option<Trace>; 2];
 
-impl Certificates {
-    /// Reads the pair for the first time.
+impl Loaded {
+    /// Reads the files that `files` names.
     ///
     /// # Errors
     /// [`PairError`]: nothing could be shown.
-    pub fn open(files: &Tls) -> Result<Arc<Self>, PairError> {
+    pub fn read(files: &Tls) -> Result<Self, PairError> {
         // Before the files are read: what changes in between is seen as a change.
-        let first = traces(files);
-        let shown = RwLock::new(Pair::load(files, SystemTime::now())?);
-        Ok(Arc::new(Self { files: files.clone(), shown, first, again: Notify::new() }))
+        let traces = traces(files);
+        Ok(Self { files: files.clone(), traces, pair: Pair::load(files, SystemTime::now())? })
+    }
+}
+
+impl Certificates {
+    /// Begins with `first`.
+    #[must_use]
+    pub fn new(first: Loaded) -> Arc<Self> {
+        Arc::new(Self { shown: RwLock::new(first) })
     }
 
     /// What TLS listeners accept with: TLS 1.2 and 1.3, HTTP/1.1 and 1.0.
@@ -70,57 +82,65 @@ impl Certificates {
         Ok(TlsAcceptor::from(Arc::new(config)))
     }
 
-    /// Has the files read now, changed or not; the log says what came of it.
-    pub fn reload(&self) {
-        self.again.notify_one();
+    /// Shows `new` to new connections, and looks at its files from now on.
+    pub fn show(&self, new: Loaded) {
+        let (file, expires) = (new.files.certificate.display().to_string(), date(new.pair.not_after));
+        let old = std::mem::replace(&mut *self.shown.write().unwrap_or_else(PoisonError::into_inner), new);
+        if old.pair.certified.cert == self.pair().certified.cert {
+            info!(%file, "the certificate is the same");
+        } else {
+            info!(%file, expires, "new connections get the new certificate");
+        }
     }
 
     /// Reads the files again whenever they have changed, until `stop` turns true.
     pub async fn keep(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
-        let (mut tried, mut seen, mut warned) = (self.first, self.first, None::<Instant>);
+        let (mut seen, mut warned) = (self.shown().traces, None::<Instant>);
         loop {
             if self.pair().expires_soon(SystemTime::now()) && warned.is_none_or(|at| at.elapsed() > WARN_EVERY) {
                 warned = Some(Instant::now());
-                let (file, expires) = (self.files.certificate.display(), date(self.pair().not_after));
+                let (file, expires) =
+                    (self.shown().files.certificate.display().to_string(), date(self.pair().not_after));
                 warn!(%file, expires, "the certificate has less than 14 days left; renew it");
             }
-            let asked = tokio::select! {
-                () = sleep(LOOK_EVERY) => false,
-                () = self.again.notified() => true,
+            tokio::select! {
+                () = sleep(LOOK_EVERY) => {}
                 _ = stop.wait_for(|stop| *stop) => return,
-            };
-            let files = self.files.clone();
-            let Ok(now) = spawn_blocking(move || traces(&files)).await else { continue };
+            }
+            let (files, tried) = (self.shown().files.clone(), self.shown().traces);
+            let looked_at = files.clone();
+            let Ok(now) = spawn_blocking(move || traces(&looked_at)).await else { continue };
             // Two files are written one after the other: a pair is read once nothing moves any more.
             let settled = std::mem::replace(&mut seen, now) == now;
-            if asked || settled && now != tried {
-                tried = now;
-                self.read_again().await;
+            if settled && now != tried {
+                self.read_again(files, now).await;
             }
         }
     }
 
-    async fn read_again(&self) {
-        let files = self.files.clone();
-        let Ok(read) = spawn_blocking(move || Pair::load(&files, SystemTime::now())).await else { return };
-        let file = self.files.certificate.display();
+    async fn read_again(&self, files: Tls, now: Traces) {
+        let read_from = files.clone();
+        let Ok(read) = spawn_blocking(move || Loaded::read(&read_from)).await else { return };
+        // A reload may have named others meanwhile.
+        if self.shown().files != files {
+            return;
+        }
         match read {
-            Ok(pair) if pair.certified.cert == self.pair().certified.cert => {
-                info!(%file, "the certificate is the same")
-            }
-            Ok(pair) => {
-                info!(%file, expires = date(pair.not_after), "new connections get the new certificate");
-                *self.shown.write().unwrap_or_else(PoisonError::into_inner) = pair;
-            }
+            Ok(new) => self.show(new),
             Err(error) => {
                 let expires = date(self.pair().not_after);
                 error!(%error, expires, "the new certificate cannot be used; the old one stays");
+                self.shown.write().unwrap_or_else(PoisonError::into_inner).traces = now;
             }
         }
     }
 
+    fn shown(&self) -> RwLockReadGuard<'_, Loaded> {
+        self.shown.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn pair(&self) -> Pair {
-        self.shown.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.shown().pair.clone()
     }
 }
 

@@ -5,6 +5,8 @@
 //! gateway runs a wish while another changes its name. Many names travel in one statement.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -27,9 +29,19 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct Holds {
     me: String,
-    lease: Duration,
+    lease: Lease,
     questions: mpsc::Sender<Waiting>,
     claims: mpsc::Sender<Waiting>,
+}
+
+/// How long what is taken is ours, in milliseconds.
+#[derive(Debug, Clone)]
+struct Lease(Arc<AtomicU64>);
+
+impl Lease {
+    fn end(&self) -> Millis {
+        Millis::now().plus(Duration::from_millis(self.0.load(Ordering::Relaxed)))
+    }
 }
 
 /// A name, and who waits to hear how it stands with us.
@@ -43,12 +55,21 @@ struct Said {
 }
 
 impl Holds {
-    /// Starts the two tasks; they end with the last handle. What is taken is ours for `lease`.
-    pub(super) fn start(store: &Store, lease: Duration) -> Self {
+    /// Starts the two tasks; they end with the last handle. What is taken is ours for `least` or longer.
+    pub(super) fn start(store: &Store, least: Duration) -> Self {
         let me = name_of_process();
+        let lease = Lease(Arc::default());
         let in_batches = |statement| in_batches(store.clone(), me.clone(), statement);
-        let (questions, claims) = (in_batches(Statement::Ask), in_batches(Statement::Claim(lease)));
-        Self { me, lease, questions, claims }
+        let (questions, claims) = (in_batches(Statement::Ask), in_batches(Statement::Claim(lease.clone())));
+        let holds = Self { me, lease, questions, claims };
+        holds.lengthen(least);
+        holds
+    }
+
+    /// What is taken from now on is ours for `least` or longer. Never for less than before: requests that began under another
+    /// deadline may still claim.
+    pub(super) fn lengthen(&self, least: Duration) {
+        self.lease.0.fetch_max(u64::try_from(least.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// What we are called in the store.
@@ -73,7 +94,7 @@ impl Holds {
         store: &Store,
         names: &[Hostname],
     ) -> Result<HashMap<Hostname, Standing>, StoreError> {
-        store.claim(names, &self.me, Millis::now().plus(self.lease)).await
+        store.claim(names, &self.me, self.lease.end()).await
     }
 }
 
@@ -85,15 +106,14 @@ async fn ask(queue: &mpsc::Sender<Waiting>, name: &Hostname) -> Said {
     }
 }
 
-#[derive(Clone, Copy)]
 enum Statement {
     Ask,
-    Claim(Duration),
+    Claim(Lease),
 }
 
 impl Statement {
     /// How it stands with each of `names`.
-    async fn run(self, store: &Store, me: &str, names: &[Hostname]) -> Result<Vec<Said>, StoreError> {
+    async fn run(&self, store: &Store, me: &str, names: &[Hostname]) -> Result<Vec<Said>, StoreError> {
         match self {
             Self::Ask => {
                 let holders = store.holders(names).await?;
@@ -101,7 +121,7 @@ impl Statement {
                 Ok(names.iter().map(|name| Said { is_ours: is_ours(name), wish: None }).collect())
             }
             Self::Claim(lease) => {
-                let wishes = store.claim(names, me, Millis::now().plus(lease)).await?;
+                let wishes = store.claim(names, me, lease.end()).await?;
                 Ok(names.iter().map(|name| Said { is_ours: true, wish: wishes.get(name).copied() }).collect())
             }
         }

@@ -29,10 +29,12 @@ pub use recorder::Sighting;
 #[derive(Debug)]
 pub struct Registry {
     declared: Declared,
-    kept: Option<Kept>,
-    // Without a store: names that each account's wildcard grants brought into being since the start.
-    born: Mutex<HashMap<Arc<str>, HashSet<Hostname>>>,
+    kept: Option<Arc<Kept>>,
+    born: Arc<Mutex<BornHere>>,
 }
+
+/// Without a store: names that each account's wildcard grants brought into being since the start.
+type BornHere = HashMap<Arc<str>, HashSet<Hostname>>;
 
 /// The parts that need a store.
 #[derive(Debug)]
@@ -85,7 +87,7 @@ impl Registry {
     /// What `config` declares, and nothing else.
     #[must_use]
     pub fn declared(config: &Config) -> Self {
-        Self { declared: Declared::new(config, Vec::new()), kept: None, born: Mutex::default() }
+        Self { declared: Declared::new(config, Vec::new()), kept: None, born: Arc::default() }
     }
 
     /// What `config` declares and `store` keeps, as one. Starts the tasks that follow the store and write to it; `wanted`
@@ -98,17 +100,31 @@ impl Registry {
         store: Store,
         wanted: impl FnMut() + Send + 'static,
     ) -> Result<Self, StoreError> {
-        let kept = store.accounts(None, DECOYS).await?;
-        let secrets =
-            kept.into_iter().filter_map(|account| Some((account.login, account.secrets.into_iter().next()?.digest)));
-        let declared = Declared::new(config, secrets.collect());
+        let declared = Declared::new(config, strangers(&store).await?);
         let directory = Directory::new(store.clone(), config.store.grace);
         tokio::spawn(Arc::clone(&directory).follow(wanted));
         let recorder = Recorder::start(store.clone(), config.store.history);
-        // Longer than a change takes, from its claim to its answer, by clocks that differ a little.
-        let lease = config.engine.deadline * 2 + Duration::from_secs(10);
-        let holds = store.is_shared().then(|| Holds::start(&store, lease));
-        Ok(Self { declared, kept: Some(Kept { store, directory, recorder, holds }), born: Mutex::default() })
+        let holds = store.is_shared().then(|| Holds::start(&store, lease(config)));
+        Ok(Self { declared, kept: Some(Arc::new(Kept { store, directory, recorder, holds })), born: Arc::default() })
+    }
+
+    /// What `config` declares in place of what was, with the same store and all that is remembered of it.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn redeclared(&self, config: &Config) -> Result<Self, StoreError> {
+        let strangers = match &self.kept {
+            Some(kept) => strangers(&kept.store).await?,
+            None => Vec::new(),
+        };
+        let declared = Declared::new(config, strangers);
+        let mut born = self.born.lock().unwrap_or_else(PoisonError::into_inner);
+        born.retain(|login, _| declared.account(login).is_some());
+        drop(born);
+        if let Some(holds) = self.holds() {
+            holds.lengthen(lease(config));
+        }
+        Ok(Self { declared, kept: self.kept.clone(), born: Arc::clone(&self.born) })
     }
 
     /// The account of `login`.
@@ -350,3 +366,13 @@ pub async fn clashes(config: &Config, store: &Store) -> Result<Vec<String>, Stor
 
 /// Accounts of the store whose digests are copied for unknown logins.
 const DECOYS: usize = 1000;
+
+/// How long a claim lasts: longer than a change takes, from its claim to its answer, by clocks that differ a little.
+fn lease(config: &Config) -> Duration {
+    config.engine.deadline * 2 + Duration::from_secs(10)
+}
+
+async fn strangers(store: &Store) -> Result<Vec<(Arc<str>, PasswordDigest)>, StoreError> {
+    let kept = store.accounts(None, DECOYS).await?.into_iter();
+    Ok(kept.filter_map(|account| Some((account.login, account.secrets.into_iter().next()?.digest))).collect())
+}

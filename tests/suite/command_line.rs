@@ -99,7 +99,7 @@ async fn sighup_ends_nothing_and_sigterm_ends_cleanly() {
     gateway.reload().unwrap();
     // Two signals at once come in either order.
     let said = async {
-        while !gateway.log().contains("restart needed") {
+        while !gateway.log().contains("configuration reloaded") {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
     };

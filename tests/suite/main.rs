@@ -23,6 +23,7 @@ mod protocol;
 mod proxy_protocol;
 mod records;
 mod reliability;
+mod reload;
 mod removal;
 mod repeats;
 mod rooms;

@@ -14,7 +14,7 @@ fn heard(socket: &UnixDatagram) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn systemd_hears_when_it_is_ready_and_when_it_stops() {
+async fn systemd_hears_when_it_is_ready_when_it_reloads_and_when_it_stops() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notify");
     let socket = UnixDatagram::bind(&path).unwrap();
@@ -25,6 +25,10 @@ async fn systemd_hears_when_it_is_ready_and_when_it_stops() {
     let status = format!("zones: 1; routers: {}", gateway.http());
     assert_eq!(heard(&socket), format!("READY=1\nSTATUS={status}\n"));
     assert!(tokio::net::TcpStream::connect(gateway.http()).await.is_ok(), "the listeners accept");
+    gateway.reload().unwrap();
+    let reloading = heard(&socket);
+    assert!(reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{reloading}");
+    assert_eq!(heard(&socket), format!("READY=1\nSTATUS={status}\n"));
     gateway.stop().await.unwrap();
     assert!(heard(&socket).starts_with("STOPPING=1\n"));
 }

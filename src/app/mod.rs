@@ -1,5 +1,10 @@
-//! Builds every part from a `Config` before anything listens, starts them in order, and stops them in order.
+//! Builds every part from a `Config` before anything listens, starts them in order, reloads and stops them.
 
+mod difference;
+mod in_force;
+mod reload;
+
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -11,22 +16,26 @@ use prometheus_client::registry::Registry as MetricsRegistry;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
+use tokio_rustls::TlsAcceptor;
 use tracing::{info, warn};
 
 use crate::admin::Admin;
+use crate::admin::reload::Order;
 use crate::auth::{Authenticator, NoRandomness};
 use crate::config::certificate::PairError;
 use crate::config::{self, Config, Location};
 use crate::dns::EncodeError;
 use crate::engine;
 use crate::gateway::Gateway;
-use crate::http::{Activated, Certificates, ListenError, Listener, Peer, Place, Proxies, Public, Sources, server};
+use crate::http::{Activated, Certificates, ListenError, Listener, Loaded, Peer, Place, server};
 use crate::limit::Limits;
 use crate::metrics::Metrics;
 use crate::registry::{self, Registry};
 use crate::store::{Store, StoreError};
+use in_force::{Current, InForce};
+use reload::Reloader;
 
 /// Why the gateway cannot start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -70,13 +79,14 @@ pub enum AppError {
     Signals(#[source] io::Error),
 }
 
-/// Runs the gateway until SIGTERM or SIGINT, then finishes what is in flight.
+/// Runs the gateway until SIGTERM or SIGINT, then finishes what is in flight. SIGHUP has the file at `path`, which `config`
+/// was read from, read again.
 ///
 /// # Errors
 /// [`AppError`], before anything was answered.
-pub async fn serve(config: &Config, ready_file: Option<&Path>) -> Result<(), AppError> {
+pub async fn serve(config: &Config, path: &Path, ready_file: Option<&Path>) -> Result<(), AppError> {
     let mut signals = Signals::new().map_err(AppError::Signals)?;
-    let running = Running::start(config).await?;
+    let running = Running::start(config, path).await?;
     if let Some(path) = ready_file {
         write_ready_file(path, &running)?;
     }
@@ -86,12 +96,11 @@ pub async fn serve(config: &Config, ready_file: Option<&Path>) -> Result<(), App
         version = env!("CARGO_PKG_VERSION"),
         "dyngate is ready"
     );
-    let addresses: Vec<_> = running.http.iter().chain(&running.https).map(ToString::to_string).collect();
-    tell_systemd(NotifyState::Ready, &format!("zones: {}; routers: {}", config.zones.len(), addresses.join(", ")));
+    tell_systemd(&[NotifyState::Ready], &reload::status(config, &running.routers()));
 
-    signals.wait_for_stop(|| running.reload()).await;
+    signals.wait_for_stop(|| reload::order(&running.reloads)).await;
     info!("stopping: no new connections, at most 10 s for what is in flight");
-    tell_systemd(NotifyState::Stopping, "finishing what is in flight");
+    tell_systemd(&[NotifyState::Stopping], "finishing what is in flight");
     running.stop().await;
     info!("stopped");
     Ok(())
@@ -106,44 +115,40 @@ pub struct Running {
     pub https: Vec<Place>,
     /// The real address for health and metrics.
     pub admin: SocketAddr,
-    certificates: Option<Arc<Certificates>>,
+    reloads: mpsc::Sender<Order>,
     public_servers: JoinSet<()>,
     public_stop: watch::Sender<bool>,
     admin_server: JoinHandle<()>,
     admin_stop: watch::Sender<bool>,
-    gateway: Arc<Gateway>,
+    current: Current,
 }
 
 impl Running {
-    /// Binds every listener, builds every part, then lets the listeners accept. Must run inside a tokio runtime.
+    /// Binds every listener, builds every part, then lets the listeners accept. `path` is where `config` was read from.
+    /// Must run inside a tokio runtime.
     ///
     /// # Errors
     /// [`AppError`], before anything was answered.
-    pub async fn start(config: &Config) -> Result<Self, AppError> {
+    pub async fn start(config: &Config, path: &Path) -> Result<Self, AppError> {
         raise_open_files();
         let mut registry = MetricsRegistry::default();
         let metrics = Metrics::register(&mut registry);
-        let certificates = config.http.tls.as_ref().map(Certificates::open).transpose()?;
+        let certificates = config.http.tls.as_ref().map(Loaded::read).transpose()?.map(Certificates::new);
         let acceptor = certificates.as_ref().map(Certificates::acceptor).transpose().map_err(AppError::Tls)?;
         let mut activated = Activated::from_env();
         let plain = bind(&config.http.listen, &mut activated)?;
         let tls = bind(config.http.tls.as_ref().map_or(&[], |tls| &tls.listen), &mut activated)?;
         let admin_listener = Listener::tcp(config.admin.listen)?;
         activated.warn_of_rest();
-        let gateway = build(config, &metrics).await?;
+        let errands = Arc::new(Notify::new());
+        let gateway = build(config, &metrics, &errands).await?;
+        let current = Current::new(InForce::new(config, gateway, None, &metrics));
+        let in_force = {
+            let current = current.clone();
+            move || Arc::clone(&current.get().gateway)
+        };
+        tokio::spawn(Gateway::run_errands(in_force.clone(), Arc::clone(&errands)));
         let (public_stop, stopped) = watch::channel(false);
-
-        let proxies = Arc::new(Proxies {
-            trusted: config.http.trusted_proxies.clone(),
-            unix: config.http.trusts_unix,
-            header: config.http.client_address_header,
-        });
-        // Who lifts the limit on a source's requests does not want one on its connections.
-        let most = config.http.connections_per_source.filter(|_| config.limits.source.is_some());
-        let sources = most.map(|most| Sources::new(most, Arc::clone(&proxies)));
-        let public = Arc::new(Public::new(Arc::clone(&gateway), Arc::clone(&proxies), &metrics));
-        let admin = Arc::new(Admin::new(Arc::clone(&gateway), registry, stopped.clone()));
-
         let (mut http, mut https, mut public_servers) = (Vec::new(), Vec::new(), JoinSet::new());
         let doors = plain.into_iter().map(|listener| (listener, None));
         for ((listener, proxy_protocol), tls) in
@@ -151,45 +156,49 @@ impl Running {
         {
             info!(address = %listener.place(), tls = tls.is_some(), proxy_protocol, "listening for routers");
             if tls.is_some() { &mut https } else { &mut http }.push(listener.place().clone());
-            let proxy_protocol = proxy_protocol.then(|| Arc::clone(&proxies));
-            let door = server::Door { proxy_protocol, sources: sources.clone(), tls };
-            let public = Arc::clone(&public);
-            let answer = move |peer, request| {
-                let public = Arc::clone(&public);
-                async move { public.answer(peer, request).await }
-            };
-            public_servers.spawn(server::serve(listener, door, answer, stopped.clone()));
+            public_servers.spawn(serve_routers(listener, proxy_protocol, tls, current.clone(), stopped.clone()));
         }
         if let Some(certificates) = &certificates {
             public_servers.spawn(Arc::clone(certificates).keep(stopped.clone()));
         }
+        let reloader = Reloader {
+            path: std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
+            started: config.clone(),
+            config: config.clone(),
+            current: current.clone(),
+            certificates,
+            metrics,
+            removed: HashMap::new(),
+            errands,
+            routers: all_places(&http, &https),
+        };
+        let (reloads, reloading) = reloader.start(stopped.clone());
+        public_servers.spawn(reloading);
+
         let admin_address = admin_listener.place().tcp().unwrap_or(config.admin.listen);
-        info!(address = %admin_address, "listening for health and metrics");
+        info!(address = %admin_address, "listening for health, metrics and reloads");
+        let admin = Arc::new(Admin::new(in_force, registry, reloads.clone(), stopped));
         let answer = move |_: Peer, request: Request<Incoming>| {
-            let response = admin.answer(request.method(), request.uri().path());
-            async move { response }
+            let admin = Arc::clone(&admin);
+            async move { admin.answer(request.method(), request.uri().path(), request.headers()).await }
         };
         let (admin_stop, admin_stopped) = watch::channel(false);
-        let admin_server = tokio::spawn(server::serve(admin_listener, server::Door::default(), answer, admin_stopped));
+        let admin_server = tokio::spawn(server::serve(admin_listener, server::Door::default, answer, admin_stopped));
         Ok(Self {
             http,
             https,
             admin: admin_address,
-            certificates,
+            reloads,
             public_servers,
             public_stop,
             admin_server,
             admin_stop,
-            gateway,
+            current,
         })
     }
 
-    /// What changes without a restart: the certificate.
-    fn reload(&self) {
-        if let Some(certificates) = &self.certificates {
-            certificates.reload();
-        }
-        warn!("restart needed for all but the certificate: this version reads its configuration at the start only");
+    fn routers(&self) -> String {
+        all_places(&self.http, &self.https)
     }
 
     /// The first address for plain HTTP.
@@ -205,19 +214,18 @@ impl Running {
         // The admin listener goes last, so that /readyz tells of the stop until the end.
         self.admin_stop.send_replace(true);
         let _ended = self.admin_server.await;
-        self.gateway.close().await;
+        self.current.get().gateway.close().await;
     }
 }
 
 /// Does nothing without NOTIFY_SOCKET, which systemd sets for `Type=notify` (sd_notify(3)).
-fn tell_systemd(state: NotifyState<'_>, status: &str) {
-    if let Err(error) = sd_notify::notify(&[state, NotifyState::Status(status)]) {
+fn tell_systemd(state: &[NotifyState<'_>], status: &str) {
+    if let Err(error) = sd_notify::notify(&[state, &[NotifyState::Status(status)]].concat()) {
         warn!(%error, "systemd cannot be told of our state: NOTIFY_SOCKET names no socket that listens");
     }
 }
 
-async fn build(config: &Config, metrics: &Metrics) -> Result<Arc<Gateway>, AppError> {
-    let errands = Arc::new(Notify::new());
+async fn build(config: &Config, metrics: &Metrics, errands: &Arc<Notify>) -> Result<Arc<Gateway>, AppError> {
     let registry = match &config.store.location {
         Location::Memory => {
             info!("no [store]: what is seen of hosts is not kept over a restart");
@@ -229,7 +237,7 @@ async fn build(config: &Config, metrics: &Metrics) -> Result<Arc<Gateway>, AppEr
             if !clashes.is_empty() {
                 return Err(AppError::Clash(clashes.join("\n")));
             }
-            let errands = Arc::clone(&errands);
+            let errands = Arc::clone(errands);
             Registry::with(config, store, move || errands.notify_one()).await?
         }
     };
@@ -246,11 +254,35 @@ async fn build(config: &Config, metrics: &Metrics) -> Result<Arc<Gateway>, AppEr
         zones,
         metrics.clone(),
         &config.engine,
-        Arc::clone(&errands),
+        Arc::clone(errands),
     ));
     gateway.prepare().await?;
-    tokio::spawn(Arc::clone(&gateway).run_errands(errands));
     Ok(gateway)
+}
+
+/// Answers routers; each connection and each request by what is then in force.
+async fn serve_routers(
+    listener: Listener,
+    proxy_protocol: bool,
+    tls: Option<TlsAcceptor>,
+    current: Current,
+    stop: watch::Receiver<bool>,
+) {
+    let for_requests = current.clone();
+    let door = move || {
+        let in_force = current.get();
+        let proxy_protocol = proxy_protocol.then(|| Arc::clone(&in_force.proxies));
+        server::Door { proxy_protocol, sources: Some(Arc::clone(&in_force.sources)), tls: tls.clone() }
+    };
+    let answer = move |peer, request| {
+        let in_force = for_requests.get();
+        async move { in_force.public.answer(peer, request).await }
+    };
+    server::serve(listener, door, answer, stop).await;
+}
+
+fn all_places(http: &[Place], https: &[Place]) -> String {
+    http.iter().chain(https).map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// Threads that hash passwords. One, whatever the machine has: a flood of wrong passwords from everywhere on many logins is

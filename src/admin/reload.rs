@@ -1,0 +1,103 @@
+//! `POST /reload` as both sides speak it: what a gateway answers, and how a command asks. Knows nothing of what is reloaded.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use hyper::header::{HeaderMap, ORIGIN};
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+
+/// What a web page in somebody's browser cannot send without asking first, which is never granted.
+pub(super) const HEADER: &str = "x-dyngate-reload";
+/// A gateway that is there takes the connection at once.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+/// A large file is checked against the store name by name.
+const ANSWER_WITHIN: Duration = Duration::from_secs(120);
+/// More than any answer, in octets.
+const MOST: u64 = 4 * 1024 * 1024;
+
+/// Somebody wants the configuration to be read again, and waits for what came of it.
+pub type Order = oneshot::Sender<Result<Reloaded, Refused>>;
+
+/// The new configuration is in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// The file that was read.
+    pub file: String,
+    /// What is different now, in short.
+    pub changed: Vec<String>,
+    /// What is different in the file and needs a restart.
+    pub restart: Vec<String>,
+}
+
+/// The old configuration stays.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// The file that was read.
+    pub file: String,
+    /// What is wrong with it, one by one.
+    pub problems: Vec<String>,
+}
+
+/// Why nobody answered.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// Port 0 is another one at each start.
+    #[error("[admin] listen takes a free port, and which one only the gateway's log and ready file tell")]
+    AnyPort,
+    /// Nobody is there.
+    #[error("no gateway answers at {0} ([admin] listen): {1}")]
+    Away(SocketAddr, #[source] io::Error),
+    /// Somebody is there, and is no gateway that we understand.
+    #[error("what answers at {0} ([admin] listen) is no gateway of this version: {1}")]
+    Stranger(SocketAddr, String),
+}
+
+/// Whether a request may reload: not one that a web page could have caused (cross-site request forgery, DNS rebinding).
+pub(super) fn may_reload(headers: &HeaderMap) -> bool {
+    headers.contains_key(HEADER) && !headers.contains_key(ORIGIN) && !headers.contains_key("sec-fetch-site")
+}
+
+/// Asks the gateway whose admin listener is at `address` to read its configuration again, and waits for what comes of it.
+///
+/// # Errors
+/// [`AskError`]
+pub fn ask(address: SocketAddr) -> Result<Result<Reloaded, Refused>, AskError> {
+    if address.port() == 0 {
+        return Err(AskError::AnyPort);
+    }
+    let (status, body) = exchange(reachable(address)).map_err(|error| AskError::Away(address, error))?;
+    let stranger = || AskError::Stranger(address, format!("{status} {}", body.chars().take(200).collect::<String>()));
+    match status.as_str() {
+        "200" => serde_json::from_str(&body).map(Ok).map_err(|_| stranger()),
+        "422" => serde_json::from_str(&body).map(Err).map_err(|_| stranger()),
+        _ => Err(stranger()),
+    }
+}
+
+/// The status and the body of the answer.
+fn exchange(address: SocketAddr) -> io::Result<(String, String)> {
+    let mut stream = TcpStream::connect_timeout(&address, CONNECT_WITHIN)?;
+    stream.set_read_timeout(Some(ANSWER_WITHIN))?;
+    stream.set_write_timeout(Some(CONNECT_WITHIN))?;
+    let request = format!(
+        "POST /reload HTTP/1.1\r\nHost: {address}\r\n{HEADER}: yes\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes())?;
+    let mut answer = String::new();
+    stream.take(MOST).read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or(io::ErrorKind::UnexpectedEof)?;
+    let status = head.split(' ').nth(1).unwrap_or_default();
+    Ok((status.to_owned(), body.to_owned()))
+}
+
+/// Who listens on all addresses is reached on this machine's own.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}

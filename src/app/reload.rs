@@ -1,0 +1,194 @@
+//! Reads the configuration again, checks it whole, and only then puts all of it in force. The one place that reloads.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sd_notify::NotifyState;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::task::spawn_blocking;
+use tracing::{error, info, warn};
+
+use super::difference::{changed, needs_restart};
+use super::in_force::{Current, InForce};
+use super::tell_systemd;
+use crate::admin::reload::{Order, Refused, Reloaded};
+use crate::config::Config;
+use crate::engine::{self, Settings, WeakZone};
+use crate::gateway::Gateway;
+use crate::http::{Certificates, Loaded};
+use crate::metrics::Metrics;
+use crate::model::ZoneName;
+use crate::registry::{self, Registry};
+
+/// Who wants a reload and is not served yet; all of them are served by the next one.
+const MOST_ORDERS: usize = 16;
+
+/// What is needed to reload.
+pub(super) struct Reloader {
+    /// The file that the gateway was started with.
+    pub(super) path: PathBuf,
+    /// What the gateway was started with: what is not reloaded is as it says.
+    pub(super) started: Config,
+    /// What is in force.
+    pub(super) config: Config,
+    pub(super) current: Current,
+    pub(super) certificates: Option<Arc<Certificates>>,
+    pub(super) metrics: Metrics,
+    /// Removed zones, some of whose changes may still be waited for.
+    pub(super) removed: HashMap<ZoneName, WeakZone>,
+    /// Wakes whoever does what commands asked for.
+    pub(super) errands: Arc<Notify>,
+    /// What systemd is told of the listeners.
+    pub(super) routers: String,
+}
+
+/// A configuration that will do: nothing of it can fail any more.
+struct Checked {
+    config: Config,
+    registry: Registry,
+    zones: Vec<Settings>,
+    certificate: Option<Loaded>,
+}
+
+/// Asks for a reload and does not wait for it. One that waits already will read the file after this.
+pub(super) fn order(orders: &mpsc::Sender<Order>) {
+    let (order, _nobody_waits) = oneshot::channel();
+    let _one_is_to_come = orders.try_send(order);
+}
+
+impl Reloader {
+    /// Reloads whenever it is ordered, one after the other, until `stop` turns true. The sender is for those who order.
+    pub(super) fn start(self, mut stop: watch::Receiver<bool>) -> (mpsc::Sender<Order>, impl Future<Output = ()>) {
+        let (orders, mut queue) = mpsc::channel::<Order>(MOST_ORDERS);
+        let mut reloader = self;
+        let run = async move {
+            let serve = async {
+                let mut waiting = Vec::new();
+                while queue.recv_many(&mut waiting, MOST_ORDERS).await > 0 {
+                    let done = reloader.reload().await;
+                    for order in waiting.drain(..) {
+                        let _nobody_waits = order.send(done.clone());
+                    }
+                }
+            };
+            tokio::select! {
+                () = serve => {}
+                _ = stop.wait_for(|stop| *stop) => {}
+            }
+        };
+        (orders, run)
+    }
+
+    async fn reload(&mut self) -> Result<Reloaded, Refused> {
+        let now = NotifyState::monotonic_usec_now().ok();
+        let reloading: Vec<_> = std::iter::once(NotifyState::Reloading).chain(now).collect();
+        tell_systemd(&reloading, "reading the configuration again");
+        let file = self.path.display().to_string();
+        let done = match self.check().await {
+            Ok(checked) => {
+                let changed = changed(&self.config, &checked.config);
+                let restart = needs_restart(&self.started, &checked.config);
+                self.apply(checked).await;
+                let counts = if changed.is_empty() { "nothing".to_owned() } else { changed.join("; ") };
+                info!(file, changed = counts, "configuration reloaded");
+                for what in &restart {
+                    warn!(
+                        file,
+                        what, "restart needed: this is another one in the file, and the one of the start stays"
+                    );
+                }
+                Ok(Reloaded { file, changed, restart })
+            }
+            Err(problems) => {
+                for problem in &problems {
+                    error!("{problem}");
+                }
+                error!(file, problems = problems.len(), "the configuration cannot be used; the one in force stays");
+                Err(Refused { file, problems })
+            }
+        };
+        tell_systemd(&[NotifyState::Ready], &status(&self.config, &self.routers));
+        done
+    }
+
+    /// Reads the file and all that it names, and makes of it what can fail.
+    async fn check(&self) -> Result<Checked, Vec<String>> {
+        let path = self.path.clone();
+        let read = spawn_blocking(move || read(&path)).await.map_err(|error| vec![error.to_string()])?;
+        let (config, certificate) = read?;
+        let said = |what: &dyn std::fmt::Display| vec![format!("{}: {what}", self.path.display())];
+        let in_force = self.current.get();
+        let registry = in_force.gateway.registry();
+        if let Some(store) = registry.store() {
+            let clashes = registry::clashes(&config, store).await.map_err(|error| said(&error))?;
+            if !clashes.is_empty() {
+                return Err(clashes.iter().flat_map(|clash| said(clash)).collect());
+            }
+        }
+        let mut zones = Vec::with_capacity(config.zones.len());
+        for zone in &config.zones {
+            let settings = Settings::new(zone, &config.engine);
+            zones.push(settings.map_err(|error| said(&format!("zone {}: {error}", zone.name)))?);
+        }
+        let registry = registry.redeclared(&config).await.map_err(|error| said(&error))?;
+        Ok(Checked { config, registry, zones, certificate })
+    }
+
+    /// Puts all of it in force. Requests that began before end as they began.
+    async fn apply(&mut self, checked: Checked) {
+        let Checked { config, registry, zones: settings, certificate } = checked;
+        let before = self.current.get();
+        let mut zones = Vec::with_capacity(settings.len());
+        for (zone, settings) in config.zones.iter().zip(settings) {
+            // A zone that comes back while a change of it is on its way has one lane, not two.
+            let removed = || self.removed.get(&zone.name).and_then(WeakZone::upgrade);
+            zones.push(match before.gateway.zone(&zone.name).cloned().or_else(removed) {
+                Some(running) => {
+                    running.set(settings).await;
+                    running
+                }
+                None => engine::Zone::start(settings, &self.metrics),
+            });
+        }
+        self.part(&config, &before.gateway, &zones);
+        before.gateway.limits().set(&config.limits);
+        let gateway = Arc::new(before.gateway.succeeded(registry, zones, &config.engine));
+        self.current.set(InForce::new(&config, gateway, Some(&before.sources), &self.metrics));
+        if let (Some(certificates), Some(new)) = (&self.certificates, certificate) {
+            certificates.show(new);
+        }
+        self.config = config;
+        // A record that a command wants may have waited for its zone.
+        self.errands.notify_one();
+    }
+
+    /// Names at or below a zone that comes or goes belong to another one from now on: whatever was remembered of them does
+    /// not count there.
+    fn part(&mut self, new: &Config, before: &Gateway, zones: &[engine::Zone]) {
+        let old: HashSet<_> = self.config.zones.iter().map(|zone| &zone.name).collect();
+        let new: HashSet<_> = new.zones.iter().map(|zone| &zone.name).collect();
+        for apex in old.symmetric_difference(&new) {
+            zones.iter().for_each(|zone| zone.forget_within(apex));
+        }
+        self.removed.retain(|_, zone| zone.upgrade().is_some());
+        let gone = old.difference(&new).filter_map(|apex| before.zone(apex));
+        self.removed.extend(gone.map(|zone| (zone.name().clone(), zone.downgrade())));
+    }
+}
+
+/// The file, and the certificate that it names.
+fn read(path: &Path) -> Result<(Config, Option<Loaded>), Vec<String>> {
+    let config = Config::load(path).map_err(|errors| {
+        // One line each: a log is read line by line.
+        errors.problems().iter().map(|problem| problem.to_string().replace("\n  ", "; ")).collect::<Vec<_>>()
+    })?;
+    let certificate = config.http.tls.as_ref().map(Loaded::read).transpose();
+    let certificate = certificate.map_err(|error| vec![format!("{}: {error}", path.display())])?;
+    Ok((config, certificate))
+}
+
+/// What `systemctl status` shows.
+pub(super) fn status(config: &Config, routers: &str) -> String {
+    format!("zones: {}; routers: {routers}", config.zones.len())
+}

@@ -12,6 +12,7 @@ mod man;
 mod moment;
 mod moving;
 mod operating;
+mod reload;
 mod serve;
 mod table;
 
@@ -73,6 +74,11 @@ enum Command {
         /// Print one JSON document in place of the table
         #[arg(long)]
         json: bool,
+    },
+    /// Check this configuration, then have the running gateway take it without a restart
+    Reload {
+        #[command(flatten)]
+        common: Common,
     },
     /// Show the gateway at work with a real name server found on this machine, and let you try it until Ctrl-C
     Demo {
@@ -178,6 +184,7 @@ fn act(command: Command) -> Ended {
             };
             check::run(&file.config, extent, json)
         }
+        Command::Reload { common } => reload::run(&common),
         Command::Demo { once, path } => {
             let folders = path.map(|path| std::env::split_paths(&path).collect());
             demo::run(&Options { once, folders })

@@ -1,5 +1,6 @@
 //! A configuration that changes while the gateway runs: what is in force at once, what stays, and what is lost (nothing).
 
+mod command;
 mod engine;
 mod rotation;
 

@@ -1,6 +1,7 @@
 //! A configuration that changes while the gateway runs: what is in force at once, what stays, and what is lost (nothing).
 
 mod command;
+mod deferred;
 mod engine;
 mod rotation;
 

@@ -7,7 +7,7 @@ use dyngate::config::Primary;
 use dyngate::dns::{Connection, Event, Rcode, Reply, RrsetWrite, Signer, Tcp, Update, classify};
 use dyngate::model::{Change, Hostname, KeyName, Records, TsigKey, ZoneName};
 use lab::{Key, Kind, Server, Setup};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 const ZONE: &str = "dyn.example";
 
@@ -33,14 +33,24 @@ async fn undone_only_where_it_stands(kind: Kind) {
         (5, gone, holds(3), Rcode::NOERROR, vec!["192.0.2.3"]),
     ] {
         let write = RrsetWrite { name: &name, records: wanted, ttl_v4: 60, ttl_v6: 60 };
-        let signed = update.replace_where(id, lost, &write).unwrap();
-        assert!(connection.send(&signed.octets));
-        let Ok(Some(Event::Frame(octets))) = timeout(limit, events.recv()).await else { panic!("no answer to {id}") };
-        let answer = match classify(&octets, id, true, &signed.verifier) {
-            Reply::Done(_) => Rcode::NOERROR,
-            Reply::Failed(failure) => failure.rcode,
-            other => panic!("{other:?}"),
-        };
+        let mut answer = Rcode::SERVFAIL;
+        // PowerDNS says so while its own start holds the SQLite file; nothing was written then.
+        for _ in 0..50 {
+            let signed = update.replace_where(id, lost, &write).unwrap();
+            assert!(connection.send(&signed.octets));
+            let Ok(Some(Event::Frame(octets))) = timeout(limit, events.recv()).await else {
+                panic!("no answer to {id}")
+            };
+            answer = match classify(&octets, id, true, &signed.verifier) {
+                Reply::Done(_) => Rcode::NOERROR,
+                Reply::Failed(failure) => failure.rcode,
+                other => panic!("{other:?}"),
+            };
+            if answer != Rcode::SERVFAIL {
+                break;
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
         assert_eq!(answer, rcode, "{id}");
         let addresses = server.addresses(name.as_str()).await.unwrap();
         assert_eq!(addresses.iter().map(ToString::to_string).collect::<Vec<_>>(), served, "{id}");

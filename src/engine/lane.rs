@@ -145,7 +145,7 @@ impl Lane {
     /// The flight is larger than a message may be: it never left, and its halves follow.
     pub(super) fn too_large(&mut self, flight: FlightId) {
         let Some(Flight { entries, history, .. }) = self.flights.remove(&flight) else { return };
-        self.pace.too_much(rrsets(&entries));
+        self.pace.too_large(rrsets(&entries));
         self.regroup_halves(entries, &history);
     }
 

@@ -12,6 +12,8 @@ use super::lane::WINDOW;
 /// The most RRsets in a message, whatever the primary can do.
 pub(super) const MOST_RRSETS: usize = 500;
 const FIRST_RRSETS: usize = 16;
+/// So many fit into a message, but for names of dozens of labels: a few of those must not make everyone's messages small.
+const FITTING_RRSETS: usize = 100;
 /// How much an answer counts when the next one has come.
 const KEPT: f64 = 0.8;
 /// Sizes that differ less than this, as a share, do not tell the two parts apart.
@@ -23,6 +25,8 @@ pub(super) struct Pace {
     // What a message may cost, in seconds: it may wait for a window of others.
     target: f64,
     rrsets: usize,
+    // How many are not too large to encode, as far as is known.
+    most: usize,
     last: Option<Instant>,
     seen: Sums,
 }
@@ -39,7 +43,7 @@ struct Sums {
 
 impl Pace {
     pub(super) fn new(deadline: Duration) -> Self {
-        Self { target: target(deadline), rrsets: FIRST_RRSETS, last: None, seen: Sums::default() }
+        Self { target: target(deadline), rrsets: FIRST_RRSETS, most: MOST_RRSETS, last: None, seen: Sums::default() }
     }
 
     /// Another deadline is in force; what was learnt of the primary stays.
@@ -69,16 +73,22 @@ impl Pace {
         let shown = (rrsets as f64 * self.target / seconds) as usize;
         let fitting = self.seen.fitting(self.target).max(shown);
         if fitting < rrsets {
-            self.rrsets = fitting.max(1);
+            self.rrsets = fitting.clamp(1, self.most);
         } else if rrsets * 4 >= self.rrsets * 3 {
             // A small message says nothing of large ones.
-            self.rrsets = fitting.min(self.rrsets * 2).clamp(1, MOST_RRSETS);
+            self.rrsets = fitting.min(self.rrsets * 2).clamp(1, self.most);
         }
     }
 
-    /// A message with `sent` RRsets was too large to encode, or not answered in time.
-    pub(super) fn too_much(&mut self, sent: usize) {
+    /// A message with `sent` RRsets was not answered in time.
+    pub(super) fn too_slow(&mut self, sent: usize) {
         self.rrsets = self.rrsets.min(sent / 2).max(1);
+    }
+
+    /// A message with so many RRsets was too large to encode. That is no word of the primary's, and will be so again.
+    pub(super) fn too_large(&mut self, rrsets: usize) {
+        self.most = self.most.min(rrsets - rrsets / 8).max(FITTING_RRSETS);
+        self.rrsets = self.rrsets.min(self.most);
     }
 }
 
@@ -155,6 +165,58 @@ mod tests {
         assert_eq!(settled(20, ms(900), ms(0)), MOST_RRSETS, "smaller ones would not be quicker");
         let half_and_half = settled(60, ms(300), ms(3));
         assert!((50..=200).contains(&half_and_half), "{half_and_half}");
+    }
+
+    /// Where so many fit at most: how many messages were too large, and the size in the end.
+    fn settled_where(fit: usize, messages: usize) -> (usize, usize) {
+        let (mut pace, mut now, mut in_vain) = (Pace::new(Duration::from_secs(5)), Instant::now(), 0);
+        for _ in 0..messages {
+            let (sent, rrsets) = (now, pace.rrsets());
+            if rrsets > fit {
+                in_vain += 1;
+                pace.too_large(rrsets);
+            } else {
+                now += ms(1);
+                pace.answered(rrsets, sent, now);
+            }
+        }
+        (in_vain, pace.rrsets())
+    }
+
+    #[test]
+    fn what_proved_too_large_is_not_tried_again() {
+        for fit in [190, 257, 299, 499] {
+            let (in_vain, size) = settled_where(fit, 20);
+            assert!(in_vain <= 8 && size <= fit && size > fit * 4 / 5, "{fit}: {size} after {in_vain} in vain");
+            assert_eq!(settled_where(fit, 1000), (in_vain, size), "it was learned for good");
+        }
+    }
+
+    #[test]
+    fn a_slow_answer_lowers_no_ceiling() {
+        let (mut pace, mut now) = (Pace::new(Duration::from_secs(5)), Instant::now());
+        pace.too_slow(16);
+        assert_eq!(pace.rrsets(), 8);
+        for _ in 0..10 {
+            let sent = now;
+            now += ms(1);
+            pace.answered(pace.rrsets(), sent, now);
+        }
+        assert_eq!(pace.rrsets(), MOST_RRSETS);
+    }
+
+    #[test]
+    fn a_few_monstrous_names_make_no_other_messages_small() {
+        let mut pace = Pace::new(Duration::from_secs(5));
+        for rrsets in [500, 250, 125, 62, 31, 15, 7, 3, 2].repeat(10) {
+            pace.too_large(rrsets);
+        }
+        let (sent, mut now) = (Instant::now(), Instant::now());
+        for _ in 0..10 {
+            now += ms(1);
+            pace.answered(pace.rrsets(), sent, now);
+        }
+        assert_eq!(pace.rrsets(), FITTING_RRSETS);
     }
 
     #[test]

@@ -12,7 +12,7 @@ impl Lane {
         for (_, flight) in &lost {
             // No answer in time is an answer: the next messages are smaller.
             if flight.overdue && matches!(flight.purpose, Purpose::Change) {
-                self.pace.too_much(rrsets(&flight.entries));
+                self.pace.too_slow(rrsets(&flight.entries));
             }
         }
         let in_vain = lost.iter().filter(|(_, flight)| !flight.overdue);

@@ -13,9 +13,9 @@ use tokio::sync::oneshot;
 use bench::{Bench, after};
 
 use super::*;
-use crate::dns::{Rcode, TsigFault};
+use crate::dns::{Rcode, Signer, TsigFault, Update};
 use crate::engine::{Answer, Applied, Compared, Wish, test_wish};
-use crate::model::{Addresses, Change, Records};
+use crate::model::{Addresses, Change, KeyName, Records, TsigKey, ZoneName};
 
 const DEADLINE: Duration = Duration::from_secs(5);
 
@@ -397,6 +397,27 @@ fn a_late_answer_is_as_old_as_its_message() {
     bench.now += Duration::from_secs(50);
     let wish = test_wish("a.dyn.example", "192.0.2.1");
     assert_eq!(bench.memory.compare(&wish, bench.now), Compared::Unknown, "a hand edit may be a minute old");
+}
+
+#[test]
+fn a_storm_encodes_next_to_nothing_in_vain() {
+    let key = TsigKey::new(KeyName::parse("k").unwrap(), "hmac-sha256".parse().unwrap(), "c2VjcmV0").unwrap();
+    let update = Update::new(ZoneName::parse("dyn.example").unwrap(), Signer::new(key).unwrap()).unwrap();
+    let mut bench = Bench::new();
+    for n in 0..8000 {
+        bench.set(&format!("h{n}"), "192.0.2.1");
+    }
+    let mut in_vain = 0;
+    while let Some(flight) = bench.lane.depart(bench.now) {
+        if update.replace(7, &bench.lane.writes(flight)).is_ok() {
+            bench.answer(flight, &|_| None);
+        } else {
+            in_vain += 1;
+            bench.lane.too_large(flight);
+        }
+    }
+    assert!(bench.answers().iter().all(Result::is_ok));
+    assert!((1..=6).contains(&in_vain), "{in_vain} of {} messages and more", bench.messages);
 }
 
 fn grow(bench: &mut Bench) {

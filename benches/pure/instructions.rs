@@ -1,4 +1,4 @@
-//! Instructions of three cases, counted by callgrind: the same whatever else the machine does, so two commits can be
+//! Instructions of some cases, counted by callgrind: the same whatever else the machine does, so two commits can be
 //! compared. A report, not a gate.
 
 #![expect(clippy::print_stdout, reason = "it talks to a person")]
@@ -6,9 +6,9 @@
 use std::hint::black_box;
 use std::process::{Command, ExitCode, Stdio};
 
-use crate::cases::{Classify, Encode, Request};
+use crate::cases::{Classify, Coalesce, Encode, Request};
 
-const CASES: [&str; 3] = ["request", "encode-100", "classify"];
+const CASES: [&str; 4] = ["request", "coalesce-1000-for-100", "encode-100", "classify"];
 /// The start and the end cost the same in both runs, and fall out of the difference.
 const TIMES: [u64; 2] = [20, 120];
 
@@ -18,6 +18,10 @@ pub(crate) fn run(case: &str, times: &str) -> ExitCode {
     match case {
         "request" => {
             let mut case = Request::new();
+            repeat(times, || case.run());
+        }
+        "coalesce-1000-for-100" => {
+            let mut case = Coalesce::new(100);
             repeat(times, || case.run());
         }
         "encode-100" => {

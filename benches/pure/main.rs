@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use divan::Bencher;
 
-use cases::{Classify, Encode, Known, Request};
+use cases::{Classify, Coalesce, Encode, Known, Request};
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
@@ -36,8 +36,15 @@ fn verify_a_known_credential(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| case.run());
 }
 
-/// 500 hosts with their guards do not fit the 32 KiB of a message.
-#[divan::bench(args = [1, 10, 100, 250])]
+/// A thousand wishes for so many names, without what is encoded and sent.
+#[divan::bench(args = [100, 1000])]
+fn coalesce_1000_wishes(bencher: Bencher<'_, '_>, names: usize) {
+    let mut case = Coalesce::new(names);
+    bencher.bench_local(|| case.run());
+}
+
+/// 500 hosts with their guards do not fit the 32 KiB of a message: they travel in two.
+#[divan::bench(args = [1, 10, 100, 500])]
 fn encode_and_sign(bencher: Bencher<'_, '_>, hosts: usize) {
     let case = Encode::new(hosts);
     bencher.bench_local(|| case.run());

@@ -9,6 +9,8 @@ mod flight;
 mod jitter;
 mod lane;
 mod link;
+#[doc(hidden)]
+pub mod measuring;
 mod memory;
 mod pace;
 mod reach;

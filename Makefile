@@ -78,6 +78,7 @@ chaos: ## break things in the middle of a storm, within ten minutes; ROWS=kill-b
 	@scripts/install-deps.sh servers tests
 	cargo bench --locked --bench faults -- rows=$(ROWS) $(if $(WRITE),write=$(WRITE))
 
-instructions: ## count the instructions of three pure parts with callgrind
+instructions: ## count the instructions of four pure parts with callgrind; builds the release, for minutes
+	@command -v valgrind >/dev/null || scripts/install-deps.sh reports || true # it says then that it is skipped
 	@if command -v valgrind >/dev/null; then cargo bench --locked --bench pure -- instructions; \
 	else echo "SKIPPED: no instruction was counted, for valgrind is not installed (apt-get install valgrind)"; fi

@@ -26,7 +26,7 @@ use crate::admin::reload::Order;
 use crate::auth::{Authenticator, NoRandomness};
 use crate::config::certificate::PairError;
 use crate::config::{self, Config, Location};
-use crate::dns::EncodeError;
+use crate::dns::{EncodeError, Pool, Tcp};
 use crate::engine;
 use crate::gateway::Gateway;
 use crate::http::{Activated, Certificates, ListenError, Listener, Loaded, Peer, Place, server};
@@ -141,7 +141,8 @@ impl Running {
         let admin_listener = Listener::tcp(config.admin.listen)?;
         activated.warn_of_rest();
         let errands = Arc::new(Notify::new());
-        let gateway = build(config, &metrics, &errands).await?;
+        let pool = Pool::new(Arc::new(Tcp));
+        let gateway = build(config, &pool, &metrics, &errands).await?;
         let current = Current::new(InForce::new(config, gateway, None, &metrics));
         let in_force = {
             let current = current.clone();
@@ -168,6 +169,7 @@ impl Running {
             current: current.clone(),
             certificates,
             metrics,
+            pool,
             removed: HashMap::new(),
             errands,
             routers: all_places(&http, &https),
@@ -225,7 +227,12 @@ fn tell_systemd(state: &[NotifyState<'_>], status: &str) {
     }
 }
 
-async fn build(config: &Config, metrics: &Metrics, errands: &Arc<Notify>) -> Result<Arc<Gateway>, AppError> {
+async fn build(
+    config: &Config,
+    pool: &Pool,
+    metrics: &Metrics,
+    errands: &Arc<Notify>,
+) -> Result<Arc<Gateway>, AppError> {
     let registry = match &config.store.location {
         Location::Memory => {
             info!("no [store]: what is seen of hosts is not kept over a restart");
@@ -245,7 +252,7 @@ async fn build(config: &Config, metrics: &Metrics, errands: &Arc<Notify>) -> Res
     for zone in &config.zones {
         let settings = engine::Settings::new(zone, &config.engine)
             .map_err(|source| AppError::Zone { zone: zone.name.to_string(), source })?;
-        zones.push(engine::Zone::start(settings, metrics));
+        zones.push(engine::Zone::start(pool, settings, metrics));
     }
     let gateway = Arc::new(Gateway::new(
         registry,

@@ -14,6 +14,7 @@ use super::in_force::{Current, InForce};
 use super::tell_systemd;
 use crate::admin::reload::{Order, Refused, Reloaded};
 use crate::config::Config;
+use crate::dns::Pool;
 use crate::engine::{self, Settings, WeakZone};
 use crate::gateway::Gateway;
 use crate::http::{Certificates, Loaded};
@@ -35,6 +36,8 @@ pub(super) struct Reloader {
     pub(super) current: Current,
     pub(super) certificates: Option<Arc<Certificates>>,
     pub(super) metrics: Metrics,
+    /// The connections to primaries, of all zones.
+    pub(super) pool: Pool,
     /// Removed zones, some of whose changes may still be waited for.
     pub(super) removed: HashMap<ZoneName, WeakZone>,
     /// Wakes whoever does what commands asked for.
@@ -148,7 +151,7 @@ impl Reloader {
                     running.set(settings).await;
                     running
                 }
-                None => engine::Zone::start(settings, &self.metrics),
+                None => engine::Zone::start(&self.pool, settings, &self.metrics),
             });
         }
         self.part(&config, &before.gateway, &zones);

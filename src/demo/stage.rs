@@ -20,7 +20,7 @@ use super::name_server::{Installed, free_port, zone_file};
 use super::{DemoError, HOST, KEY, LOGIN, START, ZONE};
 use crate::auth::secret::digest_of;
 use crate::config::Config;
-use crate::dns::{Reader, Route, Signer, Tcp, Update};
+use crate::dns::{Pool, Reader, Route, Signer, Tcp, Update};
 
 /// Another program may take the port between our look and the server's.
 const ATTEMPTS: u32 = 5;
@@ -87,7 +87,7 @@ fn reader(config: &Config) -> Result<Reader, DemoError> {
     let update = Update::new(zone.name.clone(), Signer::new(zone.key.clone())?)?;
     let (update, primary) = (Arc::new(update), zone.primaries[0].clone());
     let route = watch::Sender::new(Route { update, primary, source: zone.source, patience: PATIENCE });
-    Ok(Reader::start(Arc::new(Tcp), route.subscribe()))
+    Ok(Reader::start(Pool::new(Arc::new(Tcp)), route.subscribe()))
 }
 
 async fn served(reader: &Reader, program: &str) -> Result<(), DemoError> {

@@ -12,9 +12,10 @@ use hickory_proto::rr::{RData, RecordType};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::connection::{Connection, Event};
+use super::connection::Event;
 use super::message::{EncodeError, Update, host_name};
-use super::network::{ConnectError, Network};
+use super::network::ConnectError;
+use super::pool::{Lease, Pool};
 use super::reply::{Failure, Rcode, Reply, classify, id_of};
 use super::tsig::{Signed, Verifier};
 use crate::config::Primary;
@@ -96,11 +97,11 @@ const MOST_WAITING: usize = 1024;
 impl Reader {
     /// Starts the task that asks, each time by the newest `route`; it ends when the last handle is dropped.
     #[must_use]
-    pub fn start(network: Arc<dyn Network>, route: watch::Receiver<Route>) -> Self {
+    pub fn start(pool: Pool, route: watch::Receiver<Route>) -> Self {
         let (questions, queue) = mpsc::channel(MOST_WAITING);
         let zone = route.borrow().update.zone().clone();
         let task =
-            Task { network, route, queue, link: Link::Closed, waiting: Vec::new(), asked: BTreeMap::new(), next_id: 0 };
+            Task { pool, route, queue, link: Link::Closed, waiting: Vec::new(), asked: BTreeMap::new(), next_id: 0 };
         tokio::spawn(task.run());
         Self { zone, questions }
     }
@@ -172,29 +173,29 @@ impl Reader {
 }
 
 struct Task {
-    network: Arc<dyn Network>,
+    pool: Pool,
     route: watch::Receiver<Route>,
     queue: mpsc::Receiver<Question>,
     link: Link,
-    // Questions that wait for the connection.
+    // Questions that wait for a connection.
     waiting: Vec<Question>,
     asked: BTreeMap<u16, Asked>,
     next_id: u16,
 }
 
-type Opened = Result<(Connection, mpsc::Receiver<Event>), ConnectError>;
+type Leased = Result<Lease, Arc<ConnectError>>;
 
 /// From where to whom.
 type Path = (Option<IpAddr>, Primary);
 
 enum Link {
     Closed,
-    Opening(Path, Pin<Box<dyn Future<Output = Opened> + Send>>),
-    Up(Path, Connection, mpsc::Receiver<Event>),
+    Opening(Path, Pin<Box<dyn Future<Output = Leased> + Send>>),
+    Up(Path, Lease),
 }
 
 enum Happened {
-    Opened(Opened),
+    Leased(Leased),
     Event(Option<Event>),
 }
 
@@ -202,8 +203,8 @@ impl Link {
     async fn next(&mut self) -> Happened {
         match self {
             Self::Closed => std::future::pending().await,
-            Self::Opening(_, opening) => Happened::Opened(opening.await),
-            Self::Up(_, _, events) => Happened::Event(events.recv().await),
+            Self::Opening(_, leasing) => Happened::Leased(leasing.await),
+            Self::Up(_, lease) => Happened::Event(lease.next().await),
         }
     }
 }
@@ -233,17 +234,17 @@ impl Task {
 
     fn handle(&mut self, happened: Happened) {
         match happened {
-            Happened::Opened(Ok((connection, events))) => {
+            Happened::Leased(Ok(lease)) => {
                 if let Link::Opening(path, _) = std::mem::replace(&mut self.link, Link::Closed) {
-                    self.link = Link::Up(path, connection, events);
+                    self.link = Link::Up(path, lease);
                 }
                 for question in std::mem::take(&mut self.waiting) {
                     self.send(question);
                 }
+                self.rest();
             }
-            Happened::Opened(Err(error)) => {
+            Happened::Leased(Err(error)) => {
                 self.link = Link::Closed;
-                let error = Arc::new(error);
                 for question in self.waiting.drain(..) {
                     let _asker_gone = question.answer.send(Err(ReadError::Connect(Arc::clone(&error))));
                 }
@@ -261,20 +262,41 @@ impl Task {
             let _asker_gone = question.answer.send(Err(ReadError::Full));
             return;
         }
-        let Route { primary, source, patience, .. } = self.route.borrow().clone();
+        let Route { primary, source, .. } = self.route.borrow().clone();
         let path = (source, primary);
-        if matches!(&self.link, Link::Opening(other, _) | Link::Up(other, ..) if *other != path) {
+        if matches!(&self.link, Link::Opening(other, _) | Link::Up(other, _) if *other != path) {
             self.close();
         }
         match &self.link {
+            // Others wait for a connection: it is their turn once what was asked is answered.
+            Link::Up(_, lease) if lease.is_wanted() && !self.asked.is_empty() => self.waiting.push(question),
             Link::Up(..) => self.send(question),
             Link::Opening(..) => self.waiting.push(question),
             Link::Closed => {
-                let (network, to) = (Arc::clone(&self.network), path.1.clone());
-                let opening = async move { Connection::open(&*network, &to, source, patience / 2).await };
-                self.link = Link::Opening(path, Box::pin(opening));
                 self.waiting.push(question);
+                self.open();
             }
+        }
+    }
+
+    fn open(&mut self) {
+        let Route { primary, source, patience, .. } = self.route.borrow().clone();
+        let (pool, to) = (self.pool.clone(), primary.clone());
+        let leasing = async move { pool.lease(to, source, patience / 2).await };
+        self.link = Link::Opening((source, primary), Box::pin(leasing));
+    }
+
+    /// Gives the connection back where all that was asked is answered.
+    fn rest(&mut self) {
+        if !self.asked.is_empty() {
+            return;
+        }
+        match std::mem::replace(&mut self.link, Link::Closed) {
+            Link::Up(_, lease) => lease.give_back(),
+            other => self.link = other,
+        }
+        if matches!(self.link, Link::Closed) && !self.waiting.is_empty() {
+            self.open();
         }
     }
 
@@ -292,7 +314,7 @@ impl Task {
         match ask(&update, id) {
             Ok(Signed { octets, verifier }) => {
                 self.asked.insert(id, Asked { verifier, is_update, since: Instant::now(), answer });
-                if !matches!(&self.link, Link::Up(_, connection, _) if connection.send(&octets)) {
+                if !matches!(&self.link, Link::Up(_, lease) if lease.send(&octets)) {
                     self.close();
                 }
             }
@@ -317,6 +339,7 @@ impl Task {
             }
         };
         let _asker_gone = asked.answer.send(answer);
+        self.rest();
     }
 
     fn close(&mut self) {

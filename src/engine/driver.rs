@@ -19,7 +19,7 @@ use super::memory::Memory;
 use super::reach::Reach;
 use super::settings::Settings;
 use crate::config::Primary;
-use crate::dns::{Connection, EncodeError, Event, Failure, Network, Reply, Signed, Verifier, classify, id_of};
+use crate::dns::{EncodeError, Event, Failure, Pool, Reply, Signed, Verifier, classify, id_of};
 use crate::metrics::ZoneMetrics;
 use crate::model::ZoneName;
 
@@ -30,7 +30,7 @@ const RETRY_FOR_A_CHANGE: Duration = Duration::from_millis(100);
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 
 pub(super) struct Driver {
-    pub(super) network: Arc<dyn Network>,
+    pub(super) pool: Pool,
     pub(super) jitter: Jitter,
     pub(super) course: Course,
     // What the course shall go by.
@@ -119,16 +119,17 @@ impl Running {
 
     fn handle(&mut self, happened: Happened, now: Instant) {
         match happened {
-            Happened::Opened(Ok((connection, events))) => {
-                self.link = Link::Up { connection, events, heard: now };
+            Happened::Leased(Ok(lease)) => {
+                self.link = Link::Up { lease, heard: now, is_used: false };
                 self.unreached = 0;
                 self.driver.reach.reached();
-                if self.fruitless == 0 {
-                    self.well();
+                // A complaint of another kind stays until a change succeeds.
+                if self.fruitless == 0 && self.set_up(true) {
+                    self.note(None);
+                    debug!(zone = %self.zone(), primary = %self.primary(), "connected");
                 }
-                debug!(zone = %self.zone(), primary = %self.primary(), "connected");
             }
-            Happened::Opened(Err(error)) => {
+            Happened::Leased(Err(error)) => {
                 if self.unwell(&error) {
                     warn!(
                         zone = %self.zone(), primary = %self.primary(), %error,
@@ -184,6 +185,8 @@ impl Running {
                     self.connect();
                 }
             }
+            // Others wait, and this zone has had its turn.
+            Link::Up { lease, is_used: true, .. } if lease.is_wanted() => {}
             Link::Up { .. } if self.leave_by.is_none() => {
                 while matches!(self.link, Link::Up { .. })
                     && let Some(flight) = self.driver.lane.depart(now)
@@ -192,6 +195,9 @@ impl Running {
                 }
             }
             Link::Idle | Link::Connecting(_) | Link::Up { .. } => {}
+        }
+        if self.asked.is_empty() && self.driver.lane.in_flight() == 0 {
+            self.give_back(now);
         }
         self.driver.metrics.pending.set(i64::try_from(self.driver.lane.pending()).unwrap_or(i64::MAX));
     }
@@ -266,9 +272,21 @@ impl Running {
         let primary = self.primary().clone();
         let source = self.driver.course.settings().zone.source;
         let limit = self.deadline() / 2;
-        let network = Arc::clone(&self.driver.network);
-        let opening = async move { Connection::open(&*network, &primary, source, limit).await };
-        self.link = Link::Connecting(Box::pin(opening));
+        let pool = self.driver.pool.clone();
+        self.link = Link::Connecting(Box::pin(async move { pool.lease(primary, source, limit).await }));
+    }
+
+    /// Nothing is to be sent, or it is the turn of others, behind whom this zone queues again.
+    fn give_back(&mut self, now: Instant) {
+        match std::mem::replace(&mut self.link, Link::Idle) {
+            Link::Up { lease, .. } => {
+                lease.give_back();
+                if self.driver.lane.has_work(now) {
+                    self.connect();
+                }
+            }
+            other => self.link = other,
+        }
     }
 
     /// Sends a flight: the change of its names, a look for what came late, or where nothing is to be changed, a probe.
@@ -289,8 +307,9 @@ impl Running {
             Ok(Signed { octets, verifier }) => {
                 self.driver.metrics.sent(lane.names(flight));
                 self.asked.insert(id, Asked { flight, verifier, unsigned_seen: false });
-                if !matches!(&self.link, Link::Up { connection, .. } if connection.send(&octets)) {
-                    self.lost(false, now);
+                match &mut self.link {
+                    Link::Up { lease, is_used, .. } if lease.send(&octets) => *is_used = true,
+                    _ => self.lost(false, now),
                 }
             }
             Err(EncodeError::TooLarge) if lane.names(flight) > 1 => lane.too_large(flight),

@@ -77,6 +77,13 @@ pub(super) struct Ended {
     pub(super) is_zones: bool,
 }
 
+impl Group {
+    /// It does not pause, or no longer.
+    pub(super) fn may_leave(&self, now: Instant) -> bool {
+        self.history.not_before.is_none_or(|time| time <= now)
+    }
+}
+
 impl History {
     pub(super) fn new(company: Company) -> Self {
         Self {

@@ -98,7 +98,9 @@ impl Lane {
 
     /// Whether a message would leave if there were a connection.
     pub(super) fn has_work(&self, now: Instant) -> bool {
-        !self.ready.is_empty() || !self.again.is_empty() || self.strays.next_look().is_some_and(|look| look <= now)
+        self.ready.has_company(|company| self.resting.get(company).is_none_or(|until| *until <= now))
+            || self.again.iter().any(|group| group.may_leave(now))
+            || self.strays.next_look().is_some_and(|look| look <= now)
     }
 
     /// The next message, if the window has room and something may leave. Call [`Self::writes`] for its content.
@@ -267,7 +269,7 @@ impl Lane {
 
     /// The first group that need not pause any longer.
     fn next_again(&mut self, now: Instant) -> Option<Group> {
-        let position = self.again.iter().position(|group| group.history.not_before.is_none_or(|time| time <= now))?;
+        let position = self.again.iter().position(|group| group.may_leave(now))?;
         self.again.remove(position)
     }
 

@@ -1,13 +1,13 @@
 //! Where a driver's connection to the primary in use stands, and what happens on it next.
 
 use std::pin::Pin;
+use std::sync::Arc;
 
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::dns::{ConnectError, Connection, Event};
+use crate::dns::{ConnectError, Event, Lease};
 
-pub(super) type Opened = Result<(Connection, mpsc::Receiver<Event>), ConnectError>;
+pub(super) type Leased = Result<Lease, Arc<ConnectError>>;
 
 pub(super) enum Link {
     /// No connection, and none is needed.
@@ -17,16 +17,17 @@ pub(super) enum Link {
         last_try: Instant,
         next_try: Instant,
     },
-    Connecting(Pin<Box<dyn Future<Output = Opened> + Send>>),
+    Connecting(Pin<Box<dyn Future<Output = Leased> + Send>>),
     Up {
-        connection: Connection,
-        events: mpsc::Receiver<Event>,
+        lease: Lease,
         heard: Instant,
+        // A message was sent on it: where others wait for a connection, it is their turn once this one's are answered.
+        is_used: bool,
     },
 }
 
 pub(super) enum Happened {
-    Opened(Opened),
+    Leased(Leased),
     Event(Option<Event>),
 }
 
@@ -35,8 +36,8 @@ impl Link {
     pub(super) async fn next(&mut self) -> Happened {
         match self {
             Self::Idle | Self::Down { .. } => std::future::pending().await,
-            Self::Connecting(opening) => Happened::Opened(opening.await),
-            Self::Up { events, .. } => Happened::Event(events.recv().await),
+            Self::Connecting(leasing) => Happened::Leased(leasing.await),
+            Self::Up { lease, .. } => Happened::Event(lease.next().await),
         }
     }
 }

@@ -33,8 +33,8 @@ impl Ready {
         self.queues.iter().map(|(_, queue)| queue.len()).sum()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.queues.is_empty()
+    pub(super) fn has_company(&self, may_leave: impl Fn(&Company) -> bool) -> bool {
+        self.queues.iter().any(|(company, _)| may_leave(company))
     }
 
     pub(super) fn retain(&mut self, keep: impl Fn(&Hostname) -> bool) {

@@ -19,7 +19,7 @@ use super::memory::{Compared, Memory, UnderWay};
 use super::reach::Reach;
 use super::settings::Settings;
 use super::{Answer, Trouble, Wish};
-use crate::dns::{Failure, Held, Network, ReadError, Reader, Route, Tcp};
+use crate::dns::{Failure, Held, Pool, ReadError, Reader, Route};
 use crate::metrics::Metrics;
 use crate::model::{Hostname, ZoneName};
 
@@ -92,29 +92,29 @@ pub struct ZoneStatus {
 }
 
 impl Zone {
-    /// Starts the engine of a zone. Must be called inside a tokio runtime.
+    /// Starts the engine of a zone, which takes its connections from `pool`. Must be called inside a tokio runtime.
     #[must_use]
-    pub fn start(settings: Settings, metrics: &Metrics) -> Self {
+    pub fn start(pool: &Pool, settings: Settings, metrics: &Metrics) -> Self {
         let random = RandomState::new().hash_one(&settings.zone.name);
-        Self::start_over(Arc::new(Tcp), random, settings, metrics)
+        Self::start_with(random, pool, settings, metrics)
     }
 
-    /// The same over `network`, with `random` in place of chance.
+    /// The same with `random` in place of chance.
     #[must_use]
-    pub fn start_over(network: Arc<dyn Network>, random: u64, settings: Settings, metrics: &Metrics) -> Self {
+    pub fn start_with(random: u64, pool: &Pool, settings: Settings, metrics: &Metrics) -> Self {
         let settings = Arc::new(settings);
         let name = settings.zone.name.clone();
         let memory = Arc::new(Memory::new(settings.verify_interval, REMEMBERED));
         let course = Course::new(Arc::clone(&settings));
         let route = course.route();
-        let reader = Reader::start(Arc::clone(&network), route.clone());
+        let reader = Reader::start(pool.clone(), route.clone());
         let lane = Lane::new(settings.deadline, settings.zone.primaries.len(), Arc::clone(&memory));
         let problem = Arc::default();
         let reach = Arc::<Reach>::default();
         let (changes, queue) = mpsc::channel(QUEUE);
         let settings = watch::Sender::new(settings);
         let driver = Driver {
-            network,
+            pool: pool.clone(),
             jitter: Jitter::new(random),
             course,
             settings: settings.subscribe(),

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use dyngate::config;
+use dyngate::dns::Pool;
 use dyngate::engine::{Compared, Settings, Wish, Zone};
 use dyngate::metrics::Metrics;
 use dyngate::model::{Change, Hostname, KeyName, Records, TsigKey, ZoneName};
@@ -148,7 +149,10 @@ fn engine(network: &Simulated, random: u64) -> Zone {
     };
     let engine = config::Engine { deadline: DEADLINE, verify_interval: Duration::from_secs(60), defer: None };
     let metrics = Metrics::register(&mut Registry::default());
-    Zone::start_over(Arc::new(network.clone()), random, Settings::new(&zone, &engine).unwrap(), &metrics)
+    // In every other run changes and questions take turns on one connection.
+    let most = if random.is_multiple_of(2) { 16 } else { 1 };
+    let pool = Pool::with_most(Arc::new(network.clone()), most);
+    Zone::start_with(random, &pool, Settings::new(&zone, &engine).unwrap(), &metrics)
 }
 
 /// Goes the way of the gateway: compare, ask, change.

@@ -17,6 +17,7 @@ mod faults;
 mod kept;
 mod listeners;
 mod manual;
+mod many_zones;
 mod notify;
 mod operating;
 mod protocol;

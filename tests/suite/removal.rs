@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dyngate::dns::{Pool, Tcp};
 use dyngate::engine::{Answer, Applied, Compared, Settings, Wish, Zone};
 use dyngate::metrics::Metrics;
 use dyngate::model::{Addresses, Change, Family, Hostname, Records};
@@ -44,8 +45,8 @@ impl Bench {
         let text = Config::new(&key, primary.addr()).toml();
         let config = dyngate::config::Config::parse(&text, Path::new("gateway.toml")).unwrap();
         let mut metrics = Registry::default();
-        let engine =
-            Zone::start(Settings::new(&config.zones[0], &config.engine).unwrap(), &Metrics::register(&mut metrics));
+        let settings = Settings::new(&config.zones[0], &config.engine).unwrap();
+        let engine = Zone::start(&Pool::new(Arc::new(Tcp)), settings, &Metrics::register(&mut metrics));
         Self { primary, engine, metrics }
     }
 

@@ -1,0 +1,229 @@
+//! The connections to primaries, which all zones take in turns: a primary takes so many and no more. Knows nothing of messages.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::sync::mpsc::error::TryRecvError;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc};
+use tokio::time::{Instant, sleep};
+
+use super::connection::{Connection, Event};
+use super::network::{ConnectError, Network};
+use crate::config::Primary;
+
+/// The most connections to one primary. As they are shipped, PowerDNS takes 20 from all the world (`max-tcp-connections`) and
+/// BIND 150 (`tcp-clients`).
+const MOST: usize = 16;
+/// How long an idle connection is kept for the next who needs one: primaries close it after 5 s (PowerDNS), 10 s (Knot), 30 s (BIND).
+const KEPT: Duration = Duration::from_secs(4);
+
+/// From where to whom.
+type Path = (Option<IpAddr>, Primary);
+
+/// Connections to all primaries; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Pool {
+    network: Arc<dyn Network>,
+    most: usize,
+    lines: Arc<Mutex<HashMap<Path, Arc<Line>>>>,
+}
+
+/// The connections of one path.
+#[derive(Debug)]
+struct Line {
+    turns: Arc<Semaphore>,
+    // How many wait for a turn.
+    wanted: AtomicUsize,
+    kept: Mutex<Kept>,
+    // Whoever waits for a turn hears of it: a primary that swallows what is sent to it costs the first of them his time only.
+    failures: broadcast::Sender<Arc<ConnectError>>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    connections: Vec<(Instant, Open)>,
+    is_swept: bool,
+}
+
+#[derive(Debug)]
+struct Open {
+    connection: Connection,
+    events: mpsc::Receiver<Event>,
+}
+
+/// A connection in the hands of one zone. Dropping it closes it; [`Self::give_back`] keeps it for the next.
+#[derive(Debug)]
+pub struct Lease {
+    // There until it is given back.
+    open: Option<Open>,
+    line: Arc<Line>,
+    _turn: OwnedSemaphorePermit,
+}
+
+impl Pool {
+    /// No connection yet; they will be opened over `network`, 16 to a primary at most.
+    #[must_use]
+    pub fn new(network: Arc<dyn Network>) -> Self {
+        Self::with_most(network, MOST)
+    }
+
+    /// The same with `most` to a primary, at least 1.
+    #[must_use]
+    pub fn with_most(network: Arc<dyn Network>, most: usize) -> Self {
+        Self { network, most: most.max(1), lines: Arc::default() }
+    }
+
+    /// A connection to `primary`, from `source` if given: one that is idle, or a new one that is there within `limit`. Waits
+    /// for its turn where all are in use.
+    ///
+    /// # Errors
+    /// [`ConnectError`], of this attempt or of another that failed while this one waited.
+    pub async fn lease(
+        &self,
+        primary: Primary,
+        source: Option<IpAddr>,
+        limit: Duration,
+    ) -> Result<Lease, Arc<ConnectError>> {
+        let line = self.line((source, primary.clone()));
+        let turn = match Arc::clone(&line.turns).try_acquire_owned() {
+            Ok(turn) => turn,
+            Err(_) => {
+                let _wanted = Wanted::new(&line.wanted);
+                let mut failures = line.failures.subscribe();
+                tokio::select! {
+                    biased;
+                    Ok(turn) = Arc::clone(&line.turns).acquire_owned() => turn,
+                    Ok(failure) = failures.recv() => return Err(failure),
+                    else => return Err(Arc::new(ConnectError::Timeout(limit))),
+                }
+            }
+        };
+        let open = match line.take() {
+            Some(open) => open,
+            None => match Connection::open(&*self.network, &primary, source, limit).await {
+                Ok((connection, events)) => Open { connection, events },
+                Err(error) => {
+                    let error = Arc::new(error);
+                    let _nobody_waits = line.failures.send(Arc::clone(&error));
+                    return Err(error);
+                }
+            },
+        };
+        Ok(Lease { open: Some(open), line, _turn: turn })
+    }
+
+    fn line(&self, path: Path) -> Arc<Line> {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(line) = lines.get(&path) {
+            return Arc::clone(line);
+        }
+        // A primary that left the configuration is asked for no more.
+        lines.retain(|_, line| Arc::strong_count(line) > 1);
+        let line = Arc::new(Line {
+            turns: Arc::new(Semaphore::new(self.most)),
+            wanted: AtomicUsize::new(0),
+            kept: Mutex::default(),
+            failures: broadcast::Sender::new(self.most),
+        });
+        lines.insert(path, Arc::clone(&line));
+        line
+    }
+}
+
+impl Lease {
+    /// Queues `message`; `false` where the connection has ended or its peer no longer reads.
+    #[must_use]
+    pub fn send(&self, message: &[u8]) -> bool {
+        self.open.as_ref().is_some_and(|open| open.connection.send(message))
+    }
+
+    /// What happens next on it; `None` after the end.
+    pub async fn next(&mut self) -> Option<Event> {
+        self.open.as_mut()?.events.recv().await
+    }
+
+    /// Whether others wait for a connection to the same primary: it should be given back soon.
+    #[must_use]
+    pub fn is_wanted(&self) -> bool {
+        self.line.wanted.load(Ordering::Relaxed) > 0
+    }
+
+    /// Keeps it for the next: all that was sent on it is answered.
+    pub fn give_back(mut self) {
+        if let Some(open) = self.open.take() {
+            self.line.keep(open);
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if self.open.is_some() {
+            // It came to no good end, and those that are kept go to the same primary.
+            self.line.kept().connections.clear();
+        }
+    }
+}
+
+impl Line {
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self) -> Option<Open> {
+        let mut kept = self.kept();
+        kept.drop_old();
+        kept.connections.pop().map(|(_, open)| open)
+    }
+
+    fn keep(self: &Arc<Self>, open: Open) {
+        let mut kept = self.kept();
+        kept.connections.push((Instant::now(), open));
+        if !std::mem::replace(&mut kept.is_swept, true) {
+            tokio::spawn(sweep(Arc::downgrade(self)));
+        }
+    }
+}
+
+impl Kept {
+    /// Closes those that the primary may close soon, those that it closed, and those on which it said what nobody asked.
+    fn drop_old(&mut self) {
+        let is_good = |since: &Instant, open: &mut Open| {
+            since.elapsed() < KEPT && matches!(open.events.try_recv(), Err(TryRecvError::Empty))
+        };
+        self.connections.retain_mut(|(since, open)| is_good(since, open));
+    }
+}
+
+/// Closes what is kept for too long, until nothing is kept.
+async fn sweep(line: Weak<Line>) {
+    loop {
+        sleep(KEPT).await;
+        let Some(line) = line.upgrade() else { return };
+        let mut kept = line.kept();
+        kept.drop_old();
+        if kept.connections.is_empty() {
+            kept.is_swept = false;
+            return;
+        }
+    }
+}
+
+/// Counted among those who wait for a turn, until dropped.
+struct Wanted<'a>(&'a AtomicUsize);
+
+impl<'a> Wanted<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Wanted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::deferred::Ticket;
-use super::{Caller, Gateway, HostVerdict, STORE_AWAY};
+use super::{Caller, Gateway, HostVerdict, by};
 use crate::engine::{self, Compared, Trouble, Wish};
-use crate::model::Outcome;
+use crate::model::{Hostname, Outcome};
 use crate::registry::Unavailable;
 use crate::store::{Born, Millis, Standing, Wanted};
 
@@ -32,17 +32,18 @@ impl Gateway {
             Err(trouble) => return HostVerdict::of(Err(trouble)),
         }
         let name = wish.name.clone();
-        let is_new = match self.registry.bear(account, &name).await {
+        // One that is counted while nobody waits any longer goes on counting, as after any 911.
+        let is_new = match by(deadline, self.registry.bear(account, &name)).await {
             Ok(Born::New) => true,
             Ok(Born::Known) => false,
             Ok(Born::TooMany) => return HostVerdict::new(Outcome::NotYourHost, "the account's max_hosts is reached"),
-            Err(Unavailable) => return HostVerdict::unreachable(STORE_AWAY),
+            Err(away) => return away.into(),
         };
         let verdict = self.change(caller, zone, wish, deadline).await;
         // After a timeout the name may yet come into being, so it goes on counting.
         let came_to_nothing = matches!(verdict.outcome, Outcome::NotYourHost | Outcome::TooFast | Outcome::Refused);
         if is_new && came_to_nothing {
-            self.registry.unbear(&account.login, &name).await;
+            let _counts_on = timeout_at(deadline, self.registry.unbear(&account.login, &name)).await;
         }
         verdict
     }
@@ -62,7 +63,7 @@ impl Gateway {
         if compared != Compared::Differs && self.limits.may_repeat(&wish.name, wish.records.addresses()).is_err() {
             return HostVerdict::new(Outcome::Blocked, "repeats limit");
         }
-        if !is_known && compared == Compared::Same && self.registry.may_go_by_memory(&wish.name).await {
+        if !is_known && compared == Compared::Same && self.may_go_by_memory(&wish.name, deadline).await {
             self.saw(caller, &wish.name, Outcome::Unchanged, held);
             return HostVerdict::new(Outcome::Unchanged, "verified lately");
         }
@@ -81,12 +82,17 @@ impl Gateway {
             if !ticket.answered(wish.records, standing, deadline).await {
                 // What was asked for before would come back.
                 self.defer(&ticket, caller, zone, &wish);
-                return HostVerdict::unreachable(STORE_AWAY);
+                return Unavailable.into();
             }
             self.saw(caller, &wish.name, verdict.outcome, held);
         }
+        if is_known && verdict.outcome == Outcome::Unreachable {
+            // An older wish may stand, and shall not be what comes of it.
+            self.defer(&ticket, caller, zone, &wish);
+        }
         if standing.is_some() && ticket.is_alone() {
-            self.registry.release(std::slice::from_ref(&wish.name)).await;
+            let names = std::slice::from_ref(&wish.name);
+            let _until_the_claim_ends = timeout_at(deadline, self.registry.release(names)).await;
         }
         verdict
     }
@@ -100,7 +106,7 @@ impl Gateway {
     ) -> Result<HostVerdict, Trouble> {
         let mut compared = zone.compare(&wish);
         if compared == Compared::Same {
-            if self.registry.may_go_by_memory(&wish.name).await {
+            if self.may_go_by_memory(&wish.name, deadline).await {
                 return Ok(HostVerdict::new(Outcome::Unchanged, "verified lately"));
             }
             compared = Compared::Unknown;
@@ -109,14 +115,19 @@ impl Gateway {
             return Ok(HostVerdict::too_fast(wait, "host limit"));
         }
         let name = wish.name.clone();
-        *standing = self.registry.claim(&name).await;
+        // A name that cannot be claimed in time is not deferred: a wish that no store can be told to forget would stand in the
+        // way of the router's next try, which finds the store known to be away.
+        match self.claim(&name, deadline).await {
+            Ok(claimed) => *standing = claimed,
+            Err(away) => return Ok(away.into()),
+        }
         // Another gateway is doing what was deferred.
         while standing.is_some_and(|wish| !wish.is_ours) {
             if Instant::now() + LOOK_AGAIN > deadline {
                 return Err(Trouble::Timeout);
             }
             sleep(LOOK_AGAIN).await;
-            *standing = self.registry.claim(&name).await;
+            *standing = self.claim(&name, deadline).await.map_err(|Unavailable| Trouble::Timeout)?;
         }
         if compared == Compared::Unknown && zone.holds(&wish, deadline).await {
             return Ok(HostVerdict {
@@ -126,12 +137,22 @@ impl Gateway {
         }
         let answer = zone.change(wish, deadline).await;
         if answer.is_ok() {
-            self.registry.claim(&name).await;
+            // Past the deadline it is deferred, and so claimed when it is looked at again.
+            self.claim(&name, deadline).await.map_err(|Unavailable| Trouble::Timeout)?;
         }
         match answer {
             Err(trouble @ (Trouble::Timeout | Trouble::Failed(_) | Trouble::Overloaded)) => Err(trouble),
             answer => Ok(HostVerdict::of(answer)),
         }
+    }
+
+    async fn may_go_by_memory(&self, name: &Hostname, deadline: Instant) -> bool {
+        timeout_at(deadline, self.registry.may_go_by_memory(name)).await.unwrap_or(false)
+    }
+
+    /// Claims `name`; not where the store leaves that open until the deadline, for it may yet be done.
+    async fn claim(&self, name: &Hostname, deadline: Instant) -> Result<Option<Standing>, Unavailable> {
+        by(deadline, async { Ok(self.registry.claim(name).await) }).await
     }
 
     fn defer(&self, ticket: &Ticket<'_>, caller: &Caller, zone: &engine::Zone, wish: &Wish) {

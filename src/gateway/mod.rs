@@ -8,13 +8,14 @@ mod verdict;
 mod wishes;
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::auth::{Authenticator, Credentials, Subject, Verdict};
 use crate::config;
@@ -97,8 +98,6 @@ pub struct Gateway {
     deferred: Deferred,
     places: Arc<Semaphore>,
 }
-
-const STORE_AWAY: &str = "the store is away";
 
 /// Requests under way at once; one more is turned away. A client that hangs up leaves his request behind.
 const MOST_UNDER_WAY: usize = 20_000;
@@ -231,7 +230,7 @@ impl Gateway {
                 Ok(account) => account,
                 Err(verdicts) => return verdicts,
             },
-            Identity::Token(token) => match self.holder(&token).await {
+            Identity::Token(token) => match by(deadline, self.holder(&token)).await {
                 Ok((account, host)) => {
                     *hosts = vec![host.to_string()];
                     account
@@ -253,10 +252,10 @@ impl Gateway {
             Err(error) => return once(HostVerdict::new(Outcome::BadAddress, error.to_string())),
         };
         if hosts.is_empty() {
-            match self.registry.only_host(&account).await {
+            match by(deadline, self.registry.only_host(&account)).await {
                 Ok(Some(only)) => hosts.push(only.to_string()),
                 Ok(None) => return once(HostVerdict::new(Outcome::NotAName, "no host name")),
-                Err(Unavailable) => return once(HostVerdict::unreachable(STORE_AWAY)),
+                Err(away) => return once(away.into()),
             }
         }
         let caller = Caller { account, source, agent };
@@ -271,9 +270,8 @@ impl Gateway {
         source: IpAddr,
         deadline: Instant,
     ) -> Result<Arc<Account>, Verdicts> {
-        let Ok(account) = self.registry.account(&credentials.login).await else {
-            return Err(Verdicts::once(None, HostVerdict::unreachable(STORE_AWAY)));
-        };
+        let account = by(deadline, self.registry.account(&credentials.login)).await;
+        let account = account.map_err(|away| Verdicts::once(None, away.into()))?;
         let secrets = account.as_ref().map(|account| account.secrets()).unwrap_or_default();
         let subject = match &account {
             Some(account) if !secrets.is_empty() => Subject::Known { login: Arc::clone(&account.login), secrets },
@@ -309,17 +307,16 @@ impl Gateway {
 
     /// The host whose token this is, and its account.
     async fn holder(&self, token: &TokenDigest) -> Result<(Arc<Account>, Hostname), HostVerdict> {
-        let away = |_: Unavailable| HostVerdict::unreachable(STORE_AWAY);
         let unknown = |reason| HostVerdict::new(Outcome::BadCredentials, reason);
-        let Some(name) = self.registry.host_of_token(token).await.map_err(away)? else {
+        let Some(name) = self.registry.host_of_token(token).await? else {
             self.metrics.auth_failure();
             return Err(unknown("unknown token"));
         };
-        let host = self.registry.host(&name).await.map_err(away)?;
+        let host = self.registry.host(&name).await?;
         let Some(login) = host.and_then(|host| host.login.clone()) else {
             return Err(unknown("the token's host is gone"));
         };
-        match self.registry.account(&login).await.map_err(away)? {
+        match self.registry.account(&login).await? {
             Some(account) if account.enabled => Ok((account, name)),
             Some(_) | None => Err(unknown("the token's account is disabled")),
         }
@@ -370,9 +367,12 @@ impl Gateway {
             Ok(name) => name,
             Err(error) => return HostVerdict::new(Outcome::NotAName, error.to_string()),
         };
-        let Ok(host) = self.registry.host(&name).await else {
-            self.limits.failed(&name);
-            return HostVerdict::unreachable(STORE_AWAY);
+        let host = match by(deadline, self.registry.host(&name)).await {
+            Ok(host) => host,
+            Err(away) => {
+                self.limits.failed(&name);
+                return away.into();
+            }
         };
         let granted = self.registry.grant(&caller.account, &name, host.as_deref());
         if name.has_underscore() && granted != Ok(Grant::Exact) {
@@ -444,6 +444,12 @@ impl Gateway {
             Grant::Wildcard => self.change_below_wildcard(caller, zone, wish, deadline).await,
         }
     }
+}
+
+/// What the store says, if it does by `deadline`: what a request asks of it is asked through here. Nothing is half done where
+/// nobody waits any longer: a transaction is undone with its connection, unless it was committed at that very moment.
+async fn by<T, E: From<Unavailable>>(deadline: Instant, answer: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    timeout_at(deadline, answer).await.unwrap_or_else(|_| Err(Unavailable.into()))
 }
 
 /// Two spellings of one name are one host.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::engine::{self, Applied, Trouble};
 use crate::model::Outcome;
+use crate::registry::Unavailable;
 
 /// When to come back after the primary could not be asked, and after it refused us.
 const AFTER_UNREACHABLE: Duration = Duration::from_secs(60);
@@ -39,6 +40,12 @@ pub struct HostVerdict {
 impl Verdicts {
     pub(super) fn once(login: Option<Arc<str>>, verdict: HostVerdict) -> Self {
         Self { login, hosts: Vec::new(), each: vec![verdict] }
+    }
+}
+
+impl From<Unavailable> for HostVerdict {
+    fn from(Unavailable: Unavailable) -> Self {
+        Self::unreachable("the store is away")
     }
 }
 

@@ -1,6 +1,7 @@
 //! Look-ups in the store through a bounded memory, which the store's feed of changes keeps true. While the store is away,
 //! what was seen lately goes on being good for a while.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,7 +17,7 @@ use crate::store::{Born, Millis, News, Store, StoreError, Subject, may_be_login}
 
 /// Accounts and hosts that are remembered, each; about 300 octets apiece.
 const REMEMBERED: usize = 65_536;
-/// How long a look-up may take.
+/// How long a question to the store may take.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Between two tries of a store that is away.
 const RETRY: Duration = Duration::from_millis(500);
@@ -77,13 +78,13 @@ impl Directory {
         loop {
             let news = tokio::select! {
                 news = feed.next() => news,
-                _ = ping.tick() => match self.store.ping().await {
-                    Ok(()) => {
-                        self.is_back();
-                        continue;
+                _ = ping.tick() => {
+                    match self.ask(self.store.ping()).await {
+                        Ok(()) => self.is_back(),
+                        Err(Unavailable) => sleep(RETRY).await,
                     }
-                    Err(error) => Err(error),
-                },
+                    continue;
+                }
             };
             match news {
                 Ok(news) => {
@@ -135,6 +136,25 @@ impl Directory {
         self.find(&self.tokens, digest, || *digest, fetch).await
     }
 
+    /// At most `limit` hosts of an account, never from memory.
+    pub(super) async fn hosts_of(&self, login: &str, limit: usize) -> Result<Vec<Hostname>, Unavailable> {
+        if self.away.borrow().is_some() {
+            return Err(Unavailable);
+        }
+        self.ask(self.store.hosts_of(login, limit)).await
+    }
+
+    /// Asks the store, which is away where it does not answer.
+    async fn ask<V>(&self, question: impl Future<Output = Result<V, StoreError>>) -> Result<V, Unavailable> {
+        let why = match timeout(PATIENCE, question).await {
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "no answer within 2 s".to_owned(),
+        };
+        self.is_away(&why);
+        Err(Unavailable)
+    }
+
     /// From memory, else from the store, whose answer is remembered unless news came meanwhile.
     async fn find<K, Q, V>(
         &self,
@@ -157,19 +177,14 @@ impl Directory {
             None if is_away => return Err(Unavailable),
             Some(_) | None => {}
         }
-        let why = match timeout(PATIENCE, fetch()).await {
-            Ok(Ok(value)) => {
-                cache.insert(own(), Remembered { lost, value: value.clone() });
-                if self.news.load(Ordering::SeqCst) != news {
-                    cache.remove(key);
-                }
-                return Ok(value);
-            }
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "no answer within 2 s".to_owned(),
+        let Ok(value) = self.ask(fetch()).await else {
+            return remembered.map(|remembered| remembered.value).ok_or(Unavailable);
         };
-        self.is_away(&why);
-        remembered.map(|remembered| remembered.value).ok_or(Unavailable)
+        cache.insert(own(), Remembered { lost, value: value.clone() });
+        if self.news.load(Ordering::SeqCst) != news {
+            cache.remove(key);
+        }
+        Ok(value)
     }
 
     /// Counts `name` among those that `account`'s wildcard grants brought into being. While the store is away, one that it
@@ -177,13 +192,13 @@ impl Directory {
     pub(super) async fn bear(&self, account: &Account, name: &Hostname) -> Result<Born, Unavailable> {
         let key = (Arc::clone(&account.login), name.clone());
         if self.away.borrow().is_none() {
-            match self.store.bear(&account.login, name, account.max_hosts).await {
-                Ok(Born::TooMany) => return Ok(Born::TooMany),
-                Ok(born @ (Born::Known | Born::New)) => {
+            match timeout(PATIENCE, self.store.bear(&account.login, name, account.max_hosts)).await {
+                Ok(Ok(Born::TooMany)) => return Ok(Born::TooMany),
+                Ok(Ok(born @ (Born::Known | Born::New))) => {
                     self.born.insert(key, ());
                     return Ok(born);
                 }
-                Err(_) => {}
+                Ok(Err(_)) | Err(_) => {}
             }
         }
         self.born.get(&key).filter(|()| self.may_remember()).map(|()| Born::Known).ok_or(Unavailable)

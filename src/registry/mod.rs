@@ -185,7 +185,7 @@ impl Registry {
         }
         let mut hosts: Vec<_> = account.exact.iter().take(2).cloned().collect();
         if let (false, Some(kept)) = (account.is_declared, &self.kept) {
-            hosts = kept.store.hosts_of(&account.login, 2).await.map_err(|_| Unavailable)?;
+            hosts = kept.directory.hosts_of(&account.login, 2).await?;
         }
         Ok(if hosts.len() == 1 { hosts.pop() } else { None })
     }

@@ -4,6 +4,7 @@
 
 mod accounts;
 mod broken;
+mod deadline;
 mod fast;
 mod feed;
 mod hosts;

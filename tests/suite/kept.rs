@@ -287,6 +287,32 @@ async fn while_the_store_is_away_names_below_a_wildcard_that_were_seen_go_on_wor
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_hangs_is_waited_for_by_nobody_past_his_deadline() {
+    let mut stage = Stage::postgres().await;
+    let gateway = stage.gateway("[engine]\ndeadline = \"1s\"").await;
+    let ready = async || Request::get("/readyz").send(gateway.admin()).await.unwrap().text();
+    let as_stranger = async || as_account(&gateway, "stranger", &format!("hostname={HOME}&myip=203.0.113.3")).await;
+    assert_eq!(set(&gateway, "203.0.113.1").await, "good 203.0.113.1");
+    stage.postgres.as_mut().unwrap().pause().unwrap();
+    assert_eq!(as_stranger().await, "911", "nobody knows whether he has an account");
+    // Known, but it hangs when the name is claimed, until it is noticed that it is away.
+    let mut answer = String::new();
+    soon("served from memory", async || {
+        answer = set(&gateway, "203.0.113.2").await;
+        assert!(answer == "911" || answer == "good 203.0.113.2", "{answer}");
+        answer != "911"
+    })
+    .await;
+    assert!(ready().await.contains("store: "), "{}", gateway.log());
+    stage.postgres.as_mut().unwrap().resume().unwrap();
+    soon("it is back", async || as_stranger().await == "badauth").await;
+    assert_eq!(set(&gateway, "203.0.113.4").await, "good 203.0.113.4");
+    soon("nothing is deferred", async || ready().await == "ready\n").await;
+    assert_eq!(stage.primary.addresses(HOME).await.unwrap(), [std::net::IpAddr::from([203, 0, 113, 4])]);
+    assert_eq!(set(&gateway, "203.0.113.4").await, "nochg 203.0.113.4");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn past_the_grace_a_store_that_is_away_is_not_ready() {
     let mut stage = Stage::postgres().await;
     let gateway = stage.gateway("grace = \"0s\"").await;

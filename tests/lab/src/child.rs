@@ -50,6 +50,13 @@ impl Child {
         kill_process(pid, signal).map_err(|errno| Error::io(format!("signal {}", self.what))(errno.into()))
     }
 
+    /// Its children.
+    pub(crate) fn children(&self) -> Vec<Pid> {
+        let pid = self.pid();
+        let listed = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        listed.split_whitespace().filter_map(|pid| pid.parse().ok().and_then(Pid::from_raw)).collect()
+    }
+
     /// SIGSTOP, and the wait until all its threads have stopped: a busy one goes on for some milliseconds.
     pub(crate) async fn pause(&mut self, limit: Duration) -> Result<(), Error> {
         self.signal(Signal::STOP)?;
@@ -111,7 +118,7 @@ impl Drop for Child {
 }
 
 /// Whether every thread of a process is in state T: the first letter behind the name in parentheses, see proc(5).
-fn stopped(pid: u32) -> bool {
+pub(crate) fn stopped(pid: u32) -> bool {
     let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return true };
     threads.flatten().all(|thread| {
         let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();

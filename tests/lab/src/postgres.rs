@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use rustix::process::Signal;
+use rustix::process::{Signal, kill_process};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
 use crate::Error;
-use crate::child::{Child, read_log};
+use crate::child::{Child, read_log, stopped};
 use crate::port::Port;
 use crate::program::{find, run, write};
 
@@ -188,6 +188,41 @@ impl Postgres {
         self.child = None;
     }
 
+    /// SIGSTOP for it and the processes that serve its clients, who then wait for answers. Nothing else runs meanwhile.
+    ///
+    /// # Errors
+    /// The system refused a signal, or they did not stop within 15 seconds.
+    pub fn pause(&mut self) -> Result<(), Error> {
+        let Some(child) = &mut self.child else { return Ok(()) };
+        // First the one that would start others.
+        child.signal(Signal::STOP)?;
+        // Not by tokio's clock, which a test may have stopped.
+        for _ in 0..STOP.as_millis() {
+            let children = child.children();
+            for pid in &children {
+                let _ended_meanwhile = kill_process(*pid, Signal::STOP);
+            }
+            let pids = children.iter().map(|pid| pid.as_raw_nonzero().get().unsigned_abs());
+            if pids.chain([child.pid()]).all(stopped) {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Err(Error::Timeout(format!("postgres did not stop within {STOP:?}")))
+    }
+
+    /// SIGCONT after [`Postgres::pause`].
+    ///
+    /// # Errors
+    /// The system refused the signal.
+    pub fn resume(&mut self) -> Result<(), Error> {
+        let Some(child) = &mut self.child else { return Ok(()) };
+        for pid in child.children() {
+            let _ended_meanwhile = kill_process(pid, Signal::CONT);
+        }
+        child.signal(Signal::CONT)
+    }
+
     /// The command of `program`, as a user that the server accepts.
     fn command(&self, program: &str) -> Result<Command, Error> {
         let program = self.programs.join(program);
@@ -206,6 +241,8 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
+        // One that is paused would hear of nothing.
+        let _ = self.resume();
         // SIGQUIT takes the server's own children with it, SIGKILL would leave them behind for a moment.
         let Some(mut child) = self.child.take() else { return };
         let _ = child.signal(Signal::QUIT);

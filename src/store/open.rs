@@ -64,7 +64,7 @@ async fn open_sqlite(path: &Path) -> Result<Store, StoreError> {
     ready.map_err(|_| StoreError::unavailable("its schema could not be brought to this version in time"))??;
     connection.close().await.map_err(classify)?;
 
-    let pool = |connections| AnyPoolOptions::new().max_connections(connections).acquire_timeout(SQLITE_WAIT);
+    let pool = |connections| pool(connections, SQLITE_WAIT);
     Ok(Store {
         inner: Arc::new(Inner {
             software: Software::Sqlite,
@@ -181,9 +181,8 @@ async fn open_postgres(url: &SecretString) -> Result<Store, StoreError> {
         return Err(StoreError::ReadOnly { why, source: None });
     }
     let pool = |connections| {
-        let pool = AnyPoolOptions::new().max_connections(connections).acquire_timeout(POSTGRES_WAIT);
         // A question before each use would double the way of a look-up.
-        pool.test_before_acquire(false).before_acquire(|connection, about| {
+        pool(connections, POSTGRES_WAIT).test_before_acquire(false).before_acquire(|connection, about| {
             Box::pin(async move {
                 if about.idle_for < RESTED {
                     return Ok(true);
@@ -202,9 +201,16 @@ async fn open_postgres(url: &SecretString) -> Result<Store, StoreError> {
     })
 }
 
+/// That the store is away is told once, by who follows it: the pool would tell of each wait for a connection.
+fn pool(connections: u32, wait: Duration) -> AnyPoolOptions {
+    let pool = AnyPoolOptions::new().max_connections(connections).acquire_timeout(wait);
+    pool.acquire_slow_threshold(Duration::MAX)
+}
+
 fn options(url: &str) -> Result<AnyConnectOptions, StoreError> {
     // What is wrong with it may be told by a part of it, and so by the password.
     let options = AnyConnectOptions::from_str(url).map_err(|_| unreadable())?;
+    // Nor are statements told, or that one was slow, which on a store that hangs is each of them.
     Ok(options.disable_statement_logging())
 }
 

@@ -8,7 +8,7 @@ use hickory_proto::op::{Message, MessageType, OpCode, Query};
 use hickory_proto::rr::rdata::{SOA, TXT};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::connection::{Connection, Event};
 use super::message::{EncodeError, Update, absent, delete_rrset, question, rdata, wire_name};
@@ -17,6 +17,10 @@ use super::reply::{Failure, Rcode, Reply, classify, id_of};
 use super::tsig::{Signed, Signer, wall_clock};
 use crate::config;
 use crate::model::{Family, Hostname};
+
+/// How long another writer may keep a primary from writing, and between two tries.
+const LOCKED: Duration = Duration::from_secs(1);
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// Why a question has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -292,14 +296,7 @@ impl Prober {
     pub async fn write_text(&mut self, label: &str, value: &str) -> Result<(), ProbeError> {
         let owner = self.below_apex(label)?;
         let data = RData::TXT(TXT::new(vec![value.to_owned()]));
-        self.ask(true, |update, id| {
-            let mut message = update.empty(id);
-            message.authorities.push(delete_rrset(owner.clone(), RecordType::TXT));
-            message.authorities.push(Record::from_rdata(owner, 0, data));
-            update.sign(&message)
-        })
-        .await
-        .map(drop)
+        self.change(&[delete_rrset(owner.clone(), RecordType::TXT), Record::from_rdata(owner, 0, data)]).await
     }
 
     /// The TXT record at `label` below the apex.
@@ -321,13 +318,26 @@ impl Prober {
     /// [`ProbeError`].
     pub async fn remove_text(&mut self, label: &str) -> Result<(), ProbeError> {
         let owner = self.below_apex(label)?;
-        self.ask(true, |update, id| {
-            let mut message = update.empty(id);
-            message.authorities.push(delete_rrset(owner, RecordType::TXT));
-            update.sign(&message)
-        })
-        .await
-        .map(drop)
+        self.change(&[delete_rrset(owner, RecordType::TXT)]).await
+    }
+
+    /// An UPDATE of these; where the primary says SERVFAIL, again for a second: PowerDNS says so while something else writes
+    /// into its SQLite file.
+    async fn change(&mut self, records: &[Record]) -> Result<(), ProbeError> {
+        let until = Instant::now() + LOCKED;
+        loop {
+            let answer = self.ask(true, |update, id| {
+                let mut message = update.empty(id);
+                message.authorities.extend_from_slice(records);
+                update.sign(&message)
+            });
+            match answer.await {
+                Err(ProbeError::Failed(Failure { rcode: Rcode::SERVFAIL, .. })) if Instant::now() < until => {
+                    sleep(AGAIN).await;
+                }
+                answer => return answer.map(drop),
+            }
+        }
     }
 
     fn below_apex(&self, label: &str) -> Result<Name, EncodeError> {

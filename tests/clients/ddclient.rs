@@ -6,7 +6,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::program::{Program, Ran};
-use crate::stage::{HOME, LOGIN, OFFICE, SECRET, STRANGE, Stage, until};
+use crate::stage::{HOME, LOGIN, OFFICE, SECRET, STRANGE, Stage, nudge};
 
 const ADDRESS: &str = "use=cmd, cmd='cat address'";
 /// A change or a retry need not wait; the defaults are 30 seconds and 5 minutes.
@@ -141,14 +141,16 @@ async fn a_daemon_goes_through_change_outage_and_recovery() {
     let mut daemon = Program::start("ddclient", &arguments, stage.folder());
     // It rests a minute at least between two rounds; SIGHUP begins the next one.
     let mut round = async |stage: &Stage, status: &str| {
-        until(&format!("{status}, cache: {}", stage.read("cache")), async || {
-            // While it is at work a signal would break off its request; its title says when it is not.
+        // While it is at work a signal would break off its request. Its title says that it sleeps, and goes on saying so
+        // until the request begins: one signal, and time for it.
+        let wake = || {
             if daemon.title().contains("sleeping") {
                 daemon.signal(Signal::HUP);
             }
-            [HOME, OFFICE].iter().all(|host| status.split(',').all(|entry| cached(stage, host, entry)))
-        })
-        .await;
+        };
+        let is_there =
+            async || [HOME, OFFICE].iter().all(|host| status.split(',').all(|entry| cached(stage, host, entry)));
+        nudge(&format!("{status}, cache: {}", stage.read("cache")), wake, is_there).await;
     };
     round(&stage, "status=good,ip=203.0.113.7").await;
     stage.write("address", "203.0.113.8\n");

@@ -8,7 +8,7 @@ mod directory;
 mod holds;
 mod recorder;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -351,15 +351,13 @@ pub async fn clashes(config: &Config, store: &Store) -> Result<Vec<String>, Stor
         }
     }
     let granted = config.accounts.iter().flat_map(|account| &account.hosts);
-    let names: BTreeSet<_> = granted.chain(config.hosts.iter().map(|host| &host.name)).collect();
-    for name in names {
-        if let Some(host) = store.host(name).await? {
-            clashes.push(format!(
-                "host {name} is declared in the file and kept in the store for account {:?}: remove it from the file, or run \
-                 `dyngate host remove --keep-records`",
-                host.login
-            ));
-        }
+    let names: BTreeSet<_> = granted.chain(config.hosts.iter().map(|host| &host.name)).cloned().collect();
+    let kept: BTreeMap<_, _> = store.owners(&Vec::from_iter(names)).await?.into_iter().collect();
+    for (name, login) in kept {
+        clashes.push(format!(
+            "host {name} is declared in the file and kept in the store for account {login:?}: remove it from the file, or run \
+             `dyngate host remove --keep-records`",
+        ));
     }
     Ok(clashes)
 }

@@ -16,6 +16,7 @@ const PAGE: &str = "SELECT name, login, ttl, families, description, blocked, cre
 const PAGE_OF: &str = "SELECT name, login, ttl, families, description, blocked, created FROM host \
                        WHERE login = $3 AND name > $1 ORDER BY name LIMIT $2";
 pub(super) const NAMES_OF: &str = "SELECT name FROM host WHERE login = $1 ORDER BY name LIMIT $2";
+const OWNERS: &str = "SELECT name, login FROM host WHERE name IN";
 const COUNT: &str = "SELECT COUNT(*) FROM host";
 const SET: &str = "UPDATE host SET ttl = $2, families = $3, description = $4, blocked = $5 WHERE name = $1";
 /// The columns and order of [`bind`].
@@ -75,6 +76,15 @@ impl Store {
     pub async fn host(&self, name: &Hostname) -> Result<Option<Host>, StoreError> {
         let row = self.row(statement(BY_NAME).bind(name.to_string())).await?;
         row.as_ref().map(read).transpose()
+    }
+
+    /// The accounts of those of `names` that are hosts, in no order.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn owners(&self, names: &[Hostname]) -> Result<Vec<(Hostname, String)>, StoreError> {
+        let rows = self.of_names(OWNERS, names).await?;
+        rows.iter().map(|row| Ok((name(row, 0)?, text(row, 1)?))).collect()
     }
 
     /// At most `limit` names of `login`, in their order.

@@ -31,8 +31,6 @@ pub(crate) const UNLIMITED: &str =
 pub(crate) struct Plot {
     pub(crate) kind: Kind,
     pub(crate) zones: Vec<String>,
-    /// A line of named.conf's `options`.
-    pub(crate) option: Option<&'static str>,
     /// Further `[[account]]` tables.
     pub(crate) accounts: String,
     pub(crate) limits: &'static str,
@@ -42,7 +40,7 @@ pub(crate) struct Plot {
 impl Plot {
     pub(crate) fn new(bench: &Bench, kind: Kind) -> Self {
         let log = bench.options.log.clone();
-        Self { kind, zones: vec![ZONE.to_owned()], option: None, accounts: String::new(), limits: UNLIMITED, log }
+        Self { kind, zones: vec![ZONE.to_owned()], accounts: String::new(), limits: UNLIMITED, log }
     }
 
     /// gateway.toml; where there are as many primaries as zones, each zone has its own.
@@ -65,7 +63,6 @@ impl Plot {
     pub(crate) async fn start(self) -> Result<Stage, Failure> {
         let (key, secret) = (Key::generate("gateway-key"), new_secret());
         let setup = self.zones.iter().fold(Setup::new().key(&key), |setup, zone| setup.zone(zone));
-        let setup = self.option.into_iter().fold(setup, |setup, line| setup.option(Kind::Bind, line));
         let primary = Server::start(self.kind, setup).await?;
         let config = self.config(&key, &secret, &[primary.addr()]);
         let mut gateway = Gateway::builder(env!("CARGO_BIN_EXE_dyngate")).config(&config);

@@ -141,7 +141,7 @@ impl Directory {
         if self.away.borrow().is_some() {
             return Err(Unavailable);
         }
-        self.ask(self.store.hosts_of(login, limit)).await
+        Box::pin(self.ask(self.store.hosts_of(login, limit))).await
     }
 
     /// Asks the store, which is away where it does not answer.
@@ -177,7 +177,8 @@ impl Directory {
             None if is_away => return Err(Unavailable),
             Some(_) | None => {}
         }
-        let Ok(value) = self.ask(fetch()).await else {
+        // On the heap: each request would carry the kilobytes of a statement, though few ask.
+        let Ok(value) = Box::pin(self.ask(fetch())).await else {
             return remembered.map(|remembered| remembered.value).ok_or(Unavailable);
         };
         cache.insert(own(), Remembered { lost, value: value.clone() });
@@ -192,7 +193,7 @@ impl Directory {
     pub(super) async fn bear(&self, account: &Account, name: &Hostname) -> Result<Born, Unavailable> {
         let key = (Arc::clone(&account.login), name.clone());
         if self.away.borrow().is_none() {
-            match timeout(PATIENCE, self.store.bear(&account.login, name, account.max_hosts)).await {
+            match Box::pin(timeout(PATIENCE, self.store.bear(&account.login, name, account.max_hosts))).await {
                 Ok(Ok(Born::TooMany)) => return Ok(Born::TooMany),
                 Ok(Ok(born @ (Born::Known | Born::New))) => {
                     self.born.insert(key, ());

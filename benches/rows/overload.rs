@@ -87,10 +87,7 @@ impl Scene {
         }
         let (ran, ended) = (ran?, Instant::now());
         let cpu = watch.stop();
-        while self.lone().await?.is_none_or(|took| took > calm * 2) {
-            if ended.elapsed() > LASTS {
-                return Err(format!("a lone change is not as quick as before, {LASTS:?} after the end").into());
-            }
+        while self.lone().await?.is_none_or(|took| took > calm * 2) && ended.elapsed() < LASTS {
             sleep(LOOK).await;
         }
         let recovered = ended.elapsed();
@@ -157,10 +154,10 @@ fn soa() -> Result<Record, Failure> {
     Ok(Record::from_rdata(zone.clone(), 60, RData::SOA(SOA::new(server, zone, 1, 3600, 600, 86_400, 60))))
 }
 
-/// A real primary whose UPDATEs cost the more, the more records its zone holds.
+/// A real primary whose UPDATEs cost the more, the more records its zone holds: it has those of all clients from the start.
 async fn powerdns_over_sqlite(bench: &Bench) -> Result<Vec<Row>, Failure> {
     let key = Key::generate("gateway-key");
-    let records: Vec<_> = (0..HOSTS).map(|n| format!("r{n} 60 IN A 198.51.100.1")).collect();
+    let records: Vec<_> = (0..HOSTS).map(|n| format!("h{n} 60 IN A 198.51.100.1")).collect();
     let records: Vec<_> = records.iter().map(String::as_str).collect();
     let mut primary = Server::start(Kind::PowerDnsSqlite, Setup::new().key(&key).zone_with(ZONE, &records)).await?;
     let plot = Plot::new(bench, Kind::PowerDnsSqlite);

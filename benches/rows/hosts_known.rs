@@ -6,12 +6,13 @@ use std::io::{BufWriter, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use lab::load::{Plan, Ran, Reports, exchange};
 use lab::{Gateway, Key, Kind, Server, Setup, digest};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::cpu::{Watch, memory_mib};
 use crate::row::{Compare, Goal, Round, Row, Spread, float};
@@ -23,6 +24,9 @@ const REQUESTS: usize = 60_000;
 const CHANGED: usize = 100_000;
 /// Of those, the ones that repeat it: as many as the smallest store holds.
 const REPEATED: usize = 1000;
+/// Between two looks whether the gateway has written all that it has seen of hosts, and how many of them at most.
+const REST: Duration = Duration::from_millis(500);
+const MOST_RESTS: usize = 120;
 /// When all was made and seen, in milliseconds since the epoch.
 const SEEN: u64 = 1_700_000_000_000;
 
@@ -109,6 +113,7 @@ impl Store {
         let repeated = Arc::new(repeated);
         right(exchange(self.gateway.http(), &repeated, plan).await?)?;
         let repeated = Arc::new(Arc::into_inner(repeated).ok_or("a client is still there")?.unchanged());
+        self.rest(primary).await;
         let watch = Watch::start(self.gateway.pid(), primary.pid());
         let ran = right(exchange(self.gateway.http(), &repeated, Plan::new(REQUESTS, no_change::CLIENTS)).await?)?;
         let cpu = watch.stop();
@@ -120,6 +125,17 @@ impl Store {
         self.rates.push(Round { measured: rate, against: 0.0, cpu: cpu.clone() });
         self.sizes.push(Round { measured: resident, against: 0.0, cpu });
         Ok(())
+    }
+
+    /// Waits until what the changes left to be written is in the store: until the gateway does nothing for half a second.
+    async fn rest(&self, primary: &Server) {
+        for _ in 0..MOST_RESTS {
+            let watch = Watch::start(self.gateway.pid(), primary.pid());
+            sleep(REST).await;
+            if watch.stop().gateway.seconds < REST.as_secs_f64() / 20.0 {
+                return;
+            }
+        }
     }
 
     /// So many hosts, or all, evenly among all, each by its account with a fresh address.

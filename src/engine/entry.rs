@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::memory::UnderWay;
 use super::{Answer, Applied, Trouble, Wish};
@@ -14,6 +15,8 @@ use crate::model::{Change, Hostname, Records};
 #[derive(Debug)]
 pub(super) struct Waiter {
     pub(super) wish: Wish,
+    // Nobody waits for it any longer then.
+    pub(super) until: Instant,
     pub(super) answer: oneshot::Sender<Answer>,
 }
 
@@ -68,6 +71,11 @@ impl Entry {
 
     pub(super) fn is_wanted(&self) -> bool {
         self.waiters.iter().any(|waiter| !waiter.answer.is_closed())
+    }
+
+    /// Somebody still waits, and will at `then`.
+    pub(super) fn is_wanted_at(&self, then: Instant) -> bool {
+        self.waiters.iter().any(|waiter| waiter.until > then && !waiter.answer.is_closed())
     }
 
     pub(super) fn rrsets(&self) -> usize {
@@ -127,7 +135,7 @@ impl Entry {
 
 /// Answers each waiter.
 pub(super) fn answer(waiters: impl IntoIterator<Item = Waiter>, outcome: impl Fn(&Wish) -> Answer) {
-    for Waiter { wish, answer } in waiters {
+    for Waiter { wish, answer, .. } in waiters {
         let _waiter_gone = answer.send(outcome(&wish));
     }
 }

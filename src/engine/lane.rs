@@ -293,20 +293,37 @@ impl Lane {
             return None;
         }
         self.resting.retain(|_, until| *until > now);
+        let answered = now + self.time_needed();
         let (company, queue) = self.ready.next_company(|company| !self.resting.contains_key(company))?;
         let most = if company == Company::Alone { 1 } else { self.pace.rrsets() };
         let mut names = Vec::new();
         let mut size = 0;
         while let Some(name) = queue.front() {
-            let more = self.waiting.get(name).map_or(0, Entry::rrsets);
-            if size > 0 && size + more > most {
-                break;
+            match self.waiting.get(name) {
+                Some(entry) if entry.is_wanted_at(answered) => {
+                    if size > 0 && size + entry.rrsets() > most {
+                        break;
+                    }
+                    size += entry.rrsets();
+                    names.extend(queue.pop_front());
+                }
+                Some(_) | None => {
+                    let late = queue.pop_front().and_then(|name| self.waiting.remove(&name));
+                    late.into_iter().for_each(|entry| entry.fail(Trouble::Overloaded));
+                }
             }
-            size += more;
-            names.extend(queue.pop_front());
         }
         self.ready.forget_empty();
         Some((names, History::new(company)))
+    }
+
+    /// Who has less time left than this is told at once that he comes too late: under more than the primary can do, all who
+    /// are sent would else be those who waited longest, and most answers would find nobody. One slow answer is no proof.
+    fn time_needed(&self) -> Duration {
+        match self.flights.len() {
+            0 => Duration::ZERO,
+            in_flight => self.pace.until_answered(in_flight).min(self.deadline / 2),
+        }
     }
 
     /// Takes a name out of `waiting`, unless nobody waits for it any longer.
@@ -333,56 +350,6 @@ impl Lane {
         id
     }
 
-    /// One of `entries` is bad: alone it is proven, else the halves tell.
-    fn blame_name(&mut self, entries: Vec<(Hostname, Entry)>, history: &History, failure: Failure, now: Instant) {
-        if let [(name, entry)] = entries.as_slice() {
-            self.suspects.caught(name, &entry.account, now);
-            let in_a_row = history.culprits_in_a_row.fetch_add(1, Ordering::Relaxed) + 1;
-            let trouble = match weigh(failure) {
-                Blame::Hidden => Trouble::Hidden(failure),
-                _ => Trouble::Refused(failure),
-            };
-            self.fail_all(entries, trouble, now);
-            if in_a_row >= MOST_CULPRITS_IN_A_ROW {
-                self.give_up(history, now);
-            }
-            return;
-        }
-        // Who has brought three bad names already is parted from the others, so that they need not pay for more of his.
-        let (offenders, others): (Vec<_>, Vec<_>) = entries
-            .into_iter()
-            .partition(|(name, entry)| matches!(self.suspects.company(name, &entry.account, now), Company::Account(_)));
-        let mut by_account: BTreeMap<Arc<str>, Vec<_>> = BTreeMap::new();
-        for (name, entry) in offenders {
-            by_account.entry(Arc::clone(&entry.account)).or_default().push((name, entry));
-        }
-        let is_alone = by_account.len() + usize::from(!others.is_empty()) == 1;
-        for (account, entries) in by_account {
-            if is_alone {
-                return self.regroup_halves(entries, history);
-            }
-            self.regroup(entries, History::new(Company::Account(account)));
-        }
-        if is_alone {
-            self.regroup_halves(others, history);
-        } else if !others.is_empty() {
-            self.regroup(others, history.clone());
-        }
-    }
-
-    /// Too many culprits in a row: what is left of their batch queues again, and their company rests.
-    fn give_up(&mut self, history: &History, now: Instant) {
-        let (left, others) = std::mem::take(&mut self.again)
-            .into_iter()
-            .partition(|group: &Group| Arc::ptr_eq(&group.history.culprits_in_a_row, &history.culprits_in_a_row));
-        self.again = others;
-        let left: VecDeque<Group> = left;
-        for name in left.into_iter().flat_map(|group| group.names) {
-            self.queue(name, now);
-        }
-        self.resting.insert(history.company.clone(), now + REST);
-    }
-
     fn fail_all(&mut self, entries: Vec<(Hostname, Entry)>, trouble: Trouble, now: Instant) {
         for (name, mut entry) in entries {
             if matches!(trouble, Trouble::Hidden(_))
@@ -392,15 +359,6 @@ impl Lane {
             }
             self.unlock(&name, now);
             entry.fail(trouble);
-        }
-    }
-
-    fn regroup_halves(&mut self, mut entries: Vec<(Hostname, Entry)>, history: &History) {
-        let second = entries.split_off(entries.len() / 2);
-        for half in [second, entries] {
-            if !half.is_empty() {
-                self.regroup(half, history.clone());
-            }
         }
     }
 
@@ -440,5 +398,6 @@ impl Lane {
 }
 
 mod loss;
+mod split;
 #[cfg(test)]
 mod tests;

@@ -48,10 +48,11 @@ impl Coalescing {
 
     /// All `wishes` come at once; returns when all of their callers are answered.
     pub fn run(&mut self, wishes: &[Wish]) -> Coalesced {
+        let until = self.now + TRIP * 100_000;
         let mut callers = Vec::with_capacity(wishes.len());
         for wish in wishes {
             let (answer, answered) = oneshot::channel();
-            self.lane.submit(Waiter { wish: wish.clone(), answer }, self.now);
+            self.lane.submit(Waiter { wish: wish.clone(), until, answer }, self.now);
             callers.push(answered);
         }
         let mut seen = Coalesced::default();

@@ -80,6 +80,14 @@ impl Pace {
         }
     }
 
+    /// How long the answer to one more message may take behind so many in flight: half as long again as on the average.
+    pub(super) fn until_answered(&self, in_flight: usize) -> Duration {
+        #[expect(clippy::cast_precision_loss, reason = "a handful")]
+        let messages = in_flight as f64 + 1.0;
+        let each = if self.seen.count > 0.0 { self.seen.seconds / self.seen.count } else { 0.0 };
+        Duration::try_from_secs_f64(each * messages * 1.5).unwrap_or(Duration::MAX)
+    }
+
     /// A message with `sent` RRsets was not answered in time.
     pub(super) fn too_slow(&mut self, sent: usize) {
         self.rrsets = self.rrsets.min(sent / 2).max(1);

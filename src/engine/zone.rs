@@ -66,6 +66,7 @@ enum Targets {
 #[derive(Debug)]
 pub struct Submitted {
     answered: oneshot::Receiver<Answer>,
+    until: Instant,
     _under_way: UnderWay,
 }
 
@@ -74,8 +75,8 @@ impl Submitted {
     ///
     /// # Errors
     /// [`Trouble`]; after [`Trouble::Timeout`] the change may still be applied.
-    pub async fn answer(self, deadline: Instant) -> Answer {
-        match timeout_at(deadline, self.answered).await {
+    pub async fn answer(self) -> Answer {
+        match timeout_at(self.until, self.answered).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) | Err(_) => Err(Trouble::Timeout),
         }
@@ -185,18 +186,18 @@ impl Zone {
     /// # Errors
     /// [`Trouble`]; after [`Trouble::Timeout`] the change may still be applied.
     pub async fn change(&self, wish: Wish, deadline: Instant) -> Answer {
-        self.submit(wish)?.answer(deadline).await
+        self.submit(wish, deadline)?.answer().await
     }
 
-    /// Hands a change to the engine, behind all that were handed to it before.
+    /// Hands a change to the engine, behind all that were handed to it before; nobody waits for it after `until`.
     ///
     /// # Errors
     /// [`Trouble::Overloaded`]
-    pub fn submit(&self, wish: Wish) -> Result<Submitted, Trouble> {
+    pub fn submit(&self, wish: Wish, until: Instant) -> Result<Submitted, Trouble> {
         let under_way = self.0.memory.begin(&wish.name);
         let (answer, answered) = oneshot::channel();
-        self.0.changes.try_send(Waiter { wish, answer }).map_err(|_| Trouble::Overloaded)?;
-        Ok(Submitted { answered, _under_way: under_way })
+        self.0.changes.try_send(Waiter { wish, until, answer }).map_err(|_| Trouble::Overloaded)?;
+        Ok(Submitted { answered, until, _under_way: under_way })
     }
 
     /// Whether the primary in use was reached when last tried.

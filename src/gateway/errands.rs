@@ -179,10 +179,10 @@ impl Gateway {
                 // The answer came late.
                 return End::Done;
             }
-            zone.submit(wish)
+            zone.submit(wish, Instant::now() + self.deadline)
         };
         let answer = match submitted {
-            Ok(submitted) => submitted.answer(Instant::now() + self.deadline).await,
+            Ok(submitted) => submitted.answer().await,
             Err(trouble) => Err(trouble),
         };
         match answer {

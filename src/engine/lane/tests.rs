@@ -420,6 +420,30 @@ fn a_storm_encodes_next_to_nothing_in_vain() {
     assert!((1..=6).contains(&in_vain), "{in_vain} of {} messages and more", bench.messages);
 }
 
+#[test]
+fn who_cannot_be_answered_in_time_is_told_and_who_came_after_him_is_sent() {
+    let ms = Duration::from_millis;
+    let mut bench = Bench::new();
+    for n in 0..20 {
+        bench.set(&format!("h{n}"), "192.0.2.1");
+        let flight = bench.lane.depart(bench.now).unwrap();
+        bench.now += ms(500);
+        bench.answer(flight, &|_| None);
+    }
+    bench.fill_window();
+    let oldest = *bench.lane.flights.keys().min().unwrap();
+    bench.callers.clear();
+    bench.submit_until(test_wish("late.dyn.example", "192.0.2.2"), bench.now + ms(1500));
+    bench.submit_until(test_wish("fresh.dyn.example", "192.0.2.2"), bench.now + DEADLINE);
+    bench.now += ms(500);
+    bench.answer(oldest, &|_| None);
+    let flight = bench.lane.depart(bench.now).unwrap();
+    assert_eq!(bench.lane.names(flight), 1);
+    bench.answer(flight, &|_| None);
+    assert_eq!(bench.answers(), [Err(Trouble::Overloaded), Ok(Applied { superseded: false })]);
+    assert_eq!(bench.held("late"), Addresses::default());
+}
+
 fn grow(bench: &mut Bench) {
     while bench.lane.pace.rrsets() < 500 {
         bench.lane.pace.answered(bench.lane.pace.rrsets(), bench.now, bench.now);

@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// How long a caller waits: to the end of each test.
+const LASTS: Duration = Duration::from_secs(3600);
+
 /// A lane, the zone of a primary behind it, and the answers that the callers got.
 pub(super) struct Bench {
     pub(super) lane: Lane,
@@ -26,8 +29,12 @@ impl Bench {
     }
 
     pub(super) fn submit(&mut self, wish: Wish) {
+        self.submit_until(wish, self.now + LASTS);
+    }
+
+    pub(super) fn submit_until(&mut self, wish: Wish, until: Instant) {
         let (answer, answered) = oneshot::channel();
-        self.lane.submit(Waiter { wish: wish.clone(), answer }, self.now);
+        self.lane.submit(Waiter { wish: wish.clone(), until, answer }, self.now);
         self.callers.push((wish, answered));
     }
 

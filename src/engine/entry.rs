@@ -17,6 +17,8 @@ pub(super) struct Waiter {
     pub(super) wish: Wish,
     // Nobody waits for it any longer then.
     pub(super) until: Instant,
+    // No client waits: what was deferred, and what a command wants.
+    pub(super) is_errand: bool,
     pub(super) answer: oneshot::Sender<Answer>,
 }
 
@@ -76,6 +78,10 @@ impl Entry {
     /// Somebody still waits, and will at `then`.
     pub(super) fn is_wanted_at(&self, then: Instant) -> bool {
         self.waiters.iter().any(|waiter| waiter.until > then && !waiter.answer.is_closed())
+    }
+
+    pub(super) fn is_errand(&self) -> bool {
+        self.waiters.iter().all(|waiter| waiter.is_errand)
     }
 
     pub(super) fn rrsets(&self) -> usize {

@@ -391,7 +391,10 @@ impl Lane {
     /// Lets a name that waits leave with its company.
     fn queue(&mut self, name: Hostname, now: Instant) {
         if let Some(entry) = self.waiting.get(&name) {
-            let company = self.suspects.company(&name, &entry.account, now);
+            let company = match self.suspects.company(&name, &entry.account, now) {
+                Company::Everyone if entry.is_errand() => Company::Errands,
+                company => company,
+            };
             self.ready.push(company, name);
         }
     }

@@ -52,7 +52,7 @@ impl Coalescing {
         let mut callers = Vec::with_capacity(wishes.len());
         for wish in wishes {
             let (answer, answered) = oneshot::channel();
-            self.lane.submit(Waiter { wish: wish.clone(), until, answer }, self.now);
+            self.lane.submit(Waiter { wish: wish.clone(), until, is_errand: false, answer }, self.now);
             callers.push(answered);
         }
         let mut seen = Coalesced::default();

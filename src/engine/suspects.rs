@@ -34,6 +34,8 @@ struct Offences {
 pub(super) enum Company {
     /// With everyone.
     Everyone,
+    /// With everyone else's for whom no client waits: thousands of them take turns with those for whom one does.
+    Errands,
     /// With names of the same account only.
     Account(Arc<str>),
     /// Alone.

@@ -186,17 +186,22 @@ impl Zone {
     /// # Errors
     /// [`Trouble`]; after [`Trouble::Timeout`] the change may still be applied.
     pub async fn change(&self, wish: Wish, deadline: Instant) -> Answer {
-        self.submit(wish, deadline)?.answer().await
+        self.hand(wish, deadline, false)?.answer().await
     }
 
-    /// Hands a change to the engine, behind all that were handed to it before; nobody waits for it after `until`.
+    /// Hands over a change for which no client waits, behind all that were handed over before for its name. Such changes
+    /// travel with their like, and take turns with the others.
     ///
     /// # Errors
     /// [`Trouble::Overloaded`]
-    pub fn submit(&self, wish: Wish, until: Instant) -> Result<Submitted, Trouble> {
+    pub fn submit_errand(&self, wish: Wish, until: Instant) -> Result<Submitted, Trouble> {
+        self.hand(wish, until, true)
+    }
+
+    fn hand(&self, wish: Wish, until: Instant, is_errand: bool) -> Result<Submitted, Trouble> {
         let under_way = self.0.memory.begin(&wish.name);
         let (answer, answered) = oneshot::channel();
-        self.0.changes.try_send(Waiter { wish, until, answer }).map_err(|_| Trouble::Overloaded)?;
+        self.0.changes.try_send(Waiter { wish, until, is_errand, answer }).map_err(|_| Trouble::Overloaded)?;
         Ok(Submitted { answered, until, _under_way: under_way })
     }
 

@@ -179,7 +179,7 @@ impl Gateway {
                 // The answer came late.
                 return End::Done;
             }
-            zone.submit(wish, Instant::now() + self.deadline)
+            zone.submit_errand(wish, Instant::now() + self.deadline)
         };
         let answer = match submitted {
             Ok(submitted) => submitted.answer().await,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use dyngate::auth::{Authenticator, Credentials};
 use dyngate::config::Config;
+use dyngate::dns::{Pool, Tcp};
 use dyngate::engine::{Settings, Zone};
 use dyngate::gateway::{Gateway, Identity, UpdateRequest};
 use dyngate::limit::Limits;
@@ -37,7 +38,9 @@ fn configuration(stage: &Stage, key: &Key, primary: &Server) -> Config {
 
 async fn gateway(config: &Config, stage: &Stage) -> Gateway {
     let metrics = Metrics::register(&mut prometheus_client::registry::Registry::default());
-    let zones = config.zones.iter().map(|zone| Zone::start(Settings::new(zone, &config.engine).unwrap(), &metrics));
+    let pool = Pool::new(Arc::new(Tcp));
+    let zones =
+        config.zones.iter().map(|zone| Zone::start(&pool, Settings::new(zone, &config.engine).unwrap(), &metrics));
     let registry = Registry::with(config, stage.store.clone(), || {}).await.unwrap();
     let limits = Limits::new(&config.limits, metrics.clone());
     let authenticator = Authenticator::new(1).unwrap();

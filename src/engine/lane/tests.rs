@@ -421,6 +421,21 @@ fn a_storm_encodes_next_to_nothing_in_vain() {
 }
 
 #[test]
+fn errands_take_turns_with_clients() {
+    let mut bench = Bench::new();
+    for n in 0..60 {
+        bench.submit_errand(test_wish(&format!("errand{n}.dyn.example"), "192.0.2.1"));
+    }
+    let first = bench.lane.depart(bench.now).unwrap();
+    bench.set("client", "192.0.2.1");
+    let next = [(); 2].map(|()| bench.lane.depart(bench.now).unwrap());
+    let named = next.map(|flight| bench.lane.writes(flight)[0].name.as_str().starts_with("client"));
+    assert_eq!(named, [false, true], "before the last of the errands");
+    [first].into_iter().chain(next).for_each(|flight| bench.answer(flight, &|_| None));
+    bench.run(&|_| None);
+}
+
+#[test]
 fn who_cannot_be_answered_in_time_is_told_and_who_came_after_him_is_sent() {
     let ms = Duration::from_millis;
     let mut bench = Bench::new();

@@ -33,8 +33,16 @@ impl Bench {
     }
 
     pub(super) fn submit_until(&mut self, wish: Wish, until: Instant) {
+        self.hand(wish, until, false);
+    }
+
+    pub(super) fn submit_errand(&mut self, wish: Wish) {
+        self.hand(wish, self.now + LASTS, true);
+    }
+
+    fn hand(&mut self, wish: Wish, until: Instant, is_errand: bool) {
         let (answer, answered) = oneshot::channel();
-        self.lane.submit(Waiter { wish: wish.clone(), until, answer }, self.now);
+        self.lane.submit(Waiter { wish: wish.clone(), until, is_errand, answer }, self.now);
         self.callers.push((wish, answered));
     }
 

@@ -35,10 +35,11 @@ pub struct Pool {
 #[derive(Debug)]
 struct Line {
     turns: Arc<Semaphore>,
-    // How many wait for a turn.
-    wanted: AtomicUsize,
+    // Leases with a connection.
+    open: AtomicUsize,
     kept: Mutex<Kept>,
-    // Whoever waits for a turn hears of it: a primary that swallows what is sent to it costs the first of them his time only.
+    // Whoever waits for a turn listens here, while none of the connections is of use: a primary that swallows what is sent to
+    // it costs the first of them his time only.
     failures: broadcast::Sender<Arc<ConnectError>>,
 }
 
@@ -76,8 +77,8 @@ impl Pool {
         Self { network, most: most.max(1), lines: Arc::default() }
     }
 
-    /// A connection to `primary`, from `source` if given: one that is idle, or a new one that is there within `limit`. Waits
-    /// for its turn where all are in use.
+    /// A connection to `primary`, from `source` if given: one that is idle, or a new one that is there within `limit`. Where
+    /// all are in use, waits for its turn, four times the limit at most.
     ///
     /// # Errors
     /// [`ConnectError`], of this attempt or of another that failed while this one waited.
@@ -91,13 +92,13 @@ impl Pool {
         let turn = match Arc::clone(&line.turns).try_acquire_owned() {
             Ok(turn) => turn,
             Err(_) => {
-                let _wanted = Wanted::new(&line.wanted);
+                let patience = limit * 4;
                 let mut failures = line.failures.subscribe();
                 tokio::select! {
                     biased;
-                    Ok(turn) = Arc::clone(&line.turns).acquire_owned() => turn,
                     Ok(failure) = failures.recv() => return Err(failure),
-                    else => return Err(Arc::new(ConnectError::Timeout(limit))),
+                    Ok(turn) = Arc::clone(&line.turns).acquire_owned() => turn,
+                    () = sleep(patience) => return Err(Arc::new(ConnectError::Timeout(patience))),
                 }
             }
         };
@@ -107,11 +108,14 @@ impl Pool {
                 Ok((connection, events)) => Open { connection, events },
                 Err(error) => {
                     let error = Arc::new(error);
-                    let _nobody_waits = line.failures.send(Arc::clone(&error));
+                    if line.open.load(Ordering::Relaxed) == 0 {
+                        let _nobody_waits = line.failures.send(Arc::clone(&error));
+                    }
                     return Err(error);
                 }
             },
         };
+        line.open.fetch_add(1, Ordering::Relaxed);
         Ok(Lease { open: Some(open), line, _turn: turn })
     }
 
@@ -124,7 +128,7 @@ impl Pool {
         lines.retain(|_, line| Arc::strong_count(line) > 1);
         let line = Arc::new(Line {
             turns: Arc::new(Semaphore::new(self.most)),
-            wanted: AtomicUsize::new(0),
+            open: AtomicUsize::new(0),
             kept: Mutex::default(),
             failures: broadcast::Sender::new(self.most),
         });
@@ -148,7 +152,7 @@ impl Lease {
     /// Whether others wait for a connection to the same primary: it should be given back soon.
     #[must_use]
     pub fn is_wanted(&self) -> bool {
-        self.line.wanted.load(Ordering::Relaxed) > 0
+        self.line.failures.receiver_count() > 0
     }
 
     /// Keeps it for the next: all that was sent on it is answered.
@@ -161,6 +165,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
+        self.line.open.fetch_sub(1, Ordering::Relaxed);
         if self.open.is_some() {
             // It came to no good end, and those that are kept go to the same primary.
             self.line.kept().connections.clear();
@@ -212,18 +217,98 @@ async fn sweep(line: Weak<Line>) {
     }
 }
 
-/// Counted among those who wait for a turn, until dropped.
-struct Wanted<'a>(&'a AtomicUsize);
+#[cfg(test)]
+mod tests {
+    use tokio::io::{DuplexStream, duplex, split};
+    use tokio::task::yield_now;
+    use tokio::time::timeout;
 
-impl<'a> Wanted<'a> {
-    fn new(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count)
+    use super::super::network::{Connecting, Stream};
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(2);
+
+    /// Takes connections, or with `refuses` lets each hang for its limit.
+    #[derive(Debug, Default)]
+    struct Simulated {
+        refuses: bool,
+        taken: Mutex<Vec<DuplexStream>>,
     }
-}
 
-impl Drop for Wanted<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+    impl Network for Simulated {
+        fn connect(&self, _: Primary, _: Option<IpAddr>, limit: Duration) -> Connecting {
+            if self.refuses {
+                return Box::pin(async move {
+                    sleep(limit).await;
+                    Err(ConnectError::Timeout(limit))
+                });
+            }
+            let (ours, theirs) = duplex(1024);
+            self.taken.lock().unwrap().push(theirs);
+            let (read, write) = split(ours);
+            Box::pin(async { Ok(Stream { read: Box::new(read), write: Box::new(write) }) })
+        }
+    }
+
+    fn pool(network: Simulated, most: usize) -> (Pool, Arc<Simulated>) {
+        let network = Arc::new(network);
+        (Pool::with_most(Arc::clone(&network) as Arc<dyn Network>, most), network)
+    }
+
+    async fn lease(pool: &Pool) -> Result<Lease, Arc<ConnectError>> {
+        pool.lease(Primary { host: "ns1.example".to_owned(), port: 53 }, None, LIMIT).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_given_back_serves_the_next_until_it_is_old_or_closed() {
+        let (pool, network) = pool(Simulated::default(), 16);
+        let opened = || network.taken.lock().unwrap().len();
+        for _ in 0..3 {
+            lease(&pool).await.unwrap().give_back();
+        }
+        assert_eq!(opened(), 1);
+        sleep(KEPT).await;
+        lease(&pool).await.unwrap().give_back();
+        assert_eq!(opened(), 2, "it was old");
+        network.taken.lock().unwrap().clear();
+        sleep(Duration::from_millis(1)).await;
+        let one = lease(&pool).await.unwrap();
+        assert_eq!(opened(), 1, "it was closed");
+        lease(&pool).await.unwrap().give_back();
+        drop(one);
+        lease(&pool).await.unwrap().give_back();
+        assert_eq!(opened(), 3, "one came to no good end");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_is_told_of_gets_his_turn_and_does_not_wait_for_ever() {
+        let (pool, _network) = pool(Simulated::default(), 1);
+        let held = lease(&pool).await.unwrap();
+        assert!(!held.is_wanted());
+        let waiting = tokio::spawn({
+            let pool = pool.clone();
+            async move { lease(&pool).await.map(Lease::give_back) }
+        });
+        while !held.is_wanted() {
+            yield_now().await;
+        }
+        held.give_back();
+        waiting.await.unwrap().unwrap();
+        let _held = lease(&pool).await.unwrap();
+        let began = Instant::now();
+        assert!(lease(&pool).await.is_err());
+        assert_eq!(began.elapsed(), LIMIT * 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hundred_learn_with_the_first_that_there_is_no_connection() {
+        let (pool, _network) = pool(Simulated { refuses: true, ..Simulated::default() }, 2);
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..100 {
+            let pool = pool.clone();
+            tasks.spawn(async move { lease(&pool).await.is_err() });
+        }
+        let all = timeout(LIMIT + Duration::from_millis(1), tasks.join_all()).await.unwrap();
+        assert!(all.into_iter().all(|failed| failed));
     }
 }

@@ -269,7 +269,7 @@ impl Task {
         }
         match &self.link {
             // Others wait for a connection: it is their turn once what was asked is answered.
-            Link::Up(_, lease) if lease.is_wanted() && !self.asked.is_empty() => self.waiting.push(question),
+            Link::Up(_, lease) if lease.is_wanted() => self.waiting.push(question),
             Link::Up(..) => self.send(question),
             Link::Opening(..) => self.waiting.push(question),
             Link::Closed => {

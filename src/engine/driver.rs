@@ -86,11 +86,12 @@ impl Driver {
             closing: false,
         };
         loop {
-            running.pump(Instant::now());
+            let now = Instant::now();
+            running.pump(now);
             if running.closing && running.driver.lane.in_flight() == 0 {
                 return;
             }
-            let wake = running.next_wake();
+            let wake = running.next_wake(now);
             tokio::select! {
                 // Answers first: they open the window for changes.
                 biased;
@@ -202,8 +203,7 @@ impl Running {
         self.driver.metrics.pending.set(i64::try_from(self.driver.lane.pending()).unwrap_or(i64::MAX));
     }
 
-    fn next_wake(&self) -> Instant {
-        let now = Instant::now();
+    fn next_wake(&self, now: Instant) -> Instant {
         // Past the first deadline, looking now and then is enough.
         let look_again = |sent: Instant| (sent + self.deadline()).max(now + RETRY_FOR_A_CHANGE);
         let overdue = self.driver.lane.oldest_flight().map(look_again);
@@ -279,13 +279,11 @@ impl Running {
     /// Nothing is to be sent, or it is the turn of others, behind whom this zone queues again.
     fn give_back(&mut self, now: Instant) {
         match std::mem::replace(&mut self.link, Link::Idle) {
-            Link::Up { lease, .. } => {
-                lease.give_back();
-                if self.driver.lane.has_work(now) {
-                    self.connect();
-                }
-            }
+            Link::Up { lease, .. } => lease.give_back(),
             other => self.link = other,
+        }
+        if matches!(self.link, Link::Idle) && self.driver.lane.has_work(now) {
+            self.connect();
         }
     }
 

@@ -80,6 +80,10 @@ impl Lane {
         let name = waiter.wish.name.clone();
         if let Some(entry) = self.waiting.get_mut(&name) {
             entry.add(waiter);
+            // An errand that a client now waits for leaves with those of clients.
+            if !entry.is_errand() && self.ready.take_out(&Company::Errands, &name) {
+                self.queue(name, now);
+            }
             return;
         }
         if self.waiting.len() >= MOST_WAITING {
@@ -308,8 +312,9 @@ impl Lane {
                     names.extend(queue.pop_front());
                 }
                 Some(_) | None => {
-                    let late = queue.pop_front().and_then(|name| self.waiting.remove(&name));
-                    late.into_iter().for_each(|entry| entry.fail(Trouble::Overloaded));
+                    if let Some(late) = queue.pop_front().and_then(|name| self.waiting.remove(&name)) {
+                        late.fail(Trouble::Overloaded);
+                    }
                 }
             }
         }
@@ -320,10 +325,7 @@ impl Lane {
     /// Who has less time left than this is told at once that he comes too late: under more than the primary can do, all who
     /// are sent would else be those who waited longest, and most answers would find nobody. One slow answer is no proof.
     fn time_needed(&self) -> Duration {
-        match self.flights.len() {
-            0 => Duration::ZERO,
-            in_flight => self.pace.until_answered(in_flight).min(self.deadline / 2),
-        }
+        self.pace.until_answered(self.flights.len()).min(self.deadline / 2)
     }
 
     /// Takes a name out of `waiting`, unless nobody waits for it any longer.

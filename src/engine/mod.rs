@@ -60,7 +60,7 @@ pub enum Trouble {
     Failed(Failure),
     /// No answer before the deadline.
     Timeout,
-    /// More changes wait than we hold, or the zone rests after too many bad names.
+    /// More changes wait than we hold, or than the primary can do in time. This one was not sent.
     Overloaded,
 }
 

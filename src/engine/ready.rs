@@ -29,6 +29,15 @@ impl Ready {
         self.queues.back_mut().map(|(company, queue)| (company.clone(), queue))
     }
 
+    /// Takes `name` out of the queue of `company`; whether it was there.
+    pub(super) fn take_out(&mut self, company: &Company, name: &Hostname) -> bool {
+        let Some((_, queue)) = self.queues.iter_mut().find(|(other, _)| other == company) else { return false };
+        let Some(position) = queue.iter().position(|other| other == name) else { return false };
+        queue.remove(position);
+        self.forget_empty();
+        true
+    }
+
     pub(super) fn names(&self) -> usize {
         self.queues.iter().map(|(_, queue)| queue.len()).sum()
     }

@@ -72,7 +72,8 @@ impl Gateway {
         let verdict = match self.compare_and_change(zone, wish.clone(), &mut standing, deadline).await {
             Ok(verdict) => verdict,
             Err(trouble) => {
-                if matches!(trouble, Trouble::Timeout | Trouble::Failed(_)) {
+                // Who is turned away under too much comes back; what was asked for before must not be what comes of it.
+                if is_known || matches!(trouble, Trouble::Timeout | Trouble::Failed(_)) {
                     self.defer(&ticket, caller, zone, &wish);
                 }
                 return HostVerdict::of(Err(trouble));

@@ -83,7 +83,7 @@ impl HostVerdict {
             }
             Err(Trouble::Failed(failure)) => (Self::unreachable("the primary cannot write now"), failure.to_string()),
             Err(Trouble::Timeout) => return Self::unreachable("no answer before the deadline"),
-            Err(Trouble::Overloaded) => return Self::unreachable("too many changes wait"),
+            Err(Trouble::Overloaded) => return Self::unreachable("more changes wait than the primary can do in time"),
         };
         Self { rcode: Some(rcode), ..verdict }
     }

@@ -37,10 +37,11 @@ impl Stage {
         let key = Key::generate("gateway-key");
         let setup = Setup::new().key(&key).zone(ZONE);
         let primary = Server::start(Kind::Knot, setup).await.expect("the primary starts");
+        // What is deferred may be set before the client tries again: whether that is told `good` or `nochg` would be chance.
         let toml = format!(
             "{}\n[[zone]]\nname = \"{ZONE}\"\nkey = \"{}\"\nprimaries = [\"{}\"]\n\n\
              [[account]]\nlogin = \"{LOGIN}\"\nsecret = \"{}\"\nhosts = [\"{HOME}\", \"{OFFICE}\"]\n\n\
-             [http]\nlisten = [\"{http}\"]\n[admin]\nlisten = \"127.0.0.1:0\"\n[engine]\ndeadline = \"3s\"\n",
+             [http]\nlisten = [\"{http}\"]\n[admin]\nlisten = \"127.0.0.1:0\"\n[engine]\ndeadline = \"3s\"\ndefer = \"off\"\n",
             key.toml(),
             key.name,
             primary.addr(),

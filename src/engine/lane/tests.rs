@@ -436,6 +436,21 @@ fn errands_take_turns_with_clients() {
 }
 
 #[test]
+fn a_client_who_asks_for_what_an_errand_is_about_does_not_wait_with_the_errands() {
+    let mut bench = Bench::new();
+    for n in 0..100 {
+        bench.submit_errand(test_wish(&format!("h{n}.dyn.example"), "192.0.2.1"));
+    }
+    bench.set("h99", "192.0.2.2");
+    let left = [(); 2].map(|()| bench.lane.depart(bench.now).unwrap());
+    assert_eq!(left.map(|flight| bench.lane.names(flight)), [16, 1]);
+    assert_eq!(bench.lane.writes(left[1])[0].name.as_str(), "h99.dyn.example");
+    left.into_iter().for_each(|flight| bench.answer(flight, &|_| None));
+    bench.run(&|_| None);
+    assert_eq!(bench.held("h99"), "192.0.2.2".parse::<std::net::IpAddr>().unwrap().into());
+}
+
+#[test]
 fn who_cannot_be_answered_in_time_is_told_and_who_came_after_him_is_sent() {
     let ms = Duration::from_millis;
     let mut bench = Bench::new();

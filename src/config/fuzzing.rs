@@ -76,7 +76,8 @@ pub fn key_file(octets: &[u8]) {
             );
             assert_same(&key, &named);
             assert_same(&key, &knot);
-            assert!(!format!("{key:?}").contains(&secret) || secret.len() < 8);
+            // A short one may stand there by chance, and one that is a part of the name does.
+            assert!(!format!("{key:?}").contains(&secret) || secret.len() < 8 || name.contains(&secret));
         }
         Err(fault) => {
             assert_exists(Some(fault.position), text);

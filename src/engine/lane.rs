@@ -323,9 +323,13 @@ impl Lane {
     }
 
     /// Who has less time left than this is told at once that he comes too late: under more than the primary can do, all who
-    /// are sent would else be those who waited longest, and most answers would find nobody. One slow answer is no proof.
+    /// are sent would else be those who waited longest, and most answers would find nobody. One slow answer is no proof, so what
+    /// can leave alone leaves.
     fn time_needed(&self) -> Duration {
-        self.pace.until_answered(self.flights.len()).min(self.deadline / 2)
+        match self.flights.len() {
+            0 => Duration::ZERO,
+            in_flight => self.pace.until_answered(in_flight).min(self.deadline / 2),
+        }
     }
 
     /// Takes a name out of `waiting`, unless nobody waits for it any longer.

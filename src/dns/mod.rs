@@ -17,7 +17,7 @@ pub use connection::{Connection, Event};
 pub use frame::{FrameReader, MAX_FRAME};
 pub use message::{EncodeError, MAX_MESSAGE, RrsetWrite, Update};
 pub use network::{ConnectError, Connecting, Network, Stream, Tcp};
-pub use pool::{Lease, Pool};
+pub use pool::{Lease, Leased, Pool};
 pub use probe::{Hiding, ProbeError, Prober, Served};
 pub use reader::{Held, ReadError, Reader, Route, ZoneTargets};
 pub use reply::{Failure, Rcode, Reply, TsigFault, classify, id_of};

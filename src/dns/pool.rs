@@ -20,8 +20,11 @@ const MOST: usize = 16;
 /// How long an idle connection is kept for the next who needs one: primaries close it after 5 s (PowerDNS), 10 s (Knot), 30 s (BIND).
 const KEPT: Duration = Duration::from_secs(4);
 
+/// A connection to use, or why there is none.
+pub type Leased = Result<Lease, Arc<ConnectError>>;
+
 /// From where to whom.
-type Path = (Option<IpAddr>, Primary);
+pub(super) type Path = (Option<IpAddr>, Primary);
 
 /// Connections to all primaries; cheap to clone.
 #[derive(Debug, Clone)]
@@ -82,12 +85,7 @@ impl Pool {
     ///
     /// # Errors
     /// [`ConnectError`], of this attempt or of another that failed while this one waited.
-    pub async fn lease(
-        &self,
-        primary: Primary,
-        source: Option<IpAddr>,
-        limit: Duration,
-    ) -> Result<Lease, Arc<ConnectError>> {
+    pub async fn lease(&self, primary: Primary, source: Option<IpAddr>, limit: Duration) -> Leased {
         let line = self.line((source, primary.clone()));
         let turn = match Arc::clone(&line.turns).try_acquire_owned() {
             Ok(turn) => turn,
@@ -255,7 +253,7 @@ mod tests {
         (Pool::with_most(Arc::clone(&network) as Arc<dyn Network>, most), network)
     }
 
-    async fn lease(pool: &Pool) -> Result<Lease, Arc<ConnectError>> {
+    async fn lease(pool: &Pool) -> Leased {
         pool.lease(Primary { host: "ns1.example".to_owned(), port: 53 }, None, LIMIT).await
     }
 

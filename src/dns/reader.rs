@@ -15,7 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use super::connection::Event;
 use super::message::{EncodeError, Update, host_name};
 use super::network::ConnectError;
-use super::pool::{Lease, Pool};
+use super::pool::{Lease, Leased, Path, Pool};
 use super::reply::{Failure, Rcode, Reply, classify, id_of};
 use super::tsig::{Signed, Verifier};
 use crate::config::Primary;
@@ -182,11 +182,6 @@ struct Task {
     asked: BTreeMap<u16, Asked>,
     next_id: u16,
 }
-
-type Leased = Result<Lease, Arc<ConnectError>>;
-
-/// From where to whom.
-type Path = (Option<IpAddr>, Primary);
 
 enum Link {
     Closed,

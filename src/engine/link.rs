@@ -1,13 +1,10 @@
 //! Where a driver's connection to the primary in use stands, and what happens on it next.
 
 use std::pin::Pin;
-use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::dns::{ConnectError, Event, Lease};
-
-pub(super) type Leased = Result<Lease, Arc<ConnectError>>;
+use crate::dns::{Event, Lease, Leased};
 
 pub(super) enum Link {
     /// No connection, and none is needed.

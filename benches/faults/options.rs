@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use lab::Kind;
+use lab::{Kind, chosen};
 
 use crate::Failure;
 
@@ -157,7 +157,7 @@ impl Options {
         for argument in arguments {
             match argument.split_once('=') {
                 Some(("rows", "all")) => {}
-                Some(("rows", names)) => options.rows = names.split(',').map(row).collect::<Result<_, _>>()?,
+                Some(("rows", names)) => options.rows = chosen(&Name::ALL, names)?,
                 Some(("write", "docs")) => options.write_docs = true,
                 _ => return Err(format!("{argument}? [rows=all|NAME,…] [write=docs]").into()),
             }
@@ -167,10 +167,4 @@ impl Options {
         }
         Ok(options)
     }
-}
-
-fn row(name: &str) -> Result<Name, Failure> {
-    let known = || Name::ALL.map(|name| name.to_string()).join(", ");
-    let found = Name::ALL.into_iter().find(|row| row.to_string() == name);
-    found.ok_or_else(|| format!("no row {name:?}; known: {}", known()).into())
 }

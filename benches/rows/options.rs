@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use lab::chosen;
+
 use crate::Failure;
 
 /// A row, or a curve.
@@ -92,7 +94,7 @@ impl Options {
         for argument in arguments {
             match argument.split_once('=') {
                 Some(("rows", "all")) => {}
-                Some(("rows", names)) => options.rows = names.split(',').map(row).collect::<Result<_, _>>()?,
+                Some(("rows", names)) => options.rows = chosen(&Name::ALL, names)?,
                 Some(("rounds", number)) => options.rounds = number.parse()?,
                 Some(("hosts", number)) => options.hosts = number.parse()?,
                 Some(("baseline", number)) => options.baseline = number.parse()?,
@@ -113,10 +115,4 @@ impl Options {
         }
         Ok(options)
     }
-}
-
-fn row(name: &str) -> Result<Name, Failure> {
-    let known = || Name::ALL.map(|name| name.to_string()).join(", ");
-    let found = Name::ALL.into_iter().find(|row| row.to_string() == name);
-    found.ok_or_else(|| format!("no row {name:?}; known: {}", known()).into())
 }

@@ -5,6 +5,7 @@
 //! dropped.
 
 mod child;
+mod choice;
 mod error;
 mod gateway;
 mod machine;
@@ -20,6 +21,7 @@ pub mod fake;
 pub mod http;
 pub mod load;
 
+pub use choice::chosen;
 pub use error::Error;
 pub use gateway::{Builder, Gateway, digest, faketime, new_secret, steppable_clock};
 pub use hickory_proto::op::{OpCode, ResponseCode};

@@ -72,7 +72,7 @@ ATTACK_SECONDS := 8
 SOURCES := 300000
 attack: ## what attackers get and what others feel of it, in minutes; ONLY=password for some, SOURCES=10000000 for all forged sources
 	@scripts/install-deps.sh servers build
-	cargo bench --locked --bench attacks -- seconds=$(ATTACK_SECONDS) sources=$(SOURCES) $(if $(ONLY),only=$(ONLY))
+	cargo bench --locked --bench attacks -- seconds=$(ATTACK_SECONDS) sources=$(SOURCES) $(if $(ONLY),"only=$(ONLY)")
 
 chaos: ## break things in the middle of a storm, within ten minutes; ROWS=kill-bind,disk-store for less, WRITE=docs
 	@scripts/install-deps.sh servers tests

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::flood::{Ask, Attacker, Flood, update};
 use crate::others::Felt;
 use crate::process::{cpu_seconds, memory_mib};
-use crate::stage::{INSIDER, Stage, ZONE};
+use crate::stage::{Chosen, INSIDER, Stage, ZONE};
 use crate::table::everywhere;
 use crate::{Failure, Options};
 
@@ -24,8 +24,7 @@ const VICTIM: &str = "known0";
 pub(crate) struct Attack {
     pub(crate) name: &'static str,
     limits: String,
-    /// Whether all accounts have a chosen password, so that an unknown login costs a hash too.
-    chosen: bool,
+    chosen: Chosen,
     /// The one address that everybody shares.
     shared: Option<IpAddr>,
     clients: usize,
@@ -39,7 +38,7 @@ pub(crate) struct Attack {
 impl Attack {
     fn new(name: &'static str, ask: fn(&str) -> Ask) -> Self {
         let limits = SHIPPED.to_owned();
-        Self { name, limits, chosen: false, shared: None, clients: 32, pace: None, count: None, ask }
+        Self { name, limits, chosen: Chosen::People, shared: None, clients: 32, pace: None, count: None, ask }
     }
 }
 
@@ -50,14 +49,23 @@ pub(crate) fn all(options: &Options) -> Vec<Attack> {
         Attack::new("forged sources of one /64", |_| guess_from(|n| network(64, n))),
         Attack::new("forged sources of one /56", |_| guess_from(|n| network(56, n))),
         Attack::new("forged sources of one /48", |_| guess_from(|n| network(48, n))),
-        Attack { count, ..Attack::new("forged sources, each of a /48 of its own", |_| guess_from(everywhere)) },
+        Attack {
+            count,
+            chosen: Chosen::Nobody,
+            ..Attack::new("forged sources, each of a /48 of its own, no chosen password anywhere", |_| {
+                guess_from(everywhere)
+            })
+        },
         Attack::new("wrong passwords on one login", |_| {
             Box::new(|n, request| {
                 let address = ADDRESS.into();
                 update(request, everywhere(short(n)), (VICTIM, &format!("guess{n}")), &host(VICTIM), address);
             })
         }),
-        Attack { chosen: true, ..Attack::new("wrong passwords on many logins", |_| guess_from(everywhere)) },
+        Attack {
+            chosen: Chosen::Everybody,
+            ..Attack::new("wrong passwords on many logins, all passwords chosen", |_| guess_from(everywhere))
+        },
         Attack {
             limits: BUSY_SOURCE.to_owned(),
             shared: Some(SHARED.into()),

@@ -9,7 +9,7 @@ use lab::load::{Exchange, Plan, Ran, exchange};
 
 use crate::Failure;
 use crate::flood::update;
-use crate::stage::{PASSWORD, ZONE};
+use crate::stage::ZONE;
 
 /// How many of each kind there are, and how often one of them comes, a second: all below the limits as shipped.
 pub(crate) const QUIET: (usize, f64) = (300, 150.0);
@@ -28,7 +28,8 @@ enum Kind {
 #[derive(Debug)]
 pub(crate) struct Others {
     pub(crate) gateway: SocketAddr,
-    pub(crate) secret: String,
+    pub(crate) routers_secret: String,
+    pub(crate) peoples_secret: String,
     pub(crate) shared: Option<IpAddr>,
     /// Addresses and places that nobody had before.
     pub(crate) fresh: AtomicU32,
@@ -125,17 +126,17 @@ impl Exchange for Part {
     fn ask(&self, index: usize, request: &mut Vec<u8>) {
         let number = (self.turn + index) % self.of;
         let low = u16::try_from(number).unwrap_or_default().to_be_bytes();
-        let (name, source, password): (_, IpAddr, _) = match self.kind {
-            Kind::Quiet => ("quiet", Ipv4Addr::new(192, 0, low[0], low[1]).into(), self.others.secret.as_str()),
-            Kind::Moving => ("moving", Ipv4Addr::new(192, 1, low[0], low[1]).into(), self.others.secret.as_str()),
+        let (name, source, secret): (_, IpAddr, _) = match self.kind {
+            Kind::Quiet => ("quiet", Ipv4Addr::new(192, 0, low[0], low[1]).into(), &self.others.routers_secret),
+            Kind::Moving => ("moving", Ipv4Addr::new(192, 1, low[0], low[1]).into(), &self.others.routers_secret),
             Kind::Known => {
                 let place = (0x2a00_u128 << 112) | (u128::from(self.fresh(index)) << 80);
-                ("known", Ipv6Addr::from_bits(place).into(), PASSWORD)
+                ("known", Ipv6Addr::from_bits(place).into(), &self.others.peoples_secret)
             }
         };
         let login = format!("{name}{number}");
         let host = format!("{login}.{ZONE}");
-        update(request, self.others.shared.unwrap_or(source), (&login, password), &host, self.address(index));
+        update(request, self.others.shared.unwrap_or(source), (&login, secret), &host, self.address(index));
     }
 
     fn judge(&self, index: usize, _: u16, body: &[u8]) -> Result<(), String> {

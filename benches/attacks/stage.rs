@@ -13,9 +13,19 @@ use crate::others::{KNOWN, MOVING, Others, QUIET};
 
 pub(crate) const ZONE: &str = "dyn.example";
 /// What all chosen passwords are.
-pub(crate) const PASSWORD: &str = "correct-horse-battery-staple";
+const PASSWORD: &str = "correct-horse-battery-staple";
 /// The login of the attacker who has an account: the host of the same name, and all names below a delegation.
 pub(crate) const INSIDER: &str = "insider";
+
+/// Who has a chosen password, which takes a hash to look at; whoever has none has a generated secret. An unknown login
+/// costs what a known one does, so this decides about guesses too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Chosen {
+    Nobody,
+    People,
+    /// But for the insider.
+    Everybody,
+}
 
 /// A running gateway.
 pub(crate) struct Stage {
@@ -26,8 +36,8 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// `limits` are lines of `[limits]`; with `chosen`, all accounts but the insider's have a chosen password.
-    pub(crate) async fn start(limits: &str, chosen: bool, shared: Option<IpAddr>) -> Result<Self, Failure> {
+    /// `limits` are lines of `[limits]`.
+    pub(crate) async fn start(limits: &str, chosen: Chosen, shared: Option<IpAddr>) -> Result<Self, Failure> {
         let key = Key::generate("gateway-key");
         let delegation = ["sub NS ns.elsewhere.example."];
         let primary = Server::start(Kind::Bind, Setup::new().key(&key).zone_with(ZONE, &delegation)).await?;
@@ -44,18 +54,22 @@ impl Stage {
             let _ = write!(config, "[[account]]\nlogin = \"{login}\"\nsecret = \"{secret}\"\nhosts = [{hosts}]\n");
         };
         account(INSIDER, &fast, &format!("\"{INSIDER}.{ZONE}\", \"*.sub.{ZONE}\""));
-        let routers = if chosen { &slow } else { &fast };
-        for (name, (count, _), secret) in
-            [("quiet", QUIET, routers), ("moving", MOVING, routers), ("known", KNOWN, &slow)]
+        // What is stored, and what is sent.
+        let (slow, fast) = ((&*slow, PASSWORD), (&*fast, &*secret));
+        let routers = if chosen == Chosen::Everybody { slow } else { fast };
+        let people = if chosen == Chosen::Nobody { fast } else { slow };
+        for (name, (count, _), (digest, _)) in
+            [("quiet", QUIET, routers), ("moving", MOVING, routers), ("known", KNOWN, people)]
         {
             for number in 0..count {
-                account(&format!("{name}{number}"), secret, &format!("\"{name}{number}.{ZONE}\""));
+                account(&format!("{name}{number}"), digest, &format!("\"{name}{number}.{ZONE}\""));
             }
         }
         let gateway = Gateway::builder(env!("CARGO_BIN_EXE_dyngate")).config(&config).start().await?;
         let others = Others {
             gateway: gateway.http(),
-            secret: if chosen { PASSWORD.to_owned() } else { secret.clone() },
+            routers_secret: routers.1.to_owned(),
+            peoples_secret: people.1.to_owned(),
             shared,
             fresh: AtomicU32::new(0),
             turns: Default::default(),

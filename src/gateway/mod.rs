@@ -4,6 +4,7 @@
 mod change;
 mod deferred;
 mod errands;
+mod identify;
 mod verdict;
 mod wishes;
 
@@ -17,7 +18,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
-use crate::auth::{Authenticator, Credentials, Subject, Verdict};
+use crate::auth::{Authenticator, Credentials};
 use crate::config;
 use crate::engine::{self, Wish};
 use crate::limit::Limits;
@@ -66,6 +67,14 @@ struct Caller {
     account: Arc<Account>,
     source: IpAddr,
     agent: Option<Arc<str>>,
+}
+
+/// What is asked for all hosts of a request, and by when it is answered.
+#[derive(Debug, Clone, Copy)]
+struct Ask {
+    addresses: Addresses,
+    wants_extra: bool,
+    deadline: Instant,
 }
 
 /// A request that passed the source limit, from this address.
@@ -259,80 +268,14 @@ impl Gateway {
             }
         }
         let caller = Caller { account, source, agent };
-        let each = self.each(&caller, hosts, addresses, wants_extra, deadline).await;
+        let each = self.each(&caller, hosts, Ask { addresses, wants_extra, deadline }).await;
         Verdicts { login, hosts: Vec::new(), each }
     }
 
-    /// The account whose credentials these are.
-    async fn log_in(
-        &self,
-        credentials: &Credentials,
-        source: IpAddr,
-        deadline: Instant,
-    ) -> Result<Arc<Account>, Verdicts> {
-        let account = by(deadline, self.registry.account(&credentials.login)).await;
-        let account = account.map_err(|away| Verdicts::once(None, away.into()))?;
-        let secrets = account.as_ref().map(|account| account.secrets()).unwrap_or_default();
-        let subject = match &account {
-            Some(account) if !secrets.is_empty() => Subject::Known { login: Arc::clone(&account.login), secrets },
-            // A disabled account is told from an unknown one by nobody.
-            Some(_) | None => Subject::Decoy(self.registry.decoy(&credentials.login)),
-        };
-        let may_hash = |undecided| self.limits.may_hash(source, &credentials.login, undecided);
-        let verdict = match self.authenticator.verify(credentials, &subject, may_hash, deadline).await {
-            Verdict::Known(_) => None,
-            Verdict::Wrong { repeated } => {
-                self.metrics.auth_failure();
-                // A router that repeats an old password learns nothing by it. It must not use up what its neighbours behind
-                // the same address have, nor what the same person's next device, with the new password, needs.
-                if !repeated {
-                    self.limits.failed_login(source, &credentials.login);
-                }
-                // The log's words tell a guess from such a router: packaging/fail2ban reads them.
-                let reason = if repeated { "the same wrong credentials again" } else { "wrong credentials" };
-                Some(HostVerdict::new(Outcome::BadCredentials, reason))
-            }
-            Verdict::TooMany { retry_after } => Some(HostVerdict::too_fast(retry_after, "failed_logins limit")),
-            Verdict::Overloaded => Some(HostVerdict::unreachable("too many passwords wait to be verified")),
-        };
-        match (account, verdict) {
-            (Some(account), None) => Ok(account),
-            (account, verdict) => {
-                let login = account.map(|account| Arc::clone(&account.login));
-                let wrong = || HostVerdict::new(Outcome::BadCredentials, "wrong credentials");
-                Err(Verdicts::once(login, verdict.unwrap_or_else(wrong)))
-            }
-        }
-    }
-
-    /// The host whose token this is, and its account.
-    async fn holder(&self, token: &TokenDigest) -> Result<(Arc<Account>, Hostname), HostVerdict> {
-        let unknown = |reason| HostVerdict::new(Outcome::BadCredentials, reason);
-        let Some(name) = self.registry.host_of_token(token).await? else {
-            self.metrics.auth_failure();
-            return Err(unknown("unknown token"));
-        };
-        let host = self.registry.host(&name).await?;
-        let Some(login) = host.and_then(|host| host.login.clone()) else {
-            return Err(unknown("the token's host is gone"));
-        };
-        match self.registry.account(&login).await? {
-            Some(account) if account.enabled => Ok((account, name)),
-            Some(_) | None => Err(unknown("the token's account is disabled")),
-        }
-    }
-
     /// All hosts at once; one that is named twice is changed once and answered twice.
-    async fn each(
-        self: &Arc<Self>,
-        caller: &Caller,
-        hosts: &[String],
-        addresses: Addresses,
-        wants_extra: bool,
-        deadline: Instant,
-    ) -> Vec<HostVerdict> {
+    async fn each(self: &Arc<Self>, caller: &Caller, hosts: &[String], ask: Ask) -> Vec<HostVerdict> {
         if let [only] = hosts {
-            return vec![self.host(caller, only, addresses, wants_extra, deadline).await];
+            return vec![self.host(caller, only, ask).await];
         }
         let mut tasks = JoinSet::new();
         let mut verdicts = HashMap::new();
@@ -342,7 +285,7 @@ impl Gateway {
             }
             let (gateway, caller, host) = (Arc::clone(self), caller.clone(), host.clone());
             tasks.spawn(async move {
-                let verdict = gateway.host(&caller, &host, addresses, wants_extra, deadline).await;
+                let verdict = gateway.host(&caller, &host, ask).await;
                 (host_key(&host), verdict)
             });
         }
@@ -355,19 +298,12 @@ impl Gateway {
         hosts.iter().map(|host| verdicts.get(&host_key(host)).cloned().flatten().unwrap_or_else(unfinished)).collect()
     }
 
-    async fn host(
-        &self,
-        caller: &Caller,
-        host: &str,
-        addresses: Addresses,
-        wants_extra: bool,
-        deadline: Instant,
-    ) -> HostVerdict {
+    async fn host(&self, caller: &Caller, host: &str, ask: Ask) -> HostVerdict {
         let name = match Hostname::parse(host) {
             Ok(name) => name,
             Err(error) => return HostVerdict::new(Outcome::NotAName, error.to_string()),
         };
-        let host = match by(deadline, self.registry.host(&name)).await {
+        let host = match by(ask.deadline, self.registry.host(&name)).await {
             Ok(host) => host,
             Err(away) => {
                 self.limits.failed(&name);
@@ -382,10 +318,10 @@ impl Gateway {
             Ok(grant) => grant,
             Err(denied) => return HostVerdict::new(Outcome::NotYourHost, denied.to_string()),
         };
-        let verdict = self.granted(caller, &name, host.as_deref(), grant, addresses, wants_extra, deadline).await;
+        let verdict = self.granted(caller, &name, host.as_deref(), grant, ask).await;
         let is_answered = matches!(verdict.outcome, Outcome::Changed | Outcome::Unchanged);
         if is_answered {
-            self.limits.told(&name, addresses);
+            self.limits.told(&name, ask.addresses);
         } else if matches!(verdict.outcome, Outcome::Unreachable | Outcome::Refused) {
             self.limits.failed(&name);
         }
@@ -403,19 +339,13 @@ impl Gateway {
     }
 
     /// A name that the caller may change, `host` being its settings.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one step of the order above, with all that the steps before found out"
-    )]
     async fn granted(
         &self,
         caller: &Caller,
         name: &Hostname,
         host: Option<&Host>,
         grant: Grant,
-        addresses: Addresses,
-        wants_extra: bool,
-        deadline: Instant,
+        Ask { addresses, wants_extra, deadline }: Ask,
     ) -> HostVerdict {
         let zone = self.registry.zone_of(name).and_then(|zone| self.zones.get(zone));
         let Some(zone) = zone else { return HostVerdict::new(Outcome::NotYourHost, "no zone of ours holds the name") };

@@ -1,0 +1,72 @@
+//! The first step: whose credentials or whose token these are. A guess learns nothing by it, and takes nothing from others.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::{Gateway, HostVerdict, Verdicts, by};
+use crate::auth::{Credentials, Subject, Verdict};
+use crate::model::{Hostname, Outcome, TokenDigest};
+use crate::registry::Account;
+
+impl Gateway {
+    /// The account whose credentials these are.
+    pub(super) async fn log_in(
+        &self,
+        credentials: &Credentials,
+        source: IpAddr,
+        deadline: Instant,
+    ) -> Result<Arc<Account>, Verdicts> {
+        let account = by(deadline, self.registry.account(&credentials.login)).await;
+        let account = account.map_err(|away| Verdicts::once(None, away.into()))?;
+        let secrets = account.as_ref().map(|account| account.secrets()).unwrap_or_default();
+        let subject = match &account {
+            Some(account) if !secrets.is_empty() => Subject::Known { login: Arc::clone(&account.login), secrets },
+            // A disabled account is told from an unknown one by nobody.
+            Some(_) | None => Subject::Decoy(self.registry.decoy(&credentials.login)),
+        };
+        let may_hash = |undecided| self.limits.may_hash(source, &credentials.login, undecided);
+        let verdict = match self.authenticator.verify(credentials, &subject, may_hash, deadline).await {
+            Verdict::Known(_) => None,
+            Verdict::Wrong { repeated } => {
+                self.metrics.auth_failure();
+                // A router that repeats an old password learns nothing by it. It must not use up what its neighbours behind
+                // the same address have, nor what the same person's next device, with the new password, needs.
+                if !repeated {
+                    self.limits.failed_login(source, &credentials.login);
+                }
+                // The log's words tell a guess from such a router: packaging/fail2ban reads them.
+                let reason = if repeated { "the same wrong credentials again" } else { "wrong credentials" };
+                Some(HostVerdict::new(Outcome::BadCredentials, reason))
+            }
+            Verdict::TooMany { retry_after } => Some(HostVerdict::too_fast(retry_after, "failed_logins limit")),
+            Verdict::Overloaded => Some(HostVerdict::unreachable("too many passwords wait to be verified")),
+        };
+        match (account, verdict) {
+            (Some(account), None) => Ok(account),
+            (account, verdict) => {
+                let login = account.map(|account| Arc::clone(&account.login));
+                let wrong = || HostVerdict::new(Outcome::BadCredentials, "wrong credentials");
+                Err(Verdicts::once(login, verdict.unwrap_or_else(wrong)))
+            }
+        }
+    }
+
+    /// The host whose token this is, and its account.
+    pub(super) async fn holder(&self, token: &TokenDigest) -> Result<(Arc<Account>, Hostname), HostVerdict> {
+        let unknown = |reason| HostVerdict::new(Outcome::BadCredentials, reason);
+        let Some(name) = self.registry.host_of_token(token).await? else {
+            self.metrics.auth_failure();
+            return Err(unknown("unknown token"));
+        };
+        let host = self.registry.host(&name).await?;
+        let Some(login) = host.and_then(|host| host.login.clone()) else {
+            return Err(unknown("the token's host is gone"));
+        };
+        match self.registry.account(&login).await? {
+            Some(account) if account.enabled => Ok((account, name)),
+            Some(_) | None => Err(unknown("the token's account is disabled")),
+        }
+    }
+}

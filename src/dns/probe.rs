@@ -1,14 +1,16 @@
-//! Questions to one primary, one after the other, each answered for what it is worth. None changes anything, except the
-//! three that say so.
+//! Questions to one primary, one after the other, each answered for what it is worth. None changes anything, except those
+//! of the trial, which say so.
+
+mod trial;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use hickory_proto::op::{Message, MessageType, OpCode, Query};
-use hickory_proto::rr::rdata::{SOA, TXT};
+use hickory_proto::rr::rdata::SOA;
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::connection::{Connection, Event};
 use super::message::{EncodeError, Update, absent, delete_rrset, question, rdata, wire_name};
@@ -17,10 +19,6 @@ use super::reply::{Failure, Rcode, Reply, classify, id_of};
 use super::tsig::{Signed, Signer, wall_clock};
 use crate::config;
 use crate::model::{Family, Hostname};
-
-/// How long another writer may keep a primary from writing, and between two tries.
-const LOCKED: Duration = Duration::from_secs(1);
-const AGAIN: Duration = Duration::from_millis(100);
 
 /// Why a question has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -287,61 +285,6 @@ impl Prober {
             Err(ProbeError::Failed(Failure { rcode: Rcode::YXRRSET, .. })) => Ok(true),
             Err(error) => Err(error),
         }
-    }
-
-    /// Puts a TXT record with `value` and TTL 0 at `label` below the apex, in place of what is there. **A change.**
-    ///
-    /// # Errors
-    /// [`ProbeError`].
-    pub async fn write_text(&mut self, label: &str, value: &str) -> Result<(), ProbeError> {
-        let owner = self.below_apex(label)?;
-        let data = RData::TXT(TXT::new(vec![value.to_owned()]));
-        self.change(&[delete_rrset(owner.clone(), RecordType::TXT), Record::from_rdata(owner, 0, data)]).await
-    }
-
-    /// The TXT record at `label` below the apex.
-    ///
-    /// # Errors
-    /// [`ProbeError`].
-    pub async fn read_text(&mut self, label: &str) -> Result<Option<String>, ProbeError> {
-        let owner = format!("{label}.{}", self.zone.name);
-        match self.ask(false, |update, id| update.query(id, &owner, RecordType::TXT)).await {
-            Ok(message) => Ok(message.answers.iter().find_map(text)),
-            Err(ProbeError::Failed(Failure { rcode: Rcode::NXDOMAIN, .. })) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Removes the TXT records at `label` below the apex. **A change.**
-    ///
-    /// # Errors
-    /// [`ProbeError`].
-    pub async fn remove_text(&mut self, label: &str) -> Result<(), ProbeError> {
-        let owner = self.below_apex(label)?;
-        self.change(&[delete_rrset(owner, RecordType::TXT)]).await
-    }
-
-    /// An UPDATE of these; where the primary says SERVFAIL, again for a second: PowerDNS says so while something else writes
-    /// into its SQLite file.
-    async fn change(&mut self, records: &[Record]) -> Result<(), ProbeError> {
-        let until = Instant::now() + LOCKED;
-        loop {
-            let answer = self.ask(true, |update, id| {
-                let mut message = update.empty(id);
-                message.authorities.extend_from_slice(records);
-                update.sign(&message)
-            });
-            match answer.await {
-                Err(ProbeError::Failed(Failure { rcode: Rcode::SERVFAIL, .. })) if Instant::now() < until => {
-                    sleep(AGAIN).await;
-                }
-                answer => return answer.map(drop),
-            }
-        }
-    }
-
-    fn below_apex(&self, label: &str) -> Result<Name, EncodeError> {
-        wire_name(&format!("{label}.{}", self.zone.name))
     }
 
     /// Sends an UPDATE that cannot come true; `Ok` where only that kept it from being done.

@@ -56,6 +56,7 @@ struct Kept {
 struct Open {
     connection: Connection,
     events: mpsc::Receiver<Event>,
+    last_id: u16,
 }
 
 /// A connection in the hands of one zone. Dropping it closes it; [`Self::give_back`] keeps it for the next.
@@ -103,7 +104,7 @@ impl Pool {
         let open = match line.take() {
             Some(open) => open,
             None => match Connection::open(&*self.network, &primary, source, limit).await {
-                Ok((connection, events)) => Open { connection, events },
+                Ok((connection, events)) => Open { connection, events, last_id: 0 },
                 Err(error) => {
                     let error = Arc::new(error);
                     if line.open.load(Ordering::Relaxed) == 0 {
@@ -136,6 +137,18 @@ impl Pool {
 }
 
 impl Lease {
+    /// An ID for the next message, none of those in use. Each is another than the last, whoever had the connection then: an
+    /// answer that comes twice is not taken for the next zone's.
+    pub fn fresh_id(&mut self, is_in_use: impl Fn(u16) -> bool) -> u16 {
+        // Given back, it is nobody's any longer.
+        let Some(Open { last_id, .. }) = &mut self.open else { return 0 };
+        *last_id = last_id.wrapping_add(1);
+        while is_in_use(*last_id) {
+            *last_id = last_id.wrapping_add(1);
+        }
+        *last_id
+    }
+
     /// Queues `message`; `false` where the connection has ended or its peer no longer reads.
     #[must_use]
     pub fn send(&self, message: &[u8]) -> bool {
@@ -276,6 +289,18 @@ mod tests {
         drop(one);
         lease(&pool).await.unwrap().give_back();
         assert_eq!(opened(), 3, "one came to no good end");
+    }
+
+    #[tokio::test]
+    async fn no_id_is_used_twice_whoever_has_the_connection() {
+        let (pool, _network) = pool(Simulated::default(), 16);
+        let mut one = lease(&pool).await.unwrap();
+        let first = one.fresh_id(|_| false);
+        let third = one.fresh_id(|id| id == first.wrapping_add(1));
+        assert_eq!(third, first.wrapping_add(2), "what is in use is left out");
+        one.give_back();
+        let next = lease(&pool).await.unwrap().fresh_id(|_| false);
+        assert!(next != first && next != third);
     }
 
     #[tokio::test(start_paused = true)]

@@ -100,8 +100,7 @@ impl Reader {
     pub fn start(pool: Pool, route: watch::Receiver<Route>) -> Self {
         let (questions, queue) = mpsc::channel(MOST_WAITING);
         let zone = route.borrow().update.zone().clone();
-        let task =
-            Task { pool, route, queue, link: Link::Closed, waiting: Vec::new(), asked: BTreeMap::new(), next_id: 0 };
+        let task = Task { pool, route, queue, link: Link::Closed, waiting: Vec::new(), asked: BTreeMap::new() };
         tokio::spawn(task.run());
         Self { zone, questions }
     }
@@ -180,7 +179,6 @@ struct Task {
     // Questions that wait for a connection.
     waiting: Vec<Question>,
     asked: BTreeMap<u16, Asked>,
-    next_id: u16,
 }
 
 enum Link {
@@ -299,17 +297,17 @@ impl Task {
         if question.answer.is_closed() {
             return;
         }
-        while self.asked.contains_key(&self.next_id) {
-            self.next_id = self.next_id.wrapping_add(1);
-        }
-        let id = self.next_id;
-        self.next_id = id.wrapping_add(1);
         let Question { ask, is_update, answer } = question;
+        let Link::Up(_, lease) = &mut self.link else {
+            let _asker_gone = answer.send(Err(ReadError::Lost));
+            return;
+        };
+        let id = lease.fresh_id(|id| self.asked.contains_key(&id));
         let update = Arc::clone(&self.route.borrow().update);
         match ask(&update, id) {
             Ok(Signed { octets, verifier }) => {
                 self.asked.insert(id, Asked { verifier, is_update, since: Instant::now(), answer });
-                if !matches!(&self.link, Link::Up(_, lease) if lease.send(&octets)) {
+                if !lease.send(&octets) {
                     self.close();
                 }
             }

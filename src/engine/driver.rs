@@ -48,7 +48,6 @@ struct Running {
     driver: Driver,
     link: Link,
     asked: HashMap<u16, Asked>,
-    next_id: u16,
     // A change came since the last attempt to connect.
     fresh_change: bool,
     complained: Option<(Failure, Instant)>,
@@ -77,7 +76,6 @@ impl Driver {
             // The first try at once: an operator wants to read at the start that a primary cannot be reached.
             link: Link::Down { last_try: now, next_try: now },
             asked: HashMap::new(),
-            next_id: 0,
             fresh_change: false,
             complained: None,
             fruitless: 0,
@@ -289,11 +287,8 @@ impl Running {
 
     /// Sends a flight: the change of its names, a look for what came late, or where nothing is to be changed, a probe.
     fn send(&mut self, flight: FlightId, now: Instant) {
-        while self.asked.contains_key(&self.next_id) {
-            self.next_id = self.next_id.wrapping_add(1);
-        }
-        let id = self.next_id;
-        self.next_id = id.wrapping_add(1);
+        let Link::Up { lease, is_used, .. } = &mut self.link else { return self.lost(false, now) };
+        let id = lease.fresh_id(|id| self.asked.contains_key(&id));
         let lane = &mut self.driver.lane;
         let update = &self.driver.course.settings().update;
         let signed = match (lane.undoes(flight), lane.writes(flight).as_slice()) {
@@ -305,9 +300,9 @@ impl Running {
             Ok(Signed { octets, verifier }) => {
                 self.driver.metrics.sent(lane.names(flight));
                 self.asked.insert(id, Asked { flight, verifier, unsigned_seen: false });
-                match &mut self.link {
-                    Link::Up { lease, is_used, .. } if lease.send(&octets) => *is_used = true,
-                    _ => self.lost(false, now),
+                *is_used = true;
+                if !lease.send(&octets) {
+                    self.lost(false, now);
                 }
             }
             Err(EncodeError::TooLarge) if lane.names(flight) > 1 => lane.too_large(flight),

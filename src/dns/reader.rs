@@ -211,6 +211,7 @@ impl Task {
                 // Answers first: they make room for questions.
                 biased;
                 happened = self.link.next() => self.handle(happened),
+                Ok(()) = self.route.changed() => self.leave_old_path(),
                 now = tick.tick() => {
                     let patience = self.route.borrow().patience;
                     if self.asked.values().any(|asked| now.saturating_duration_since(asked.since) > patience) {
@@ -255,11 +256,7 @@ impl Task {
             let _asker_gone = question.answer.send(Err(ReadError::Full));
             return;
         }
-        let Route { primary, source, .. } = self.route.borrow().clone();
-        let path = (source, primary);
-        if matches!(&self.link, Link::Opening(other, _) | Link::Up(other, _) if *other != path) {
-            self.close();
-        }
+        self.leave_old_path();
         match &self.link {
             // Others wait for a connection: it is their turn once what was asked is answered.
             Link::Up(_, lease) if lease.is_wanted() => self.waiting.push(question),
@@ -269,6 +266,17 @@ impl Task {
                 self.waiting.push(question);
                 self.open();
             }
+        }
+    }
+
+    /// Another primary is in use: nobody waits for what the old one does not say.
+    fn leave_old_path(&mut self) {
+        let path = {
+            let route = self.route.borrow_and_update();
+            (route.source, route.primary.clone())
+        };
+        if matches!(&self.link, Link::Opening(other, _) | Link::Up(other, _) if *other != path) {
+            self.close();
         }
     }
 

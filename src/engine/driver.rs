@@ -99,6 +99,7 @@ impl Driver {
                     Some(waiter) => running.submit(waiter),
                     None => running.closing = true,
                 },
+                () = running.driver.reach.doubted() => running.driver.lane.doubt_primary(),
                 () = sleep_until(wake) => {}
             }
         }

@@ -49,6 +49,8 @@ pub(super) enum Purpose {
     Change,
     /// It holds no records, and asks whether this failure of its entries was the zone's.
     Probe(Failure),
+    /// It holds no records either, and asks whether the primary answers at all.
+    Call,
     /// Its one entry is to be changed where the primary applied late what was lost.
     Undo(Undo),
 }

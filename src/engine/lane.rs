@@ -53,6 +53,8 @@ pub(super) struct Lane {
     resting: HashMap<Company, Instant>,
     // The last message came from `again`: what is ready has its turn.
     again_had_its_turn: bool,
+    // Somebody doubts the primary: the next message tells, whatever it is for.
+    is_doubted: bool,
 }
 
 impl Lane {
@@ -72,6 +74,7 @@ impl Lane {
             next_flight: 0,
             resting: HashMap::new(),
             again_had_its_turn: false,
+            is_doubted: false,
         }
     }
 
@@ -95,6 +98,11 @@ impl Lane {
         }
     }
 
+    /// Sees to it that the primary is asked something soon.
+    pub(super) fn doubt_primary(&mut self) {
+        self.is_doubted = true;
+    }
+
     /// How many names wait or are in flight.
     pub(super) fn pending(&self) -> usize {
         self.waiting.len() + self.locked.len()
@@ -102,7 +110,8 @@ impl Lane {
 
     /// Whether a message would leave if there were a connection.
     pub(super) fn has_work(&self, now: Instant) -> bool {
-        self.ready.has_company(|company| self.resting.get(company).is_none_or(|until| *until <= now))
+        self.is_doubted
+            || self.ready.has_company(|company| self.resting.get(company).is_none_or(|until| *until <= now))
             || self.again.iter().any(|group| group.may_leave(now))
             || self.strays.next_look().is_some_and(|look| look <= now)
     }
@@ -122,7 +131,7 @@ impl Lane {
                 }
                 (None, None) => match self.gather(now) {
                     Some(gathered) => gathered,
-                    None => return self.look_for_strays(now),
+                    None => return self.look_for_strays(now).or_else(|| self.call(now)),
                 },
             };
             let entries: Vec<_> =
@@ -132,6 +141,12 @@ impl Lane {
             }
         }
         None
+    }
+
+    /// A message that only asks whether the primary answers, unless another tells.
+    fn call(&mut self, now: Instant) -> Option<FlightId> {
+        let is_needed = std::mem::take(&mut self.is_doubted) && self.flights.is_empty();
+        is_needed.then(|| self.launch(Vec::new(), History::new(Company::Alone), Purpose::Call, now))
     }
 
     /// The records of a flight, for encoding.
@@ -144,7 +159,7 @@ impl Lane {
     pub(super) fn names(&self, flight: FlightId) -> usize {
         match self.flights.get(&flight) {
             Some(Flight { purpose: Purpose::Change | Purpose::Undo(_), entries, .. }) => entries.len(),
-            Some(Flight { purpose: Purpose::Probe(_), .. }) | None => 0,
+            Some(Flight { purpose: Purpose::Probe(_) | Purpose::Call, .. }) | None => 0,
         }
     }
 
@@ -170,6 +185,7 @@ impl Lane {
             // The zone and the key are fine: one of the names is not.
             Purpose::Probe(failure) => self.blame_name(entries, &history, failure, now),
             Purpose::Undo(_) => self.look_is_over(entries, now),
+            Purpose::Call => {}
             Purpose::Change => {
                 self.pace.answered(rrsets(&entries), sent, now);
                 history.culprits_in_a_row.store(0, Ordering::Relaxed);
@@ -198,6 +214,12 @@ impl Lane {
         let asks_about = match purpose {
             Purpose::Change => None,
             Purpose::Probe(failure) => Some(failure),
+            Purpose::Call => {
+                if weigh(failure) == Blame::Server && self.primaries > 1 {
+                    next = Next::Switch;
+                }
+                return Some(Ended { took, next, counted: overdue, is_zones: true });
+            }
             Purpose::Undo(undo) => {
                 // What was lost does not stand there.
                 if !matches!(failure.rcode, Rcode::NXRRSET | Rcode::YXRRSET) {
@@ -352,6 +374,7 @@ impl Lane {
     ) -> FlightId {
         let id = self.next_flight;
         self.next_flight += 1;
+        self.is_doubted = false;
         self.flights.insert(id, Flight { entries, history, purpose, sent: now, overdue: false });
         id
     }

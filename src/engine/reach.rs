@@ -1,4 +1,4 @@
-//! Whether a zone's primary can be reached, and who is told when it can be used again.
+//! Whether a zone's primary can be reached, who doubts it, and who is told when it can be used again.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 pub(super) struct Reach {
     is_reached: AtomicBool,
     on_return: OnceLock<Arc<Notify>>,
+    doubted: Notify,
 }
 
 impl Reach {
@@ -21,6 +22,16 @@ impl Reach {
     /// Wakes `who` from now on; the first call counts.
     pub(super) fn tell(&self, who: Arc<Notify>) {
         let _somebody_is_told_already = self.on_return.set(who);
+    }
+
+    /// A question had no answer, or one that tells of trouble at the primary: the driver shall find out.
+    pub(super) fn doubt(&self) {
+        self.doubted.notify_one();
+    }
+
+    /// Waits for the next doubt.
+    pub(super) async fn doubted(&self) {
+        self.doubted.notified().await;
     }
 
     pub(super) fn lost(&self) {

@@ -242,7 +242,9 @@ impl Zone {
 
     fn watch_targets(&self) -> watch::Receiver<Targets> {
         let (found, targets) = watch::channel(Targets::Unknown);
-        tokio::spawn(find_targets(self.0.name.clone(), self.0.reader.clone(), Arc::clone(&self.0.problem), found));
+        let Inner { name, route, reader, problem, reach, .. } = &*self.0;
+        let (problem, reach) = (Arc::clone(problem), Arc::clone(reach));
+        tokio::spawn(find_targets(name.clone(), route.clone(), reader.clone(), problem, reach, found));
         targets
     }
 
@@ -272,12 +274,15 @@ fn trouble(failure: Failure) -> Trouble {
 /// Keeps the targets of the apex's SOA and NS records current, until nobody wants them.
 async fn find_targets(
     zone: ZoneName,
+    mut route: watch::Receiver<Route>,
     reader: Reader,
     problem: Arc<Mutex<Option<String>>>,
+    reach: Arc<Reach>,
     found: watch::Sender<Targets>,
 ) {
     let mut complained = false;
     loop {
+        route.mark_unchanged();
         let pause = match reader.zone_targets().await {
             Ok(targets) => {
                 found.send_replace(Targets::Known(Arc::new(targets.into_iter().collect())));
@@ -287,6 +292,15 @@ async fn find_targets(
                 TARGETS_EVERY
             }
             Err(error) => {
+                // As long as nobody's changes are let through, none of them would find out.
+                let is_primarys = match &error {
+                    ReadError::Connect(_) | ReadError::Lost => true,
+                    ReadError::Failed(failure) => weigh(*failure) == Blame::Server,
+                    ReadError::Full | ReadError::NoZone | ReadError::Encode(_) => false,
+                };
+                if is_primarys {
+                    reach.doubt();
+                }
                 let mend = match error {
                     ReadError::Failed(failure) => advice(failure),
                     _ => "see that the primary can be reached and serves the zone",
@@ -310,6 +324,8 @@ async fn find_targets(
         };
         tokio::select! {
             () = sleep(pause) => {}
+            // Another primary, or another key.
+            Ok(()) = route.changed() => {}
             () = found.closed() => return,
         }
     }

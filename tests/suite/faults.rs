@@ -6,9 +6,9 @@ use std::time::Duration;
 use hickory_proto::op::OpCode;
 use lab::fake::{Action, FakePrimary, Received};
 use lab::http::Response;
-use lab::{Gateway, Key, ResponseCode, steppable_clock};
+use lab::{Gateway, Key, Kind, ResponseCode, Server, Setup, steppable_clock};
 
-use crate::stage::{Config, update};
+use crate::stage::{Config, ZONE, update};
 
 const HOST: &str = "home.dyn.example";
 
@@ -288,6 +288,43 @@ async fn servfail_moves_on_to_the_next_primary() {
     let stage = Stage { gateway: config.start().await, fake: good };
     assert_eq!(stage.set(7).await.text(), "good 203.0.113.7");
     assert_eq!(stage.changes(), 1);
+}
+
+// No change below a wildcard is sent until the zone's own servers are known, and a change was all that moved on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_zone_of_wildcards_moves_on_from_a_primary_that_was_in_trouble_from_the_start() {
+    for action in [Action::Silent, Action::Answer(ResponseCode::ServFail)] {
+        let key = Key::generate("gateway-key");
+        let said = action.clone();
+        let sick = FakePrimary::start(&key, move |_| said.clone()).await.unwrap();
+        let good = Server::start(Kind::Knot, Setup::new().key(&key).zone(ZONE)).await.unwrap();
+        let mut config = Config::new(&key, sick.addr());
+        config.primaries.push(good.addr());
+        config.more = "[engine]\ndeadline = \"400ms\"\n".to_owned();
+        let gateway = config.start().await;
+        let mut body = "911".to_owned();
+        while body == "911" {
+            body = update(&gateway, &format!("hostname={HOST}&myip=203.0.113.7")).await.text();
+        }
+        assert_eq!(body, "good 203.0.113.7", "{action:?}");
+        assert_eq!(good.addresses(HOST).await.unwrap().len(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn that_the_only_primary_is_silent_is_told_though_no_change_may_be_sent() {
+    let key = Key::generate("gateway-key");
+    let silent = FakePrimary::start(&key, |_| Action::Silent).await.unwrap();
+    let mut config = Config::new(&key, silent.addr());
+    config.more = "[engine]\ndeadline = \"400ms\"\n".to_owned();
+    let gateway = config.start().await;
+    is_911(&update(&gateway, &format!("hostname={HOST}&myip=203.0.113.7")).await);
+    let ready = async || lab::http::Request::get("/readyz").send(gateway.admin()).await.unwrap().text();
+    while !ready().await.contains("zone dyn.example: ") {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let text = ready().await;
+    assert!(text.contains("no answer for two deadlines"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

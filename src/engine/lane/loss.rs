@@ -60,7 +60,7 @@ impl Lane {
     pub(in crate::engine) fn undoes(&self, flight: FlightId) -> Option<Records> {
         match self.flights.get(&flight).map(|flight| &flight.purpose) {
             Some(Purpose::Undo(undo)) => Some(undo.lost),
-            Some(Purpose::Change | Purpose::Probe(_)) | None => None,
+            Some(Purpose::Change | Purpose::Probe(_) | Purpose::Call) | None => None,
         }
     }
 

@@ -82,7 +82,12 @@ impl Lane {
     pub(super) fn submit(&mut self, waiter: Waiter, now: Instant) {
         let name = waiter.wish.name.clone();
         if let Some(entry) = self.waiting.get_mut(&name) {
-            entry.add(waiter);
+            // Whoever is gone may have been told less than others since: that the name holds what it does, for one.
+            if entry.is_wanted() {
+                entry.add(waiter);
+            } else {
+                *entry = Entry::new(waiter);
+            }
             // An errand that a client now waits for leaves with those of clients.
             if !entry.is_errand() && self.ready.take_out(&Company::Errands, &name) {
                 self.queue(name, now);

@@ -84,6 +84,17 @@ fn the_newest_address_wins_and_both_callers_are_answered() {
 }
 
 #[test]
+fn what_nobody_waits_for_is_not_revived_by_what_comes_after_it() {
+    let mut bench = Bench::new();
+    bench.set("a", "2001:db8::1");
+    // Meanwhile somebody may be told `nochg` for another address of this family.
+    bench.callers.clear();
+    bench.set("a", "192.0.2.1");
+    bench.run(&|_| None);
+    assert_eq!(bench.held("a"), "192.0.2.1".parse::<IpAddr>().unwrap().into());
+}
+
+#[test]
 fn two_messages_in_flight_never_hold_the_same_name() {
     let mut bench = Bench::new();
     bench.set("a", "192.0.2.1");

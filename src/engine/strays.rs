@@ -1,7 +1,7 @@
 //! What was lost without an answer: the primary may apply it yet, after something newer was accepted. Which of it to undo,
 //! and when. Pure.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -12,8 +12,8 @@ use crate::model::{Hostname, Records};
 
 /// Names that are watched at once.
 const MOST: usize = 20_000;
-/// Changes that are watched of one name.
-const MOST_OF_A_NAME: usize = 8;
+/// Changes that are watched of one family of a name.
+const MOST_OF_A_FAMILY: usize = 8;
 /// From the acknowledgement of something newer to the first look.
 const FIRST_LOOK: Duration = Duration::from_secs(1);
 /// How long a name that cannot be looked at now is left alone.
@@ -33,7 +33,7 @@ pub(super) struct Strays {
 /// The changes of one name that were lost, and what was accepted since; each of one family.
 #[derive(Debug)]
 struct Stray {
-    lost: VecDeque<Lost>,
+    lost: Vec<Lost>,
     last_lost: Instant,
     accepted: Vec<Wish>,
     since: Instant,
@@ -74,7 +74,7 @@ impl Strays {
             return false;
         }
         let stray = self.names.entry(name.clone()).or_insert_with(|| Stray {
-            lost: VecDeque::new(),
+            lost: Vec::new(),
             last_lost: now,
             accepted: Vec::new(),
             since: now,
@@ -84,12 +84,16 @@ impl Strays {
         });
         (stray.last_lost, stray.is_last_look) = (now, false);
         for Wish { records, .. } in wishes {
-            if stray.lost.iter().all(|lost| lost.records != records) {
-                stray.lost.push_back(Lost { records, is_older: false });
+            if stray.lost.iter().any(|lost| lost.records == records) {
+                continue;
             }
-        }
-        while stray.lost.len() > MOST_OF_A_NAME {
-            stray.lost.pop_front();
+            let same = |lost: &Lost| of_one_family(lost.records, records);
+            if stray.lost.iter().filter(|lost| same(lost)).count() >= MOST_OF_A_FAMILY
+                && let Some(oldest) = stray.lost.iter().position(same)
+            {
+                stray.lost.remove(oldest);
+            }
+            stray.lost.push(Lost { records, is_older: false });
         }
         self.schedule(name, now);
         true
@@ -186,4 +190,29 @@ impl Stray {
 
 fn of_one_family(one: Records, other: Records) -> bool {
     one.v4.is_made() == other.v4.is_made()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::test_wish as wish;
+
+    #[test]
+    fn of_each_family_the_last_that_were_lost_are_watched() {
+        let mut strays = Strays::new(Duration::from_secs(2));
+        let now = Instant::now();
+        let name = wish("a.dyn.example", "192.0.2.1").name;
+        let of = |family: &str, n: usize| wish("a.dyn.example", &format!("{family}{n}"));
+        for n in 0..=MOST_OF_A_FAMILY {
+            strays.lost(&name, [of("192.0.2.", n), of("2001:db8::", n)].into_iter(), now);
+        }
+        strays.accepted(&name, [of("192.0.2.", 99), of("2001:db8::", 99)].into_iter(), now);
+        let mut undone = Vec::new();
+        while let Some(undo) = strays.next(now + FIRST_LOOK, |_| true, |_| {}) {
+            undone.push(undo.lost);
+        }
+        let expected = |family| (1..=MOST_OF_A_FAMILY).map(move |n| of(family, n).records);
+        assert_eq!(undone.len(), 2 * MOST_OF_A_FAMILY);
+        assert!(expected("192.0.2.").chain(expected("2001:db8::")).all(|lost| undone.contains(&lost)));
+    }
 }

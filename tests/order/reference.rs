@@ -67,8 +67,8 @@ pub fn broken(requests: &[Request], primary: &Primary) -> Vec<String> {
                     let newer: Vec<_> = wishes_from(requests, &request.name, kind, request.number).collect();
                     held.iter().any(|held| newer.contains(held))
                 }
-                Some(Word::Asked) => held.contains(&wanted),
-                Some(Word::Remembered) => held.last() == Some(&wanted),
+                // What changes in the very moment of the word may come before it or after it.
+                Some(Word::Asked | Word::Remembered) => held.contains(&wanted),
                 Some(Word::Failed) | None => true,
             };
             if !true_word {

@@ -26,7 +26,13 @@ impl Gateway {
             // A disabled account is told from an unknown one by nobody.
             Some(_) | None => Subject::Decoy(self.registry.decoy(&credentials.login)),
         };
-        let may_hash = |undecided| self.limits.may_hash(source, &credentials.login, undecided);
+        // Kept until a failure is counted. An account with two secrets is one guess.
+        let mut guess = None;
+        let may_hash = |undecided| {
+            drop(guess.take());
+            guess = Some(self.limits.may_hash(source, &credentials.login, undecided)?);
+            Ok(())
+        };
         let verdict = match self.authenticator.verify(credentials, &subject, may_hash, deadline).await {
             Verdict::Known(_) => None,
             Verdict::Wrong { repeated } => {
@@ -43,6 +49,7 @@ impl Gateway {
             Verdict::TooMany { retry_after } => Some(HostVerdict::too_fast(retry_after, "failed_logins limit")),
             Verdict::Overloaded => Some(HostVerdict::unreachable("too many passwords wait to be verified")),
         };
+        drop(guess);
         match (account, verdict) {
             (Some(account), None) => Ok(account),
             (account, verdict) => {

@@ -3,6 +3,7 @@
 mod limiter;
 mod repeats;
 mod store;
+mod undecided;
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
@@ -14,6 +15,9 @@ use crate::model::{Addresses, Hostname, canonical};
 
 use limiter::Limiter;
 use repeats::Repeats;
+use undecided::Undecided;
+
+pub use undecided::Guess;
 
 /// The limits of the contract; one that is `"off"` never refuses and keeps nothing.
 ///
@@ -23,6 +27,8 @@ use repeats::Repeats;
 pub struct Limits {
     // One value for all who ask, whatever configuration they see: nothing that is counted is lost in a reload.
     rules: RwLock<Rules>,
+    // Passwords that are being hashed, by the network that they came from.
+    undecided: Undecided,
     metrics: Metrics,
 }
 
@@ -58,7 +64,7 @@ impl Limits {
     #[must_use]
     pub fn new(config: &config::Limits, metrics: Metrics) -> Self {
         let rules = Rules { host: None, account: None, source: None, failed_logins: None, repeats: None };
-        let limits = Self { rules: RwLock::new(rules), metrics };
+        let limits = Self { rules: RwLock::new(rules), undecided: Undecided::default(), metrics };
         limits.set(config);
         limits
     }
@@ -105,23 +111,26 @@ impl Limits {
         self.counted(LimitKind::Host, verdict)
     }
 
-    /// Whether `failed_logins` lets a new password of `login` from `source` be hashed; counts nothing.
+    /// Whether `failed_logins` lets a new password of `login` from `source` be hashed; takes nothing from either.
     ///
-    /// `undecided` is how many passwords of this login are being hashed already: all of them may turn out wrong, and
-    /// without them a hundred guesses sent at once would count as one.
+    /// `undecided` is how many passwords of this login are being hashed already; those of the source are the guesses that
+    /// were let through and not dropped. All of them may turn out wrong, and without them a hundred guesses sent at once would
+    /// count as one. So a guess is to be dropped once its failure is counted.
     ///
     /// # Errors
     /// The time until a password may be hashed for both.
-    pub fn may_hash(&self, source: IpAddr, login: &str, undecided: u32) -> Result<(), Duration> {
+    pub fn may_hash(&self, source: IpAddr, login: &str, undecided: u32) -> Result<Guess, Duration> {
+        let network = prefix(source, 64);
+        let guess = self.undecided.one_more(network);
         let verdict = self.rules().failed_logins.as_ref().map_or(Ok(()), |failed| {
-            let of_source = failed.source.look(&prefix(source, 64), 1);
+            let of_source = failed.source.look(&network, guess.number());
             let of_login = failed.login.look(login, undecided.saturating_add(1));
             match (of_source, of_login) {
                 (Err(one), Err(other)) => Err(one.max(other)),
                 (one, other) => one.and(other),
             }
         });
-        self.counted(LimitKind::FailedLogins, verdict)
+        self.counted(LimitKind::FailedLogins, verdict).map(|()| guess)
     }
 
     /// Counts a wrong password of `login` from `source`.

@@ -51,7 +51,7 @@ async fn off_never_refuses() {
     assert_eq!(allowed(1000, |_| limits.account("router1", 20)), 1000);
     assert_eq!(allowed(1000, |_| limits.host(&name)), 1000);
     limits.failed_login(ip("192.0.2.1"), "router1");
-    assert_eq!(allowed(1000, |_| limits.may_hash(ip("192.0.2.1"), "router1", 1000)), 1000);
+    assert_eq!(allowed(1000, |_| limits.may_hash(ip("192.0.2.1"), "router1", 1000).map(drop)), 1000);
 }
 
 #[tokio::test(start_paused = true)]
@@ -103,25 +103,43 @@ async fn a_request_with_more_hosts_than_the_burst_takes_the_burst() {
 async fn failed_logins_count_for_the_source_and_for_the_login() {
     let (limits, _) = limits(quota(3, 2));
     let (one, other) = (ip("192.0.2.1"), ip("192.0.2.2"));
-    assert_eq!(allowed(100, |_| limits.may_hash(one, "router1", 0)), 100, "asking takes nothing");
+    assert_eq!(allowed(100, |_| limits.may_hash(one, "router1", 0).map(drop)), 100, "asking takes nothing");
     for _ in 0..3 {
         limits.failed_login(one, "router1");
     }
-    assert_eq!(limits.may_hash(one, "router1", 0), Err(Duration::from_secs(30)));
+    assert_eq!(limits.may_hash(one, "router1", 0).map(drop), Err(Duration::from_secs(30)));
     assert!(limits.may_hash(one, "router2", 0).is_err(), "the source is exhausted");
     assert!(limits.may_hash(other, "router1", 0).is_err(), "the login is exhausted");
-    assert_eq!(limits.may_hash(other, "router2", 0), Ok(()));
+    assert_eq!(limits.may_hash(other, "router2", 0).map(drop), Ok(()));
     advance(Duration::from_secs(30)).await;
-    assert_eq!(limits.may_hash(one, "router1", 0), Ok(()));
+    assert_eq!(limits.may_hash(one, "router1", 0).map(drop), Ok(()));
 }
 
 #[tokio::test(start_paused = true)]
 async fn passwords_that_are_being_hashed_count_as_if_wrong() {
     let (limits, _) = limits(quota(3, 2));
     let source = ip("192.0.2.1");
-    assert_eq!(limits.may_hash(source, "router1", 2), Ok(()));
+    assert_eq!(limits.may_hash(source, "router1", 2).map(drop), Ok(()));
     assert!(limits.may_hash(source, "router1", 3).is_err());
-    assert_eq!(limits.may_hash(source, "router2", 0), Ok(()), "of this login only");
+    assert_eq!(limits.may_hash(source, "router2", 0).map(drop), Ok(()), "of this login only");
+}
+
+#[tokio::test(start_paused = true)]
+async fn guesses_of_one_source_at_many_logins_count_while_they_are_hashed() {
+    let (limits, _) = limits(quota(3, 2));
+    let guess = |source: &str, n: u32| limits.may_hash(ip(source), &format!("router{n}"), 0);
+    let under_way: Vec<_> = (0..100).filter_map(|n| guess("2001:db8::1", n).ok()).collect();
+    assert_eq!(under_way.len(), 3);
+    assert!(guess("2001:db8::2", 100).is_err(), "the same /64");
+    assert!(guess("2001:db8:0:1::1", 101).is_ok());
+    drop(under_way);
+    assert!(guess("2001:db8::1", 102).is_ok(), "they were right");
+    limits.set(&all(quota(1, 2)));
+    let one = guess("2001:db8::1", 103).unwrap();
+    limits.set(&all(quota(2, 2)));
+    assert_eq!((guess("2001:db8::1", 104).is_ok(), one.number()), (true, 1), "a reload forgets none");
+    let _two = guess("2001:db8::1", 105).unwrap();
+    assert!(guess("2001:db8::1", 106).is_err());
 }
 
 #[tokio::test(start_paused = true)]
@@ -237,8 +255,8 @@ async fn a_guesser_is_not_forgiven_by_other_numbers() {
     (0..3).for_each(|_| limits.failed_login(guesser, "router1"));
     assert_eq!(allowed(3, |_| limits.source(guesser)), 3);
     limits.set(&all(quota(3, 2)));
-    assert_eq!(limits.may_hash(guesser, "router2", 0), Err(Duration::from_secs(30)));
-    assert_eq!(limits.may_hash(ip("192.0.2.1"), "router1", 0), Err(Duration::from_secs(30)));
+    assert_eq!(limits.may_hash(guesser, "router2", 0).map(drop), Err(Duration::from_secs(30)));
+    assert_eq!(limits.may_hash(ip("192.0.2.1"), "router1", 0).map(drop), Err(Duration::from_secs(30)));
     assert_eq!(limits.source(guesser), Err(Duration::from_secs(30)));
 }
 

@@ -62,6 +62,31 @@ fn place(number: u32) -> Ipv6Addr {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn guesses_that_one_source_sends_at_once_at_many_logins_count_one_by_one() {
+    let hash = crate::command_line::run(&["hash"], PASSWORD).stdout.trim().to_owned();
+    let many: String = (0..20)
+        .map(|n| format!("[[account]]\nlogin = \"many{n}\"\nsecret = \"{hash}\"\nhosts = [\"many{n}.{ZONE}\"]\n"))
+        .collect();
+    let stage = Stage::new(&format!("{LIMITS}\n{many}")).await;
+    let mut guesses = tokio::task::JoinSet::new();
+    for n in 0..20 {
+        let mut connection = stage.connection().await;
+        guesses.spawn(async move {
+            let guess = (format!("many{n}"), format!("guess{n}"));
+            update(&mut connection, place(1), (&guess.0, &guess.1), "person", "203.0.113.66").await
+        });
+    }
+    let mut answers = guesses.join_all().await;
+    answers.sort_unstable();
+    let hashed = answers.iter().filter(|answer| *answer == "badauth").count();
+    assert!((1..=3).contains(&hashed), "failed_logins lets three through: {answers:?}");
+    assert!(answers.iter().all(|answer| answer == "badauth" || answer == "911"), "{answers:?}");
+    let mut connection = stage.connection().await;
+    let right = ("many7", PASSWORD);
+    assert_eq!(update(&mut connection, place(2), right, "many7", "203.0.113.7").await, "good 203.0.113.7");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_known_login_from_a_new_place_is_served_during_a_flood_of_guesses() {
     let stage = Stage::new(LIMITS).await;
     let mut connection = stage.connection().await;

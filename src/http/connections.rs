@@ -23,13 +23,20 @@ const TAKEN_WITHIN: Duration = Duration::from_secs(20);
 pub struct Sources {
     most: Option<u32>,
     proxies: Arc<Proxies>,
-    held: Arc<Mutex<HashMap<IpAddr, u32>>>,
+    held: Arc<Mutex<HashMap<Network, u32>>>,
 }
+
+/// An address whose host bits are zero, and the length of the prefix.
+type Network = (IpAddr, u32);
+
+/// What connections are counted by, and how many times the bound each may hold: who is given a /56 or a /48 could else fill
+/// a listener alone.
+const WIDTHS: [(u32, u32); 3] = [(64, 1), (56, 4), (48, 16)];
 
 /// A connection that is counted until this is dropped.
 #[derive(Debug)]
 pub(super) struct Held {
-    all: Arc<Mutex<HashMap<IpAddr, u32>>>,
+    all: Arc<Mutex<HashMap<Network, u32>>>,
     source: IpAddr,
 }
 
@@ -52,24 +59,28 @@ impl Sources {
         if self.proxies.trusts_peer(peer) {
             return Ok(None);
         }
-        let source = source(address);
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = held.entry(source).or_insert(0);
-        if self.most.is_some_and(|most| *count >= most) {
+        let is_full = |(network, times): (Network, u32)| {
+            let count = held.get(&network).copied().unwrap_or(0);
+            self.most.is_some_and(|most| count >= most.saturating_mul(times))
+        };
+        if networks(address).any(is_full) {
             return Err(TooMany);
         }
-        *count += 1;
-        Ok(Some(Held { all: Arc::clone(&self.held), source }))
+        networks(address).for_each(|(network, _)| *held.entry(network).or_insert(0) += 1);
+        Ok(Some(Held { all: Arc::clone(&self.held), source: address }))
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
         let mut held = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Entry::Occupied(mut count) = held.entry(self.source) {
-            *count.get_mut() -= 1;
-            if *count.get() == 0 {
-                count.remove();
+        for (network, _) in networks(self.source) {
+            if let Entry::Occupied(mut count) = held.entry(network) {
+                *count.get_mut() -= 1;
+                if *count.get() == 0 {
+                    count.remove();
+                }
             }
         }
     }
@@ -79,12 +90,17 @@ impl Drop for Held {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TooMany;
 
-/// Whose connections are counted together: an IPv4 address, an IPv6 /64.
-fn source(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64)).into(),
-    }
+/// Whose connections are counted together, and how many times the bound they are: an IPv4 address, or the networks around
+/// an IPv6 address.
+fn networks(address: IpAddr) -> impl Iterator<Item = (Network, u32)> {
+    let widths = if address.is_ipv4() { &WIDTHS[..1] } else { &WIDTHS[..] };
+    widths.iter().map(move |&(width, times)| match address {
+        IpAddr::V4(_) => ((address, width), times),
+        IpAddr::V6(v6) => {
+            let network = v6.to_bits() & (u128::MAX << (u128::BITS - width));
+            ((Ipv6Addr::from_bits(network).into(), width), times)
+        }
+    })
 }
 
 /// A stream whose writes fail once the other side has taken nothing for [`TAKEN_WITHIN`].
@@ -180,6 +196,21 @@ mod tests {
         for exempt in [peer("127.0.0.1"), Peer::Unix, Peer::Unnamed] {
             assert!((0..10).all(|_| sources.hold(exempt).unwrap().is_none()), "{exempt}");
         }
+    }
+
+    #[test]
+    fn a_56_holds_four_times_and_a_48_sixteen_times_what_a_64_does() {
+        let sources = sources(2);
+        let hold = |network: u16| sources.hold(peer(&format!("2001:db8:0:{network:x}::1")));
+        let of_56: Vec<_> = (0..0x100).filter_map(|n| hold(n).ok()).collect();
+        assert_eq!(of_56.len(), 8);
+        let of_48: Vec<_> = (1..0x100).filter_map(|n| hold(n << 8).ok()).collect();
+        assert_eq!(of_56.len() + of_48.len(), 32);
+        let _another = sources.hold(peer("2001:db8:1::1")).unwrap();
+        drop(of_56);
+        assert!(hold(0).is_ok());
+        drop(of_48);
+        assert_eq!(sources.held.lock().unwrap().len(), 3, "the other one's networks");
     }
 
     #[test]

@@ -95,6 +95,27 @@ async fn the_client_is_whom_the_header_names_and_only_trusted_proxies_may_say_it
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_has_a_48_does_not_fill_the_listener_with_connections() {
+    let gateway = gateway(&Key::generate("k"), "127.0.0.1:1".parse().unwrap(), None).await;
+    let ask = async |client: &str| {
+        let mut connection = Connection::open(gateway.http(), Some([127, 0, 0, 2].into())).await.unwrap();
+        connection.write(&v6(client)).await.unwrap();
+        // Who is turned away is told so whether he asks or not.
+        let _turned_away = connection.write(&Request::get("/myip").octets(gateway.http())).await;
+        let status = connection.read(false).await.map_or(503, |answer| answer.status);
+        (connection, status)
+    };
+    let mut held = Vec::new();
+    for network in 0..40 {
+        // One /56 each, as a customer of a provider that gives out /48 has 256 of.
+        let (connection, status) = ask(&format!("2001:db8:0:{network:02x}00::1")).await;
+        assert_eq!(status, if network < 32 { 200 } else { 503 }, "16 times two: {network}");
+        held.push(connection);
+    }
+    assert_eq!(ask("2001:db8:1::1").await.1, 200, "another customer");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_header_must_come_in_time_and_sources_are_counted_behind_the_proxy() {
     let gateway = gateway(&Key::generate("k"), "127.0.0.1:1".parse().unwrap(), None).await;
     let open = async |octets: &[u8]| {

@@ -2,11 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ipnet::IpNet;
 
-use super::decoys::Decoys;
+use super::decoys::{Decoys, Strangers};
 use super::{Account, Denied, Grant, Host};
 use crate::config::{self, Config};
 use crate::model::{Addresses, Hostname, PasswordDigest, ZoneName};
@@ -19,7 +19,9 @@ pub(super) struct Declared {
     owners: HashMap<Hostname, HashSet<Arc<str>>>,
     hosts: HashMap<Hostname, Arc<Host>>,
     refuse: Vec<IpNet>,
-    decoys: Decoys,
+    secrets: Strangers,
+    // Made of ours and of those that came last; not before somebody unknown asks.
+    decoys: Mutex<Option<(Option<Arc<Strangers>>, Decoys)>>,
 }
 
 #[derive(Debug)]
@@ -30,11 +32,11 @@ struct Rules {
 }
 
 impl Declared {
-    /// Takes what `config` declares; `strangers` are digests of accounts that are kept elsewhere, in a steady order.
-    pub(super) fn new(config: &Config, strangers: Vec<(Arc<str>, PasswordDigest)>) -> Self {
+    /// Takes what `config` declares.
+    pub(super) fn new(config: &Config) -> Self {
         let mut owners: HashMap<Hostname, HashSet<Arc<str>>> = HashMap::new();
         let mut accounts = HashMap::new();
-        let mut secrets = strangers;
+        let mut secrets = Strangers::new();
         for account in &config.accounts {
             let account = Arc::new(Account::declared(account));
             for host in &account.exact {
@@ -43,7 +45,6 @@ impl Declared {
             secrets.extend(account.secrets.first().map(|secret| (Arc::clone(&account.login), secret.digest.clone())));
             accounts.insert(Arc::clone(&account.login), account);
         }
-        secrets.sort_by(|(a, _), (b, _)| a.cmp(b));
         let hosts = config.hosts.iter().map(|host| (host.name.clone(), Arc::new(Host::declared(host)))).collect();
         Self {
             accounts,
@@ -51,7 +52,8 @@ impl Declared {
             owners,
             hosts,
             refuse: config.refuse.clone(),
-            decoys: Decoys::new(secrets.iter().map(|(login, digest)| (login.as_ref(), digest.clone()))),
+            secrets,
+            decoys: Mutex::default(),
         }
     }
 
@@ -64,8 +66,18 @@ impl Declared {
         self.hosts.get(name)
     }
 
-    pub(super) fn decoy(&self, login: &str) -> PasswordDigest {
-        self.decoys.of(login)
+    /// What an unknown login is held against, where `strangers` are accounts too.
+    pub(super) fn decoy(&self, login: &str, strangers: Option<Arc<Strangers>>) -> PasswordDigest {
+        let place = |strangers: &Option<Arc<Strangers>>| strangers.as_ref().map(Arc::as_ptr);
+        let mut made = self.decoys.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_those = made.take().filter(|(of, _)| place(of) == place(&strangers));
+        let (_, decoys) = made.insert(of_those.unwrap_or_else(|| {
+            let mut all: Vec<_> = self.secrets.iter().chain(strangers.iter().flat_map(|all| all.iter())).collect();
+            all.sort_by(|(a, _), (b, _)| a.cmp(b));
+            let decoys = Decoys::new(all.into_iter().map(|(login, digest)| (login.as_ref(), digest.clone())));
+            (strangers, decoys)
+        }));
+        decoys.of(login)
     }
 
     /// The zone that holds `name`: the longest match.

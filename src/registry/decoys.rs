@@ -1,8 +1,18 @@
 //! What the password of an unknown login is held against. Knows nothing of hashing.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
 use ring::{digest, hmac};
 
 use crate::model::PasswordDigest;
+use crate::store::{Store, StoreError};
+
+/// Accounts of the store, in the order of their logins, each with the digest that takes longest.
+pub(super) type Strangers = Vec<(Arc<str>, PasswordDigest)>;
+
+/// Accounts of the store whose digests are copied for unknown logins.
+const MOST: usize = 1000;
 
 /// Where there is no account at all, an unknown login does the cheap work.
 const NOBODY: PasswordDigest = PasswordDigest::Sha256([0; 32]);
@@ -41,6 +51,30 @@ impl Decoys {
     }
 }
 
+/// The accounts of `store` that are copied.
+pub(super) async fn strangers(store: &Store) -> Result<Strangers, StoreError> {
+    let kept = store.accounts(None, MOST).await?.into_iter();
+    let slowest = |account: crate::store::Account| {
+        let digests = account.secrets.into_iter().map(|secret| secret.digest);
+        Some((account.login, digests.max_by(|one, other| work(one).cmp(work(other)))?))
+    };
+    Ok(kept.filter_map(slowest).collect())
+}
+
+/// Whether one of `now` makes work that none of `before` makes: whoever makes it would be no unknown login.
+pub(super) fn makes_new_work(before: &Strangers, now: &Strangers) -> bool {
+    let before: HashSet<_> = before.iter().map(|(_, digest)| work(digest)).collect();
+    now.iter().any(|(_, digest)| !before.contains(work(digest)))
+}
+
+/// What a digest costs, as a PHC string tells it before the salt; nothing for a generated secret.
+fn work(digest: &PasswordDigest) -> &str {
+    match digest {
+        PasswordDigest::Argon2id(phc) => phc.rsplitn(3, '$').last().unwrap_or_default(),
+        PasswordDigest::Sha256(_) => "",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,6 +88,19 @@ mod tests {
         // 3 of 10: the mean is 300, one standard deviation 14.5. The key is made of fixed accounts, and so the count is fixed.
         assert!((256..=344).contains(&(0..1000).filter(is_slow).count()));
         assert_eq!((0..1000).filter(is_slow).count(), (0..1000).filter(is_slow).count(), "each the same every time");
+    }
+
+    #[test]
+    fn work_is_new_where_nobody_made_it_before() {
+        let argon = |costs: &str, salt: &str| {
+            ("slow".into(), PasswordDigest::Argon2id(format!("$argon2id$v=19${costs}${salt}$aGFzaA")))
+        };
+        let fast = || ("fast".into(), PasswordDigest::Sha256([0; 32]));
+        assert!(makes_new_work(&vec![], &vec![fast()]));
+        assert!(makes_new_work(&vec![fast()], &vec![fast(), argon("m=8,t=1,p=1", "one")]));
+        assert!(!makes_new_work(&vec![argon("m=8,t=1,p=1", "one")], &vec![argon("m=8,t=1,p=1", "other")]));
+        assert!(makes_new_work(&vec![argon("m=8,t=1,p=1", "one")], &vec![argon("m=8,t=2,p=1", "one")]));
+        assert!(!makes_new_work(&vec![fast(), argon("m=8,t=1,p=1", "one")], &vec![fast()]), "gone is not new");
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //! what was seen lately goes on being good for a while.
 
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use quick_cache::sync::Cache;
@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tracing::{info, warn};
 
+use super::decoys::{Strangers, makes_new_work, strangers};
 use super::{Account, Host, Unavailable};
 use crate::model::{Hostname, TokenDigest};
 use crate::store::{Born, Millis, News, Store, StoreError, Subject, may_be_login};
@@ -38,6 +39,8 @@ pub(super) struct Directory {
     grace: Duration,
     // Since when the store is away, and why.
     away: watch::Sender<Option<Away>>,
+    // Whose digests unknown logins are held against.
+    strangers: RwLock<Arc<Strangers>>,
 }
 
 /// Whose token it is, and until when.
@@ -56,7 +59,7 @@ struct Away {
 }
 
 impl Directory {
-    pub(super) fn new(store: Store, grace: Duration) -> Arc<Self> {
+    pub(super) fn new(store: Store, grace: Duration, strangers: Strangers) -> Arc<Self> {
         Arc::new(Self {
             store,
             accounts: Cache::new(REMEMBERED),
@@ -67,6 +70,7 @@ impl Directory {
             news: AtomicU64::new(0),
             grace,
             away: watch::Sender::new(None),
+            strangers: RwLock::new(Arc::new(strangers)),
         })
     }
 
@@ -93,10 +97,14 @@ impl Directory {
                         News::Changed(subjects) => {
                             self.news.fetch_add(1, Ordering::SeqCst);
                             subjects.iter().for_each(|subject| self.forget(subject, &mut wanted));
+                            if subjects.iter().any(|subject| matches!(subject, Subject::Account(_))) {
+                                self.look_at_strangers().await;
+                            }
                         }
                         News::Lost => {
                             self.lost.fetch_add(1, Ordering::SeqCst);
                             wanted();
+                            self.look_at_strangers().await;
                         }
                     }
                 }
@@ -106,6 +114,26 @@ impl Directory {
                 }
             }
         }
+    }
+
+    /// An account whose password costs what none did before would be told from every unknown login.
+    async fn look_at_strangers(&self) {
+        if let Ok(now) = self.ask(strangers(&self.store)).await
+            // Others in their place would move unknown logins from slow to fast and back, and the known ones would stay.
+            && makes_new_work(&self.strangers(), &now)
+        {
+            self.met(now);
+        }
+    }
+
+    /// Accounts whose digests unknown logins are held against from now on.
+    pub(super) fn met(&self, strangers: Strangers) {
+        *self.strangers.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(strangers);
+    }
+
+    /// See [`Self::met`].
+    pub(super) fn strangers(&self) -> Arc<Strangers> {
+        Arc::clone(&self.strangers.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn forget(&self, subject: &Subject, wanted: &mut impl FnMut()) {
@@ -251,7 +279,7 @@ mod tests {
     async fn what_cannot_be_a_login_is_neither_asked_for_nor_remembered() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&Location::Sqlite(folder.path().join("store.db"))).await.unwrap();
-        let directory = Directory::new(store, Duration::ZERO);
+        let directory = Directory::new(store, Duration::ZERO, Strangers::new());
         for login in ["x".repeat(256), "a\0b".to_owned(), "a:b".to_owned(), String::new()] {
             assert!(directory.account(&login).await.unwrap().is_none());
             assert_eq!(directory.accounts.len(), 0, "{login:?}");

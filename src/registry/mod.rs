@@ -18,6 +18,7 @@ use crate::model::{Addresses, Hostname, PasswordDigest, TokenDigest, ZoneName};
 use crate::store::{Born, Millis, Standing, Store, StoreError, Wanted};
 
 use declared::Declared;
+use decoys::strangers;
 use directory::Directory;
 use holds::Holds;
 use recorder::Recorder;
@@ -87,7 +88,7 @@ impl Registry {
     /// What `config` declares, and nothing else.
     #[must_use]
     pub fn declared(config: &Config) -> Self {
-        Self { declared: Declared::new(config, Vec::new()), kept: None, born: Arc::default() }
+        Self { declared: Declared::new(config), kept: None, born: Arc::default() }
     }
 
     /// What `config` declares and `store` keeps, as one. Starts the tasks that follow the store and write to it; `wanted`
@@ -100,8 +101,8 @@ impl Registry {
         store: Store,
         wanted: impl FnMut() + Send + 'static,
     ) -> Result<Self, StoreError> {
-        let declared = Declared::new(config, strangers(&store).await?);
-        let directory = Directory::new(store.clone(), config.store.grace);
+        let declared = Declared::new(config);
+        let directory = Directory::new(store.clone(), config.store.grace, strangers(&store).await?);
         tokio::spawn(Arc::clone(&directory).follow(wanted));
         let recorder = Recorder::start(store.clone(), config.store.history);
         let holds = store.is_shared().then(|| Holds::start(&store, lease(config)));
@@ -113,11 +114,10 @@ impl Registry {
     /// # Errors
     /// The store cannot be read.
     pub async fn redeclared(&self, config: &Config) -> Result<Self, StoreError> {
-        let strangers = match &self.kept {
-            Some(kept) => strangers(&kept.store).await?,
-            None => Vec::new(),
-        };
-        let declared = Declared::new(config, strangers);
+        if let Some(kept) = &self.kept {
+            kept.directory.met(strangers(&kept.store).await?);
+        }
+        let declared = Declared::new(config);
         let mut born = self.born.lock().unwrap_or_else(PoisonError::into_inner);
         born.retain(|login, _| declared.account(login).is_some());
         drop(born);
@@ -148,7 +148,7 @@ impl Registry {
     /// What the password of an unknown login is held against: the work of a real account, and never right.
     #[must_use]
     pub fn decoy(&self, login: &str) -> PasswordDigest {
-        self.declared.decoy(login)
+        self.declared.decoy(login, self.kept.as_ref().map(|kept| kept.directory.strangers()))
     }
 
     /// The settings of `name`, if it has some.
@@ -362,15 +362,7 @@ pub async fn clashes(config: &Config, store: &Store) -> Result<Vec<String>, Stor
     Ok(clashes)
 }
 
-/// Accounts of the store whose digests are copied for unknown logins.
-const DECOYS: usize = 1000;
-
 /// How long a claim lasts: longer than a change takes, from its claim to its answer, by clocks that differ a little.
 fn lease(config: &Config) -> Duration {
     config.engine.deadline * 2 + Duration::from_secs(10)
-}
-
-async fn strangers(store: &Store) -> Result<Vec<(Arc<str>, PasswordDigest)>, StoreError> {
-    let kept = store.accounts(None, DECOYS).await?.into_iter();
-    Ok(kept.filter_map(|account| Some((account.login, account.secrets.into_iter().next()?.digest))).collect())
 }

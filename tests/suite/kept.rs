@@ -118,6 +118,7 @@ on_both!(
     a_change_in_the_store_is_in_force_without_a_restart,
     a_token_opens_one_host_and_is_never_logged,
     what_is_declared_and_kept_too_is_a_configuration_error,
+    the_first_chosen_password_is_not_told_from_an_unknown_login,
 );
 
 async fn an_account_and_a_host_of_the_store_work_beside_those_of_the_file(stage: Stage) {
@@ -320,4 +321,26 @@ async fn past_the_grace_a_store_that_is_away_is_not_ready() {
     stage.postgres.as_mut().unwrap().stop().await.unwrap();
     soon("not ready", async || Request::get("/readyz").send(gateway.admin()).await.unwrap().status == 503).await;
     assert_eq!(set(&gateway, "203.0.113.2").await, "911");
+}
+
+async fn the_first_chosen_password_is_not_told_from_an_unknown_login(mut stage: Stage) {
+    let limits = "host = \"off\"\naccount = \"off\"\nsource = \"off\"\nfailed_logins = { burst = 1, per_minute = 1 }";
+    stage.config.more = format!("[limits]\n{limits}\n");
+    let gateway = stage.gateway("").await;
+    let wrong = async |login: &str| as_account(&gateway, login, "").await;
+    // Where a hash would be needed, the limit says so: whoever meets it has a chosen password, or works like one.
+    let slow_strangers = async || {
+        let mut slow = 0;
+        for n in 0..60 {
+            slow += u32::from(wrong(&format!("stranger{n}")).await == "911");
+        }
+        slow
+    };
+    assert_eq!(slow_strangers().await, 0, "all secrets are generated");
+    let hash = crate::command_line::run(&["hash"], "correct horse").stdout.trim().to_owned();
+    let secret = PasswordDigest::parse(&hash).unwrap();
+    let chosen = NewAccount { login: "chosen".to_owned(), secret, max_hosts: 1, wildcards: Vec::new() };
+    stage.store.add_account(&chosen, &[]).await.unwrap();
+    soon("the account is in force", async || wrong("chosen").await == "911").await;
+    soon("some unknown logins work like it", async || (1..60).contains(&slow_strangers().await)).await;
 }

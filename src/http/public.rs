@@ -125,20 +125,25 @@ impl Public {
             Ok(admitted) => admitted,
             Err(verdicts) => return self.finish(&seen, &verdicts, &Spelling::default()),
         };
-        let mut parameters = Parameters::parse(parts.uri.query().unwrap_or_default().as_bytes());
-        if parts.method == Method::POST {
-            match form(body).await {
-                Ok(octets) => parameters = parameters.or(Parameters::parse(&octets)),
+        let body = match parts.method {
+            Method::POST => match form(body).await {
+                Ok(octets) => octets,
                 Err(status) => return text(status, "badagent"),
+            },
+            _ => Bytes::new(),
+        };
+        // Parameters take forty times the room of their octets: none are kept while anybody is waited for.
+        let (asked, spelling) = {
+            let query = Parameters::parse(parts.uri.query().unwrap_or_default().as_bytes());
+            let parameters = query.or(Parameters::parse(&body));
+            match dialect {
+                Dialect::Dyndns2 => {
+                    let credentials = credentials(field(&parts.headers, &header::AUTHORIZATION), &parameters);
+                    let identity = credentials.map_or(Identity::Nobody, Identity::Password);
+                    dyndns2::parse(&parameters, identity, client, admitted, agent.clone())
+                }
+                Dialect::Token(digest, _) => token::parse(&parameters, digest, client, admitted, agent.clone()),
             }
-        }
-        let (asked, spelling) = match dialect {
-            Dialect::Dyndns2 => {
-                let credentials = credentials(field(&parts.headers, &header::AUTHORIZATION), &parameters);
-                let identity = credentials.map_or(Identity::Nobody, Identity::Password);
-                dyndns2::parse(&parameters, identity, client, admitted, agent.clone())
-            }
-            Dialect::Token(digest, _) => token::parse(&parameters, digest, client, admitted, agent.clone()),
         };
         let verdicts = self.gateway.update(asked).await;
         self.finish(&seen, &verdicts, &spelling)

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use lab::http::{Connection, Request};
 use lab::{Gateway, Key, Kind, Server, Setup};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::stage::{Config, LOGIN, SECRET, ZONE};
 
@@ -181,4 +182,32 @@ async fn who_changes_all_the_time_is_slowed_and_nobody_else() {
     assert_eq!(answers.iter().filter(|answer| answer.starts_with("good")).count(), 5, "{answers:?}");
     assert_eq!(answers.iter().filter(|answer| *answer == "911").count(), 15, "{answers:?}");
     assert_eq!(update(&mut connection, place(1), (LOGIN, SECRET), "calm", "203.0.113.1").await, "good 203.0.113.1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parameters_of_a_request_whose_body_never_comes_take_little_more_than_their_octets() {
+    let stage = Stage::new("source = \"off\"").await;
+    let resident = || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", stage.gateway.pid().unwrap())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap().to_owned();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
+    };
+    let before = resident();
+    let head = format!(
+        "POST /nic/update?{} HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n",
+        "a&".repeat(3900)
+    );
+    let mut held = Vec::new();
+    for _ in 0..300 {
+        let mut stream = tokio::net::TcpStream::connect(stage.gateway.http()).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        held.push(stream);
+    }
+    for stream in &mut held {
+        let mut told = [0; "HTTP/1.1 100 Continue\r\n\r\n".len()];
+        stream.read_exact(&mut told).await.unwrap();
+        assert!(told.starts_with(b"HTTP/1.1 100 "), "it waits for the body now");
+    }
+    let each = resident().saturating_sub(before) / 300;
+    assert!(each < 128, "{each} KiB for each, where a connection may buffer 64");
 }

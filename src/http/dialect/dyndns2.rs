@@ -12,6 +12,9 @@ use crate::model::{Addresses, Family, Outcome, canonical};
 /// The label of the metrics.
 pub const NAME: &str = "dyndns2";
 
+/// What is counted and logged of a list of hosts that is too long anyway: each takes more room than its octets did.
+const MOST_READ: usize = 256;
+
 /// Addresses as the client spelled them, for the echo: pfSense compares with strcmp, OpenWrt sends IPv6 expanded.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Spelling {
@@ -56,7 +59,7 @@ pub(in crate::http) fn parse(
     let mx = parameters.first("mx").is_some_and(|mx| !mx.is_empty() && !mx.eq_ignore_ascii_case("nochg"));
     let request = UpdateRequest {
         identity,
-        hosts: hosts.filter(|host| !host.is_empty()).map(str::to_owned).collect(),
+        hosts: hosts.filter(|host| !host.is_empty()).take(MOST_READ).map(str::to_owned).collect(),
         addresses,
         wants_extra: is("offline", "yes") || is("wildcard", "on") || mx,
         admitted,

@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 use prometheus_client::registry::Registry as MetricsRegistry;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
@@ -79,13 +79,22 @@ pub enum AppError {
     Signals(#[source] io::Error),
 }
 
-/// Runs the gateway until SIGTERM or SIGINT, then finishes what is in flight. SIGHUP has the file at `path`, which `config`
-/// was read from, read again.
+/// From here on SIGHUP does not end us. To be called inside a tokio runtime, before the configuration is read: a service
+/// manager or a renewed certificate may ask for a reload at any time.
+///
+/// # Errors
+/// [`AppError::Signals`]
+pub fn hangups() -> Result<Signal, AppError> {
+    signal(SignalKind::hangup()).map_err(AppError::Signals)
+}
+
+/// Runs the gateway until SIGTERM or SIGINT, then finishes what is in flight. Each of `hangups` has the file at `path`, which
+/// `config` was read from, read again; those that came before the start, after it.
 ///
 /// # Errors
 /// [`AppError`], before anything was answered.
-pub async fn serve(config: &Config, path: &Path, ready_file: Option<&Path>) -> Result<(), AppError> {
-    let mut signals = Signals::new().map_err(AppError::Signals)?;
+pub async fn serve(config: &Config, path: &Path, ready_file: Option<&Path>, hangups: Signal) -> Result<(), AppError> {
+    let mut signals = Signals::new(hangups).map_err(AppError::Signals)?;
     let running = Running::start(config, path).await?;
     if let Some(path) = ready_file {
         write_ready_file(path, &running)?;
@@ -329,18 +338,14 @@ fn write_ready_file(path: &Path, running: &Running) -> Result<(), AppError> {
 }
 
 struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-    hangup: tokio::signal::unix::Signal,
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
+    fn new(hangup: Signal) -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())?, hangup })
     }
 
     async fn wait_for_stop(&mut self, reload: impl Fn()) {

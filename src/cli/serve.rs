@@ -9,9 +9,11 @@ use crate::app::{self, AppError};
 
 pub(super) fn run(path: &Path, ready_file: Option<&Path>, format: log::Format) -> Ended {
     log::start(format, "info,sqlx=warn").map_err(|error| fail(USAGE, &error))?;
-    let config = load(path)?;
     let runtime = runtime(Builder::new_multi_thread())?;
-    runtime.block_on(app::serve(&config, path, ready_file)).map_err(|error| match error {
+    let hangups = runtime.block_on(async { app::hangups() }).map_err(|error| fail(1, &error))?;
+    let config = load(path)?;
+    let ended = runtime.block_on(app::serve(&config, path, ready_file, hangups));
+    ended.map_err(|error| match error {
         AppError::Clash(_) | AppError::Certificate(_) => {
             fail(USAGE, &format_args!("the configuration cannot be used\n{}: {error}", path.display()))
         }

@@ -110,6 +110,42 @@ async fn sighup_ends_nothing_and_sigterm_ends_cleanly() {
     assert_eq!(status.code(), Some(0));
 }
 
+#[test]
+fn sighup_while_the_configuration_is_read_ends_nothing_and_is_a_reload_afterwards() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, log) = (folder.path().join("gateway.toml"), folder.path().join("log"));
+    assert!(Command::new("mkfifo").arg(&file).status().unwrap().success());
+    let toml = Config::new(&Key::generate("k"), "127.0.0.1:1".parse().unwrap()).toml();
+    let mut child = Command::new(program())
+        .args(["serve", "--config", file.to_str().unwrap()])
+        .stderr(std::fs::File::create(&log).unwrap())
+        .spawn()
+        .unwrap();
+    let pid = child.id().to_string();
+    let signal = |name: &str| assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
+    let mut logged = |words: &str| {
+        loop {
+            let said = std::fs::read_to_string(&log).unwrap();
+            if said.contains(words) {
+                return;
+            }
+            assert!(child.try_wait().unwrap().is_none(), "{said}");
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    };
+    // A pipe opens for writing once somebody reads it, and has an end once nobody writes.
+    let write = || std::fs::OpenOptions::new().write(true).open(&file).unwrap();
+    let mut writer = write();
+    signal("-HUP");
+    writer.write_all(toml.as_bytes()).unwrap();
+    drop(writer);
+    logged("dyngate is ready");
+    write().write_all(toml.as_bytes()).unwrap();
+    logged("configuration reloaded");
+    signal("-TERM");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn json_log_lines_are_json() {
     let key = Key::generate("k");

@@ -13,6 +13,8 @@ pub(super) fn run(path: &Path, ready_file: Option<&Path>, format: log::Format) -
     let hangups = runtime.block_on(async { app::hangups() }).map_err(|error| fail(1, &error))?;
     let config = load(path)?;
     let ended = runtime.block_on(app::serve(&config, path, ready_file, hangups));
+    // A file that never comes to an end may still be read for a reload; nobody waits for it any longer.
+    runtime.shutdown_background();
     ended.map_err(|error| match error {
         AppError::Clash(_) | AppError::Certificate(_) => {
             fail(USAGE, &format_args!("the configuration cannot be used\n{}: {error}", path.display()))

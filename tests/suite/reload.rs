@@ -211,3 +211,16 @@ async fn a_storm_of_signals_and_a_stop_in_its_middle_are_harmless() {
     gateway.terminate().unwrap();
     assert_eq!(gateway.wait(std::time::Duration::from_secs(15)).await.unwrap().code(), Some(0), "{}", gateway.log());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_that_waits_for_a_file_without_end_does_not_hold_up_the_stop() {
+    let (_primary, _, mut gateway) = stage("").await;
+    let file = gateway.folder().join("gateway.toml");
+    std::fs::remove_file(&file).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&file).status().unwrap().success());
+    gateway.reload().unwrap();
+    // It opens once the gateway reads it.
+    let opened = tokio::task::spawn_blocking(move || std::fs::OpenOptions::new().write(true).open(file));
+    let _never_written = opened.await.unwrap().unwrap();
+    assert_eq!(gateway.stop().await.unwrap().code(), Some(0));
+}

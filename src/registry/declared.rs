@@ -18,6 +18,8 @@ pub(super) struct Declared {
     zones: HashMap<ZoneName, Rules>,
     owners: HashMap<Hostname, HashSet<Arc<str>>>,
     hosts: HashMap<Hostname, Arc<Host>>,
+    // Of all zones: a name may be written in one and lie in another within it.
+    protect: HashSet<Hostname>,
     refuse: Vec<IpNet>,
     secrets: Strangers,
     // Made of ours and of those that came last; not before somebody unknown asks.
@@ -28,7 +30,6 @@ pub(super) struct Declared {
 struct Rules {
     ttl: u32,
     allow: Vec<IpNet>,
-    protect: HashSet<Hostname>,
 }
 
 impl Declared {
@@ -51,6 +52,7 @@ impl Declared {
             zones: config.zones.iter().map(|zone| (zone.name.clone(), Rules::new(zone))).collect(),
             owners,
             hosts,
+            protect: config.zones.iter().flat_map(|zone| &zone.protect).cloned().collect(),
             refuse: config.refuse.clone(),
             secrets,
             decoys: Mutex::default(),
@@ -90,7 +92,7 @@ impl Declared {
 
     /// How `account` may change `name`, which is `host` where it has settings.
     pub(super) fn grant(&self, account: &Account, name: &Hostname, host: Option<&Host>) -> Result<Grant, Denied> {
-        let rules = self.zone_of(name).and_then(|zone| self.zones.get(zone)).ok_or(Denied::NoZone)?;
+        self.zone_of(name).ok_or(Denied::NoZone)?;
         let owner = host.and_then(|host| host.login.as_ref());
         if account.exact.contains(name) || owner == Some(&account.login) {
             return Ok(Grant::Exact);
@@ -109,7 +111,7 @@ impl Declared {
         if owner.is_some() || self.owners.contains_key(name) {
             return Err(Denied::AnothersHost);
         }
-        if rules.protect.contains(name) {
+        if self.protect.contains(name) {
             return Err(Denied::Protected);
         }
         Ok(Grant::Wildcard)
@@ -130,6 +132,6 @@ impl Declared {
 
 impl Rules {
     fn new(zone: &config::Zone) -> Self {
-        Self { ttl: zone.ttl, allow: zone.allow.clone(), protect: zone.protect.iter().cloned().collect() }
+        Self { ttl: zone.ttl, allow: zone.allow.clone() }
     }
 }

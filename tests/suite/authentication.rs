@@ -165,3 +165,18 @@ async fn hanging_up_saves_no_failed_login() {
     tokio::time::timeout(std::time::Duration::from_secs(60), counted).await.expect("three failed logins are counted");
     assert_eq!(stage.login("person", "guess3", "person").await.text(), "911");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_a_zone_protects_is_protected_in_a_zone_within_it() {
+    let key = Key::generate("gateway-key");
+    let inner = format!("sub.{ZONE}");
+    let setup = Setup::new().key(&key).zone(ZONE).zone(&inner);
+    let primary = Server::start(Kind::Knot, setup).await.unwrap();
+    let mut config = Config::new(&key, primary.addr());
+    config.zone = format!("protect = [\"www.{inner}\"]");
+    config.more =
+        format!("[[zone]]\nname = \"{inner}\"\nkey = \"gateway-key\"\nprimaries = [\"{}\"]\n", primary.addr());
+    let stage = Stage { gateway: config.start().await, _primary: primary };
+    assert_eq!(stage.login(LOGIN, SECRET, "www.sub").await.text(), "nohost");
+    assert_eq!(stage.login(LOGIN, SECRET, "home.sub").await.text(), "good 203.0.113.7");
+}

@@ -1,10 +1,12 @@
-//! One line a request: who, host, outcome, reason, the primary's rcode, milliseconds. Never a secret: the query, the body
+//! One line a request, but for floods: who, host, outcome, reason, the primary's rcode, milliseconds. Never a secret: the query, the body
 //! and the Authorization header do not come here.
 
 use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use tracing::info;
+use tokio::time::Instant;
+use tracing::{info, warn};
 
 use crate::gateway::Verdicts;
 
@@ -17,6 +19,44 @@ pub(super) struct Entry<'a> {
 
 /// In characters.
 const LONGEST: usize = 300;
+
+/// Lines in a [`WINDOW`] about requests that were turned away unread. Nothing else bounds these: a single address could fill
+/// a disk with them, or use up what a journal takes and hide what others do.
+const MOST_TURNED_AWAY: u32 = 20;
+const WINDOW: Duration = Duration::from_secs(1);
+
+/// Counts the lines about requests that were turned away unread.
+#[derive(Debug)]
+pub(super) struct TurnedAway(Mutex<Window>);
+
+#[derive(Debug)]
+struct Window {
+    began: Instant,
+    shown: u32,
+    left_out: u64,
+}
+
+impl TurnedAway {
+    pub(super) fn new() -> Self {
+        Self(Mutex::new(Window { began: Instant::now(), shown: 0, left_out: 0 }))
+    }
+
+    /// Whether another one has its line; tells how many had none in the window before.
+    pub(super) fn is_shown(&self) -> bool {
+        let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if window.began.elapsed() >= WINDOW {
+            let left_out = window.left_out;
+            *window = Window { began: Instant::now(), shown: 0, left_out: 0 };
+            if left_out > 0 {
+                warn!(target: "dyngate::access", requests = left_out, "past the source limit, and not shown one by one");
+            }
+        }
+        let is_shown = window.shown < MOST_TURNED_AWAY;
+        window.shown += u32::from(is_shown);
+        window.left_out += u64::from(!is_shown);
+        is_shown
+    }
+}
 
 /// Writes the line.
 pub(super) fn write(entry: &Entry<'_>, verdicts: &Verdicts, took: Duration) {

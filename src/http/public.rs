@@ -10,7 +10,7 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode, Version};
 use tokio::time::{Instant, timeout};
 
-use super::access_log::{self, Entry, shortened};
+use super::access_log::{self, Entry, TurnedAway, shortened};
 use super::authorization::credentials;
 use super::client_address::{Client, Peer, Proxies};
 use super::dialect::Answer;
@@ -39,6 +39,7 @@ pub struct Public {
     proxies: Arc<Proxies>,
     dyndns2: DialectMetrics,
     token: DialectMetrics,
+    turned_away: TurnedAway,
 }
 
 /// How an update is asked for.
@@ -53,7 +54,8 @@ impl Public {
     /// A service over `gateway`.
     #[must_use]
     pub fn new(gateway: Arc<Gateway>, proxies: Arc<Proxies>, metrics: &Metrics) -> Self {
-        Self { gateway, proxies, dyndns2: metrics.dialect(dyndns2::NAME), token: metrics.dialect(token::NAME) }
+        let [dyndns2, token] = [dyndns2::NAME, token::NAME].map(|name| metrics.dialect(name));
+        Self { gateway, proxies, dyndns2, token, turned_away: TurnedAway::new() }
     }
 
     /// Answers one request of `peer`.
@@ -123,7 +125,10 @@ impl Public {
         let seen = Seen { start, dialect, path, agent: agent.as_deref().unwrap_or("-"), client };
         let admitted = match self.gateway.admit(client.source) {
             Ok(admitted) => admitted,
-            Err(verdicts) => return self.finish(&seen, &verdicts, &Spelling::default()),
+            Err(verdicts) => {
+                let is_shown = self.turned_away.is_shown();
+                return self.finish(&seen, &verdicts, &Spelling::default(), is_shown);
+            }
         };
         let body = match parts.method {
             Method::POST => match form(body).await {
@@ -146,11 +151,17 @@ impl Public {
             }
         };
         let verdicts = self.gateway.update(asked).await;
-        self.finish(&seen, &verdicts, &spelling)
+        self.finish(&seen, &verdicts, &spelling, true)
     }
 
-    /// Counts, logs and answers.
-    fn finish(&self, seen: &Seen<'_>, verdicts: &Verdicts, spelling: &Spelling) -> Response<Full<Bytes>> {
+    /// Counts, logs where it is shown, and answers.
+    fn finish(
+        &self,
+        seen: &Seen<'_>,
+        verdicts: &Verdicts,
+        spelling: &Spelling,
+        is_shown: bool,
+    ) -> Response<Full<Bytes>> {
         let took = seen.start.elapsed();
         // What is said once was said of each host.
         let times = if verdicts.each.len() == 1 { verdicts.hosts.len().max(1) } else { 1 };
@@ -163,7 +174,9 @@ impl Public {
         }
         metrics.request(took.as_secs_f64());
         let entry = Entry { source: seen.client.source, path: seen.path, agent: seen.agent };
-        access_log::write(&entry, verdicts, took);
+        if is_shown {
+            access_log::write(&entry, verdicts, took);
+        }
         respond(&match seen.dialect {
             Dialect::Dyndns2 => dyndns2::render(&verdicts.each, spelling),
             Dialect::Token(..) => token::render(&verdicts.each, spelling),

@@ -211,3 +211,23 @@ async fn parameters_of_a_request_whose_body_never_comes_take_little_more_than_th
     let each = resident().saturating_sub(before) / 300;
     assert!(each < 128, "{each} KiB for each, where a connection may buffer 64");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_past_the_source_limit_does_not_fill_the_log() {
+    let stage = Stage::new("source = { burst = 5, per_minute = 1 }").await;
+    let mut connection = stage.connection().await;
+    let began = tokio::time::Instant::now();
+    let stranger = ("nobody", "guess");
+    let mut sent = 0;
+    while sent < 500 || !stage.gateway.log().contains("not shown one by one") {
+        let answer = update(&mut connection, place(1), stranger, "person", "203.0.113.66").await;
+        assert_eq!(answer == "911", sent >= 5, "{answer} to {sent}");
+        sent += 1;
+    }
+    let lines = stage.gateway.log().lines().filter(|line| line.contains("source limit\"")).count();
+    let seconds = usize::try_from(began.elapsed().as_secs()).unwrap() + 2;
+    assert!((1..=20 * seconds).contains(&lines), "{lines} lines in less than {seconds} s");
+    let counted = stage.gateway.metric("dyngate_rate_limited_total{limit=\"source\"}").await.unwrap();
+    assert_eq!(counted, f64::from(sent - 5), "all are counted");
+    assert_eq!(update(&mut connection, place(2), stranger, "person", "203.0.113.66").await, "badauth");
+}

@@ -8,7 +8,7 @@ use ring::{digest, hmac};
 use crate::model::PasswordDigest;
 use crate::store::{Store, StoreError};
 
-/// Accounts of the store, in the order of their logins, each with the digest that takes longest.
+/// Accounts of the store, in the order of their logins, each with a digest: that of a chosen password where it has one.
 pub(super) type Strangers = Vec<(Arc<str>, PasswordDigest)>;
 
 /// Accounts of the store whose digests are copied for unknown logins.
@@ -54,11 +54,11 @@ impl Decoys {
 /// The accounts of `store` that are copied.
 pub(super) async fn strangers(store: &Store) -> Result<Strangers, StoreError> {
     let kept = store.accounts(None, MOST).await?.into_iter();
-    let slowest = |account: crate::store::Account| {
+    let slow_if_any = |account: crate::store::Account| {
         let digests = account.secrets.into_iter().map(|secret| secret.digest);
         Some((account.login, digests.max_by(|one, other| work(one).cmp(work(other)))?))
     };
-    Ok(kept.filter_map(slowest).collect())
+    Ok(kept.filter_map(slow_if_any).collect())
 }
 
 /// Whether one of `now` makes work that none of `before` makes: whoever makes it would be no unknown login.

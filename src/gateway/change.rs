@@ -40,6 +40,9 @@ impl Gateway {
             Err(away) => return away.into(),
         };
         let verdict = self.change(caller, zone, wish, deadline).await;
+        if verdict.outcome == Outcome::Unreachable {
+            self.saw(caller, &name, verdict.outcome, None);
+        }
         // After a timeout the name may yet come into being, so it goes on counting.
         let came_to_nothing = matches!(verdict.outcome, Outcome::NotYourHost | Outcome::TooFast | Outcome::Refused);
         if is_new && came_to_nothing {

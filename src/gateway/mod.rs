@@ -326,8 +326,8 @@ impl Gateway {
             self.limits.failed(&name);
         }
         // What was answered is noted already, while its place in the order of the requests was held. Below a wildcard there are
-        // more names than anybody may fill the store with: only those that came to be are noted.
-        if !is_answered && (grant == Grant::Exact || verdict.outcome == Outcome::Unreachable) {
+        // more names than anybody may fill the store with: only those that came to be are noted, and where they are counted.
+        if !is_answered && grant == Grant::Exact {
             self.saw(caller, &name, verdict.outcome, None);
         }
         verdict

@@ -10,7 +10,7 @@ use lab::{Gateway, Key, Kind, Postgres, Server, Setup, digest};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
-use crate::stage::{Config, SECRET, ZONE};
+use crate::stage::{Config, LOGIN, SECRET, ZONE};
 
 const HOME: &str = "home.dyn.example";
 /// How long a change may take to be in force everywhere.
@@ -343,4 +343,21 @@ async fn the_first_chosen_password_is_not_told_from_an_unknown_login(mut stage: 
     stage.store.add_account(&chosen, &[]).await.unwrap();
     soon("the account is in force", async || wrong("chosen").await == "911").await;
     soon("some unknown logins work like it", async || (1..60).contains(&slow_strangers().await)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_below_a_wildcard_that_are_not_counted_leave_nothing_while_the_primary_is_away() {
+    let mut stage = Stage::sqlite().await;
+    // Nobody listens there, and nothing was read of the zone since the start.
+    stage.config.primaries = vec!["127.0.0.1:1".parse().unwrap()];
+    stage.config.grants = vec!["*.dyn.example"];
+    let mut gateway = stage.gateway("[engine]\ndeadline = \"200ms\"\n").await;
+    let names: Vec<_> = (0..20).map(|n| format!("n{n}.dyn.example")).collect();
+    let answers = as_account(&gateway, LOGIN, &format!("hostname={}&myip=203.0.113.7", names.join(","))).await;
+    assert_eq!(answers, ["911"; 20].join("\n"));
+    assert_eq!(set(&gateway, "203.0.113.7").await, "911");
+    assert_eq!(gateway.stop().await.unwrap().code(), Some(0));
+    let noted = stage.store.states(&names.iter().map(|text| name(text)).collect::<Vec<_>>()).await.unwrap();
+    assert!(noted.is_empty(), "{noted:?}");
+    assert_eq!(stage.state().await.last_outcome.as_deref(), Some("unreachable"), "what was added by name is noted");
 }

@@ -36,8 +36,9 @@ struct Kept {
     at: [Millis; 2],
     // `None` for a command's.
     zone: Option<ZoneName>,
-    // The store does not have it yet.
-    is_unwritten: bool,
+    // The families that the store does not have yet. It alone says what is left of the others: where gateways share it,
+    // another one may have been told something newer since.
+    unwritten: [bool; 2],
     scan: u64,
 }
 
@@ -46,16 +47,20 @@ impl Kept {
         touched(Records { v4: self.wanted.v4, v6: self.wanted.v6 })
     }
 
+    fn is_unwritten(&self) -> bool {
+        self.unwritten != [false, false]
+    }
+
     /// Family by family the newer one wins: requests may end in another order than they came.
     fn join(&mut self, other: Self) {
         let [v4, v6] = [0, 1]
             .map(|family: usize| other.made()[family] && !(self.made()[family] && self.at[family] > other.at[family]));
-        let Self { wanted, at, .. } = other;
+        let Self { wanted, at, unwritten, .. } = other;
         if v4 {
-            (self.wanted.v4, self.at[0]) = (wanted.v4, at[0]);
+            (self.wanted.v4, self.at[0], self.unwritten[0]) = (wanted.v4, at[0], unwritten[0]);
         }
         if v6 {
-            (self.wanted.v6, self.at[1]) = (wanted.v6, at[1]);
+            (self.wanted.v6, self.at[1], self.unwritten[1]) = (wanted.v6, at[1], unwritten[1]);
         }
         if wanted.since > self.wanted.since {
             let (v4, v6) = (self.wanted.v4, self.wanted.v6);
@@ -65,10 +70,10 @@ impl Kept {
 
     fn leave(&mut self, v4: bool, v6: bool) -> bool {
         if v4 {
-            self.wanted.v4 = Change::Leave;
+            (self.wanted.v4, self.unwritten[0]) = (Change::Leave, false);
         }
         if v6 {
-            self.wanted.v6 = Change::Leave;
+            (self.wanted.v6, self.unwritten[1]) = (Change::Leave, false);
         }
         self.wanted.v4.is_made() || self.wanted.v6.is_made()
     }
@@ -168,7 +173,9 @@ impl Wishes {
             return false;
         }
         let name = wanted.name.clone();
-        let mut kept = Kept { wanted, at: [at; 2], zone: Some(zone.clone()), is_unwritten: true, scan: self.scan };
+        let unwritten = touched(Records { v4: wanted.v4, v6: wanted.v6 });
+        let zone = Some(zone.clone());
+        let mut kept = Kept { wanted, at: [at; 2], zone, unwritten, scan: self.scan };
         if let Some(other) = self.take_keeping(&name) {
             kept.join(other);
         }
@@ -180,18 +187,29 @@ impl Wishes {
     pub(super) fn load(&mut self, wanted: Wanted, zone: Option<&ZoneName>) {
         let name = wanted.name.clone();
         let scan = self.scan;
-        if let Some(of_name) = self.names.get_mut(&name)
-            && let Some(kept) = &mut of_name.wish
-            && (kept.is_unwritten || kept.wanted.since == wanted.since)
-        {
-            kept.scan = scan;
-            return;
+        if let Some(kept) = self.names.get_mut(&name).and_then(|of_name| of_name.wish.as_mut()) {
+            if kept.is_unwritten() {
+                kept.scan = scan;
+                return;
+            }
+            // It was read before ours was written; where it is another gateway's, the next look finds it.
+            if kept.wanted.since > wanted.since {
+                return;
+            }
+            if kept.wanted.since == wanted.since {
+                kept.scan = scan;
+                let [v4, v6] = touched(Records { v4: wanted.v4, v6: wanted.v6 });
+                if !kept.leave(!v4, !v6) {
+                    self.take(&name);
+                }
+                return;
+            }
         }
         let of_name = self.names.entry(name.clone()).or_default();
         let since = wanted.since;
         let [v4, v6] = of_name.answered.map(|answered| answered > since);
         of_name.latest = of_name.latest.max(since);
-        let mut kept = Kept { wanted, at: [since; 2], zone: zone.cloned(), is_unwritten: false, scan };
+        let mut kept = Kept { wanted, at: [since; 2], zone: zone.cloned(), unwritten: [false; 2], scan };
         let is_left = kept.leave(v4, v6);
         self.take_keeping(&name);
         if is_left {
@@ -209,16 +227,23 @@ impl Wishes {
     /// The look has ended: what was not found there is gone.
     pub(super) fn end_scan(&mut self) {
         let scan = self.scan;
-        let is_gone = |name: &Name| name.wish.as_ref().is_some_and(|kept| !kept.is_unwritten && kept.scan < scan);
+        let is_gone = |name: &Name| name.wish.as_ref().is_some_and(|kept| !kept.is_unwritten() && kept.scan < scan);
         let gone: Vec<_> =
             self.names.iter().filter(|(_, of_name)| is_gone(of_name)).map(|(name, _)| name.clone()).collect();
         gone.iter().for_each(|name| drop(self.take(name)));
     }
 
-    /// Wishes that the store does not have yet.
+    /// What of the wishes the store does not have yet.
     pub(super) fn unwritten(&self, limit: usize) -> Vec<Wanted> {
+        let unwritten = |kept: &Kept| {
+            let [v4, v6] = kept.unwritten;
+            let mut wanted = kept.wanted.clone();
+            wanted.v4 = if v4 { wanted.v4 } else { Change::Leave };
+            wanted.v6 = if v6 { wanted.v6 } else { Change::Leave };
+            wanted
+        };
         let kept = self.names.values().filter_map(|name| name.wish.as_ref());
-        kept.filter(|kept| kept.is_unwritten).take(limit).map(|kept| kept.wanted.clone()).collect()
+        kept.filter(|kept| kept.is_unwritten()).take(limit).map(unwritten).collect()
     }
 
     /// The store has these.
@@ -228,7 +253,7 @@ impl Wishes {
             if let Some(kept) = self.names.get_mut(&wanted.name).and_then(|name| name.wish.as_mut())
                 && kept.wanted.since == wanted.since
             {
-                kept.is_unwritten = false;
+                kept.unwritten = [false; 2];
                 kept.scan = scan;
             }
         }

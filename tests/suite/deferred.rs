@@ -1,5 +1,7 @@
 //! A primary that was away: what requests asked for then is done when it answers again, without a new request.
 
+mod newest;
+
 use std::time::Duration;
 
 use dyngate::config::Location;

@@ -147,6 +147,22 @@ fn a_row_that_was_read_before_a_newer_request_was_answered_is_not_taken_in() {
     assert_eq!(stands(&wishes), Some(V6));
 }
 
+#[test]
+fn a_family_that_left_the_store_is_not_written_again_with_the_other() {
+    let mut wishes = Wishes::default();
+    deferred(&mut wishes, V6, 1);
+    let some = wishes.unwritten(10);
+    wishes.written(&some);
+    let at = deferred(&mut wishes, v4(1), 2);
+    let some = wishes.unwritten(10);
+    assert_eq!(some.iter().map(|wanted| (wanted.v4, wanted.v6)).collect::<Vec<_>>(), [(v4(1).v4, Change::Leave)]);
+    wishes.written(&some);
+    wishes.load(wanted(home(), v4(7), Millis(1)), Some(&zone()));
+    assert_eq!(stands(&wishes), Some(Records { v6: V6.v6, ..v4(1) }), "read before ours was written");
+    wishes.load(wanted(home(), v4(1), at), Some(&zone()));
+    assert_eq!(stands(&wishes), Some(v4(1)), "another gateway was told another one meanwhile");
+}
+
 proptest! {
     /// Requests for one name begin in order and end in any: what is deferred in the end is, by family, the newest that ended
     /// unanswered, unless a newer one of that family was answered.

@@ -70,9 +70,13 @@ impl Gateway {
             self.saw(caller, &wish.name, Outcome::Unchanged, held);
             return HostVerdict::new(Outcome::Unchanged, "verified lately");
         }
-        let ticket = self.deferred.begin(&wish.name);
+        let mut ticket = self.deferred.begin(&wish.name);
         let mut standing = None;
-        let verdict = match self.compare_and_change(zone, wish.clone(), &mut standing, deadline).await {
+        let answer = self.compare_and_change(zone, wish.clone(), &mut standing, deadline).await;
+        if let Some(standing) = standing {
+            ticket.after(standing.since);
+        }
+        let verdict = match answer {
             Ok(verdict) => verdict,
             Err(trouble) => {
                 // Who is turned away under too much comes back; what was asked for before must not be what comes of it.

@@ -264,6 +264,11 @@ impl Ticket<'_> {
         }
     }
 
+    /// The store said that a wish of `since` stands, which came before this request.
+    pub(super) fn after(&mut self, since: Millis) {
+        self.at = self.deferred.wishes().after(&self.name, self.at, since);
+    }
+
     /// Whether no other request for its name is under way.
     pub(super) fn is_alone(&self) -> bool {
         self.deferred.wishes().is_alone(&self.name)

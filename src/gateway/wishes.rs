@@ -112,6 +112,18 @@ impl Wishes {
         of_name.latest
     }
 
+    /// A wish of `since` stands in the store, which the request of `at` came after, whatever another gateway's clock says: its
+    /// place. Unless a newer one is under way, which is told the same.
+    pub(super) fn after(&mut self, name: &Hostname, at: Millis, since: Millis) -> Millis {
+        match self.names.get_mut(name) {
+            Some(of_name) if of_name.latest == at && since >= at => {
+                of_name.latest = Millis(since.0.saturating_add(1));
+                of_name.latest
+            }
+            Some(_) | None => at,
+        }
+    }
+
     /// Whether one request at most is under way for `name`.
     pub(super) fn is_alone(&self, name: &Hostname) -> bool {
         self.names.get(name).is_none_or(|of_name| of_name.under_way <= 1)

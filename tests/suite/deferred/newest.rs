@@ -40,3 +40,17 @@ async fn a_family_that_another_gateway_was_told_newer_does_not_come_back_with_th
     stage.is_written().await;
     stage.ends_with(&["203.0.113.1", "2001:db8::2"], &other).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_whose_clock_is_ahead_does_not_keep_what_another_was_told_later_from_being_deferred() {
+    let mut stage = Stage::postgres(Kind::Knot).await;
+    let ahead = stage.cut_off(lab::faketime(60).unwrap()).await;
+    let other = stage.gateway(ENGINE).await;
+    assert_eq!(stage.set(&other, "203.0.113.1").await, "good 203.0.113.1");
+    stage.primary.stop().await.unwrap();
+    assert_eq!(stage.set(&ahead, "203.0.113.2").await, "911");
+    stage.is_written().await;
+    assert_eq!(stage.set(&other, "203.0.113.3").await, "911");
+    stage.primary.start_again().await.unwrap();
+    stage.ends_with(&["203.0.113.3"], &other).await;
+}

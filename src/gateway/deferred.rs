@@ -276,10 +276,16 @@ impl Ticket<'_> {
 
     /// The request was answered `911`: what it asks for, as `wanted` says, is done as soon as may be.
     pub(super) fn defer(&self, wanted: Wanted, zone: &ZoneName) {
-        let Some(worth) = self.deferred.worth else { return };
-        let expires = Some(Millis::now().plus(worth));
-        let wanted = Wanted { since: self.at, expires, ..wanted };
-        let is_kept = self.deferred.wishes().defer(wanted, zone, MOST);
+        let is_kept = {
+            let mut wishes = self.deferred.wishes();
+            // Where nothing is deferred any longer, it takes the place of what was: an older wish shall not be what comes of it.
+            let expires = match self.deferred.worth {
+                Some(worth) => Some(Millis::now().plus(worth)),
+                None => wishes.expires(&self.name),
+            };
+            let Some(expires) = expires else { return };
+            wishes.defer(Wanted { since: self.at, expires: Some(expires), ..wanted }, zone, MOST)
+        };
         if self.deferred.of(zone) == 1 {
             self.deferred.tell();
         }

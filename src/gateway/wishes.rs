@@ -271,6 +271,12 @@ impl Wishes {
         }
     }
 
+    /// Until when what a request wished for `name` is worth doing.
+    pub(super) fn expires(&self, name: &Hostname) -> Option<Millis> {
+        let kept = self.names.get(name)?.wish.as_ref().filter(|kept| kept.zone.is_some())?;
+        kept.wanted.expires
+    }
+
     /// At most `limit` wishes in the order of the names, those after `after`.
     pub(super) fn page(&self, after: Option<&Hostname>, limit: usize) -> Vec<Wanted> {
         let range = match after {

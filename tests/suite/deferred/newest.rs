@@ -1,6 +1,7 @@
 //! What is deferred and what is newer, where gateways share a store, commands come in between, and refusals and reloads.
 
 use super::*;
+use crate::reload::reload;
 
 impl Stage {
     fn toml(&self, engine: &str) -> String {
@@ -53,4 +54,19 @@ async fn a_gateway_whose_clock_is_ahead_does_not_keep_what_another_was_told_late
     assert_eq!(stage.set(&other, "203.0.113.3").await, "911");
     stage.primary.start_again().await.unwrap();
     stage.ends_with(&["203.0.113.3"], &other).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn once_nothing_is_deferred_any_longer_a_newer_request_replaces_what_was() {
+    let mut stage = Stage::sqlite(Kind::Knot).await;
+    let gateway = stage.gateway(ENGINE).await;
+    assert_eq!(stage.set(&gateway, "203.0.113.1").await, "good 203.0.113.1");
+    stage.primary.stop().await.unwrap();
+    assert_eq!(stage.set(&gateway, "203.0.113.2").await, "911");
+    stage.is_written().await;
+    reload(&gateway, &stage.toml(&format!("{ENGINE}defer = \"off\"\n"))).await;
+    assert_eq!(stage.set(&gateway, "203.0.113.3").await, "911");
+    stage.primary.start_again().await.unwrap();
+    stage.ends_with(&["203.0.113.3"], &gateway).await;
+    assert_eq!(deferred(&gateway).await, 0.0);
 }

@@ -94,7 +94,7 @@ impl Gateway {
             }
             self.saw(caller, &wish.name, verdict.outcome, held);
         }
-        if is_known && verdict.outcome == Outcome::Unreachable {
+        if is_known && matches!(verdict.outcome, Outcome::Unreachable | Outcome::Refused) {
             // An older wish may stand, and shall not be what comes of it.
             self.defer(&ticket, caller, zone, &wish);
         }

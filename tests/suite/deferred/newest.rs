@@ -70,3 +70,21 @@ async fn once_nothing_is_deferred_any_longer_a_newer_request_replaces_what_was()
     stage.ends_with(&["203.0.113.3"], &gateway).await;
     assert_eq!(deferred(&gateway).await, 0.0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_newer_request_was_refused_is_not_undercut_by_an_older_address() {
+    let mut stage = Stage::sqlite(Kind::Knot).await;
+    let gateway = stage.gateway(ENGINE).await;
+    assert_eq!(stage.set(&gateway, "203.0.113.1").await, "good 203.0.113.1");
+    stage.primary.stop().await.unwrap();
+    assert_eq!(stage.set(&gateway, "203.0.113.2").await, "911");
+    stage.is_written().await;
+    let (good, bad) = (stage.config.key.secret.clone(), Key::generate("another").secret);
+    stage.config.key.secret = bad;
+    reload(&gateway, &stage.toml(ENGINE)).await;
+    stage.primary.start_again().await.unwrap();
+    soon("refused", async || stage.set(&gateway, "203.0.113.3").await == "dnserr").await;
+    stage.config.key.secret = good;
+    reload(&gateway, &stage.toml(ENGINE)).await;
+    stage.ends_with(&["203.0.113.3"], &gateway).await;
+}

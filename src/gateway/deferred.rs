@@ -159,11 +159,12 @@ impl Deferred {
 
     /// Takes in a page of the store. Records that shall go are nobody's host any longer and need not be known.
     pub(super) fn found(&self, page: Vec<Wanted>, registry: &Registry) {
+        let now = Millis::now();
         let mut wishes = self.wishes();
         for wanted in page {
             let zone = registry.zone_of(&wanted.name).filter(|_| wanted.source.is_some());
             if wishes.count() < MOST || wishes.knows(&wanted.name) {
-                wishes.load(wanted, zone);
+                wishes.load(wanted, zone, now);
             }
         }
     }

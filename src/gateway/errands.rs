@@ -21,6 +21,9 @@ const AT_ONCE: usize = 500;
 /// Between two tries of what could not be done.
 const AGAIN: Duration = Duration::from_secs(10);
 
+/// How long a command may be unknown to another gateway on the store.
+const HEARS: Duration = Duration::from_secs(2);
+
 /// What became of an errand.
 enum End {
     Done,
@@ -144,8 +147,8 @@ impl Gateway {
         self.ended(ends, troubled).await
     }
 
-    /// Those of commands after which a request for their name was answered: this gateway may not have known of the command
-    /// then.
+    /// Those of commands after which a request for their name was answered by a gateway that did not know of the command yet.
+    /// One that knows takes back what the request names, and no more.
     async fn outdated(&self, some: &[Wanted]) -> Result<HashSet<Hostname>, StoreError> {
         let of_commands: Vec<_> = some.iter().filter(|wanted| wanted.source.is_none()).collect();
         let Some(store) = self.registry.store().filter(|_| !of_commands.is_empty()) else { return Ok(HashSet::new()) };
@@ -153,7 +156,13 @@ impl Gateway {
         let names: Vec<_> = of_commands.iter().map(|wanted| wanted.name.clone()).collect();
         let verified: HashMap<_, _> =
             store.states(&names).await?.into_iter().map(|(name, state)| (name, state.verified)).collect();
-        let is_outdated = |wanted: &&&Wanted| verified.get(&wanted.name).is_some_and(|at| *at > Some(wanted.since));
+        let wishes = self.deferred.wishes();
+        let others_hear = if store.is_shared() { HEARS } else { Duration::ZERO };
+        let is_outdated = |wanted: &&&Wanted| {
+            let known = wishes.known(&wanted.name, wanted.since).unwrap_or(wanted.since);
+            let verified = verified.get(&wanted.name).copied().flatten();
+            verified.is_some_and(|at| at > wanted.since && at <= known.plus(others_hear))
+        };
         Ok(of_commands.iter().filter(is_outdated).map(|wanted| wanted.name.clone()).collect())
     }
 

@@ -39,6 +39,8 @@ struct Kept {
     // The families that the store does not have yet. It alone says what is left of the others: where gateways share it,
     // another one may have been told something newer since.
     unwritten: [bool; 2],
+    // Since when this gateway knows of it.
+    known: Millis,
     scan: u64,
 }
 
@@ -187,7 +189,7 @@ impl Wishes {
         let name = wanted.name.clone();
         let unwritten = touched(Records { v4: wanted.v4, v6: wanted.v6 });
         let zone = Some(zone.clone());
-        let mut kept = Kept { wanted, at: [at; 2], zone, unwritten, scan: self.scan };
+        let mut kept = Kept { wanted, at: [at; 2], zone, unwritten, known: at, scan: self.scan };
         if let Some(other) = self.take_keeping(&name) {
             kept.join(other);
         }
@@ -195,8 +197,8 @@ impl Wishes {
         true
     }
 
-    /// What the store keeps. `zone` is `None` where a command wants it.
-    pub(super) fn load(&mut self, wanted: Wanted, zone: Option<&ZoneName>) {
+    /// What the store kept a moment before `now`. `zone` is `None` where a command wants it.
+    pub(super) fn load(&mut self, wanted: Wanted, zone: Option<&ZoneName>, now: Millis) {
         let name = wanted.name.clone();
         let scan = self.scan;
         if let Some(kept) = self.names.get_mut(&name).and_then(|of_name| of_name.wish.as_mut()) {
@@ -221,7 +223,7 @@ impl Wishes {
         let since = wanted.since;
         let [v4, v6] = of_name.answered.map(|answered| answered > since);
         of_name.latest = of_name.latest.max(since);
-        let mut kept = Kept { wanted, at: [since; 2], zone: zone.cloned(), unwritten: [false; 2], scan };
+        let mut kept = Kept { wanted, at: [since; 2], zone: zone.cloned(), unwritten: [false; 2], known: now, scan };
         let is_left = kept.leave(v4, v6);
         self.take_keeping(&name);
         if is_left {
@@ -275,6 +277,12 @@ impl Wishes {
     pub(super) fn expires(&self, name: &Hostname) -> Option<Millis> {
         let kept = self.names.get(name)?.wish.as_ref().filter(|kept| kept.zone.is_some())?;
         kept.wanted.expires
+    }
+
+    /// Since when the wish of `since` is known.
+    pub(super) fn known(&self, name: &Hostname, since: Millis) -> Option<Millis> {
+        let kept = self.names.get(name)?.wish.as_ref().filter(|kept| kept.wanted.since == since)?;
+        Some(kept.known)
     }
 
     /// At most `limit` wishes in the order of the names, those after `after`.

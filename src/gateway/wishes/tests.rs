@@ -128,7 +128,7 @@ fn what_the_store_has_is_known_and_what_it_has_no_longer_is_forgotten() {
     assert!(stands(&wishes).is_some(), "written while the look went on");
     assert!(wishes.unwritten(10).is_empty());
     wishes.begin_scan();
-    wishes.load(wanted(home(), v4(1), at), Some(&zone()));
+    wishes.load(wanted(home(), v4(1), at), Some(&zone()), Millis(9));
     wishes.end_scan();
     assert!(stands(&wishes).is_some());
     wishes.begin_scan();
@@ -141,9 +141,9 @@ fn a_row_that_was_read_before_a_newer_request_was_answered_is_not_taken_in() {
     let mut wishes = Wishes::default();
     let at = wishes.begin(&home(), Millis(9));
     wishes.answered(&home(), at, V4);
-    wishes.load(wanted(home(), v4(1), Millis(8)), Some(&zone()));
+    wishes.load(wanted(home(), v4(1), Millis(8)), Some(&zone()), Millis(9));
     assert_eq!(stands(&wishes), None);
-    wishes.load(wanted(home(), Records { v6: V6.v6, ..v4(1) }, Millis(8)), Some(&zone()));
+    wishes.load(wanted(home(), Records { v6: V6.v6, ..v4(1) }, Millis(8)), Some(&zone()), Millis(9));
     assert_eq!(stands(&wishes), Some(V6));
 }
 
@@ -157,9 +157,9 @@ fn a_family_that_left_the_store_is_not_written_again_with_the_other() {
     let some = wishes.unwritten(10);
     assert_eq!(some.iter().map(|wanted| (wanted.v4, wanted.v6)).collect::<Vec<_>>(), [(v4(1).v4, Change::Leave)]);
     wishes.written(&some);
-    wishes.load(wanted(home(), v4(7), Millis(1)), Some(&zone()));
+    wishes.load(wanted(home(), v4(7), Millis(1)), Some(&zone()), Millis(9));
     assert_eq!(stands(&wishes), Some(Records { v6: V6.v6, ..v4(1) }), "read before ours was written");
-    wishes.load(wanted(home(), v4(1), at), Some(&zone()));
+    wishes.load(wanted(home(), v4(1), at), Some(&zone()), Millis(9));
     assert_eq!(stands(&wishes), Some(v4(1)), "another gateway was told another one meanwhile");
 }
 

@@ -1,7 +1,15 @@
 //! What is deferred and what is newer, where gateways share a store, commands come in between, and refusals and reloads.
 
+use dyngate::model::Change;
+use dyngate::store::{Millis, Records, Wanted};
+use tokio::task::JoinHandle;
+
 use super::*;
 use crate::reload::reload;
+
+const NEW: &str = "new.dyn.example";
+/// A request that is still waited for when the primary is back.
+const PATIENT: &str = "[engine]\ndeadline = \"30s\"\n";
 
 impl Stage {
     fn toml(&self, engine: &str) -> String {
@@ -26,6 +34,17 @@ impl Stage {
         soon("nothing is pending", async || !self.is_pending().await).await;
         assert_eq!(self.served().await, addresses, "{}", gateway.log());
     }
+}
+
+/// A request that waits for its answer meanwhile.
+fn ask(gateway: &Gateway, host: &str, address: &str) -> JoinHandle<String> {
+    let request = Request::get(&format!("/nic/update?hostname={host}&myip={address}")).basic("kept", SECRET);
+    let at = gateway.http();
+    tokio::spawn(async move { request.send(at).await.expect("the gateway answers").text() })
+}
+
+async fn wait_at_the_primary(gateway: &Gateway, changes: f64) {
+    soon("they wait", async || gateway.metric("dyngate_pending_changes{").await.unwrap() == changes).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -87,4 +106,50 @@ async fn what_a_newer_request_was_refused_is_not_undercut_by_an_older_address() 
     stage.config.key.secret = good;
     reload(&gateway, &stage.toml(ENGINE)).await;
     stage.ends_with(&["203.0.113.3"], &gateway).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_records_of_a_removed_host_go_though_a_request_that_was_accepted_before_is_answered_later() {
+    let mut stage = Stage::sqlite(Kind::Knot).await;
+    let gateway = stage.gateway(PATIENT).await;
+    assert_eq!(stage.set(&gateway, "203.0.113.1").await, "good 203.0.113.1");
+    stage.primary.stop().await.unwrap();
+    let waiting = ask(&gateway, HOME, "203.0.113.2");
+    wait_at_the_primary(&gateway, 1.0).await;
+    stage.store().remove_host(&name(HOME), Records::Remove).await.unwrap();
+    soon("the gateway knows", async || stage.set(&gateway, "127.0.0.1").await == "nohost").await;
+    stage.primary.start_again().await.unwrap();
+    assert_eq!(waiting.await.unwrap(), "good 203.0.113.2");
+    stage.ends_with(&[], &gateway).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_command_wants_of_one_family_is_done_though_a_later_request_names_the_other() {
+    let mut stage = Stage::sqlite(Kind::Knot).await;
+    let gateway = stage.gateway(PATIENT).await;
+    assert_eq!(stage.set(&gateway, "203.0.113.1").await, "good 203.0.113.1");
+    stage.primary.stop().await.unwrap();
+    let earlier = ask(&gateway, HOME, "203.0.113.2");
+    wait_at_the_primary(&gateway, 1.0).await;
+    let description = String::new();
+    let host = NewHost { name: name(NEW), login: "kept".to_owned(), ttl: None, families: Families::Both, description };
+    let wish = Wanted {
+        v4: Change::Set([203, 0, 113, 9].into()),
+        v6: Change::Leave,
+        ttl: 60,
+        ..Wanted::removal(name(NEW), "kept".to_owned(), Millis::now())
+    };
+    stage.store().add_host(&host, Some(&wish)).await.unwrap();
+    soon("the gateway knows", async || ask(&gateway, NEW, "127.0.0.1").await.unwrap() == "badip").await;
+    let later = ask(&gateway, NEW, "2001:db8::9");
+    wait_at_the_primary(&gateway, 2.0).await;
+    stage.primary.start_again().await.unwrap();
+    assert_eq!(
+        (earlier.await.unwrap().as_str(), later.await.unwrap().as_str()),
+        ("good 203.0.113.2", "good 2001:db8::9")
+    );
+    soon("nothing is pending", async || stage.store().wanted_of(&name(NEW)).await.unwrap().is_none()).await;
+    let served = stage.primary.addresses(NEW).await.unwrap();
+    let both: [std::net::IpAddr; 2] = ["203.0.113.9".parse().unwrap(), "2001:db8::9".parse().unwrap()];
+    assert_eq!(served, both, "{}", gateway.log());
 }

@@ -149,6 +149,11 @@ impl Zone {
         self.0.memory.forget_within(apex);
     }
 
+    /// Another gateway may have changed `name`: nothing that is remembered of it counts.
+    pub fn forget(&self, name: &Hostname) {
+        self.0.memory.forget(name);
+    }
+
     /// A handle that lets it end.
     #[must_use]
     pub fn downgrade(&self) -> WeakZone {

@@ -8,7 +8,7 @@ use super::deferred::Ticket;
 use super::{Caller, Gateway, HostVerdict, by};
 use crate::engine::{self, Compared, Trouble, Wish};
 use crate::model::{Hostname, Outcome};
-use crate::registry::Unavailable;
+use crate::registry::{Claim, Unavailable};
 use crate::store::{Born, Millis, Standing, Wanted};
 
 /// Between two looks whether another gateway is done with a name.
@@ -66,7 +66,7 @@ impl Gateway {
         if compared != Compared::Differs && self.limits.may_repeat(&wish.name, wish.records.addresses()).is_err() {
             return HostVerdict::new(Outcome::Blocked, "repeats limit");
         }
-        if !is_known && compared == Compared::Same && self.may_go_by_memory(&wish.name, deadline).await {
+        if !is_known && compared == Compared::Same && self.may_go_by_memory(zone, &wish, deadline).await {
             self.saw(caller, &wish.name, Outcome::Unchanged, held);
             return HostVerdict::new(Outcome::Unchanged, "verified lately");
         }
@@ -114,7 +114,7 @@ impl Gateway {
     ) -> Result<HostVerdict, Trouble> {
         let mut compared = zone.compare(&wish);
         if compared == Compared::Same {
-            if self.may_go_by_memory(&wish.name, deadline).await {
+            if self.may_go_by_memory(zone, &wish, deadline).await {
                 return Ok(HostVerdict::new(Outcome::Unchanged, "verified lately"));
             }
             compared = Compared::Unknown;
@@ -125,7 +125,7 @@ impl Gateway {
         let name = wish.name.clone();
         // A name that cannot be claimed in time is not deferred: a wish that no store can be told to forget would stand in the
         // way of the router's next try, which finds the store known to be away.
-        match self.claim(&name, deadline).await {
+        match self.claim(zone, &name, deadline).await {
             Ok(claimed) => *standing = claimed,
             Err(away) => return Ok(away.into()),
         }
@@ -135,7 +135,7 @@ impl Gateway {
                 return Err(Trouble::Timeout);
             }
             sleep(LOOK_AGAIN).await;
-            *standing = self.claim(&name, deadline).await.map_err(|Unavailable| Trouble::Timeout)?;
+            *standing = self.claim(zone, &name, deadline).await.map_err(|Unavailable| Trouble::Timeout)?;
         }
         if compared == Compared::Unknown && zone.holds(&wish, deadline).await {
             return Ok(HostVerdict {
@@ -146,7 +146,7 @@ impl Gateway {
         let answer = zone.change(wish, deadline).await;
         if answer.is_ok() {
             // Past the deadline it is deferred, and so claimed when it is looked at again.
-            self.claim(&name, deadline).await.map_err(|Unavailable| Trouble::Timeout)?;
+            self.claim(zone, &name, deadline).await.map_err(|Unavailable| Trouble::Timeout)?;
         }
         match answer {
             Err(trouble @ (Trouble::Timeout | Trouble::Failed(_) | Trouble::Overloaded)) => Err(trouble),
@@ -154,13 +154,25 @@ impl Gateway {
         }
     }
 
-    async fn may_go_by_memory(&self, name: &Hostname, deadline: Instant) -> bool {
-        timeout_at(deadline, self.registry.may_go_by_memory(name)).await.unwrap_or(false)
+    /// What is remembered is `wish`: whether that counts, and is not forgotten meanwhile.
+    async fn may_go_by_memory(&self, zone: &engine::Zone, wish: &Wish, deadline: Instant) -> bool {
+        let is_ours = timeout_at(deadline, self.registry.may_go_by_memory(&wish.name)).await.unwrap_or(false);
+        is_ours && zone.compare(wish) == Compared::Same
     }
 
-    /// Claims `name`; not where the store leaves that open until the deadline, for it may yet be done.
-    async fn claim(&self, name: &Hostname, deadline: Instant) -> Result<Option<Standing>, Unavailable> {
-        by(deadline, async { Ok(self.registry.claim(name).await) }).await
+    /// Claims `name`; not where the store leaves that open until the deadline, for it may yet be done. What was remembered
+    /// before another gateway claimed it is forgotten: from now on the name is ours, and memory counts again.
+    async fn claim(
+        &self,
+        zone: &engine::Zone,
+        name: &Hostname,
+        deadline: Instant,
+    ) -> Result<Option<Standing>, Unavailable> {
+        let claim = by(deadline, async { Ok(self.registry.claim(name).await) }).await;
+        if !claim.as_ref().is_ok_and(|claim| claim.was_ours) {
+            zone.forget(name);
+        }
+        claim.map(|claim: Claim| claim.wish)
     }
 
     fn defer(&self, ticket: &Ticket<'_>, caller: &Caller, zone: &engine::Zone, wish: &Wish) {

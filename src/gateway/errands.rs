@@ -11,10 +11,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::{info, warn};
 
 use super::Gateway;
-use crate::engine::{Compared, Trouble, Wish};
+use crate::engine::{self, Compared, Trouble, Wish};
 use crate::model::{Family, Hostname, Records, ZoneName};
 use crate::registry::Grant;
-use crate::store::{Millis, Store, StoreError, Unwanted, Wanted};
+use crate::store::{Claimed, Millis, Store, StoreError, Unwanted, Wanted};
 
 /// Errands under way at once: less than the engine's queue by far, so that requests find room.
 const AT_ONCE: usize = 500;
@@ -65,6 +65,10 @@ impl Gateway {
         }
     }
 
+    fn zone_of(&self, name: &Hostname) -> Option<&engine::Zone> {
+        self.registry.zone_of(name).and_then(|zone| self.zones.get(zone))
+    }
+
     async fn all_errands(self: &Arc<Self>) {
         if self.registry.store().is_some() {
             // What is run is what the store has.
@@ -106,7 +110,7 @@ impl Gateway {
                 ends.push((wanted, End::Dropped("it is too old".to_owned())));
                 continue;
             }
-            match self.registry.zone_of(&wanted.name).and_then(|zone| self.zones.get(zone)) {
+            match self.zone_of(&wanted.name) {
                 Some(zone) if zone.is_reached() && !troubled.contains(zone.name()) => some.push(wanted),
                 Some(_) => {}
                 None if wanted.source.is_some() => {
@@ -122,10 +126,15 @@ impl Gateway {
         }
         some.retain(|wanted| self.deferred.wishes().ready(&wanted.name, wanted.since).is_some());
         let names: Vec<_> = some.iter().map(|wanted| wanted.name.clone()).collect();
-        if let Some(standing) = self.registry.claim_all(&names).await? {
+        if let Some(Claimed { wishes, taken }) = self.registry.claim_all(&names).await? {
+            for name in taken {
+                if let Some(zone) = self.zone_of(&name) {
+                    zone.forget(&name);
+                }
+            }
             // Another gateway has the others in hand, or they are gone.
             some.retain(|wanted| {
-                standing.get(&wanted.name).is_some_and(|wish| wish.is_ours && wish.since == wanted.since)
+                wishes.get(&wanted.name).is_some_and(|wish| wish.is_ours && wish.since == wanted.since)
             });
         }
         let outdated = self.outdated(&some).await?;
@@ -167,9 +176,7 @@ impl Gateway {
     }
 
     async fn errand(&self, wanted: &Wanted) -> End {
-        let Some(zone) = self.registry.zone_of(&wanted.name).and_then(|zone| self.zones.get(zone)) else {
-            return End::Passed;
-        };
+        let Some(zone) = self.zone_of(&wanted.name) else { return End::Passed };
         let ttl = match &wanted.source {
             Some(_) => match self.may_still(wanted, zone.name()).await {
                 Ok(Some(ttl)) => ttl,

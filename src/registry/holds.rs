@@ -4,7 +4,6 @@
 //! whoever verified the name in between no longer holds it. What is wished for a name is taken with the claim, so that no
 //! gateway runs a wish while another changes its name. Many names travel in one statement.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::model::Hostname;
-use crate::store::{Millis, Standing, Store, StoreError};
+use crate::store::{Claimed, Millis, Standing, Store, StoreError};
 
 /// Names in one statement.
 const BATCH: usize = 500;
@@ -51,7 +50,17 @@ type Waiting = (Hostname, oneshot::Sender<Said>);
 #[derive(Debug, Clone, Copy, Default)]
 struct Said {
     is_ours: bool,
+    was_ours: bool,
     wish: Option<Standing>,
+}
+
+/// A name that was claimed.
+#[derive(Debug, Clone, Copy)]
+pub struct Claim {
+    /// Whether we claimed it last before, so that what we remember of it counts; not where the store does not say.
+    pub was_ours: bool,
+    /// The wish that stands for it.
+    pub wish: Option<Standing>,
 }
 
 impl Holds {
@@ -84,16 +93,13 @@ impl Holds {
 
     /// Claims `name`, and takes what is wished for it. Where the store is away nobody goes by what he remembers, so that
     /// nothing is lost but time.
-    pub(super) async fn claim(&self, name: &Hostname) -> Option<Standing> {
-        ask(&self.claims, name).await.wish
+    pub(super) async fn claim(&self, name: &Hostname) -> Claim {
+        let Said { was_ours, wish, .. } = ask(&self.claims, name).await;
+        Claim { was_ours, wish }
     }
 
     /// Claims all of `names`.
-    pub(super) async fn claim_all(
-        &self,
-        store: &Store,
-        names: &[Hostname],
-    ) -> Result<HashMap<Hostname, Standing>, StoreError> {
+    pub(super) async fn claim_all(&self, store: &Store, names: &[Hostname]) -> Result<Claimed, StoreError> {
         store.claim(names, &self.me, self.lease.end()).await
     }
 }
@@ -118,11 +124,13 @@ impl Statement {
             Self::Ask => {
                 let holders = store.holders(names).await?;
                 let is_ours = |name| holders.get(name).is_some_and(|holder| holder.name == me);
-                Ok(names.iter().map(|name| Said { is_ours: is_ours(name), wish: None }).collect())
+                Ok(names.iter().map(|name| Said { is_ours: is_ours(name), ..Said::default() }).collect())
             }
             Self::Claim(lease) => {
-                let wishes = store.claim(names, me, lease.end()).await?;
-                Ok(names.iter().map(|name| Said { is_ours: true, wish: wishes.get(name).copied() }).collect())
+                let Claimed { wishes, taken } = store.claim(names, me, lease.end()).await?;
+                let said =
+                    |name| Said { is_ours: true, was_ours: !taken.contains(name), wish: wishes.get(name).copied() };
+                Ok(names.iter().map(said).collect())
             }
         }
     }

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::model::{Addresses, Hostname, PasswordDigest, TokenDigest, ZoneName};
-use crate::store::{Born, Millis, Standing, Store, StoreError, Wanted};
+use crate::store::{Born, Claimed, Millis, Store, StoreError, Wanted};
 
 use declared::Declared;
 use decoys::strangers;
@@ -24,6 +24,7 @@ use holds::Holds;
 use recorder::Recorder;
 
 pub use account::{Account, Host};
+pub use holds::Claim;
 pub use recorder::Sighting;
 
 /// Everything that is declared, and everything that is kept.
@@ -257,23 +258,26 @@ impl Registry {
     }
 
     /// Claims `name`: before the primary is asked about it or told to change it, and again after a change. The answer is the
-    /// wish that stands for it in a store of several gateways. While the store is away nothing is claimed, and nobody who
-    /// notices goes by what he remembers.
-    pub async fn claim(&self, name: &Hostname) -> Option<Standing> {
+    /// wish that stands for it in a store of several gateways, and whether what is remembered of it counts. While the store is
+    /// away nothing is claimed, and nobody who notices goes by what he remembers.
+    pub async fn claim(&self, name: &Hostname) -> Claim {
         match (self.holds(), self.trouble()) {
             (Some(holds), None) => holds.claim(name).await,
-            _ => None,
+            (was_alone, _) => Claim { was_ours: was_alone.is_none(), wish: None },
         }
     }
 
-    /// Claims all of `names`: the wishes that stand for them; `None` without a store.
+    /// Claims all of `names`; `None` without a store.
     ///
     /// # Errors
     /// The store cannot be written.
-    pub async fn claim_all(&self, names: &[Hostname]) -> Result<Option<HashMap<Hostname, Standing>>, StoreError> {
+    pub async fn claim_all(&self, names: &[Hostname]) -> Result<Option<Claimed>, StoreError> {
         match (&self.kept, self.holds()) {
             (Some(kept), Some(holds)) => holds.claim_all(&kept.store, names).await.map(Some),
-            (Some(kept), None) => kept.store.standing(names).await.map(Some),
+            (Some(kept), None) => {
+                let wishes = kept.store.standing(names).await?;
+                Ok(Some(Claimed { wishes, ..Claimed::default() }))
+            }
             (None, _) => Ok(None),
         }
     }

@@ -1,20 +1,29 @@
 //! Claims: which gateway writes a name, and which one runs the wish for it, where several are on one store.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use sqlx::any::AnyRow;
 
 use super::host::name;
-use super::session::{Purpose, composed, number, optional_text, places};
+use super::session::{Purpose, Statement, composed, number, optional_text, places};
 use super::{Millis, Store, StoreError};
 use crate::model::Hostname;
 
 const CLAIM: [&str; 2] = [
     "INSERT INTO state (name, holder, generation)",
     "ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, generation = state.generation + 1 \
-     WHERE state.holder IS NULL OR state.holder <> excluded.holder",
+     WHERE state.holder IS NULL OR state.holder <> excluded.holder RETURNING name",
 ];
 const WISHES: &str = "SELECT name, since, taker FROM wanted WHERE name IN";
+
+/// What a claim found.
+#[derive(Debug, Clone, Default)]
+pub struct Claimed {
+    /// The wishes that stand for the claimed names.
+    pub wishes: HashMap<Hostname, Standing>,
+    /// The names that the claimer did not hold before: what he remembers of them may have been replaced.
+    pub taken: HashSet<Hostname>,
+}
 
 /// A wish that stands for a name that was claimed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,29 +36,25 @@ pub struct Standing {
 
 impl Store {
     /// Makes `holder` the one who writes these names. The generation of each name that somebody else held, or nobody, grows by
-    /// one. What is wished for them is his until `until`, unless another took it and his time is not over: for those that
-    /// are in the answer.
+    /// one. What is wished for them is his until `until`, unless another took it and his time is not over.
     ///
     /// # Errors
     /// The store cannot be written.
-    pub async fn claim(
-        &self,
-        names: &[Hostname],
-        holder: &str,
-        until: Millis,
-    ) -> Result<HashMap<Hostname, Standing>, StoreError> {
+    pub async fn claim(&self, names: &[Hostname], holder: &str, until: Millis) -> Result<Claimed, StoreError> {
         let mut names: Vec<_> = names.iter().map(Hostname::as_str).collect();
         // In one order, so that two who claim the same names never wait for each other.
         names.sort_unstable();
         names.dedup();
-        let mut standing = HashMap::new();
+        let mut claimed = Claimed::default();
         if names.is_empty() {
-            return Ok(standing);
+            return Ok(claimed);
         }
         let mut work = self.begin(Purpose::Recording).await?;
         // Locks the rows of all of them, so that of two who claim one name the second sees what the first took.
-        work.write(CLAIM, 3, &names, |query, name| query.bind((*name).to_owned()).bind(holder.to_owned()).bind(1_i64))
-            .await?;
+        let bind = |query: Statement, row: &&str| query.bind((*row).to_owned()).bind(holder.to_owned()).bind(1_i64);
+        for row in work.write_returning(CLAIM, 3, &names, bind).await? {
+            claimed.taken.insert(name(&row, 0)?);
+        }
         for names in names.chunks(super::session::ROWS) {
             let software = work.software();
             let wishes = composed(format!("{WISHES} ({})", places(software, names.len())));
@@ -68,15 +73,15 @@ impl Store {
             ));
             let take = take.bind(holder.to_owned()).bind(until.0).bind(holder.to_owned()).bind(Millis::now().0);
             let taken = work.rows(names.iter().fold(take, |query, name| query.bind((*name).to_owned()))).await?;
-            let taken = taken.iter().map(|row| name(row, 0)).collect::<Result<std::collections::HashSet<_>, _>>()?;
+            let taken = taken.iter().map(|row| name(row, 0)).collect::<Result<HashSet<_>, _>>()?;
             for row in &rows {
                 let name = name(row, 0)?;
                 let is_ours = taken.contains(&name) || optional_text(row, 2)?.as_deref() == Some(holder);
-                standing.insert(name, Standing { since: Millis(number(row, 1)?), is_ours });
+                claimed.wishes.insert(name, Standing { since: Millis(number(row, 1)?), is_ours });
             }
         }
         work.commit().await?;
-        Ok(standing)
+        Ok(claimed)
     }
 
     /// The wishes that stand for `names`, in a store of one gateway alone.

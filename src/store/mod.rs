@@ -32,7 +32,7 @@ use session::{Session, Software};
 
 pub use account::{Account, NewAccount, StoredSecret};
 pub use born::Born;
-pub use claim::Standing;
+pub use claim::{Claimed, Standing};
 pub use error::{Cause, StoreError};
 pub use export::Export;
 pub use feed::{Feed, News, Subject};

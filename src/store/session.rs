@@ -198,12 +198,24 @@ impl Work {
         rows: &[T],
         bind: impl Fn(Statement, &T) -> Statement,
     ) -> Result<(), StoreError> {
+        self.write_returning([before, after], columns, rows, bind).await.map(drop)
+    }
+
+    /// The same; what the statements return.
+    pub(super) async fn write_returning<T>(
+        &mut self,
+        [before, after]: [&str; 2],
+        columns: usize,
+        rows: &[T],
+        bind: impl Fn(Statement, &T) -> Statement,
+    ) -> Result<Vec<AnyRow>, StoreError> {
+        let mut returned = Vec::new();
         for rows in rows.chunks(ROWS) {
             let statement =
                 composed(format!("{before} VALUES {} {after}", rows_of(self.software, rows.len(), columns)));
-            self.run(rows.iter().fold(statement, &bind)).await?;
+            returned.extend(self.rows(rows.iter().fold(statement, &bind)).await?);
         }
-        Ok(())
+        Ok(returned)
     }
 
     /// Tells the feed.

@@ -134,7 +134,7 @@ async fn one_gateway_at_a_time_has_a_wish_in_hand(stage: &Stage) {
     let names = [host.clone(), free.clone()];
     let later = Millis::now().plus(std::time::Duration::from_secs(60));
     store.want(&[wish("home.dyn.example", Change::Remove, 5)]).await.unwrap();
-    let claim = async |who: &str, until| store.claim(&names, who, until).await.unwrap().get(&host).copied();
+    let claim = async |who: &str, until| store.claim(&names, who, until).await.unwrap().wishes.get(&host).copied();
     let standing = |is_ours| Some(Standing { since: Millis(5), is_ours });
     assert_eq!(claim("one", later).await, standing(true));
     assert_eq!(claim("one", later).await, standing(true), "again");
@@ -144,7 +144,7 @@ async fn one_gateway_at_a_time_has_a_wish_in_hand(stage: &Stage) {
     store.release(&names, "one").await.unwrap();
     assert_eq!(claim("other", Millis(1)).await, standing(true));
     assert_eq!(claim("one", later).await, standing(true), "the other's time is over");
-    assert!(!store.claim(&names, "one", later).await.unwrap().contains_key(&free));
+    assert!(!store.claim(&names, "one", later).await.unwrap().wishes.contains_key(&free));
     assert_eq!(store.standing(&names).await.unwrap().get(&host).copied(), standing(true));
 }
 

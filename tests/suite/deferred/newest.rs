@@ -153,3 +153,18 @@ async fn what_a_command_wants_of_one_family_is_done_though_a_later_request_names
     let both: [std::net::IpAddr; 2] = ["203.0.113.9".parse().unwrap(), "2001:db8::9".parse().unwrap()];
     assert_eq!(served, both, "{}", gateway.log());
 }
+
+/// The second request finds the name claimed by the first, and what is remembered is of before the other gateway's change.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_gateway_replaced_does_not_count_again_once_a_request_claimed_the_name_in_vain() {
+    let mut stage = Stage::postgres(Kind::Knot).await;
+    let (one, other) = (stage.gateway(ENGINE).await, stage.gateway(ENGINE).await);
+    assert_eq!(stage.set(&one, "203.0.113.1").await, "good 203.0.113.1");
+    assert_eq!(stage.set(&other, "203.0.113.2").await, "good 203.0.113.2");
+    stage.primary.stop().await.unwrap();
+    assert_eq!(stage.set(&one, "203.0.113.1").await, "911");
+    assert_eq!(stage.set(&one, "203.0.113.1").await, "911", "{}", one.log());
+    stage.is_written().await;
+    stage.primary.start_again().await.unwrap();
+    stage.ends_with(&["203.0.113.1"], &one).await;
+}

@@ -39,7 +39,7 @@ const DEFER: [&str; 2] = [
 ];
 const LOCK: &str = "UPDATE state SET generation = generation WHERE name IN";
 /// Changes nothing, and keeps others from claiming these names until the transaction ends.
-const HELD: &str = "UPDATE state SET generation = generation WHERE holder =";
+const HELD: &str = "UPDATE state SET generation = generation";
 const LEAVE_OUT: &str = "UPDATE wanted SET ipv4 = CASE WHEN $1 > 0 THEN NULL ELSE ipv4 END, \
                          ipv6 = CASE WHEN $2 > 0 THEN NULL ELSE ipv6 END WHERE name = $3 AND since <= $4";
 const EMPTY: &str = "DELETE FROM wanted WHERE name = $1 AND ipv4 IS NULL AND ipv6 IS NULL";
@@ -183,7 +183,8 @@ impl Store {
     }
 
     /// Keeps what requests asked for, each joined to an older one for its name. With `holder`, only those whose names he
-    /// holds: whoever claimed one since may have written it.
+    /// holds, for whoever claimed one since may have written it, and those whose older wish he has in hand, for who has not
+    /// writes nothing.
     ///
     /// # Errors
     /// [`StoreError::Unfit`]; or the store cannot be written.
@@ -194,11 +195,15 @@ impl Store {
         if let Some(holder) = holder {
             let mut held = std::collections::HashSet::new();
             for some in wishes.chunks(ROWS) {
-                let places = places(work.software(), some.len() + 1);
+                let places = places(work.software(), some.len() + 2);
                 let (first, rest) = places.split_once(", ").unwrap_or_default();
-                let ours = composed(format!("{HELD} {first} AND name IN ({rest}) RETURNING name"));
-                let ours =
-                    some.iter().fold(ours.bind(holder.to_owned()), |query, wish| query.bind(wish.name.to_string()));
+                let (second, rest) = rest.split_once(", ").unwrap_or_default();
+                let ours = composed(format!(
+                    "{HELD} WHERE (holder = {first} OR EXISTS (SELECT 1 FROM wanted WHERE wanted.name = state.name \
+                     AND wanted.taker = {second})) AND name IN ({rest}) RETURNING name"
+                ));
+                let ours = ours.bind(holder.to_owned()).bind(holder.to_owned());
+                let ours = some.iter().fold(ours, |query, wish| query.bind(wish.name.to_string()));
                 for row in work.rows(ours).await? {
                     held.insert(name(&row, 0)?);
                 }

@@ -17,11 +17,11 @@ impl Stage {
     }
 
     /// A gateway that cannot reach the primary.
-    async fn cut_off(&mut self, envs: Vec<(String, String)>) -> Gateway {
+    async fn cut_off(&mut self, engine: &str, envs: Vec<(String, String)>) -> Gateway {
         let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let primaries = std::mem::replace(&mut self.config.primaries, vec![nobody.local_addr().unwrap()]);
         drop(nobody);
-        let toml = self.toml(ENGINE);
+        let toml = self.toml(engine);
         self.config.primaries = primaries;
         Gateway::builder(program()).config(&toml).envs(envs).start().await.expect("the gateway starts")
     }
@@ -50,7 +50,7 @@ async fn wait_at_the_primary(gateway: &Gateway, changes: f64) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_family_that_another_gateway_was_told_newer_does_not_come_back_with_the_other_family() {
     let mut stage = Stage::postgres(Kind::Knot).await;
-    let one = stage.cut_off(vec![]).await;
+    let one = stage.cut_off(ENGINE, vec![]).await;
     let other = stage.gateway(ENGINE).await;
     assert_eq!(stage.set(&one, "2001:db8::1").await, "911");
     stage.is_written().await;
@@ -64,7 +64,7 @@ async fn a_family_that_another_gateway_was_told_newer_does_not_come_back_with_th
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_whose_clock_is_ahead_does_not_keep_what_another_was_told_later_from_being_deferred() {
     let mut stage = Stage::postgres(Kind::Knot).await;
-    let ahead = stage.cut_off(lab::faketime(60).unwrap()).await;
+    let ahead = stage.cut_off(ENGINE, lab::faketime(60).unwrap()).await;
     let other = stage.gateway(ENGINE).await;
     assert_eq!(stage.set(&other, "203.0.113.1").await, "good 203.0.113.1");
     stage.primary.stop().await.unwrap();
@@ -167,4 +167,21 @@ async fn what_another_gateway_replaced_does_not_count_again_once_a_request_claim
     stage.is_written().await;
     stage.primary.start_again().await.unwrap();
     stage.ends_with(&["203.0.113.1"], &one).await;
+}
+
+/// The other one looks for something to do while the newer request is under way.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_looks_for_errands_does_not_keep_a_newer_request_from_being_deferred() {
+    let mut stage = Stage::postgres(Kind::Knot).await;
+    let one = stage.cut_off("[engine]\ndeadline = \"3s\"\n", vec![]).await;
+    assert_eq!(stage.set(&one, "203.0.113.1").await, "911");
+    stage.is_written().await;
+    let newer = ask(&one, HOME, "203.0.113.2");
+    wait_at_the_primary(&one, 1.0).await;
+    let holder = async || stage.store().state(&name(HOME)).await.unwrap().and_then(|state| state.holder);
+    let before = holder().await;
+    let other = stage.gateway(ENGINE).await;
+    soon("it looks", async || holder().await != before).await;
+    assert_eq!(newer.await.unwrap(), "911");
+    stage.ends_with(&["203.0.113.2"], &other).await;
 }

@@ -133,6 +133,11 @@ impl Deferred {
         }
     }
 
+    /// Something is left of a wish that was looked at.
+    pub(super) fn look_again(&self) {
+        self.wake.notify_one();
+    }
+
     /// Deferred changes of `zone` came to an end.
     pub(super) fn count(&self, zone: &ZoneName, applied: usize, dropped: usize) {
         if let Some(episode) = self.zones.lock().unwrap_or_else(PoisonError::into_inner).get_mut(zone) {

@@ -2,6 +2,7 @@
 //! until the primary has acknowledged them.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,8 +28,8 @@ const HEARS: Duration = Duration::from_secs(2);
 /// What became of an errand.
 enum End {
     Done,
-    // Nobody may want it any longer, and why.
-    Dropped(String),
+    // Nobody may want it any longer, or one family of it alone, and why.
+    Dropped(Option<Family>, String),
     Kept(Trouble),
     // Something newer is under way, or came.
     Passed,
@@ -107,7 +108,7 @@ impl Gateway {
         let mut some = Vec::new();
         for wanted in page {
             if wanted.expires.is_some_and(|expires| expires <= Millis::now()) {
-                ends.push((wanted, End::Dropped("it is too old".to_owned())));
+                ends.push((wanted, End::Dropped(None, "it is too old".to_owned())));
                 continue;
             }
             match self.zone_of(&wanted.name) {
@@ -116,7 +117,7 @@ impl Gateway {
                 None if wanted.source.is_some() => {
                     // Where several gateways share the store, another one may have the zone; else it lasts until it expires.
                     if !self.registry.store().is_some_and(Store::is_shared) {
-                        ends.push((wanted, End::Dropped("no zone of ours holds the name".to_owned())));
+                        ends.push((wanted, End::Dropped(None, "no zone of ours holds the name".to_owned())));
                     }
                 }
                 None => {
@@ -141,7 +142,7 @@ impl Gateway {
         let mut under_way = JoinSet::new();
         for wanted in some {
             if outdated.contains(&wanted.name) {
-                ends.push((wanted, End::Dropped("a request came after it".to_owned())));
+                ends.push((wanted, End::Dropped(None, "a request came after it".to_owned())));
                 continue;
             }
             let gateway = Arc::clone(self);
@@ -181,7 +182,7 @@ impl Gateway {
             Some(_) => match self.may_still(wanted, zone.name()).await {
                 Ok(Some(ttl)) => ttl,
                 Ok(None) => return End::Passed,
-                Err(why) => return End::Dropped(why),
+                Err(end) => return end,
             },
             None => wanted.ttl,
         };
@@ -203,33 +204,35 @@ impl Gateway {
         };
         match answer {
             Ok(_) => End::Done,
-            Err(Trouble::Hidden(_)) if wanted.source.is_some() => {
-                End::Dropped("the name stands at a CNAME or delegation, or below a delegation or DNAME".to_owned())
-            }
+            Err(Trouble::Hidden(_)) if wanted.source.is_some() => End::Dropped(
+                None,
+                "the name stands at a CNAME or delegation, or below a delegation or DNAME".to_owned(),
+            ),
             Err(trouble) => End::Kept(trouble),
         }
     }
 
     /// Whether the request would pass today: the TTL of its records. `None` where nobody can tell now.
-    async fn may_still(&self, wanted: &Wanted, zone: &ZoneName) -> Result<Option<u32>, String> {
+    async fn may_still(&self, wanted: &Wanted, zone: &ZoneName) -> Result<Option<u32>, End> {
         let Ok(host) = self.registry.host(&wanted.name).await else { return Ok(None) };
         let Ok(account) = self.registry.account(&wanted.account).await else { return Ok(None) };
-        let account = account.filter(|account| account.enabled).ok_or("its account is gone or disabled")?;
-        let grant =
-            self.registry.grant(&account, &wanted.name, host.as_deref()).map_err(|denied| denied.to_string())?;
+        let dropped = |why: &dyn Display| End::Dropped(None, why.to_string());
+        let account = account.filter(|account| account.enabled).ok_or(dropped(&"its account is gone or disabled"))?;
+        let grant = self.registry.grant(&account, &wanted.name, host.as_deref()).map_err(|denied| dropped(&denied))?;
         if grant == Grant::Wildcard && self.zones.values().any(|zone| zone.is_known_target(&wanted.name)) {
-            return Err("a zone's SOA or NS records name it".to_owned());
+            return Err(dropped(&"a zone's SOA or NS records name it"));
         }
         if let Some(reason) = host.as_ref().and_then(|host| host.blocked.as_ref()) {
-            return Err(format!("blocked: {reason}"));
+            return Err(dropped(&format_args!("blocked: {reason}")));
         }
         let addresses = Records { v4: wanted.v4, v6: wanted.v6 }.addresses();
         if let Some(refused) = self.registry.refused(zone, addresses) {
-            return Err(format!("{refused} is refused here"));
+            return Err(End::Dropped(Some(Family::of(refused)), format!("{refused} is refused here")));
         }
         let allows = |address| host.as_ref().is_none_or(|host| host.families.allow(Family::of(address)));
         if let Some(foreign) = addresses.iter().find(|address| !allows(*address)) {
-            return Err(format!("{foreign} is not of a family that the host may have"));
+            let why = format!("{foreign} is not of a family that the host may have");
+            return Err(End::Dropped(Some(Family::of(foreign)), why));
         }
         let ttl = host.as_ref().and_then(|host| host.ttl);
         Ok(Some(ttl.unwrap_or_else(|| self.registry.ttl(zone))))
@@ -238,6 +241,7 @@ impl Gateway {
     /// Tells the store and the log.
     async fn ended(&self, ends: Vec<(Wanted, End)>, troubled: &mut HashSet<ZoneName>) -> Result<(), StoreError> {
         let (mut done, mut dropped, mut kept) = (Vec::new(), Vec::new(), Vec::new());
+        let mut is_left = false;
         for (wanted, end) in ends {
             let Wanted { name, since, source, v4, v6, .. } = wanted;
             // Of a zone that is gone: where it was deferred.
@@ -252,12 +256,18 @@ impl Gateway {
                     }
                     done.push((name, since));
                 }
-                End::Dropped(why) => {
-                    if let (Some(zone), true) = (zone, source.is_some()) {
+                End::Dropped(family, why) => {
+                    warn!(host = %name, reason = why, "a deferred change is dropped");
+                    let is_meant = |of| family.is_none_or(|family| family == of);
+                    let unwanted =
+                        Unwanted { v4: is_meant(Family::V4), v6: is_meant(Family::V6), ..Unwanted::all(name, since) };
+                    if v4.is_made() && !unwanted.v4 || v6.is_made() && !unwanted.v6 {
+                        kept.push(unwanted.name.clone());
+                        is_left = true;
+                    } else if let (Some(zone), true) = (zone, source.is_some()) {
                         self.deferred.count(&zone, 0, 1);
                     }
-                    warn!(host = %name, reason = why, "a deferred change is dropped");
-                    dropped.push((name, since));
+                    dropped.push(unwanted);
                 }
                 End::Kept(trouble) => {
                     if source.is_none() {
@@ -275,17 +285,20 @@ impl Gateway {
             if !done.is_empty() {
                 store.fulfilled_all(&done).await?;
             }
-            let unwanted: Vec<_> = dropped.iter().map(|(name, since)| Unwanted::all(name.clone(), *since)).collect();
-            if !unwanted.is_empty() {
-                store.unwant(&unwanted).await?;
+            if !dropped.is_empty() {
+                store.unwant(&dropped).await?;
             }
             if !kept.is_empty() {
                 self.registry.release(&kept).await;
             }
         }
         let mut wishes = self.deferred.wishes();
-        done.iter().chain(&dropped).for_each(|(name, since)| wishes.done(name, *since));
+        done.iter().for_each(|(name, since)| wishes.done(name, *since));
+        dropped.iter().for_each(|unwanted| wishes.dropped(unwanted));
         drop(wishes);
+        if is_left {
+            self.deferred.look_again();
+        }
         self.deferred.tell();
         Ok(())
     }

@@ -313,6 +313,14 @@ impl Wishes {
         }
     }
 
+    /// These families of the wish are given up.
+    pub(super) fn dropped(&mut self, Unwanted { name, until, v4, v6 }: &Unwanted) {
+        let kept = self.names.get_mut(name).and_then(|of_name| of_name.wish.as_mut());
+        if kept.is_some_and(|kept| kept.wanted.since == *until && !kept.leave(*v4, *v6)) {
+            self.take(name);
+        }
+    }
+
     fn put(&mut self, name: Hostname, kept: Kept) {
         if let Some(zone) = &kept.zone {
             self.count += 1;

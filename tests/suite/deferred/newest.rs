@@ -1,7 +1,7 @@
 //! What is deferred and what is newer, where gateways share a store, commands come in between, and refusals and reloads.
 
 use dyngate::model::Change;
-use dyngate::store::{Millis, Records, Wanted};
+use dyngate::store::{HostEdit, Millis, Records, Wanted};
 use tokio::task::JoinHandle;
 
 use super::*;
@@ -184,4 +184,24 @@ async fn a_gateway_that_looks_for_errands_does_not_keep_a_newer_request_from_bei
     soon("it looks", async || holder().await != before).await;
     assert_eq!(newer.await.unwrap(), "911");
     stage.ends_with(&["203.0.113.2"], &other).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_family_that_the_host_may_not_have_any_longer_takes_the_other_with_it_nowhere() {
+    let mut stage = Stage::sqlite(Kind::Knot).await;
+    let gateway = stage.gateway(ENGINE).await;
+    assert_eq!(stage.set(&gateway, "203.0.113.1").await, "good 203.0.113.1");
+    stage.primary.stop().await.unwrap();
+    assert_eq!(stage.set(&gateway, "203.0.113.2").await, "911");
+    assert_eq!(stage.set(&gateway, "2001:db8::2").await, "911");
+    let edit = HostEdit { families: Some(Families::V6), ..HostEdit::default() };
+    stage.store().set_host(&name(HOME), &edit).await.unwrap();
+    soon("the gateway knows", async || stage.set(&gateway, "203.0.113.3").await == "badip").await;
+    stage.primary.start_again().await.unwrap();
+    stage.ends_with(&["203.0.113.1", "2001:db8::2"], &gateway).await;
+    assert!(gateway.log().contains("is not of a family that the host may have"), "{}", gateway.log());
+    assert_eq!(deferred(&gateway).await, 0.0);
+    let history = stage.store().history(&name(HOME), 1).await.unwrap();
+    let newest = history.first().unwrap();
+    assert_eq!((newest.new.v4, newest.new.v6), (Some([203, 0, 113, 1].into()), Some("2001:db8::2".parse().unwrap())));
 }

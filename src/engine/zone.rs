@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher as _, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
@@ -49,6 +50,8 @@ struct Inner {
     reader: Reader,
     problem: Arc<Mutex<Option<String>>>,
     reach: Arc<Reach>,
+    // Which era what is remembered is of.
+    era: AtomicU64,
     // Read from the first question on: only wildcard grants need them.
     targets: OnceLock<watch::Receiver<Targets>>,
 }
@@ -128,7 +131,8 @@ impl Zone {
         };
         tokio::spawn(driver.run());
         let targets = OnceLock::new();
-        Self(Arc::new(Inner { name, settings, route, memory, changes, reader, problem, reach, targets }))
+        let era = AtomicU64::new(0);
+        Self(Arc::new(Inner { name, settings, route, memory, changes, reader, problem, reach, era, targets }))
     }
 
     /// Goes by other settings of the same zone; in force for all that is submitted once this returns.
@@ -152,6 +156,14 @@ impl Zone {
     /// Another gateway may have changed `name`: nothing that is remembered of it counts.
     pub fn forget(&self, name: &Hostname) {
         self.0.memory.forget(name);
+    }
+
+    /// What was remembered in another era than `era` does not count.
+    pub fn enter(&self, era: u64) {
+        if self.0.era.load(Ordering::SeqCst) != era {
+            self.0.memory.forget_all();
+            self.0.era.store(era, Ordering::SeqCst);
+        }
     }
 
     /// A handle that lets it end.

@@ -59,6 +59,7 @@ impl Gateway {
         wish: Wish,
         deadline: Instant,
     ) -> HostVerdict {
+        zone.enter(self.registry.returns());
         let held = Some(wish.records.addresses());
         let is_known = self.deferred.knows(&wish.name);
         let compared = zone.compare(&wish);
@@ -157,6 +158,7 @@ impl Gateway {
     /// What is remembered is `wish`: whether that counts, and is not forgotten meanwhile.
     async fn may_go_by_memory(&self, zone: &engine::Zone, wish: &Wish, deadline: Instant) -> bool {
         let is_ours = timeout_at(deadline, self.registry.may_go_by_memory(&wish.name)).await.unwrap_or(false);
+        zone.enter(self.registry.returns());
         is_ours && zone.compare(wish) == Compared::Same
     }
 

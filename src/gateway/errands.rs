@@ -186,6 +186,7 @@ impl Gateway {
             },
             None => wanted.ttl,
         };
+        zone.enter(self.registry.returns());
         let submitted = {
             let mut wishes = self.deferred.wishes();
             // From here on a newer request stands behind this change in the engine.

@@ -37,6 +37,8 @@ pub(super) struct Directory {
     // Grows with each change: an answer that was under way meanwhile may be old and is not remembered.
     news: AtomicU64,
     grace: Duration,
+    // How often the store came back.
+    returns: AtomicU64,
     // Since when the store is away, and why.
     away: watch::Sender<Option<Away>>,
     // Whose digests unknown logins are held against.
@@ -69,6 +71,7 @@ impl Directory {
             lost: AtomicU64::new(0),
             news: AtomicU64::new(0),
             grace,
+            returns: AtomicU64::new(0),
             away: watch::Sender::new(None),
             strangers: RwLock::new(Arc::new(strangers)),
         })
@@ -263,7 +266,16 @@ impl Directory {
         }
     }
 
+    /// How often the store came back after it was away.
+    pub(super) fn returns(&self) -> u64 {
+        self.returns.load(Ordering::SeqCst)
+    }
+
     fn is_back(&self) {
+        // Counted first: whoever finds the store there goes by no older count.
+        if self.away.borrow().is_some() {
+            self.returns.fetch_add(1, Ordering::SeqCst);
+        }
         if self.away.send_replace(None).is_some() {
             info!("the store is back");
         }

@@ -257,6 +257,13 @@ impl Registry {
         }
     }
 
+    /// How often a store that others may be on came back: they claimed nothing while it was away, so that what was remembered
+    /// of any name before may have been replaced, whoever holds it.
+    #[must_use]
+    pub fn returns(&self) -> u64 {
+        self.kept.as_ref().filter(|kept| kept.holds.is_some()).map_or(0, |kept| kept.directory.returns())
+    }
+
     /// Claims `name`: before the primary is asked about it or told to change it, and again after a change. The answer is the
     /// wish that stands for it in a store of several gateways, and whether what is remembered of it counts. While the store is
     /// away nothing is claimed, and nobody who notices goes by what he remembers.

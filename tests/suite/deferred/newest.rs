@@ -205,3 +205,22 @@ async fn a_family_that_the_host_may_not_have_any_longer_takes_the_other_with_it_
     let newest = history.first().unwrap();
     assert_eq!((newest.new.v4, newest.new.v6), (Some([203, 0, 113, 1].into()), Some("2001:db8::2".parse().unwrap())));
 }
+
+/// Nobody can claim a name while the store is away.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_gateway_replaced_while_the_store_was_away_does_not_count_once_it_is_back() {
+    let mut stage = Stage::postgres(Kind::Knot).await;
+    let (one, other) = (stage.gateway(ENGINE).await, stage.gateway(ENGINE).await);
+    assert_eq!(stage.set(&other, "203.0.113.9").await, "good 203.0.113.9");
+    assert_eq!(stage.set(&one, "203.0.113.1").await, "good 203.0.113.1");
+    let is_away = async |gateway: &Gateway| {
+        Request::get("/readyz").send(gateway.admin()).await.unwrap().text().contains("store: ")
+    };
+    stage._postgres.as_mut().unwrap().kill();
+    soon("both notice", async || is_away(&one).await && is_away(&other).await).await;
+    assert_eq!(stage.set(&other, "203.0.113.2").await, "good 203.0.113.2");
+    stage._postgres.as_mut().unwrap().start_again().await.unwrap();
+    soon("it is back", async || !is_away(&one).await && !is_away(&other).await).await;
+    assert_eq!(stage.set(&one, "203.0.113.1").await, "good 203.0.113.1", "{}", one.log());
+    assert_eq!(stage.served().await, ["203.0.113.1"]);
+}

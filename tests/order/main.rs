@@ -31,6 +31,7 @@ const DEADLINE: Duration = Duration::from_secs(2);
 /// Longer than any signature lives, so that nothing is under way any longer.
 const QUIET: Duration = Duration::from_secs(330);
 const SHARDS: u64 = 8;
+const ZONES: [&str; 2] = ["dyn.example", "office.example"];
 
 /// What a run showed.
 #[derive(Default)]
@@ -87,7 +88,7 @@ async fn play(seed: u64) -> (Vec<String>, Seen, Vec<String>) {
     if chance.percent(25) {
         network.world().primary.forbidden.insert(host(2));
     }
-    let engine = engine(&network, chance.next());
+    let engines = engines(&network, chance.next());
     let requests = Arc::new(Mutex::new(Vec::new()));
     let mut callers = tokio::task::JoinSet::new();
     let hosts = 1 + chance.below(4);
@@ -101,6 +102,7 @@ async fn play(seed: u64) -> (Vec<String>, Seen, Vec<String>) {
             ttl: 60,
             account: Arc::from("account"),
         };
+        let engine = engines.iter().find(|zone| wish.name.is_within(zone.name())).unwrap();
         callers.spawn(ask(engine.clone(), network.clone(), Arc::clone(&requests), wish));
     }
     callers.join_all().await;
@@ -117,7 +119,7 @@ async fn play(seed: u64) -> (Vec<String>, Seen, Vec<String>) {
 }
 
 fn host(number: u64) -> String {
-    format!("h{number}.{}", primary::ZONE)
+    format!("h{number}.{}", ZONES[usize::from(number >= 2)])
 }
 
 /// Few addresses, so that a host returns to one that it had.
@@ -134,12 +136,21 @@ fn records(chance: &mut Chance) -> Records {
     }
 }
 
-fn engine(network: &Simulated, random: u64) -> Zone {
+/// One for each zone, which share the connections.
+fn engines(network: &Simulated, random: u64) -> [Zone; 2] {
+    let metrics = Metrics::register(&mut Registry::default());
+    // In every other run all zones' changes and questions take turns on one connection or two.
+    let most = [16, 1, 16, 2][usize::try_from(random % 4).unwrap()];
+    let pool = Pool::with_most(Arc::new(network.clone()), most);
+    ZONES.map(|zone| engine(zone, &pool, random, &metrics))
+}
+
+fn engine(zone: &str, pool: &Pool, random: u64, metrics: &Metrics) -> Zone {
     let secret = base64::engine::general_purpose::STANDARD.encode(primary::SECRET);
     let key = TsigKey::new(KeyName::parse("k").unwrap(), "hmac-sha256".parse().unwrap(), &secret).unwrap();
     let primaries = [53, 54].map(|port| config::Primary { host: "192.0.2.1".to_owned(), port });
     let zone = config::Zone {
-        name: ZoneName::parse(primary::ZONE).unwrap(),
+        name: ZoneName::parse(zone).unwrap(),
         primaries: primaries.to_vec(),
         key,
         ttl: 60,
@@ -148,11 +159,7 @@ fn engine(network: &Simulated, random: u64) -> Zone {
         source: None,
     };
     let engine = config::Engine { deadline: DEADLINE, verify_interval: Duration::from_secs(60), defer: None };
-    let metrics = Metrics::register(&mut Registry::default());
-    // In every other run changes and questions take turns on one connection.
-    let most = if random.is_multiple_of(2) { 16 } else { 1 };
-    let pool = Pool::with_most(Arc::new(network.clone()), most);
-    Zone::start_with(random, &pool, Settings::new(&zone, &engine).unwrap(), &metrics)
+    Zone::start_with(random, pool, Settings::new(&zone, &engine).unwrap(), metrics)
 }
 
 /// Goes the way of the gateway: compare, ask, change.

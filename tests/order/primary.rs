@@ -1,4 +1,4 @@
-//! Two primaries of the same data: they verify, weigh prerequisites, apply and sign as RFC 2136 and RFC 8945 say.
+//! Two primaries of the same data, of whatever zone: they verify, weigh prerequisites, apply and sign as RFC 2136 and RFC 8945 say.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -9,14 +9,13 @@ use hickory_proto::rr::rdata::tsig::{TSIG, TsigAlgorithm, make_tsig_record};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType, TSigner};
 use tokio::time::Instant;
 
-pub const ZONE: &str = "dyn.example";
 pub const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 /// Who is let in no longer: RFC 8945 section 5.2.3.
 const FUDGE: Duration = Duration::from_secs(300);
 
 type Key = (String, RecordType);
 
-/// The zone, and what it has held.
+/// The zones, and what they have held.
 pub struct Primary {
     signer: TSigner,
     /// Each RRset's address from each moment on; `None` where it is gone.

@@ -2,6 +2,7 @@
 
 mod difference;
 mod in_force;
+mod patience;
 mod reload;
 
 use std::collections::HashMap;
@@ -35,6 +36,7 @@ use crate::metrics::Metrics;
 use crate::registry::{self, Registry};
 use crate::store::{Store, StoreError};
 use in_force::{Current, InForce};
+use patience::Patience;
 use reload::Reloader;
 
 /// Why the gateway cannot start or go on.
@@ -182,6 +184,7 @@ impl Running {
             removed: HashMap::new(),
             errands,
             routers: all_places(&http, &https),
+            reading: Patience::new(),
         };
         let (reloads, reloading) = reloader.start(stopped.clone());
         public_servers.spawn(reloading);

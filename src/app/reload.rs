@@ -3,14 +3,15 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use sd_notify::NotifyState;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
-use tokio::task::spawn_blocking;
 use tracing::{error, info, warn};
 
 use super::difference::{changed, needs_restart};
 use super::in_force::{Current, InForce};
+use super::patience::{Impatient, Patience};
 use super::tell_systemd;
 use crate::admin::reload::{Order, Refused, Reloaded};
 use crate::config::Config;
@@ -24,6 +25,11 @@ use crate::registry::{self, Registry};
 
 /// Who wants a reload and is not served yet; all of them are served by the next one.
 const MOST_ORDERS: usize = 16;
+/// How long the file, and those that it names, may take to be read: one may be a pipe, or on a server that is away.
+const READ_WITHIN: Duration = Duration::from_secs(30);
+
+/// The configuration, and the certificate that it names.
+type Read = Result<(Config, Option<Loaded>), Vec<String>>;
 
 /// What is needed to reload.
 pub(super) struct Reloader {
@@ -44,6 +50,7 @@ pub(super) struct Reloader {
     pub(super) errands: Arc<Notify>,
     /// What systemd is told of the listeners.
     pub(super) routers: String,
+    pub(super) reading: Patience<Read>,
 }
 
 /// A configuration that will do: nothing of it can fail any more.
@@ -116,11 +123,17 @@ impl Reloader {
     }
 
     /// Reads the file and all that it names, and makes of it what can fail.
-    async fn check(&self) -> Result<Checked, Vec<String>> {
+    async fn check(&mut self) -> Result<Checked, Vec<String>> {
         let path = self.path.clone();
-        let read = spawn_blocking(move || read(&path)).await.map_err(|error| vec![error.to_string()])?;
-        let (config, certificate) = read?;
-        let said = |what: &dyn std::fmt::Display| vec![format!("{}: {what}", self.path.display())];
+        let said = |what: &dyn std::fmt::Display| vec![format!("{}: {what}", path.display())];
+        let from = path.clone();
+        let read = self.reading.wait_for(READ_WITHIN, move || read(&from)).await;
+        let (config, certificate) = read.map_err(|error| match error {
+            Impatient::Late(_) | Impatient::Busy => said(&format!(
+                "reading it and the files that it names: {error}; is one of them a pipe, or on a server that is away?"
+            )),
+            Impatient::Broken(_) => said(&error),
+        })??;
         let in_force = self.current.get();
         let registry = in_force.gateway.registry();
         if let Some(store) = registry.store() {
@@ -181,7 +194,7 @@ impl Reloader {
 }
 
 /// The file, and the certificate that it names.
-fn read(path: &Path) -> Result<(Config, Option<Loaded>), Vec<String>> {
+fn read(path: &Path) -> Read {
     let config = Config::load(path).map_err(|errors| {
         // One line each: a log is read line by line.
         errors.problems().iter().map(|problem| problem.to_string().replace("\n  ", "; ")).collect::<Vec<_>>()

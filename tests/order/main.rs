@@ -93,8 +93,12 @@ async fn play(seed: u64) -> (Vec<String>, Seen, Vec<String>) {
     let mut callers = tokio::task::JoinSet::new();
     let hosts = 1 + chance.below(4);
     let hurry = [20, 300, 3000][usize::try_from(chance.below(3)).unwrap()];
+    let reloads = if chance.percent(30) { 20 } else { 0 };
     for _ in 0..4 + chance.below(26) {
         sleep(chance.millis(hurry)).await;
+        if chance.percent(reloads) {
+            reload(&engines, &network, &mut chance).await;
+        }
         let name = host(chance.below(hosts));
         let wish = Wish {
             name: Hostname::parse(&name).unwrap(),
@@ -142,24 +146,34 @@ fn engines(network: &Simulated, random: u64) -> [Zone; 2] {
     // In every other run all zones' changes and questions take turns on one connection or two.
     let most = [16, 1, 16, 2][usize::try_from(random % 4).unwrap()];
     let pool = Pool::with_most(Arc::new(network.clone()), most);
-    ZONES.map(|zone| engine(zone, &pool, random, &metrics))
+    ZONES.map(|zone| Zone::start_with(random, &pool, settings(zone, &[53, 54], DEADLINE), &metrics))
 }
 
-fn engine(zone: &str, pool: &Pool, random: u64, metrics: &Metrics) -> Zone {
+/// Other primaries, or the same in another order, and another deadline.
+async fn reload(engines: &[Zone], network: &Simulated, chance: &mut Chance) {
+    let primaries: &[u16] = [&[53, 54][..], &[54, 53], &[53], &[54]][usize::try_from(chance.below(4)).unwrap()];
+    let deadline = DEADLINE / 2 + chance.millis(2000);
+    network.world().note(|| format!("a reload: {primaries:?}, {deadline:?}"));
+    for zone in engines {
+        zone.set(settings(zone.name().as_str(), primaries, deadline)).await;
+    }
+}
+
+fn settings(zone: &str, primaries: &[u16], deadline: Duration) -> Settings {
     let secret = base64::engine::general_purpose::STANDARD.encode(primary::SECRET);
     let key = TsigKey::new(KeyName::parse("k").unwrap(), "hmac-sha256".parse().unwrap(), &secret).unwrap();
-    let primaries = [53, 54].map(|port| config::Primary { host: "192.0.2.1".to_owned(), port });
+    let primaries = primaries.iter().map(|&port| config::Primary { host: "192.0.2.1".to_owned(), port });
     let zone = config::Zone {
         name: ZoneName::parse(zone).unwrap(),
-        primaries: primaries.to_vec(),
+        primaries: primaries.collect(),
         key,
         ttl: 60,
         allow: Vec::new(),
         protect: Vec::new(),
         source: None,
     };
-    let engine = config::Engine { deadline: DEADLINE, verify_interval: Duration::from_secs(60), defer: None };
-    Zone::start_with(random, pool, Settings::new(&zone, &engine).unwrap(), metrics)
+    let engine = config::Engine { deadline, verify_interval: Duration::from_secs(60), defer: None };
+    Settings::new(&zone, &engine).unwrap()
 }
 
 /// Goes the way of the gateway: compare, ask, change.

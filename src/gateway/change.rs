@@ -7,9 +7,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::deferred::Ticket;
 use super::{Caller, Gateway, HostVerdict, by};
 use crate::engine::{self, Compared, Trouble, Wish};
-use crate::model::{Hostname, Outcome};
+use crate::model::{Families, Hostname, Outcome};
 use crate::registry::{Claim, Unavailable};
-use crate::store::{Born, Millis, Standing, Wanted};
+use crate::store::{Born, Millis, Wanted};
 
 /// Between two looks whether another gateway is done with a name.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -41,7 +41,7 @@ impl Gateway {
         };
         let verdict = self.change(caller, zone, wish, deadline).await;
         if verdict.outcome == Outcome::Unreachable {
-            self.saw(caller, &name, verdict.outcome, None);
+            self.saw(caller, &name, verdict.outcome, None, Millis::now());
         }
         // After a timeout the name may yet come into being, so it goes on counting.
         let came_to_nothing = matches!(verdict.outcome, Outcome::NotYourHost | Outcome::TooFast | Outcome::Refused);
@@ -59,6 +59,7 @@ impl Gateway {
         wish: Wish,
         deadline: Instant,
     ) -> HostVerdict {
+        let asked = Millis::now();
         zone.enter(self.registry.returns());
         let held = Some(wish.records.addresses());
         let is_known = self.deferred.knows(&wish.name);
@@ -68,15 +69,14 @@ impl Gateway {
             return HostVerdict::new(Outcome::Blocked, "repeats limit");
         }
         if !is_known && compared == Compared::Same && self.may_go_by_memory(zone, &wish, deadline).await {
-            self.saw(caller, &wish.name, Outcome::Unchanged, held);
+            self.saw(caller, &wish.name, Outcome::Unchanged, held, asked);
             return HostVerdict::new(Outcome::Unchanged, "verified lately");
         }
-        let mut ticket = self.deferred.begin(&wish.name);
-        let mut standing = None;
-        let answer = self.compare_and_change(zone, wish.clone(), &mut standing, deadline).await;
-        if let Some(standing) = standing {
-            ticket.after(standing.since);
-        }
+        let mut ticket = self.deferred.begin(&wish.name, asked);
+        let mut claim = Claim::default();
+        let answer = self.compare_and_change(zone, wish.clone(), &mut claim, deadline).await;
+        let standing = claim.wish;
+        ticket.claimed(claim);
         let verdict = match answer {
             Ok(verdict) => verdict,
             Err(trouble) => {
@@ -93,7 +93,7 @@ impl Gateway {
                 self.defer(&ticket, caller, zone, &wish);
                 return Unavailable.into();
             }
-            self.saw(caller, &wish.name, verdict.outcome, held);
+            self.saw(caller, &wish.name, verdict.outcome, held, asked);
         }
         if is_known && matches!(verdict.outcome, Outcome::Unreachable | Outcome::Refused) {
             // An older wish may stand, and shall not be what comes of it.
@@ -110,7 +110,7 @@ impl Gateway {
         &self,
         zone: &engine::Zone,
         wish: Wish,
-        standing: &mut Option<Standing>,
+        claim: &mut Claim,
         deadline: Instant,
     ) -> Result<HostVerdict, Trouble> {
         let mut compared = zone.compare(&wish);
@@ -123,20 +123,20 @@ impl Gateway {
         if let Err(wait) = self.limits.host(&wish.name) {
             return Ok(HostVerdict::too_fast(wait, "host limit"));
         }
-        let name = wish.name.clone();
+        let (name, families) = (wish.name.clone(), wish.records.families());
         // A name that cannot be claimed in time is not deferred: a wish that no store can be told to forget would stand in the
         // way of the router's next try, which finds the store known to be away.
-        match self.claim(zone, &name, deadline).await {
-            Ok(claimed) => *standing = claimed,
+        match self.claim(zone, &name, families, deadline).await {
+            Ok(made) => *claim = made,
             Err(away) => return Ok(away.into()),
         }
         // Another gateway is doing what was deferred.
-        while standing.is_some_and(|wish| !wish.is_ours) {
+        while claim.wish.is_some_and(|wish| !wish.is_ours) {
             if Instant::now() + LOOK_AGAIN > deadline {
                 return Err(Trouble::Timeout);
             }
             sleep(LOOK_AGAIN).await;
-            *standing = self.claim(zone, &name, deadline).await.map_err(|Unavailable| Trouble::Timeout)?;
+            *claim = self.claim(zone, &name, families, deadline).await.map_err(|Unavailable| Trouble::Timeout)?;
         }
         if compared == Compared::Unknown && zone.holds(&wish, deadline).await {
             return Ok(HostVerdict {
@@ -147,7 +147,7 @@ impl Gateway {
         let answer = zone.change(wish, deadline).await;
         if answer.is_ok() {
             // Past the deadline it is deferred, and so claimed when it is looked at again.
-            self.claim(zone, &name, deadline).await.map_err(|Unavailable| Trouble::Timeout)?;
+            self.claim(zone, &name, families, deadline).await.map_err(|Unavailable| Trouble::Timeout)?;
         }
         match answer {
             Err(trouble @ (Trouble::Timeout | Trouble::Failed(_) | Trouble::Overloaded)) => Err(trouble),
@@ -162,19 +162,21 @@ impl Gateway {
         is_ours && zone.compare(wish) == Compared::Same
     }
 
-    /// Claims `name`; not where the store leaves that open until the deadline, for it may yet be done. What was remembered
-    /// before another gateway claimed it is forgotten: from now on the name is ours, and memory counts again.
+    /// Claims these families of `name`; not where the store leaves that open until the deadline, for it may yet be
+    /// done. What was remembered before another gateway claimed it is forgotten: from now on the name is ours, and
+    /// memory counts again.
     async fn claim(
         &self,
         zone: &engine::Zone,
         name: &Hostname,
+        families: Families,
         deadline: Instant,
-    ) -> Result<Option<Standing>, Unavailable> {
-        let claim = by(deadline, async { Ok(self.registry.claim(name).await) }).await;
+    ) -> Result<Claim, Unavailable> {
+        let claim = by(deadline, async { Ok(self.registry.claim(name, families).await) }).await;
         if !claim.as_ref().is_ok_and(|claim| claim.was_ours) {
             zone.forget(name);
         }
-        claim.map(|claim: Claim| claim.wish)
+        claim
     }
 
     fn defer(&self, ticket: &Ticket<'_>, caller: &Caller, zone: &engine::Zone, wish: &Wish) {

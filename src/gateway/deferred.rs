@@ -13,8 +13,8 @@ use super::Gateway;
 use super::wishes::Wishes;
 use crate::metrics::Metrics;
 use crate::model::{Hostname, Records, ZoneName};
-use crate::registry::Registry;
-use crate::store::{Millis, Standing, StoreError, Unwanted, Wanted};
+use crate::registry::{Claim, Registry};
+use crate::store::{Asked, Millis, Standing, StoreError, Unwanted, Wanted};
 
 /// Hosts whose requests are kept; those of further ones are not.
 const MOST: usize = 100_000;
@@ -64,6 +64,7 @@ pub(super) struct Ticket<'d> {
     deferred: &'d Deferred,
     name: Hostname,
     at: Millis,
+    asked: Asked,
 }
 
 impl Deferred {
@@ -90,10 +91,10 @@ impl Deferred {
         self.wishes().knows(name)
     }
 
-    /// A request for `name` was accepted.
-    pub(super) fn begin(&self, name: &Hostname) -> Ticket<'_> {
-        let at = self.wishes().begin(name, Millis::now());
-        Ticket { deferred: self, name: name.clone(), at }
+    /// A request for `name` was accepted at `now`.
+    pub(super) fn begin(&self, name: &Hostname, now: Millis) -> Ticket<'_> {
+        let at = self.wishes().begin(name, now);
+        Ticket { deferred: self, name: name.clone(), at, asked: Asked { at: now, is_claimed: false } }
     }
 
     /// How many wishes of requests each zone has.
@@ -231,8 +232,12 @@ impl Deferred {
             if some.is_empty() {
                 return;
             }
-            if let Err(error) = registry.defer(&some).await {
-                return debug!(%error, "deferred changes wait for the store");
+            let left_out = match registry.defer(&some).await {
+                Ok(left_out) => left_out,
+                Err(error) => return debug!(%error, "deferred changes wait for the store"),
+            };
+            for host in left_out {
+                info!(%host, "a deferred change is not kept: a newer one is, or another gateway took the host over");
             }
             self.wishes().written(&some);
         }
@@ -264,15 +269,21 @@ impl Ticket<'_> {
             v4: records.v4.is_made(),
             v6: records.v6.is_made(),
         };
+        // What stands may have been joined to another gateway's, and then its moment is later than we know.
+        let until = |known: Unwanted| standing.map_or(known.until, |standing| known.until.max(standing.since));
+        let known = known.map(|known| Unwanted { until: until(known.clone()), ..known });
         match known.or_else(|| standing.map(stands)) {
             Some(unwanted) => timeout_at(deadline, self.deferred.forget(unwanted)).await.unwrap_or(false),
             None => true,
         }
     }
 
-    /// The store said that a wish of `since` stands, which came before this request.
-    pub(super) fn after(&mut self, since: Millis) {
-        self.at = self.deferred.wishes().after(&self.name, self.at, since);
+    /// The name was to be claimed; a wish that stands for it came before this request.
+    pub(super) fn claimed(&mut self, claim: Claim) {
+        self.asked.is_claimed = claim.is_made;
+        if let Some(standing) = claim.wish {
+            self.at = self.deferred.wishes().after(&self.name, self.at, standing.since);
+        }
     }
 
     /// Whether no other request for its name is under way.
@@ -290,7 +301,7 @@ impl Ticket<'_> {
                 None => wishes.expires(&self.name),
             };
             let Some(expires) = expires else { return };
-            wishes.defer(Wanted { since: self.at, expires: Some(expires), ..wanted }, zone, MOST)
+            wishes.defer(Wanted { since: self.at, expires: Some(expires), ..wanted }, self.asked, zone, MOST)
         };
         if self.deferred.of(zone) == 1 {
             self.deferred.tell();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::Gateway;
 use crate::engine::{self, Compared, Trouble, Wish};
@@ -75,12 +75,20 @@ impl Gateway {
             // What is run is what the store has.
             self.deferred.flush().await;
         }
+        match self.registry.drop_settled().await {
+            Ok(settled) => {
+                for host in settled {
+                    info!(%host, "of a deferred change, what a later request was answered for is dropped");
+                }
+            }
+            // The store's trouble, which /readyz tells.
+            Err(error) => return debug!(%error, "deferred changes wait for the store"),
+        }
         let mut after: Option<Hostname> = None;
         let mut troubled = HashSet::new();
         self.deferred.wishes().begin_scan();
         loop {
             let page = match self.registry.store() {
-                // An error is the store's trouble, which /readyz tells.
                 Some(store) => {
                     let Ok(page) = store.wanted(after.as_ref(), AT_ONCE).await else { return };
                     self.deferred.found(page.clone(), &self.registry);
@@ -126,7 +134,8 @@ impl Gateway {
             }
         }
         some.retain(|wanted| self.deferred.wishes().ready(&wanted.name, wanted.since).is_some());
-        let names: Vec<_> = some.iter().map(|wanted| wanted.name.clone()).collect();
+        let touched = |wanted: &Wanted| Records { v4: wanted.v4, v6: wanted.v6 }.families();
+        let names: Vec<_> = some.iter().map(|wanted| (wanted.name.clone(), touched(wanted))).collect();
         if let Some(Claimed { wishes, taken }) = self.registry.claim_all(&names).await? {
             for name in taken {
                 if let Some(zone) = self.zone_of(&name) {

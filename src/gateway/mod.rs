@@ -25,6 +25,7 @@ use crate::limit::Limits;
 use crate::metrics::Metrics;
 use crate::model::{Addresses, Family, Hostname, Outcome, TokenDigest, ZoneName};
 use crate::registry::{Account, Grant, Host, Registry, Sighting, Unavailable};
+use crate::store::Millis;
 
 use deferred::Deferred;
 
@@ -328,14 +329,14 @@ impl Gateway {
         // What was answered is noted already, while its place in the order of the requests was held. Below a wildcard there are
         // more names than anybody may fill the store with: only those that came to be are noted, and where they are counted.
         if !is_answered && grant == Grant::Exact {
-            self.saw(caller, &name, verdict.outcome, None);
+            self.saw(caller, &name, verdict.outcome, None, Millis::now());
         }
         verdict
     }
 
-    fn saw(&self, caller: &Caller, name: &Hostname, outcome: Outcome, held: Option<Addresses>) {
+    fn saw(&self, caller: &Caller, name: &Hostname, outcome: Outcome, held: Option<Addresses>, asked: Millis) {
         let (name, source, agent) = (name.clone(), caller.source, caller.agent.clone());
-        self.registry.saw(Sighting { name, outcome, source, agent, held });
+        self.registry.saw(Sighting { name, outcome, source, agent, held, asked });
     }
 
     /// A name that the caller may change, `host` being its settings.

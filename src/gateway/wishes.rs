@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 
 use crate::model::{Change, Hostname, Records, ZoneName};
-use crate::store::{Millis, Unwanted, Wanted};
+use crate::store::{Asked, Deferral, Millis, Unwanted, Wanted};
 
 /// Names with a request under way, and names with a wish.
 #[derive(Debug, Default)]
@@ -34,6 +34,8 @@ struct Kept {
     wanted: Wanted,
     // When each family was asked for.
     at: [Millis; 2],
+    // The same for the store, as long as it does not have it.
+    asked: [Asked; 2],
     // `None` for a command's.
     zone: Option<ZoneName>,
     // The families that the store does not have yet. It alone says what is left of the others: where gateways share it,
@@ -57,12 +59,12 @@ impl Kept {
     fn join(&mut self, other: Self) {
         let [v4, v6] = [0, 1]
             .map(|family: usize| other.made()[family] && !(self.made()[family] && self.at[family] > other.at[family]));
-        let Self { wanted, at, unwritten, .. } = other;
+        let Self { wanted, at, asked, unwritten, .. } = other;
         if v4 {
-            (self.wanted.v4, self.at[0], self.unwritten[0]) = (wanted.v4, at[0], unwritten[0]);
+            (self.wanted.v4, self.at[0], self.asked[0], self.unwritten[0]) = (wanted.v4, at[0], asked[0], unwritten[0]);
         }
         if v6 {
-            (self.wanted.v6, self.at[1], self.unwritten[1]) = (wanted.v6, at[1], unwritten[1]);
+            (self.wanted.v6, self.at[1], self.asked[1], self.unwritten[1]) = (wanted.v6, at[1], asked[1], unwritten[1]);
         }
         if wanted.since > self.wanted.since {
             let (v4, v6) = (self.wanted.v4, self.wanted.v6);
@@ -168,7 +170,7 @@ impl Wishes {
 
     /// The request whose wish this is was answered `911`: its place is `wanted.since`. It is joined to what was asked for
     /// before, unless a newer request was answered meanwhile. `false` where there are `most` already.
-    pub(super) fn defer(&mut self, mut wanted: Wanted, zone: &ZoneName, most: usize) -> bool {
+    pub(super) fn defer(&mut self, mut wanted: Wanted, asked: Asked, zone: &ZoneName, most: usize) -> bool {
         let is_full = self.count >= most;
         let at = wanted.since;
         let of_name = self.names.entry(wanted.name.clone()).or_default();
@@ -189,7 +191,7 @@ impl Wishes {
         let name = wanted.name.clone();
         let unwritten = touched(Records { v4: wanted.v4, v6: wanted.v6 });
         let zone = Some(zone.clone());
-        let mut kept = Kept { wanted, at: [at; 2], zone, unwritten, known: at, scan: self.scan };
+        let mut kept = Kept { wanted, at: [at; 2], asked: [asked; 2], zone, unwritten, known: at, scan: self.scan };
         if let Some(other) = self.take_keeping(&name) {
             kept.join(other);
         }
@@ -223,7 +225,8 @@ impl Wishes {
         let since = wanted.since;
         let [v4, v6] = of_name.answered.map(|answered| answered > since);
         of_name.latest = of_name.latest.max(since);
-        let mut kept = Kept { wanted, at: [since; 2], zone: zone.cloned(), unwritten: [false; 2], known: now, scan };
+        let (asked, unwritten) = Default::default();
+        let mut kept = Kept { wanted, at: [since; 2], asked, zone: zone.cloned(), unwritten, known: now, scan };
         let is_left = kept.leave(v4, v6);
         self.take_keeping(&name);
         if is_left {
@@ -248,22 +251,22 @@ impl Wishes {
     }
 
     /// What of the wishes the store does not have yet.
-    pub(super) fn unwritten(&self, limit: usize) -> Vec<Wanted> {
+    pub(super) fn unwritten(&self, limit: usize) -> Vec<Deferral> {
         let unwritten = |kept: &Kept| {
             let [v4, v6] = kept.unwritten;
             let mut wanted = kept.wanted.clone();
             wanted.v4 = if v4 { wanted.v4 } else { Change::Leave };
             wanted.v6 = if v6 { wanted.v6 } else { Change::Leave };
-            wanted
+            Deferral { wish: wanted, asked: kept.asked }
         };
         let kept = self.names.values().filter_map(|name| name.wish.as_ref());
         kept.filter(|kept| kept.is_unwritten()).take(limit).map(unwritten).collect()
     }
 
     /// The store has these.
-    pub(super) fn written(&mut self, wishes: &[Wanted]) {
+    pub(super) fn written(&mut self, wishes: &[Deferral]) {
         let scan = self.scan;
-        for wanted in wishes {
+        for Deferral { wish: wanted, .. } in wishes {
             if let Some(kept) = self.names.get_mut(&wanted.name).and_then(|name| name.wish.as_mut())
                 && kept.wanted.since == wanted.since
             {

@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::Families;
+
 /// An address family, and with it the type of the record (A, AAAA).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Family {
@@ -135,6 +137,16 @@ impl Records {
         match family {
             Family::V4 => Self { v4: Change::Remove, v6: Change::Leave },
             Family::V6 => Self { v4: Change::Leave, v6: Change::Remove },
+        }
+    }
+
+    /// The families that are touched; both where none is.
+    #[must_use]
+    pub fn families(self) -> Families {
+        match (self.v4.is_made(), self.v6.is_made()) {
+            (true, false) => Families::V4,
+            (false, true) => Families::V6,
+            (true, true) | (false, false) => Families::Both,
         }
     }
 

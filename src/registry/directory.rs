@@ -39,6 +39,8 @@ pub(super) struct Directory {
     grace: Duration,
     // How often the store came back.
     returns: AtomicU64,
+    // When it last did, or we came.
+    returned: RwLock<Instant>,
     // Since when the store is away, and why.
     away: watch::Sender<Option<Away>>,
     // Whose digests unknown logins are held against.
@@ -72,6 +74,7 @@ impl Directory {
             news: AtomicU64::new(0),
             grace,
             returns: AtomicU64::new(0),
+            returned: RwLock::new(Instant::now()),
             away: watch::Sender::new(None),
             strangers: RwLock::new(Arc::new(strangers)),
         })
@@ -271,10 +274,16 @@ impl Directory {
         self.returns.load(Ordering::SeqCst)
     }
 
+    /// When it last came back, or we came.
+    pub(super) fn returned(&self) -> Instant {
+        *self.returned.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn is_back(&self) {
         // Counted first: whoever finds the store there goes by no older count.
         if self.away.borrow().is_some() {
             self.returns.fetch_add(1, Ordering::SeqCst);
+            *self.returned.write().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         }
         if self.away.send_replace(None).is_some() {
             info!("the store is back");

@@ -14,7 +14,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use crate::model::Hostname;
+use crate::model::{Families, Hostname};
 use crate::store::{Claimed, Millis, Standing, Store, StoreError};
 
 /// Names in one statement.
@@ -43,8 +43,8 @@ impl Lease {
     }
 }
 
-/// A name, and who waits to hear how it stands with us.
-type Waiting = (Hostname, oneshot::Sender<Said>);
+/// A name with its families, and who waits to hear how it stands with us.
+type Waiting = ((Hostname, Families), oneshot::Sender<Said>);
 
 /// What the store says of a name.
 #[derive(Debug, Clone, Copy, Default)]
@@ -54,9 +54,11 @@ struct Said {
     wish: Option<Standing>,
 }
 
-/// A name that was claimed.
-#[derive(Debug, Clone, Copy)]
+/// A name that was to be claimed.
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Claim {
+    /// Whether it was; not where the store is away.
+    pub is_made: bool,
     /// Whether we claimed it last before, so that what we remember of it counts; not where the store does not say.
     pub was_ours: bool,
     /// The wish that stands for it.
@@ -88,25 +90,25 @@ impl Holds {
 
     /// Whether we claimed `name` last; no where the store does not say.
     pub(super) async fn is_ours(&self, name: &Hostname) -> bool {
-        ask(&self.questions, name).await.is_ours
+        ask(&self.questions, name, Families::Both).await.is_ours
     }
 
-    /// Claims `name`, and takes what is wished for it. Where the store is away nobody goes by what he remembers, so that
-    /// nothing is lost but time.
-    pub(super) async fn claim(&self, name: &Hostname) -> Claim {
-        let Said { was_ours, wish, .. } = ask(&self.claims, name).await;
-        Claim { was_ours, wish }
+    /// Claims these families of `name`, and takes what is wished for it. Where the store is away nobody goes by what he
+    /// remembers, so that nothing is lost but time.
+    pub(super) async fn claim(&self, name: &Hostname, families: Families) -> Claim {
+        let Said { is_ours, was_ours, wish } = ask(&self.claims, name, families).await;
+        Claim { is_made: is_ours, was_ours, wish }
     }
 
     /// Claims all of `names`.
-    pub(super) async fn claim_all(&self, store: &Store, names: &[Hostname]) -> Result<Claimed, StoreError> {
+    pub(super) async fn claim_all(&self, store: &Store, names: &[(Hostname, Families)]) -> Result<Claimed, StoreError> {
         store.claim(names, &self.me, self.lease.end()).await
     }
 }
 
-async fn ask(queue: &mpsc::Sender<Waiting>, name: &Hostname) -> Said {
+async fn ask(queue: &mpsc::Sender<Waiting>, name: &Hostname, families: Families) -> Said {
     let (answer, answered) = oneshot::channel();
-    match queue.try_send((name.clone(), answer)) {
+    match queue.try_send(((name.clone(), families), answer)) {
         Ok(()) => answered.await.unwrap_or_default(),
         Err(_) => Said::default(),
     }
@@ -119,18 +121,19 @@ enum Statement {
 
 impl Statement {
     /// How it stands with each of `names`.
-    async fn run(&self, store: &Store, me: &str, names: &[Hostname]) -> Result<Vec<Said>, StoreError> {
+    async fn run(&self, store: &Store, me: &str, asked: &[(Hostname, Families)]) -> Result<Vec<Said>, StoreError> {
+        let names = asked.iter().map(|(name, _)| name);
         match self {
             Self::Ask => {
-                let holders = store.holders(names).await?;
+                let holders = store.holders(&names.clone().cloned().collect::<Vec<_>>()).await?;
                 let is_ours = |name| holders.get(name).is_some_and(|holder| holder.name == me);
-                Ok(names.iter().map(|name| Said { is_ours: is_ours(name), ..Said::default() }).collect())
+                Ok(names.map(|name| Said { is_ours: is_ours(name), ..Said::default() }).collect())
             }
             Self::Claim(lease) => {
-                let Claimed { wishes, taken } = store.claim(names, me, lease.end()).await?;
+                let Claimed { wishes, taken } = store.claim(asked, me, lease.end()).await?;
                 let said =
                     |name| Said { is_ours: true, was_ours: !taken.contains(name), wish: wishes.get(name).copied() };
-                Ok(names.iter().map(said).collect())
+                Ok(names.map(said).collect())
             }
         }
     }

@@ -14,8 +14,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::model::{Addresses, Hostname, PasswordDigest, TokenDigest, ZoneName};
-use crate::store::{Born, Claimed, Millis, Store, StoreError, Wanted};
+use crate::model::{Addresses, Families, Hostname, PasswordDigest, TokenDigest, ZoneName};
+use crate::store::{Born, Claimed, Deferral, Millis, Store, StoreError};
 
 use declared::Declared;
 use decoys::strangers;
@@ -26,6 +26,9 @@ use recorder::Recorder;
 pub use account::{Account, Host};
 pub use holds::Claim;
 pub use recorder::Sighting;
+
+/// How long gateways may take to notice that the store is back, and to tell it what they answered meanwhile.
+const TELL: Duration = Duration::from_secs(3);
 
 /// Everything that is declared, and everything that is kept.
 #[derive(Debug)]
@@ -264,13 +267,14 @@ impl Registry {
         self.kept.as_ref().filter(|kept| kept.holds.is_some()).map_or(0, |kept| kept.directory.returns())
     }
 
-    /// Claims `name`: before the primary is asked about it or told to change it, and again after a change. The answer is the
-    /// wish that stands for it in a store of several gateways, and whether what is remembered of it counts. While the store is
-    /// away nothing is claimed, and nobody who notices goes by what he remembers.
-    pub async fn claim(&self, name: &Hostname) -> Claim {
+    /// Claims these families of `name`: before the primary is asked about it or told to change it, and again after a
+    /// change. The answer is the wish that stands for it in a store of several gateways, and whether what is remembered
+    /// of it counts. While the store is away nothing is claimed, and nobody who notices goes by what he remembers.
+    pub async fn claim(&self, name: &Hostname, families: Families) -> Claim {
         match (self.holds(), self.trouble()) {
-            (Some(holds), None) => holds.claim(name).await,
-            (was_alone, _) => Claim { was_ours: was_alone.is_none(), wish: None },
+            (Some(holds), None) => holds.claim(name, families).await,
+            (Some(_), Some(_)) => Claim::default(),
+            (None, _) => Claim { is_made: true, was_ours: true, wish: None },
         }
     }
 
@@ -278,11 +282,12 @@ impl Registry {
     ///
     /// # Errors
     /// The store cannot be written.
-    pub async fn claim_all(&self, names: &[Hostname]) -> Result<Option<Claimed>, StoreError> {
+    pub async fn claim_all(&self, names: &[(Hostname, Families)]) -> Result<Option<Claimed>, StoreError> {
         match (&self.kept, self.holds()) {
             (Some(kept), Some(holds)) => holds.claim_all(&kept.store, names).await.map(Some),
             (Some(kept), None) => {
-                let wishes = kept.store.standing(names).await?;
+                let names: Vec<_> = names.iter().map(|(name, _)| name.clone()).collect();
+                let wishes = kept.store.standing(&names).await?;
                 Ok(Some(Claimed { wishes, ..Claimed::default() }))
             }
             (None, _) => Ok(None),
@@ -296,15 +301,28 @@ impl Registry {
         }
     }
 
-    /// Keeps what requests asked for, but for names that another gateway has claimed since.
+    /// Keeps what requests asked for, but for what another gateway has claimed since; the names of which something was
+    /// left out.
     ///
     /// # Errors
     /// The store cannot be written.
-    pub async fn defer(&self, wishes: &[Wanted]) -> Result<(), StoreError> {
+    pub async fn defer(&self, wishes: &[Deferral]) -> Result<Vec<Hostname>, StoreError> {
         match &self.kept {
             Some(kept) => kept.store.defer(wishes, self.holds().map(Holds::me)).await,
-            None => Ok(()),
+            None => Ok(Vec::new()),
         }
+    }
+
+    /// Forgets the deferred changes for which a newer request was answered by a gateway that could not tell the store
+    /// then; the names. Waits for all gateways to tell a store that came back.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub async fn drop_settled(&self) -> Result<Vec<Hostname>, StoreError> {
+        let Some(kept) = self.kept.as_ref().filter(|kept| kept.holds.is_some()) else { return Ok(Vec::new()) };
+        tokio::time::sleep_until(kept.directory.returned() + TELL).await;
+        self.flush().await;
+        kept.store.drop_settled().await
     }
 
     /// Writes what was noted of hosts until now.

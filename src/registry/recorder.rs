@@ -36,6 +36,8 @@ pub struct Sighting {
     pub agent: Option<Arc<str>>,
     /// What the name now holds, as far as this request proved it.
     pub held: Option<Addresses>,
+    /// When the request was accepted.
+    pub asked: Millis,
 }
 
 /// Collects sightings and writes them; its task ends with it.
@@ -65,13 +67,15 @@ impl Recorder {
 
     /// Notes `sighting`; of several without a change only the newest is written.
     pub(super) fn note(&self, sighting: Sighting) {
-        let Sighting { name, outcome, source, agent, held } = sighting;
+        let Sighting { name, outcome, source, agent, held, asked } = sighting;
         // What was there before is looked up when it is written.
         let changed = held.filter(|_| outcome == Outcome::Changed);
         let change = changed.map(|new| AddressChange { old: Addresses::default(), new });
         let agent = agent.as_deref().map(str::to_owned);
         let outcome = outcome.label();
-        let seen = Seen { name: name.clone(), at: Millis::now(), outcome, source, agent, change, held };
+        let held_now = held.unwrap_or_default();
+        let settled = [held_now.v4.map(|_| asked), held_now.v6.map(|_| asked)];
+        let mut seen = Seen { name: name.clone(), at: Millis::now(), outcome, source, agent, change, held, settled };
         let mut waiting = self.shared.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if waiting.len() >= MOST_WAITING && !waiting.contains_key(&name) {
             return;
@@ -80,7 +84,10 @@ impl Recorder {
         let full = of_name.len() >= MOST_OF_ONE;
         match of_name.last_mut() {
             // A router in a loop costs one row.
-            Some(last) if full || (last.outcome == seen.outcome && seen.change.is_none()) => *last = seen,
+            Some(last) if full || (last.outcome == seen.outcome && seen.change.is_none()) => {
+                seen.settle(last.settled);
+                *last = seen;
+            }
             _ => of_name.push(seen),
         }
         if waiting.len().is_multiple_of(BATCH) {
@@ -155,6 +162,8 @@ impl Shared {
                 if of_name.len() < MOST_OF_ONE {
                     let at = of_name.partition_point(|other| other.at <= seen.at);
                     of_name.insert(at, seen);
+                } else if let Some(last) = of_name.last_mut() {
+                    last.settle(seen.settled);
                 }
             }
         }

@@ -1,18 +1,21 @@
 //! Claims: which gateway writes a name, and which one runs the wish for it, where several are on one store.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use sqlx::any::AnyRow;
 
 use super::host::name;
 use super::session::{Purpose, Statement, composed, number, optional_text, places};
 use super::{Millis, Store, StoreError};
-use crate::model::Hostname;
+use crate::model::{Families, Family, Hostname};
 
 const CLAIM: [&str; 2] = [
-    "INSERT INTO state (name, holder, generation)",
-    "ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, generation = state.generation + 1 \
-     WHERE state.holder IS NULL OR state.holder <> excluded.holder RETURNING name",
+    "INSERT INTO state (name, holder, generation, holder4, holder6)",
+    "ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, \
+     generation = state.generation + CASE WHEN state.holder = excluded.holder THEN 0 ELSE 1 END, \
+     holder4 = COALESCE(excluded.holder4, state.holder4), holder6 = COALESCE(excluded.holder6, state.holder6) \
+     WHERE state.holder IS NULL OR state.holder <> excluded.holder OR excluded.holder4 <> COALESCE(state.holder4, '') \
+     OR excluded.holder6 <> COALESCE(state.holder6, '') RETURNING name",
 ];
 const WISHES: &str = "SELECT name, since, taker FROM wanted WHERE name IN";
 
@@ -21,7 +24,8 @@ const WISHES: &str = "SELECT name, since, taker FROM wanted WHERE name IN";
 pub struct Claimed {
     /// The wishes that stand for the claimed names.
     pub wishes: HashMap<Hostname, Standing>,
-    /// The names that the claimer did not hold before: what he remembers of them may have been replaced.
+    /// The names that the claimer did not hold before with these families: what he remembers of them may have been
+    /// replaced.
     pub taken: HashSet<Hostname>,
 }
 
@@ -35,24 +39,38 @@ pub struct Standing {
 }
 
 impl Store {
-    /// Makes `holder` the one who writes these names. The generation of each name that somebody else held, or nobody, grows by
-    /// one. What is wished for them is his until `until`, unless another took it and his time is not over.
+    /// Makes `holder` the one who writes these families of these names. The generation of each name that somebody else
+    /// held, or nobody, grows by one. What is wished for them is his until `until`, unless another took it and his time
+    /// is not over.
     ///
     /// # Errors
     /// The store cannot be written.
-    pub async fn claim(&self, names: &[Hostname], holder: &str, until: Millis) -> Result<Claimed, StoreError> {
-        let mut names: Vec<_> = names.iter().map(Hostname::as_str).collect();
+    pub async fn claim(
+        &self,
+        names: &[(Hostname, Families)],
+        holder: &str,
+        until: Millis,
+    ) -> Result<Claimed, StoreError> {
         // In one order, so that two who claim the same names never wait for each other.
-        names.sort_unstable();
-        names.dedup();
+        let mut together: BTreeMap<&str, [bool; 2]> = BTreeMap::new();
+        for (name, families) in names {
+            let [v4, v6] = together.entry(name.as_str()).or_default();
+            *v4 |= families.allow(Family::V4);
+            *v6 |= families.allow(Family::V6);
+        }
+        let rows: Vec<_> = together.into_iter().collect();
+        let names: Vec<_> = rows.iter().map(|(name, _)| *name).collect();
         let mut claimed = Claimed::default();
         if names.is_empty() {
             return Ok(claimed);
         }
         let mut work = self.begin(Purpose::Recording).await?;
         // Locks the rows of all of them, so that of two who claim one name the second sees what the first took.
-        let bind = |query: Statement, row: &&str| query.bind((*row).to_owned()).bind(holder.to_owned()).bind(1_i64);
-        for row in work.write_returning(CLAIM, 3, &names, bind).await? {
+        let bind = |query: Statement, (name, [v4, v6]): &(&str, [bool; 2])| {
+            let query = query.bind((*name).to_owned()).bind(holder.to_owned()).bind(1_i64);
+            query.bind(v4.then(|| holder.to_owned())).bind(v6.then(|| holder.to_owned()))
+        };
+        for row in work.write_returning(CLAIM, 5, &rows, bind).await? {
             claimed.taken.insert(name(&row, 0)?);
         }
         for names in names.chunks(super::session::ROWS) {

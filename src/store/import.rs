@@ -146,7 +146,7 @@ impl Batch {
                     return Err(StoreError::BadLine { line: *line, why: format!("a second state of \"{name}\"") });
                 }
                 // The file's hosts have a state here already: what was seen later stays.
-                work.write(record::STATE, 10, &rows, |query, (_, (name, state))| {
+                work.write(record::STATE, 12, &rows, |query, (_, (name, state))| {
                     query
                         .bind(name.to_string())
                         .bind(0_i64)
@@ -158,6 +158,9 @@ impl Batch {
                         .bind(state.last_outcome.clone())
                         .bind(state.agent.clone())
                         .bind(state.source.map(|source| source.to_string()))
+                        // Of no use where no wish moves with it.
+                        .bind(None::<i64>)
+                        .bind(None::<i64>)
                 })
                 .await
             }

@@ -4,6 +4,7 @@
 mod account;
 mod born;
 mod claim;
+mod defer;
 mod error;
 mod export;
 mod feed;
@@ -33,6 +34,7 @@ use session::{Session, Software};
 pub use account::{Account, NewAccount, StoredSecret};
 pub use born::Born;
 pub use claim::{Claimed, Standing};
+pub use defer::{Asked, Deferral};
 pub use error::{Cause, StoreError};
 pub use export::Export;
 pub use feed::{Feed, News, Subject};

@@ -12,7 +12,8 @@ use crate::model::{Addresses, Hostname};
 /// Times never go back: what was seen later stays, whoever tells it first. An address that was verified earlier serves
 /// only where none is known.
 pub(super) const STATE: [&str; 2] = [
-    "INSERT INTO state (name, generation, ipv4, ipv6, verified, last_update, last_seen, last_outcome, agent, source)",
+    "INSERT INTO state (name, generation, ipv4, ipv6, verified, last_update, last_seen, last_outcome, agent, source, \
+     settled4, settled6)",
     "ON CONFLICT (name) DO UPDATE SET \
      ipv4 = CASE WHEN COALESCE(excluded.verified, -1) >= COALESCE(state.verified, 0) \
        THEN COALESCE(excluded.ipv4, state.ipv4) ELSE COALESCE(state.ipv4, excluded.ipv4) END, \
@@ -27,7 +28,11 @@ pub(super) const STATE: [&str; 2] = [
      agent = CASE WHEN excluded.last_seen >= COALESCE(state.last_seen, 0) THEN excluded.agent ELSE state.agent END, \
      source = CASE WHEN excluded.last_seen >= COALESCE(state.last_seen, 0) THEN excluded.source ELSE state.source END, \
      last_seen = CASE WHEN excluded.last_seen >= COALESCE(state.last_seen, 0) \
-       THEN excluded.last_seen ELSE state.last_seen END",
+       THEN excluded.last_seen ELSE state.last_seen END, \
+     settled4 = CASE WHEN excluded.settled4 >= COALESCE(state.settled4, 0) \
+       THEN excluded.settled4 ELSE state.settled4 END, \
+     settled6 = CASE WHEN excluded.settled6 >= COALESCE(state.settled6, 0) \
+       THEN excluded.settled6 ELSE state.settled6 END",
 ];
 const HISTORY: [&str; 2] = ["INSERT INTO history (name, at, outcome, source, agent, old, new)", ""];
 
@@ -48,6 +53,15 @@ pub struct Seen {
     pub change: Option<AddressChange>,
     /// What the primary was heard to hold; a family that is `None` is left as it was.
     pub held: Option<Addresses>,
+    /// Of each family, when the newest request was accepted that was answered for it, by our clock.
+    pub settled: [Option<Millis>; 2],
+}
+
+impl Seen {
+    /// Takes in what another call for the name settled.
+    pub fn settle(&mut self, other: [Option<Millis>; 2]) {
+        self.settled = [0, 1].map(|family: usize| self.settled[family].max(other[family]));
+    }
 }
 
 /// What a name pointed to, and points to since.
@@ -65,6 +79,7 @@ struct Together<'a> {
     last_update: Option<Millis>,
     held: Addresses,
     verified: Option<Millis>,
+    settled: [Option<Millis>; 2],
 }
 
 impl Store {
@@ -79,7 +94,12 @@ impl Store {
         let states = together(seen);
         let changes: Vec<_> = seen.iter().filter_map(|seen| Some((seen, seen.change?))).collect();
         let mut work = self.begin(Purpose::Recording).await?;
-        work.write(STATE, 10, &states, bind_state).await?;
+        let clocks = work.clocks().await?;
+        work.write(STATE, 12, &states, |query, state| {
+            let query = bind_state(query, state);
+            state.settled.iter().fold(query, |query, at| query.bind(at.map(|at| clocks.earliest(at).0)))
+        })
+        .await?;
         work.write(HISTORY, 7, &changes, bind_change).await?;
         work.commit().await
     }
@@ -96,8 +116,10 @@ fn together(seen: &[Seen]) -> Vec<Together<'_>> {
             last_update: None,
             held: Addresses::default(),
             verified: None,
+            settled: [None; 2],
         });
         state.latest = seen;
+        state.settled = [0, 1].map(|family: usize| state.settled[family].max(seen.settled[family]));
         if seen.change.is_some() {
             state.last_update = Some(seen.at);
         }

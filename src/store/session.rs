@@ -9,9 +9,9 @@ use sqlx::query::Query;
 use sqlx::{Any, AnyPool, AssertSqlSafe, Row as _};
 use tokio::time::timeout;
 
-use super::Store;
 use super::error::{StoreError, classify};
 use super::feed::{self, Subject};
+use super::{Millis, Store};
 
 /// A statement with what was bound to it.
 pub(super) type Statement = Query<'static, Any, AnyArguments>;
@@ -22,6 +22,8 @@ const LIMIT: Duration = Duration::from_secs(6);
 const LONG: Duration = Duration::from_secs(600);
 /// How many rows are written or asked for by one statement: SQLite takes 32 766 values in one, PostgreSQL 65 535.
 pub(super) const ROWS: usize = 1000;
+
+const CLOCK: &str = "SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::BIGINT";
 
 /// Which database it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,6 +159,26 @@ impl Drop for Session {
     }
 }
 
+/// The store's clock, and ours before and after it was read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Clocks {
+    pub(super) theirs: Millis,
+    before: Millis,
+    after: Millis,
+}
+
+impl Clocks {
+    /// The earliest that a moment of ours may be by the store's clock.
+    pub(super) fn earliest(&self, ours: Millis) -> Millis {
+        ours.by(self.theirs, self.after)
+    }
+
+    /// The latest.
+    pub(super) fn latest(&self, ours: Millis) -> Millis {
+        ours.by(self.theirs, self.before)
+    }
+}
+
 /// A transaction; dropped, it is undone with its connection.
 #[derive(Debug)]
 pub(super) struct Work {
@@ -216,6 +238,20 @@ impl Work {
             returned.extend(self.rows(rows.iter().fold(statement, &bind)).await?);
         }
         Ok(returned)
+    }
+
+    /// Reads the store's clock, which all gateways on it have in common.
+    pub(super) async fn clocks(&mut self) -> Result<Clocks, StoreError> {
+        let before = Millis::now();
+        match self.software {
+            // Its gateway is alone on it.
+            Software::Sqlite => Ok(Clocks { theirs: before, before, after: before }),
+            Software::Postgres => {
+                let row = self.row(statement(CLOCK)).await?;
+                let theirs = row.as_ref().map(|row| number(row, 0)).transpose()?.unwrap_or_default();
+                Ok(Clocks { theirs: Millis(theirs), before, after: Millis::now() })
+            }
+        }
     }
 
     /// Tells the feed.

@@ -21,27 +21,29 @@ pub(super) const BY_NAME: &str = "SELECT name, ipv4, ipv6, ttl, since, expires, 
 const BY_NAMES: &str = "SELECT name, ipv4, ipv6, ttl, since, expires, account, source, agent FROM wanted WHERE name IN";
 const PAGE: &str = "SELECT name, ipv4, ipv6, ttl, since, expires, account, source, agent FROM wanted WHERE name > $1 \
                     ORDER BY name LIMIT $2";
+/// What a wish is written with.
+pub(super) const INSERT: &str =
+    "INSERT INTO wanted (name, ipv4, ipv6, ttl, since, expires, account, source, agent, asked4, asked6)";
 /// A family that the newer wish leaves alone keeps the older one; `since` always grows, since it tells wishes apart.
 const UPSERT: [&str; 2] = [
-    "INSERT INTO wanted (name, ipv4, ipv6, ttl, since, expires, account, source, agent)",
+    INSERT,
     "ON CONFLICT (name) DO UPDATE SET ipv4 = COALESCE(excluded.ipv4, wanted.ipv4), \
      ipv6 = COALESCE(excluded.ipv6, wanted.ipv6), ttl = excluded.ttl, \
      since = CASE WHEN excluded.since > wanted.since THEN excluded.since ELSE wanted.since + 1 END, \
-     expires = excluded.expires, account = excluded.account, source = excluded.source, agent = excluded.agent",
+     expires = excluded.expires, account = excluded.account, source = excluded.source, agent = excluded.agent, \
+     asked4 = COALESCE(excluded.asked4, wanted.asked4), asked6 = COALESCE(excluded.asked6, wanted.asked6)",
 ];
-/// A request never replaces a wish that came after it, nor one that records go: their host is gone.
-const DEFER: [&str; 2] = [
-    UPSERT[0],
-    "ON CONFLICT (name) DO UPDATE SET ipv4 = COALESCE(excluded.ipv4, wanted.ipv4), \
-     ipv6 = COALESCE(excluded.ipv6, wanted.ipv6), ttl = excluded.ttl, since = excluded.since, \
-     expires = excluded.expires, account = excluded.account, source = excluded.source, agent = excluded.agent \
-     WHERE wanted.since < excluded.since AND COALESCE(wanted.ipv4, '-') <> '' AND COALESCE(wanted.ipv6, '-') <> ''",
-];
-const LOCK: &str = "UPDATE state SET generation = generation WHERE name IN";
 /// Changes nothing, and keeps others from claiming these names until the transaction ends.
-const HELD: &str = "UPDATE state SET generation = generation";
-const LEAVE_OUT: &str = "UPDATE wanted SET ipv4 = CASE WHEN $1 > 0 THEN NULL ELSE ipv4 END, \
-                         ipv6 = CASE WHEN $2 > 0 THEN NULL ELSE ipv6 END WHERE name = $3 AND since <= $4";
+pub(super) const LOCK: &str = "UPDATE state SET generation = generation WHERE name IN";
+/// An older wish that comes to the store later is not to be run.
+const SETTLE: &str = "UPDATE state SET settled4 = COALESCE((SELECT asked4 FROM wanted \
+    WHERE wanted.name = state.name AND asked4 > COALESCE(settled4, 0)), settled4), \
+    settled6 = COALESCE((SELECT asked6 FROM wanted \
+    WHERE wanted.name = state.name AND asked6 > COALESCE(settled6, 0)), settled6) WHERE name IN";
+const LEAVE_OUT: &str = "UPDATE wanted SET \
+    ipv4 = CASE WHEN $1 > 0 THEN NULL ELSE ipv4 END, asked4 = CASE WHEN $1 > 0 THEN NULL ELSE asked4 END, \
+    ipv6 = CASE WHEN $2 > 0 THEN NULL ELSE ipv6 END, asked6 = CASE WHEN $2 > 0 THEN NULL ELSE asked6 END \
+    WHERE name = $3 AND since <= $4";
 const EMPTY: &str = "DELETE FROM wanted WHERE name = $1 AND ipv4 IS NULL AND ipv6 IS NULL";
 const DELETE: &str = "DELETE FROM wanted WHERE name = $1";
 /// NULL is nothing known.
@@ -171,6 +173,8 @@ impl Store {
             work.abandon().await?;
             return Ok(0);
         }
+        let names: Vec<_> = wishes.iter().map(|wish| wish.name.clone()).collect();
+        work.of_names(SETTLE, &names).await?;
         for wish in &wishes {
             work.run(statement(DELETE).bind(wish.name.to_string())).await?;
             if wish.source.is_none() {
@@ -180,38 +184,6 @@ impl Store {
         work.note(&wishes).await?;
         work.commit().await?;
         Ok(wishes.len())
-    }
-
-    /// Keeps what requests asked for, each joined to an older one for its name. With `holder`, only those whose names he
-    /// holds, for whoever claimed one since may have written it, and those whose older wish he has in hand, for who has not
-    /// writes nothing.
-    ///
-    /// # Errors
-    /// [`StoreError::Unfit`]; or the store cannot be written.
-    pub async fn defer(&self, wishes: &[Wanted], holder: Option<&str>) -> Result<(), StoreError> {
-        let mut wishes: Vec<_> = wishes.iter().collect();
-        wishes.sort_by(|a, b| a.name.cmp(&b.name));
-        let mut work = self.begin(Purpose::Recording).await?;
-        if let Some(holder) = holder {
-            let mut held = std::collections::HashSet::new();
-            for some in wishes.chunks(ROWS) {
-                let places = places(work.software(), some.len() + 2);
-                let (first, rest) = places.split_once(", ").unwrap_or_default();
-                let (second, rest) = rest.split_once(", ").unwrap_or_default();
-                let ours = composed(format!(
-                    "{HELD} WHERE (holder = {first} OR EXISTS (SELECT 1 FROM wanted WHERE wanted.name = state.name \
-                     AND wanted.taker = {second})) AND name IN ({rest}) RETURNING name"
-                ));
-                let ours = ours.bind(holder.to_owned()).bind(holder.to_owned());
-                let ours = some.iter().fold(ours, |query, wish| query.bind(wish.name.to_string()));
-                for row in work.rows(ours).await? {
-                    held.insert(name(&row, 0)?);
-                }
-            }
-            wishes.retain(|wish| held.contains(&wish.name));
-        }
-        work.write(DEFER, 9, &wishes, |query, wish| bind(query, wish)).await?;
-        work.commit().await
     }
 
     /// Forgets what is not wanted any longer.
@@ -251,7 +223,8 @@ impl Work {
                 }
             }
             let round: Vec<_> = round.into_values().collect();
-            self.write(UPSERT, 9, &round, |query, wish| bind(query, wish)).await?;
+            let now = self.clocks().await?.theirs;
+            self.write(UPSERT, 11, &round, |query, wish| bind(query, wish, [now; 2])).await?;
             round.iter().for_each(|wish| self.changed(Subject::Wanted(wish.name.clone())));
             wishes = later;
         }
@@ -293,7 +266,7 @@ impl Work {
     }
 
     /// The rows of `names`, by a statement that ends before their list.
-    async fn of_names(&mut self, sql: &str, names: &[Hostname]) -> Result<Vec<AnyRow>, StoreError> {
+    pub(super) async fn of_names(&mut self, sql: &str, names: &[Hostname]) -> Result<Vec<AnyRow>, StoreError> {
         let mut found = Vec::new();
         for names in names.chunks(ROWS) {
             let query = composed(format!("{sql} ({})", places(self.software(), names.len())));
@@ -334,7 +307,9 @@ fn parse_wish<A: FromStr>(text: Option<String>) -> Result<Change<A>, A::Err> {
     }
 }
 
-fn bind(query: Statement, wish: &Wanted) -> Statement {
+/// Binds a row of [`INSERT`]; `asked` is by the store's clock.
+pub(super) fn bind(query: Statement, wish: &Wanted, asked: [Millis; 2]) -> Statement {
+    let [v4, v6] = asked.map(|at| at.0);
     query
         .bind(wish.name.to_string())
         .bind(wish_text(&wish.v4))
@@ -345,6 +320,8 @@ fn bind(query: Statement, wish: &Wanted) -> Statement {
         .bind(wish.account.clone())
         .bind(wish.source.map(|source| source.to_string()))
         .bind(wish.agent.as_deref().map(fit::agent))
+        .bind(wish.v4.is_made().then_some(v4))
+        .bind(wish.v6.is_made().then_some(v6))
 }
 
 fn read(row: &AnyRow) -> Result<Wanted, StoreError> {

@@ -3,7 +3,7 @@
 use dyngate::model::{Addresses, Hostname};
 use dyngate::store::{AddressChange, Millis, Seen};
 
-use crate::stage::{Stage, name, on_both, seen};
+use crate::stage::{Stage, both, name, on_both, seen};
 
 on_both!(
     what_was_seen_is_kept,
@@ -90,8 +90,9 @@ async fn of_two_claims_one_holds(stage: &Stage) {
     reversed.reverse();
     let mut generations = vec![0; names.len()];
     for round in 0..10 {
+        let (all, all_reversed) = (both(&names), both(&reversed));
         let (one, two) =
-            tokio::join!(stage.store.claim(&names, "one", Millis(0)), other.claim(&reversed, "two", Millis(0)));
+            tokio::join!(stage.store.claim(&all, "one", Millis(0)), other.claim(&all_reversed, "two", Millis(0)));
         one.and(two).unwrap();
         let holders = stage.store.holders(&names).await.unwrap();
         let winner = &holders[&names[0]].name;
@@ -102,7 +103,7 @@ async fn of_two_claims_one_holds(stage: &Stage) {
             assert!(holder.generation > *generation, "round {round}: {} after {generation}", holder.generation);
             *generation = holder.generation;
         }
-        stage.store.claim(&names, winner, Millis(0)).await.unwrap();
+        stage.store.claim(&both(&names), winner, Millis(0)).await.unwrap();
         let again = stage.store.holders(&names).await.unwrap();
         assert_eq!(again, holders, "who holds a name already changes nothing");
     }

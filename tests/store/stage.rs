@@ -118,5 +118,11 @@ pub(crate) fn seen(host: &str, at: i64) -> Seen {
         agent: Some("ddclient/3.10.0".to_owned()),
         change: None,
         held: None,
+        settled: [None; 2],
     }
+}
+
+/// Both families of each.
+pub(crate) fn both(names: &[Hostname]) -> Vec<(Hostname, Families)> {
+    names.iter().map(|name| (name.clone(), Families::Both)).collect()
 }

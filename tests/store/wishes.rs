@@ -2,16 +2,18 @@
 
 use std::net::Ipv4Addr;
 
-use dyngate::model::{Addresses, Change};
-use dyngate::store::{Born, Millis, Standing, StoreError, Unwanted, Wanted};
+use dyngate::model::{Addresses, Change, Families};
+use dyngate::store::{Asked, Born, Deferral, Millis, Seen, Standing, StoreError, Unwanted, Wanted};
 
-use crate::stage::{Stage, name, on_both, seen};
+use crate::stage::{Stage, both, name, on_both, seen};
 
 on_both!(
     a_newer_wish_stays_when_an_older_one_is_fulfilled,
     what_is_fulfilled_is_what_the_name_points_to,
     wishes_are_paged,
     a_request_is_deferred_behind_what_is_newer_and_forgotten_by_family,
+    who_claims_one_family_leaves_the_other_to_who_claimed_that,
+    what_nobody_claimed_gives_way_to_what_was_asked_for_later_by_family,
     one_gateway_at_a_time_has_a_wish_in_hand,
     names_are_born_up_to_a_number,
 );
@@ -94,12 +96,12 @@ async fn a_request_is_deferred_behind_what_is_newer_and_forgotten_by_family(stag
         ..wish("home.dyn.example", v4, since)
     };
     let stands = async || store.wanted_of(&host).await.unwrap();
-    store.defer(&[request(Change::Set(one), 10)], None).await.unwrap();
+    store.defer(&[request(Change::Set(one), 10).into()], None).await.unwrap();
     assert_eq!(stands().await, Some(request(Change::Set(one), 10)));
-    store.defer(&[request(Change::Set(Ipv4Addr::new(192, 0, 2, 9)), 9)], None).await.unwrap();
+    store.defer(&[request(Change::Set(Ipv4Addr::new(192, 0, 2, 9)), 9).into()], None).await.unwrap();
     assert_eq!(stands().await, Some(request(Change::Set(one), 10)), "an older one comes too late");
     let v6 = Wanted { v6: Change::Set("2001:db8::1".parse().unwrap()), ..request(Change::Leave, 12) };
-    store.defer(std::slice::from_ref(&v6), None).await.unwrap();
+    store.defer(&[v6.clone().into()], None).await.unwrap();
     assert_eq!(stands().await, Some(Wanted { v4: Change::Set(one), ..v6.clone() }));
     let not_v4 = Unwanted { v6: false, ..Unwanted::all(host.clone(), Millis(12)) };
     store.unwant(std::slice::from_ref(&not_v4)).await.unwrap();
@@ -110,15 +112,15 @@ async fn a_request_is_deferred_behind_what_is_newer_and_forgotten_by_family(stag
     assert_eq!(stands().await, None);
 
     store.want(&[Wanted::removal(host.clone(), "a".into(), Millis(20))]).await.unwrap();
-    store.defer(&[request(Change::Set(one), 30)], None).await.unwrap();
+    store.defer(&[request(Change::Set(one), 30).into()], None).await.unwrap();
     assert_eq!(stands().await, Some(Wanted::removal(host.clone(), "a".into(), Millis(20))), "its host is gone");
     store.unwant(&[Unwanted::all(host.clone(), Millis(20))]).await.unwrap();
 
-    store.claim(std::slice::from_ref(&host), "other", Millis(0)).await.unwrap();
-    store.defer(&[request(Change::Set(one), 40)], Some("me")).await.unwrap();
+    store.claim(&[(host.clone(), Families::Both)], "other", Millis(0)).await.unwrap();
+    store.defer(&[request(Change::Set(one), 40).into()], Some("me")).await.unwrap();
     assert_eq!(stands().await, None, "another gateway may have written it since");
-    store.claim(std::slice::from_ref(&host), "me", Millis(0)).await.unwrap();
-    store.defer(&[request(Change::Set(one), 40)], Some("me")).await.unwrap();
+    store.claim(&[(host.clone(), Families::Both)], "me", Millis(0)).await.unwrap();
+    store.defer(&[request(Change::Set(one), 40).into()], Some("me")).await.unwrap();
     assert!(stands().await.is_some());
     assert_eq!(store.fulfilled_all(&[(host.clone(), Millis(39))]).await.unwrap(), 0);
     assert_eq!(store.fulfilled_all(&[(host.clone(), Millis(40))]).await.unwrap(), 1);
@@ -128,13 +130,67 @@ async fn a_request_is_deferred_behind_what_is_newer_and_forgotten_by_family(stag
     assert_eq!(store.state(&host).await.unwrap().unwrap().last_update, history.first().map(|event| event.at));
 }
 
+async fn who_claims_one_family_leaves_the_other_to_who_claimed_that(stage: &Stage) {
+    let store = &stage.store;
+    let host = name("home.dyn.example");
+    let only = [host.clone()];
+    let v4 = Change::Set(Ipv4Addr::new(192, 0, 2, 1));
+    let of_both =
+        |since| Wanted { v6: Change::Set("2001:db8::1".parse().unwrap()), ..wish("home.dyn.example", v4, since) };
+    let claim = async |families, who| store.claim(&[(host.clone(), families)], who, Millis(0)).await.unwrap().taken;
+    assert_eq!(claim(Families::V4, "one").await.len(), 1);
+    assert_eq!(claim(Families::V6, "other").await.len(), 1);
+    assert_eq!(claim(Families::V6, "other").await.len(), 0);
+    assert_eq!(store.state(&host).await.unwrap().unwrap().generation, 2);
+    assert_eq!(store.defer(&[of_both(20).into()], Some("other")).await.unwrap(), only, "of it, v4 is not");
+    // Asked for earlier, and written later.
+    let earlier = Wanted { source: Some(Ipv4Addr::LOCALHOST.into()), ..of_both(10) };
+    assert_eq!(store.defer(&[earlier.into()], Some("one")).await.unwrap(), only, "nor v6");
+    let stands = store.wanted_of(&host).await.unwrap().unwrap();
+    assert_eq!((stands.v4, stands.v6, stands.since), (v4, of_both(0).v6, Millis(21)));
+}
+
+async fn what_nobody_claimed_gives_way_to_what_was_asked_for_later_by_family(stage: &Stage) {
+    let store = &stage.store;
+    let host = name("home.dyn.example");
+    let only = [host.clone()];
+    let source = Some(Ipv4Addr::LOCALHOST.into());
+    let v6 = Change::Set("2001:db8::1".parse().unwrap());
+    let v4 = |last| Change::Set(Ipv4Addr::new(192, 0, 2, last));
+    let now = Millis::now().0;
+    let asked = |at| [Asked { at: Millis(at), is_claimed: false }; 2];
+    let unclaimed = |wish: Wanted, at| Deferral { wish: Wanted { source, ..wish }, asked: asked(at) };
+    let first = Wanted { v6, ..wish("home.dyn.example", v4(1), now) };
+    assert!(store.defer(&[unclaimed(first, now - 5000)], Some("one")).await.unwrap().is_empty());
+    // By another clock it is the newer one.
+    let older = wish("home.dyn.example", v4(2), now + 60_000);
+    assert_eq!(store.defer(&[unclaimed(older, now - 6000)], Some("other")).await.unwrap(), only);
+    assert_eq!(store.wanted_of(&host).await.unwrap().unwrap().v4, v4(1));
+
+    let answered = |at| Seen { settled: [Some(Millis(at)), None], ..seen("home.dyn.example", now) };
+    store.record(&[answered(now - 5500)]).await.unwrap();
+    assert!(store.drop_settled().await.unwrap().is_empty(), "it was accepted before");
+    store.record(&[answered(now - 4000), answered(now - 5500)]).await.unwrap();
+    assert_eq!(store.drop_settled().await.unwrap(), only);
+    let left = store.wanted_of(&host).await.unwrap().unwrap();
+    assert_eq!((left.v4, left.v6), (Change::Leave, v6));
+    assert!(store.drop_settled().await.unwrap().is_empty());
+    // What is done settles it too.
+    assert!(store.fulfilled(&host, left.since).await.unwrap());
+    let late = Wanted { v6, ..wish("home.dyn.example", Change::Leave, now) };
+    store.defer(&[unclaimed(late, now - 5500)], Some("other")).await.unwrap();
+    assert_eq!(store.drop_settled().await.unwrap(), only);
+    assert_eq!(store.wanted_of(&host).await.unwrap(), None);
+}
+
 async fn one_gateway_at_a_time_has_a_wish_in_hand(stage: &Stage) {
     let store = &stage.store;
     let (host, free) = (name("home.dyn.example"), name("free.dyn.example"));
     let names = [host.clone(), free.clone()];
     let later = Millis::now().plus(std::time::Duration::from_secs(60));
     store.want(&[wish("home.dyn.example", Change::Remove, 5)]).await.unwrap();
-    let claim = async |who: &str, until| store.claim(&names, who, until).await.unwrap().wishes.get(&host).copied();
+    let claim =
+        async |who: &str, until| store.claim(&both(&names), who, until).await.unwrap().wishes.get(&host).copied();
     let standing = |is_ours| Some(Standing { since: Millis(5), is_ours });
     assert_eq!(claim("one", later).await, standing(true));
     assert_eq!(claim("one", later).await, standing(true), "again");
@@ -144,7 +200,7 @@ async fn one_gateway_at_a_time_has_a_wish_in_hand(stage: &Stage) {
     store.release(&names, "one").await.unwrap();
     assert_eq!(claim("other", Millis(1)).await, standing(true));
     assert_eq!(claim("one", later).await, standing(true), "the other's time is over");
-    assert!(!store.claim(&names, "one", later).await.unwrap().wishes.contains_key(&free));
+    assert!(!store.claim(&both(&names), "one", later).await.unwrap().wishes.contains_key(&free));
     assert_eq!(store.standing(&names).await.unwrap().get(&host).copied(), standing(true));
 }
 

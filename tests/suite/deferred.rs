@@ -1,6 +1,7 @@
 //! A primary that was away: what requests asked for then is done when it answers again, without a new request.
 
 mod newest;
+mod shared;
 
 use std::time::Duration;
 
@@ -314,7 +315,7 @@ async fn thousands_are_done_while_requests_are_answered() {
         source: Some([192, 0, 2, 1].into()),
         agent: None,
     };
-    stage.store().defer(&(0..HOSTS).map(wish).collect::<Vec<_>>(), None).await.unwrap();
+    stage.store().defer(&(0..HOSTS).map(|number| wish(number).into()).collect::<Vec<_>>(), None).await.unwrap();
     let gateway = stage.gateway(ENGINE).await;
     for last in 1..=20 {
         let address = format!("203.0.113.{last}");

@@ -35,7 +35,7 @@ fn v4(last: u8) -> Records {
 
 fn deferred(wishes: &mut Wishes, records: Records, now: i64) -> Millis {
     let at = wishes.begin(&home(), Millis(now));
-    assert!(wishes.defer(wanted(home(), records, at), &zone(), MOST));
+    assert!(wishes.defer(wanted(home(), records, at), Asked::default(), &zone(), MOST));
     wishes.end(&home());
     at
 }
@@ -80,9 +80,9 @@ fn an_older_request_that_ends_after_a_newer_one_was_answered_is_not_deferred() {
     assert!(new > old);
     assert_eq!(wishes.answered(&home(), new, V4), None);
     wishes.end(&home());
-    assert!(wishes.defer(wanted(home(), v4(1), old), &zone(), MOST));
+    assert!(wishes.defer(wanted(home(), v4(1), old), Asked::default(), &zone(), MOST));
     assert_eq!(stands(&wishes), None);
-    assert!(wishes.defer(wanted(home(), V6, old), &zone(), MOST));
+    assert!(wishes.defer(wanted(home(), V6, old), Asked::default(), &zone(), MOST));
     assert_eq!(stands(&wishes), Some(V6), "the other family was left alone by the newer one");
 }
 
@@ -107,10 +107,15 @@ fn the_number_is_bounded_and_known_names_are_replaced_all_the_same() {
     let mut wishes = Wishes::default();
     let at = |number: i64| Millis(number);
     for number in 0..3 {
-        assert!(wishes.defer(wanted(name(&format!("h{number}.dyn.example")), V4, at(1)), &zone(), MOST));
+        assert!(wishes.defer(
+            wanted(name(&format!("h{number}.dyn.example")), V4, at(1)),
+            Asked::default(),
+            &zone(),
+            MOST
+        ));
     }
-    assert!(!wishes.defer(wanted(home(), V4, at(2)), &zone(), MOST));
-    assert!(wishes.defer(wanted(name("h1.dyn.example"), v4(9), at(2)), &zone(), MOST));
+    assert!(!wishes.defer(wanted(home(), V4, at(2)), Asked::default(), &zone(), MOST));
+    assert!(wishes.defer(wanted(name("h1.dyn.example"), v4(9), at(2)), Asked::default(), &zone(), MOST));
     assert_eq!(wishes.count(), MOST);
 }
 
@@ -155,7 +160,10 @@ fn a_family_that_left_the_store_is_not_written_again_with_the_other() {
     wishes.written(&some);
     let at = deferred(&mut wishes, v4(1), 2);
     let some = wishes.unwritten(10);
-    assert_eq!(some.iter().map(|wanted| (wanted.v4, wanted.v6)).collect::<Vec<_>>(), [(v4(1).v4, Change::Leave)]);
+    assert_eq!(
+        some.iter().map(|wanted| (wanted.wish.v4, wanted.wish.v6)).collect::<Vec<_>>(),
+        [(v4(1).v4, Change::Leave)]
+    );
     wishes.written(&some);
     wishes.load(wanted(home(), v4(7), Millis(1)), Some(&zone()), Millis(9));
     assert_eq!(stands(&wishes), Some(Records { v6: V6.v6, ..v4(1) }), "read before ours was written");
@@ -188,7 +196,7 @@ proptest! {
                 wishes.answered(&home(), at, records);
                 answered[family] = answered[family].max(place);
             } else {
-                wishes.defer(wanted(home(), records, at), &zone(), MOST);
+                wishes.defer(wanted(home(), records, at), Asked::default(), &zone(), MOST);
                 unanswered[family] = unanswered[family].max(place);
             }
         }

@@ -17,7 +17,7 @@ impl Stage {
     }
 
     /// A gateway that cannot reach the primary.
-    async fn cut_off(&mut self, engine: &str, envs: Vec<(String, String)>) -> Gateway {
+    pub(super) async fn cut_off(&mut self, engine: &str, envs: Vec<(String, String)>) -> Gateway {
         let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let primaries = std::mem::replace(&mut self.config.primaries, vec![nobody.local_addr().unwrap()]);
         drop(nobody);
@@ -26,24 +26,24 @@ impl Stage {
         Gateway::builder(program()).config(&toml).envs(envs).start().await.expect("the gateway starts")
     }
 
-    async fn is_written(&self) {
+    pub(super) async fn is_written(&self) {
         soon("it is written", async || self.is_pending().await).await;
     }
 
-    async fn ends_with(&self, addresses: &[&str], gateway: &Gateway) {
+    pub(super) async fn ends_with(&self, addresses: &[&str], gateway: &Gateway) {
         soon("nothing is pending", async || !self.is_pending().await).await;
         assert_eq!(self.served().await, addresses, "{}", gateway.log());
     }
 }
 
 /// A request that waits for its answer meanwhile.
-fn ask(gateway: &Gateway, host: &str, address: &str) -> JoinHandle<String> {
+pub(super) fn ask(gateway: &Gateway, host: &str, address: &str) -> JoinHandle<String> {
     let request = Request::get(&format!("/nic/update?hostname={host}&myip={address}")).basic("kept", SECRET);
     let at = gateway.http();
     tokio::spawn(async move { request.send(at).await.expect("the gateway answers").text() })
 }
 
-async fn wait_at_the_primary(gateway: &Gateway, changes: f64) {
+pub(super) async fn wait_at_the_primary(gateway: &Gateway, changes: f64) {
     soon("they wait", async || gateway.metric("dyngate_pending_changes{").await.unwrap() == changes).await;
 }
 

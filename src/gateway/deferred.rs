@@ -14,7 +14,7 @@ use super::wishes::Wishes;
 use crate::metrics::Metrics;
 use crate::model::{Hostname, Records, ZoneName};
 use crate::registry::{Claim, Registry};
-use crate::store::{Asked, Millis, Standing, StoreError, Unwanted, Wanted};
+use crate::store::{Asked, Deferral, Millis, Standing, StoreError, Unwanted, Wanted};
 
 /// Hosts whose requests are kept; those of further ones are not.
 const MOST: usize = 100_000;
@@ -239,8 +239,17 @@ impl Deferred {
             for host in left_out {
                 info!(%host, "a deferred change is not kept: a newer one is, or another gateway took the host over");
             }
-            self.wishes().written(&some);
+            // Other gateways need not wait until the claim ends.
+            registry.release(&self.written(&some)).await;
         }
+    }
+
+    /// The store has these; the names without a request under way.
+    fn written(&self, some: &[Deferral]) -> Vec<Hostname> {
+        let mut wishes = self.wishes();
+        wishes.written(some);
+        let names = some.iter().map(|deferral| &deferral.wish.name);
+        names.filter(|name| wishes.is_idle(name)).cloned().collect()
     }
 
     /// Writes what is not written yet.

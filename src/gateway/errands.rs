@@ -206,6 +206,7 @@ impl Gateway {
                 // The answer came late.
                 return End::Done;
             }
+            wishes.runs(&wish.name, true);
             zone.submit_errand(wish, Instant::now() + self.deadline)
         };
         let answer = match submitted {
@@ -254,6 +255,7 @@ impl Gateway {
         let mut is_left = false;
         for (wanted, end) in ends {
             let Wanted { name, since, source, v4, v6, .. } = wanted;
+            self.deferred.wishes().runs(&name, false);
             // Of a zone that is gone: where it was deferred.
             let zone = self.registry.zone_of(&name).cloned().or_else(|| self.deferred.wishes().zone(&name));
             match end {

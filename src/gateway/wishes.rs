@@ -25,6 +25,8 @@ struct Name {
     // The newest request of each family that was answered, as long as the name is in the map.
     answered: [Millis; 2],
     wish: Option<Kept>,
+    // The engine has the wish.
+    is_run: bool,
     // A run passed over the wish, since a request was under way.
     passed_over: bool,
 }
@@ -131,6 +133,18 @@ impl Wishes {
     /// Whether one request at most is under way for `name`.
     pub(super) fn is_alone(&self, name: &Hostname) -> bool {
         self.names.get(name).is_none_or(|of_name| of_name.under_way <= 1)
+    }
+
+    /// Whether nothing is under way for `name` here.
+    pub(super) fn is_idle(&self, name: &Hostname) -> bool {
+        self.names.get(name).is_none_or(|of_name| of_name.under_way == 0 && !of_name.is_run)
+    }
+
+    /// Whether the engine has the wish for `name`.
+    pub(super) fn runs(&mut self, name: &Hostname, is_run: bool) {
+        if let Some(of_name) = self.names.get_mut(name) {
+            of_name.is_run = is_run;
+        }
     }
 
     /// The request is over. Whether a wish is left that was passed over for its sake.

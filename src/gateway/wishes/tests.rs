@@ -210,3 +210,17 @@ proptest! {
         prop_assert_eq!(wishes.knows(&home()), wishes.count() > 0);
     }
 }
+
+#[test]
+fn a_wish_is_not_let_go_while_a_request_or_the_engine_is_busy_with_its_name() {
+    let mut wishes = Wishes::default();
+    let at = wishes.begin(&home(), Millis(1));
+    assert!(wishes.defer(wanted(home(), V4, at), Asked::default(), &zone(), MOST));
+    assert!(!wishes.is_idle(&home()), "the request is under way");
+    wishes.end(&home());
+    assert!(wishes.is_idle(&home()));
+    wishes.runs(&home(), true);
+    assert!(!wishes.is_idle(&home()));
+    wishes.runs(&home(), false);
+    assert!(wishes.is_idle(&home()));
+}

@@ -227,7 +227,15 @@ impl Directory {
     pub(super) async fn bear(&self, account: &Account, name: &Hostname) -> Result<Born, Unavailable> {
         let key = (Arc::clone(&account.login), name.clone());
         if self.away.borrow().is_none() {
-            match Box::pin(timeout(PATIENCE, self.store.bear(&account.login, name, account.max_hosts))).await {
+            let bear = || self.store.bear(&account.login, name, account.max_hosts);
+            // A connection that rested for a moment may have died with a server that is back already.
+            let twice = async {
+                match bear().await {
+                    Err(StoreError::Unavailable { .. }) => bear().await,
+                    born => born,
+                }
+            };
+            match Box::pin(timeout(PATIENCE, twice)).await {
                 Ok(Ok(Born::TooMany)) => return Ok(Born::TooMany),
                 Ok(Ok(born @ (Born::Known | Born::New))) => {
                     self.born.insert(key, ());

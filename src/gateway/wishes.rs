@@ -284,7 +284,9 @@ impl Wishes {
             if let Some(kept) = self.names.get_mut(&wanted.name).and_then(|name| name.wish.as_mut())
                 && kept.wanted.since == wanted.since
             {
-                kept.unwritten = [false; 2];
+                // An older request may have ended meanwhile, and joined the other family.
+                kept.unwritten[0] &= kept.wanted.v4 != wanted.v4;
+                kept.unwritten[1] &= kept.wanted.v6 != wanted.v6;
                 kept.scan = scan;
             }
         }

@@ -171,6 +171,18 @@ fn a_family_that_left_the_store_is_not_written_again_with_the_other() {
     assert_eq!(stands(&wishes), Some(v4(1)), "another gateway was told another one meanwhile");
 }
 
+#[test]
+fn what_joins_a_wish_while_it_is_written_is_not_written_yet() {
+    let mut wishes = Wishes::default();
+    let older = wishes.begin(&home(), Millis(1));
+    deferred(&mut wishes, V6, 2);
+    let some = wishes.unwritten(10);
+    assert!(wishes.defer(wanted(home(), v4(1), older), Asked::default(), &zone(), MOST));
+    wishes.written(&some);
+    let left: Vec<_> = wishes.unwritten(10).into_iter().map(|left| (left.wish.v4, left.wish.v6)).collect();
+    assert_eq!(left, [(v4(1).v4, Change::Leave)]);
+}
+
 proptest! {
     /// Requests for one name begin in order and end in any: what is deferred in the end is, by family, the newest that ended
     /// unanswered, unless a newer one of that family was answered.

@@ -76,6 +76,7 @@ impl Gateway {
         let mut claim = Claim::default();
         let answer = self.compare_and_change(zone, wish.clone(), &mut claim, deadline).await;
         let standing = claim.wish;
+        let is_known = is_known || standing.is_some();
         ticket.claimed(claim);
         let verdict = match answer {
             Ok(verdict) => verdict,
@@ -136,7 +137,12 @@ impl Gateway {
                 return Err(Trouble::Timeout);
             }
             sleep(LOOK_AGAIN).await;
-            *claim = self.claim(zone, &name, families, deadline).await.map_err(|Unavailable| Trouble::Timeout)?;
+            let again = self.claim(zone, &name, families, deadline).await.map_err(|Unavailable| Trouble::Timeout)?;
+            if !again.is_made {
+                // Nobody says whether it is done.
+                return Err(Trouble::Timeout);
+            }
+            *claim = again;
         }
         if compared == Compared::Unknown && zone.holds(&wish, deadline).await {
             return Ok(HostVerdict {
@@ -147,7 +153,17 @@ impl Gateway {
         let answer = zone.change(wish, deadline).await;
         if answer.is_ok() {
             // Past the deadline it is deferred, and so claimed when it is looked at again.
-            self.claim(zone, &name, families, deadline).await.map_err(|Unavailable| Trouble::Timeout)?;
+            let again = self.claim(zone, &name, families, deadline).await.map_err(|Unavailable| Trouble::Timeout)?;
+            match again.wish {
+                // Another gateway is doing what was deferred there meanwhile, and may be done after us.
+                Some(wish) if !wish.is_ours => return Err(Trouble::Timeout),
+                // Which of the two came later the store tells at the next look.
+                Some(_) if claim.wish.is_none() => {
+                    let names = std::slice::from_ref(&name);
+                    let _until_the_claim_ends = timeout_at(deadline, self.registry.release(names)).await;
+                }
+                Some(_) | None => {}
+            }
         }
         match answer {
             Err(trouble @ (Trouble::Timeout | Trouble::Failed(_) | Trouble::Overloaded)) => Err(trouble),

@@ -84,6 +84,7 @@ impl Gateway {
             // The store's trouble, which /readyz tells.
             Err(error) => return debug!(%error, "deferred changes wait for the store"),
         }
+        let era = self.registry.returns();
         let mut after: Option<Hostname> = None;
         let mut troubled = HashSet::new();
         self.deferred.wishes().begin_scan();
@@ -98,7 +99,7 @@ impl Gateway {
             };
             let is_last = page.len() < AT_ONCE;
             after = page.last().map(|wanted| wanted.name.clone());
-            if self.page(page, &mut troubled).await.is_err() {
+            if self.page(page, &mut troubled, era).await.is_err() || self.registry.returns() != era {
                 return;
             }
             if is_last {
@@ -111,7 +112,13 @@ impl Gateway {
     }
 
     /// Runs a page of errands, but those of zones that cannot be reached, or had trouble in this run.
-    async fn page(self: &Arc<Self>, page: Vec<Wanted>, troubled: &mut HashSet<ZoneName>) -> Result<(), StoreError> {
+    /// Where the store was away since `era`, what it has may be older than what was answered meanwhile: nothing is run.
+    async fn page(
+        self: &Arc<Self>,
+        page: Vec<Wanted>,
+        troubled: &mut HashSet<ZoneName>,
+        era: u64,
+    ) -> Result<(), StoreError> {
         let mut ends: Vec<(Wanted, End)> = Vec::new();
         let mut some = Vec::new();
         for wanted in page {
@@ -142,10 +149,20 @@ impl Gateway {
                     zone.forget(&name);
                 }
             }
-            // Another gateway has the others in hand, or they are gone.
-            some.retain(|wanted| {
-                wishes.get(&wanted.name).is_some_and(|wish| wish.is_ours && wish.since == wanted.since)
+            if self.registry.returns() != era {
+                return Ok(());
+            }
+            // Another gateway has the others in hand, or they are gone, or another one since the page was read.
+            let mut others = Vec::new();
+            some.retain(|wanted| match wishes.get(&wanted.name) {
+                Some(wish) if wish.is_ours && wish.since == wanted.since => true,
+                Some(wish) if wish.is_ours => {
+                    others.push(wanted.name.clone());
+                    false
+                }
+                Some(_) | None => false,
             });
+            self.release_idle(others).await;
         }
         let outdated = self.outdated(&some).await?;
         let mut under_way = JoinSet::new();
@@ -164,6 +181,15 @@ impl Gateway {
             ends.extend(ended.ok());
         }
         self.ended(ends, troubled).await
+    }
+
+    /// Lets other gateways have the wishes for these names, but where a request is under way here: it counts on them being
+    /// in our hand, and lets go itself.
+    async fn release_idle(&self, mut names: Vec<Hostname>) {
+        names.retain(|name| self.deferred.wishes().is_idle(name));
+        if !names.is_empty() {
+            self.registry.release(&names).await;
+        }
     }
 
     /// Those of commands after which a request for their name was answered by a gateway that did not know of the command yet.
@@ -300,9 +326,7 @@ impl Gateway {
             if !dropped.is_empty() {
                 store.unwant(&dropped).await?;
             }
-            if !kept.is_empty() {
-                self.registry.release(&kept).await;
-            }
+            self.release_idle(kept).await;
         }
         let mut wishes = self.deferred.wishes();
         done.iter().for_each(|(name, since)| wishes.done(name, *since));

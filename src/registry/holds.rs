@@ -146,7 +146,12 @@ fn in_batches(store: Store, me: String, statement: Statement) -> mpsc::Sender<Wa
         let mut waiting = Vec::with_capacity(BATCH);
         while queue.recv_many(&mut waiting, BATCH).await > 0 {
             let (names, answers): (Vec<_>, Vec<_>) = waiting.drain(..).unzip();
-            let held = timeout(PATIENCE, statement.run(&store, &me, &names)).await;
+            let run = || timeout(PATIENCE, statement.run(&store, &me, &names));
+            let held = match run().await {
+                // A connection that rested for a moment had died, or two transactions were in each other's way.
+                Ok(Err(_)) => run().await,
+                held => held,
+            };
             let held = held.ok().and_then(Result::ok).unwrap_or_default();
             for (number, answer) in answers.into_iter().enumerate() {
                 let _asker_gone = answer.send(held.get(number).copied().unwrap_or_default());

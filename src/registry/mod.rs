@@ -13,6 +13,8 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::time::{Instant, sleep_until};
+
 use crate::config::Config;
 use crate::model::{Addresses, Families, Hostname, PasswordDigest, TokenDigest, ZoneName};
 use crate::store::{Born, Claimed, Deferral, Millis, Store, StoreError};
@@ -320,7 +322,13 @@ impl Registry {
     /// The store cannot be written.
     pub async fn drop_settled(&self) -> Result<Vec<Hostname>, StoreError> {
         let Some(kept) = self.kept.as_ref().filter(|kept| kept.holds.is_some()) else { return Ok(Vec::new()) };
-        tokio::time::sleep_until(kept.directory.returned() + TELL).await;
+        loop {
+            let told = kept.directory.returned() + TELL;
+            if told <= Instant::now() {
+                break;
+            }
+            sleep_until(told).await;
+        }
         self.flush().await;
         kept.store.drop_settled().await
     }

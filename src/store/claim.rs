@@ -89,7 +89,9 @@ impl Store {
                 "UPDATE wanted SET taker = {a}, taken = {b} WHERE (taker IS NULL OR taker = {c} OR taken < {d}) \
                  AND name IN ({list}) RETURNING name"
             ));
-            let take = take.bind(holder.to_owned()).bind(until.0).bind(holder.to_owned()).bind(Millis::now().0);
+            let clocks = work.clocks().await?;
+            let take = take.bind(holder.to_owned()).bind(clocks.end(until).0);
+            let take = take.bind(holder.to_owned()).bind(clocks.theirs.0);
             let taken = work.rows(names.iter().fold(take, |query, name| query.bind((*name).to_owned()))).await?;
             let taken = taken.iter().map(|row| name(row, 0)).collect::<Result<HashSet<_>, _>>()?;
             for row in &rows {

@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::host::name;
-use super::session::{Clocks, Purpose, Work, optional_number, optional_text, statement};
-use super::wanted::{INSERT, LOCK, bind};
+use super::session::{Clocks, Purpose, ROWS, Work, at_most, optional_number, optional_text, statement};
+use super::wanted::{INSERT, bind};
 use super::{Millis, Store, StoreError, Wanted};
 use crate::model::{Change, Hostname};
 
@@ -28,7 +28,7 @@ const NEW: [&str; 2] = [
 const HOLDERS: &str = "SELECT name, holder4, holder6 FROM state WHERE name IN";
 const STANDING: &str = "SELECT name, taker, asked4, asked6 FROM wanted WHERE name IN";
 const SETTLED: &str = "SELECT wanted.name FROM wanted JOIN state ON state.name = wanted.name \
-    WHERE wanted.source IS NOT NULL AND (settled4 > asked4 OR settled6 > asked6) ORDER BY wanted.name";
+    WHERE wanted.source IS NOT NULL AND (settled4 > asked4 OR settled6 > asked6) ORDER BY wanted.name LIMIT $1";
 const DROP: &str = "UPDATE wanted SET \
     ipv4 = CASE WHEN {over4} THEN NULL ELSE ipv4 END, asked4 = CASE WHEN {over4} THEN NULL ELSE asked4 END, \
     ipv6 = CASE WHEN {over6} THEN NULL ELSE ipv6 END, asked6 = CASE WHEN {over6} THEN NULL ELSE asked6 END \
@@ -71,7 +71,7 @@ impl Store {
     /// may have written it, unless he has the older wish in hand, for who has not writes nothing.
     ///
     /// # Errors
-    /// [`StoreError::Unfit`]; or the store cannot be written.
+    /// The store cannot be written.
     pub async fn defer(&self, deferrals: &[Deferral], holder: Option<&str>) -> Result<Vec<Hostname>, StoreError> {
         let mut deferrals = deferrals.to_vec();
         deferrals.sort_by(|a, b| a.wish.name.cmp(&b.wish.name));
@@ -99,18 +99,21 @@ impl Store {
     /// # Errors
     /// The store cannot be written.
     pub async fn drop_settled(&self) -> Result<Vec<Hostname>, StoreError> {
-        let rows = self.rows(statement(SETTLED)).await?;
-        let names = rows.iter().map(|row| name(row, 0)).collect::<Result<Vec<_>, _>>()?;
-        if names.is_empty() {
-            return Ok(names);
+        let mut all = Vec::new();
+        loop {
+            let rows = self.rows(statement(SETTLED).bind(at_most(ROWS))).await?;
+            let names = rows.iter().map(|row| name(row, 0)).collect::<Result<Vec<_>, _>>()?;
+            if names.is_empty() {
+                return Ok(all);
+            }
+            let mut work = self.begin(Purpose::Recording).await?;
+            work.lock(&names).await?;
+            let [over4, over6] = OVER;
+            work.of_names(&DROP.replace("{over4}", over4).replace("{over6}", over6), &names).await?;
+            work.of_names(EMPTY, &names).await?;
+            work.commit().await?;
+            all.extend(names);
         }
-        let mut work = self.begin(Purpose::Recording).await?;
-        work.of_names(LOCK, &names).await?;
-        let [over4, over6] = OVER;
-        work.of_names(&DROP.replace("{over4}", over4).replace("{over6}", over6), &names).await?;
-        work.of_names(EMPTY, &names).await?;
-        work.commit().await?;
-        Ok(names)
     }
 }
 
@@ -124,7 +127,7 @@ impl Work {
         clocks: Clocks,
     ) -> Result<(), StoreError> {
         let names: Vec<_> = deferrals.iter().map(|deferral| deferral.wish.name.clone()).collect();
-        self.of_names(LOCK, &names).await?;
+        self.lock(&names).await?;
         let mut holders = HashMap::new();
         for row in self.of_names(HOLDERS, &names).await? {
             let is_ours = |column| Ok::<_, StoreError>(optional_text(&row, column)?.as_deref() == Some(holder));

@@ -177,6 +177,11 @@ impl Clocks {
     pub(super) fn latest(&self, ours: Millis) -> Millis {
         ours.by(self.theirs, self.before)
     }
+
+    /// When the store's clock shows what ours does at `ours`, now or later.
+    pub(super) fn end(&self, ours: Millis) -> Millis {
+        Millis(self.theirs.0.saturating_add(ours.0.saturating_sub(self.before.0)))
+    }
 }
 
 /// A transaction; dropped, it is undone with its connection.

@@ -10,7 +10,8 @@ use sqlx::any::AnyRow;
 use super::fit;
 use super::host::name;
 use super::session::{
-    Purpose, ROWS, Statement, Work, at_most, composed, number, optional_number, optional_text, places, statement, text,
+    Purpose, ROWS, Software, Statement, Work, at_most, composed, number, optional_number, optional_text, places,
+    statement, text,
 };
 use super::state::{self, addresses_text};
 use super::{Millis, State, Store, StoreError, Subject};
@@ -34,7 +35,6 @@ const UPSERT: [&str; 2] = [
      asked4 = COALESCE(excluded.asked4, wanted.asked4), asked6 = COALESCE(excluded.asked6, wanted.asked6)",
 ];
 /// Changes nothing, and keeps others from claiming these names until the transaction ends.
-pub(super) const LOCK: &str = "UPDATE state SET generation = generation WHERE name IN";
 /// An older wish that comes to the store later is not to be run.
 const SETTLE: &str = "UPDATE state SET settled4 = COALESCE((SELECT asked4 FROM wanted \
     WHERE wanted.name = state.name AND asked4 > COALESCE(settled4, 0)), settled4), \
@@ -165,7 +165,7 @@ impl Store {
         let names: Vec<_> = wishes.iter().map(|(name, _)| name.clone()).collect();
         let mut work = self.begin(Purpose::Administration).await?;
         // In the order of a claim, so that the two never wait for each other.
-        work.of_names(LOCK, &names).await?;
+        work.lock(&names).await?;
         let rows = work.of_names(BY_NAMES, &names).await?;
         let mut wishes = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
         wishes.retain(|wish| since.get(&wish.name) == Some(&wish.since));
@@ -263,6 +263,23 @@ impl Work {
             query.bind(wish.agent.as_deref().map(fit::agent)).bind(addresses_text(old)).bind(addresses_text(new))
         })
         .await
+    }
+
+    /// Keeps others from claiming these names until the transaction ends; in the order of a claim.
+    pub(super) async fn lock(&mut self, names: &[Hostname]) -> Result<(), StoreError> {
+        match self.software() {
+            // It has one writer.
+            Software::Sqlite => Ok(()),
+            Software::Postgres => {
+                for names in names.chunks(ROWS) {
+                    let places = places(self.software(), names.len());
+                    let lock =
+                        composed(format!("SELECT name FROM state WHERE name IN ({places}) ORDER BY name FOR UPDATE"));
+                    self.rows(names.iter().fold(lock, |query, name| query.bind(name.to_string()))).await?;
+                }
+                Ok(())
+            }
+        }
     }
 
     /// The rows of `names`, by a statement that ends before their list.

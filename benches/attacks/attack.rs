@@ -70,7 +70,8 @@ pub(crate) fn all(options: &Options) -> Vec<Attack> {
             limits: BUSY_SOURCE.to_owned(),
             shared: Some(SHARED.into()),
             clients: 1,
-            ..Attack::new("a router with an old password at a shared address", |_| {
+            pace: Some(1000.0),
+            ..Attack::new("a router with an old password at a shared address, 1 000 times a second", |_| {
                 Box::new(|_, request| {
                     update(request, SHARED, (VICTIM, "the-old-password"), &host(VICTIM), ADDRESS.into());
                 })

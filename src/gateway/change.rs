@@ -100,9 +100,10 @@ impl Gateway {
             // An older wish may stand, and shall not be what comes of it.
             self.defer(&ticket, caller, zone, &wish);
         }
+        let before = self.registry.claims_end();
         if standing.is_some() && ticket.is_alone() {
             let names = std::slice::from_ref(&wish.name);
-            let _until_the_claim_ends = timeout_at(deadline, self.registry.release(names)).await;
+            let _until_the_claim_ends = timeout_at(deadline, self.registry.release(names, before)).await;
         }
         verdict
     }
@@ -154,15 +155,9 @@ impl Gateway {
         if answer.is_ok() {
             // Past the deadline it is deferred, and so claimed when it is looked at again.
             let again = self.claim(zone, &name, families, deadline).await.map_err(|Unavailable| Trouble::Timeout)?;
-            match again.wish {
-                // Another gateway is doing what was deferred there meanwhile, and may be done after us.
-                Some(wish) if !wish.is_ours => return Err(Trouble::Timeout),
-                // Which of the two came later the store tells at the next look.
-                Some(_) if claim.wish.is_none() => {
-                    let names = std::slice::from_ref(&name);
-                    let _until_the_claim_ends = timeout_at(deadline, self.registry.release(names)).await;
-                }
-                Some(_) | None => {}
+            // Another gateway is doing what was deferred there meanwhile, and may be done after us.
+            if again.wish.is_some_and(|wish| !wish.is_ours) {
+                return Err(Trouble::Timeout);
             }
         }
         match answer {

@@ -240,7 +240,8 @@ impl Deferred {
                 info!(%host, "a deferred change is not kept: a newer one is, or another gateway took the host over");
             }
             // Other gateways need not wait until the claim ends.
-            registry.release(&self.written(&some)).await;
+            let before = registry.claims_end();
+            registry.release(&self.written(&some), before).await;
         }
     }
 

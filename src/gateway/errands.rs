@@ -186,9 +186,10 @@ impl Gateway {
     /// Lets other gateways have the wishes for these names, but where a request is under way here: it counts on them being
     /// in our hand, and lets go itself.
     async fn release_idle(&self, mut names: Vec<Hostname>) {
+        let before = self.registry.claims_end();
         names.retain(|name| self.deferred.wishes().is_idle(name));
         if !names.is_empty() {
-            self.registry.release(&names).await;
+            self.registry.release(&names, before).await;
         }
     }
 

@@ -83,6 +83,11 @@ impl Holds {
         self.lease.0.fetch_max(u64::try_from(least.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
+    /// When a claim of this moment ends.
+    pub(super) fn claims_end(&self) -> Millis {
+        self.lease.end()
+    }
+
     /// What we are called in the store.
     pub(super) fn me(&self) -> &str {
         &self.me

@@ -296,10 +296,17 @@ impl Registry {
         }
     }
 
-    /// Lets other gateways run what is wished for `names`. What fails lasts as long as the claim.
-    pub async fn release(&self, names: &[Hostname]) {
+    /// When a claim of this moment ends: to be asked before it is looked which names nobody needs, for [`Self::release`].
+    #[must_use]
+    pub fn claims_end(&self) -> Millis {
+        self.holds().map_or(Millis::default(), Holds::claims_end)
+    }
+
+    /// Lets other gateways run what is wished for `names`, unless it was claimed until `before` or later: a request may have
+    /// come meanwhile, which counts on its claim. What fails lasts as long as the claim.
+    pub async fn release(&self, names: &[Hostname], before: Millis) {
         if let (Some(kept), Some(holds)) = (&self.kept, self.holds()) {
-            let _until_the_claim_ends = kept.store.release(names, holds.me()).await;
+            let _until_the_claim_ends = kept.store.release(names, holds.me(), before).await;
         }
     }
 

@@ -114,21 +114,23 @@ impl Store {
         rows.iter().map(standing).collect()
     }
 
-    /// Lets others run what is wished for `names`.
+    /// Lets others run what is wished for `names`, but what was claimed until `before` or later.
     ///
     /// # Errors
     /// The store cannot be written.
-    pub async fn release(&self, names: &[Hostname], holder: &str) -> Result<(), StoreError> {
+    pub async fn release(&self, names: &[Hostname], holder: &str, before: Millis) -> Result<(), StoreError> {
         let mut names: Vec<_> = names.iter().map(Hostname::as_str).collect();
         names.sort_unstable();
         let mut work = self.begin(Purpose::Recording).await?;
+        let before = work.clocks().await?.safe_end(before);
         for names in names.chunks(super::session::ROWS) {
-            let places = places(work.software(), names.len() + 1);
+            let places = places(work.software(), names.len() + 2);
             let (first, rest) = places.split_once(", ").unwrap_or_default();
+            let (second, rest) = rest.split_once(", ").unwrap_or_default();
             let release = composed(format!(
-                "UPDATE wanted SET taker = NULL, taken = NULL WHERE taker = {first} AND name IN ({rest})"
+                "UPDATE wanted SET taker = NULL, taken = NULL WHERE taker = {first} AND taken < {second} AND name IN ({rest})"
             ));
-            let release = release.bind(holder.to_owned());
+            let release = release.bind(holder.to_owned()).bind(before.0);
             work.run(names.iter().fold(release, |query, name| query.bind((*name).to_owned()))).await?;
         }
         work.commit().await

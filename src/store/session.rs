@@ -178,6 +178,11 @@ impl Clocks {
         ours.by(self.theirs, self.before)
     }
 
+    /// The same as [`Self::end`], or a little earlier.
+    pub(super) fn safe_end(&self, ours: Millis) -> Millis {
+        Millis(self.theirs.0.saturating_add(ours.0.saturating_sub(self.after.0)))
+    }
+
     /// When the store's clock shows what ours does at `ours`, now or later.
     pub(super) fn end(&self, ours: Millis) -> Millis {
         Millis(self.theirs.0.saturating_add(ours.0.saturating_sub(self.before.0)))

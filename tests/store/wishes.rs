@@ -187,7 +187,8 @@ async fn one_gateway_at_a_time_has_a_wish_in_hand(stage: &Stage) {
     let store = &stage.store;
     let (host, free) = (name("home.dyn.example"), name("free.dyn.example"));
     let names = [host.clone(), free.clone()];
-    let later = Millis::now().plus(std::time::Duration::from_secs(60));
+    const MINUTE: std::time::Duration = std::time::Duration::from_secs(60);
+    let later = Millis::now().plus(MINUTE);
     store.want(&[wish("home.dyn.example", Change::Remove, 5)]).await.unwrap();
     let claim =
         async |who: &str, until| store.claim(&both(&names), who, until).await.unwrap().wishes.get(&host).copied();
@@ -195,9 +196,11 @@ async fn one_gateway_at_a_time_has_a_wish_in_hand(stage: &Stage) {
     assert_eq!(claim("one", later).await, standing(true));
     assert_eq!(claim("one", later).await, standing(true), "again");
     assert_eq!(claim("other", later).await, standing(false));
-    store.release(&names, "other").await.unwrap();
+    store.release(&names, "other", later.plus(MINUTE)).await.unwrap();
     assert_eq!(claim("other", later).await, standing(false), "it was not his to release");
-    store.release(&names, "one").await.unwrap();
+    store.release(&names, "one", later.minus(MINUTE)).await.unwrap();
+    assert_eq!(claim("other", later).await, standing(false), "it was claimed once more since");
+    store.release(&names, "one", later.plus(MINUTE)).await.unwrap();
     assert_eq!(claim("other", Millis(1)).await, standing(true));
     assert_eq!(claim("one", later).await, standing(true), "the other's time is over");
     assert!(!store.claim(&both(&names), "one", later).await.unwrap().wishes.contains_key(&free));

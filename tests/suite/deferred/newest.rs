@@ -141,6 +141,8 @@ async fn what_a_command_wants_of_one_family_is_done_though_a_later_request_names
     };
     stage.store().add_host(&host, Some(&wish)).await.unwrap();
     soon("the gateway knows", async || ask(&gateway, NEW, "127.0.0.1").await.unwrap() == "badip").await;
+    // The news of the host and of the wish come together, and a look follows, which shows nowhere.
+    sleep(Duration::from_secs(1)).await;
     let later = ask(&gateway, NEW, "2001:db8::9");
     wait_at_the_primary(&gateway, 2.0).await;
     stage.primary.start_again().await.unwrap();

@@ -26,6 +26,13 @@ impl Stage {
         Gateway::builder(program()).config(&toml).envs(envs).start().await.expect("the gateway starts")
     }
 
+    /// The host has 203.0.113.1, the primary goes away, and 203.0.113.2 is deferred.
+    async fn defers_the_second(&mut self, gateway: &Gateway) {
+        assert_eq!(self.set(gateway, "203.0.113.1").await, "good 203.0.113.1");
+        self.primary.stop().await.unwrap();
+        assert_eq!(self.set(gateway, "203.0.113.2").await, "911");
+    }
+
     pub(super) async fn is_written(&self) {
         soon("it is written", async || self.is_pending().await).await;
     }
@@ -79,9 +86,7 @@ async fn a_gateway_whose_clock_is_ahead_does_not_keep_what_another_was_told_late
 async fn once_nothing_is_deferred_any_longer_a_newer_request_replaces_what_was() {
     let mut stage = Stage::sqlite(Kind::Knot).await;
     let gateway = stage.gateway(ENGINE).await;
-    assert_eq!(stage.set(&gateway, "203.0.113.1").await, "good 203.0.113.1");
-    stage.primary.stop().await.unwrap();
-    assert_eq!(stage.set(&gateway, "203.0.113.2").await, "911");
+    stage.defers_the_second(&gateway).await;
     stage.is_written().await;
     reload(&gateway, &stage.toml(&format!("{ENGINE}defer = \"off\"\n"))).await;
     assert_eq!(stage.set(&gateway, "203.0.113.3").await, "911");
@@ -94,9 +99,7 @@ async fn once_nothing_is_deferred_any_longer_a_newer_request_replaces_what_was()
 async fn what_a_newer_request_was_refused_is_not_undercut_by_an_older_address() {
     let mut stage = Stage::sqlite(Kind::Knot).await;
     let gateway = stage.gateway(ENGINE).await;
-    assert_eq!(stage.set(&gateway, "203.0.113.1").await, "good 203.0.113.1");
-    stage.primary.stop().await.unwrap();
-    assert_eq!(stage.set(&gateway, "203.0.113.2").await, "911");
+    stage.defers_the_second(&gateway).await;
     stage.is_written().await;
     let (good, bad) = (stage.config.key.secret.clone(), Key::generate("another").secret);
     stage.config.key.secret = bad;
@@ -192,9 +195,7 @@ async fn a_gateway_that_looks_for_errands_does_not_keep_a_newer_request_from_bei
 async fn a_family_that_the_host_may_not_have_any_longer_takes_the_other_with_it_nowhere() {
     let mut stage = Stage::sqlite(Kind::Knot).await;
     let gateway = stage.gateway(ENGINE).await;
-    assert_eq!(stage.set(&gateway, "203.0.113.1").await, "good 203.0.113.1");
-    stage.primary.stop().await.unwrap();
-    assert_eq!(stage.set(&gateway, "203.0.113.2").await, "911");
+    stage.defers_the_second(&gateway).await;
     assert_eq!(stage.set(&gateway, "2001:db8::2").await, "911");
     let edit = HostEdit { families: Some(Families::V6), ..HostEdit::default() };
     stage.store().set_host(&name(HOME), &edit).await.unwrap();

@@ -14,7 +14,6 @@ mod inside;
 mod kills;
 mod network;
 mod options;
-mod path;
 mod report;
 mod row;
 mod run;

@@ -4,10 +4,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use lab::Kind;
+use lab::path::{DELAY, JITTER, Path, STALL};
 use tokio::time::sleep;
 
 use crate::options::Name;
-use crate::path::{DELAY, JITTER, Path, STALL};
 use crate::row::Row;
 use crate::run::Run;
 use crate::stage::{Plot, Stage};

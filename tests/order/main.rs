@@ -6,7 +6,6 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on ends here")]
 #![expect(unreachable_pub, clippy::print_stdout, reason = "a program of its own, which shows a run that is repeated")]
 
-mod chance;
 mod network;
 mod primary;
 mod reference;
@@ -20,10 +19,10 @@ use dyngate::dns::Pool;
 use dyngate::engine::{Compared, Settings, Wish, Zone};
 use dyngate::metrics::Metrics;
 use dyngate::model::{Change, Hostname, KeyName, Records, TsigKey, ZoneName};
+use lab::Chance;
 use prometheus_client::registry::Registry;
 use tokio::time::{Instant, sleep};
 
-use chance::Chance;
 use network::Simulated;
 use reference::{Request, Word, broken, inverted};
 
@@ -81,14 +80,14 @@ fn run(seed: u64, show: bool) -> Seen {
 
 async fn play(seed: u64) -> (Vec<String>, Seen, Vec<String>) {
     let mut chance = Chance::new(seed);
-    let network = Simulated::new(Chance::new(chance.next()));
+    let network = Simulated::new(Chance::new(chance.any()));
     if chance.percent(25) {
         network.world().primary.hidden.insert(host(3));
     }
     if chance.percent(25) {
         network.world().primary.forbidden.insert(host(2));
     }
-    let engines = engines(&network, chance.next());
+    let engines = engines(&network, chance.any());
     let requests = Arc::new(Mutex::new(Vec::new()));
     let mut callers = tokio::task::JoinSet::new();
     let hosts = 1 + chance.below(4);

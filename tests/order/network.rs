@@ -14,8 +14,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex, spl
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 
-use crate::chance::Chance;
 use crate::primary::{Asked, Primary};
+use lab::Chance;
 
 /// How likely each trouble is in one run, in percent for each message.
 #[derive(Debug)]

@@ -4,6 +4,7 @@
 //! Everything is safe to use from tests that run at once; whatever was started is killed and reaped when its value is
 //! dropped.
 
+mod chance;
 mod child;
 mod choice;
 mod error;
@@ -20,7 +21,9 @@ mod setup;
 pub mod fake;
 pub mod http;
 pub mod load;
+pub mod path;
 
+pub use chance::Chance;
 pub use choice::chosen;
 pub use error::Error;
 pub use gateway::{Builder, Gateway, digest, faketime, new_secret, steppable_clock};

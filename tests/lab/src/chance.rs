@@ -7,11 +7,14 @@ use std::time::Duration;
 pub struct Chance(u64);
 
 impl Chance {
+    /// That of `seed`.
+    #[must_use]
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    pub fn next(&mut self) -> u64 {
+    /// Any number.
+    pub fn any(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -19,8 +22,9 @@ impl Chance {
         mixed ^ (mixed >> 31)
     }
 
+    /// A number below `end`.
     pub fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
+        self.any() % end
     }
 
     /// True in `percent` of all cases.
@@ -28,6 +32,7 @@ impl Chance {
         self.below(100) < percent
     }
 
+    /// Less than `end` milliseconds.
     pub fn millis(&mut self, end: u64) -> Duration {
         Duration::from_millis(self.below(end))
     }

@@ -1,35 +1,40 @@
-//! The way from the gateway to its primary, which may be slow, stutter, or swallow what is sent.
+//! The way from the gateway to its primary, which may be slow, stutter, swallow what is sent, or be cut.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use crate::Failure;
+use crate::Error;
 
-/// Each way.
-pub(crate) const DELAY: Duration = Duration::from_millis(50);
+/// Each way, while it is slow.
+pub const DELAY: Duration = Duration::from_millis(50);
 /// Between least and most delay.
-pub(crate) const JITTER: Duration = Duration::from_millis(25);
+pub const JITTER: Duration = Duration::from_millis(25);
 /// So often all that is under way stalls, as TCP does where a segment is lost and sent again.
 const STALL_EACH: Duration = Duration::from_secs(1);
-pub(crate) const STALL: Duration = Duration::from_millis(300);
+/// For so long.
+pub const STALL: Duration = Duration::from_millis(300);
 /// Pieces under way on one connection.
 const PIECES: usize = 1024;
 
 /// A listener in front of a primary; dropped, all its connections are cut.
-pub(crate) struct Path {
+#[derive(Debug)]
+pub struct Path {
     addr: SocketAddr,
     state: Arc<State>,
     _tasks: JoinSet<()>,
 }
+
+/// Is shown each message that passes to the primary.
+type Watcher = Box<dyn Fn(&[u8]) + Send + Sync>;
 
 #[derive(Default)]
 struct State {
@@ -38,32 +43,52 @@ struct State {
     dead_below: AtomicU64,
     swallows: AtomicBool,
     slow: AtomicBool,
+    cut: watch::Sender<bool>,
+    watcher: OnceLock<Watcher>,
 }
 
 impl Path {
-    pub(crate) async fn to(primary: SocketAddr) -> Result<Self, Failure> {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-        let (addr, state) = (listener.local_addr()?, Arc::new(State::default()));
+    /// A path to `primary`, at a free port of its own.
+    ///
+    /// # Errors
+    /// There is no port.
+    pub async fn to(primary: SocketAddr) -> Result<Self, Error> {
+        let no_port = || Error::io("a port in front of the primary");
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(no_port())?;
+        let (addr, state) = (listener.local_addr().map_err(no_port())?, Arc::new(State::default()));
         let mut tasks = JoinSet::new();
         tasks.spawn(accept(listener, primary, Arc::clone(&state)));
         Ok(Self { addr, state, _tasks: tasks })
     }
 
-    pub(crate) fn addr(&self) -> SocketAddr {
+    /// Where it begins.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    pub(crate) fn slow(&self, on: bool) {
+    /// Shows each DNS message that passes to the primary to `watcher`; the first one is the only one.
+    pub fn watch(&self, watcher: impl Fn(&[u8]) + Send + Sync + 'static) {
+        let _the_first_one_stays = self.state.watcher.set(Box::new(watcher));
+    }
+
+    /// What passes is delayed, and stalls at times.
+    pub fn slow(&self, on: bool) {
         self.state.slow.store(on, Ordering::Relaxed);
     }
 
+    /// All connections end, and each new one as soon as it is there.
+    pub fn cut(&self, on: bool) {
+        self.state.cut.send_replace(on);
+    }
+
     /// Every connection that is there now is dead from now on, and nobody is told.
-    pub(crate) fn forget_connections(&self) {
+    pub fn forget_connections(&self) {
         self.state.dead_below.store(self.state.next.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
     /// New connections too are accepted and dead.
-    pub(crate) fn swallow(&self, on: bool) {
+    pub fn swallow(&self, on: bool) {
         self.state.swallows.store(on, Ordering::Relaxed);
         self.forget_connections();
     }
@@ -71,12 +96,21 @@ impl Path {
 
 async fn accept(listener: TcpListener, primary: SocketAddr, state: Arc<State>) {
     let mut connections = JoinSet::new();
+    let mut cut = state.cut.subscribe();
     loop {
         tokio::select! {
             accepted = listener.accept() => {
                 let Ok((stream, _)) = accepted else { continue };
+                if *cut.borrow() {
+                    continue;
+                }
                 let number = state.next.fetch_add(1, Ordering::Relaxed);
                 connections.spawn(carry(stream, primary, number, Arc::clone(&state)));
+            }
+            Ok(()) = cut.changed() => {
+                if *cut.borrow_and_update() {
+                    connections.abort_all();
+                }
             }
             Some(_) = connections.join_next() => {}
         }
@@ -91,9 +125,9 @@ async fn carry(near: TcpStream, primary: SocketAddr, number: u64, state: Arc<Sta
     let (near_read, near_write) = near.into_split();
     let (far_read, far_write) = far.into_split();
     // The primary closes what is idle; on a dead connection nobody hears of it.
-    let there = pump(near_read, far_write, number, &state);
+    let there = pump(near_read, far_write, number, &state, state.watcher.get());
     let back = async {
-        pump(far_read, near_write, number, &state).await;
+        pump(far_read, near_write, number, &state, None).await;
         if state.is_dead(number) {
             std::future::pending::<()>().await;
         }
@@ -104,14 +138,30 @@ async fn carry(near: TcpStream, primary: SocketAddr, number: u64, state: Arc<Sta
     }
 }
 
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State").field("swallows", &self.swallows).field("slow", &self.slow).finish_non_exhaustive()
+    }
+}
+
 impl State {
     fn is_dead(&self, number: u64) -> bool {
         self.swallows.load(Ordering::Relaxed) || number < self.dead_below.load(Ordering::Relaxed)
     }
 }
 
+/// Shows the whole messages at the start of `octets` and takes them out (RFC 1035 section 4.2.2).
+fn show(octets: &mut Vec<u8>, watcher: &Watcher) {
+    while let [high, low, rest @ ..] = octets.as_slice() {
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
+        let Some(message) = rest.get(..length) else { return };
+        watcher(message);
+        octets.drain(..2 + length);
+    }
+}
+
 /// One direction; `to` stays open until the whole connection ends.
-async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, number: u64, state: &State) {
+async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, number: u64, state: &State, watcher: Option<&Watcher>) {
     let (sender, mut receiver) = mpsc::channel::<(Instant, Vec<u8>)>(PIECES);
     let take = async move {
         let mut count = number;
@@ -138,10 +188,18 @@ async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, number: u64, stat
         }
     };
     let give = async move {
+        let mut passed = Vec::new();
         while let Some((due, piece)) = receiver.recv().await {
             sleep_until(due).await;
-            if !state.is_dead(number) && to.write_all(&piece).await.is_err() {
+            if state.is_dead(number) {
+                continue;
+            }
+            if to.write_all(&piece).await.is_err() {
                 return;
+            }
+            if let Some(watcher) = watcher {
+                passed.extend(piece);
+                show(&mut passed, watcher);
             }
         }
     };

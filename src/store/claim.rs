@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use sqlx::any::AnyRow;
 
 use super::host::name;
-use super::session::{Purpose, Statement, composed, number, optional_text, places};
+use super::session::{Purpose, Statement, number, optional_text};
 use super::{Millis, Store, StoreError};
 use crate::model::{Families, Family, Hostname};
 
@@ -17,6 +17,9 @@ const CLAIM: [&str; 2] = [
      WHERE state.holder IS NULL OR state.holder <> excluded.holder OR excluded.holder4 <> COALESCE(state.holder4, '') \
      OR excluded.holder6 <> COALESCE(state.holder6, '') RETURNING name",
 ];
+/// Of those that another took, the ones whose time is over.
+const TAKE: &str = "UPDATE wanted SET taker = ?, taken = ? WHERE (taker IS NULL OR taker = ? OR taken < ?) AND name IN";
+const RELEASE: &str = "UPDATE wanted SET taker = NULL, taken = NULL WHERE taker = ? AND taken < ? AND name IN";
 const WISHES: &str = "SELECT name, since, taker FROM wanted WHERE name IN";
 
 /// What a claim found.
@@ -73,26 +76,14 @@ impl Store {
         for row in work.write_returning(CLAIM, 5, &rows, bind).await? {
             claimed.taken.insert(name(&row, 0)?);
         }
-        for names in names.chunks(super::session::ROWS) {
-            let software = work.software();
-            let wishes = composed(format!("{WISHES} ({})", places(software, names.len())));
-            let rows = work.rows(names.iter().fold(wishes, |query, name| query.bind((*name).to_owned()))).await?;
-            if rows.is_empty() {
-                continue;
-            }
-            // Of those that another took, the ones whose time is over.
-            let listed = places(software, names.len() + 4);
-            let mut places = listed.split(", ");
-            let [Some(a), Some(b), Some(c), Some(d)] = std::array::from_fn(|_| places.next()) else { continue };
-            let list = places.collect::<Vec<_>>().join(", ");
-            let take = composed(format!(
-                "UPDATE wanted SET taker = {a}, taken = {b} WHERE (taker IS NULL OR taker = {c} OR taken < {d}) \
-                 AND name IN ({list}) RETURNING name"
-            ));
+        let rows = work.listed([WISHES, ""], |wishes| wishes, &names).await?;
+        if !rows.is_empty() {
             let clocks = work.clocks().await?;
-            let take = take.bind(holder.to_owned()).bind(clocks.end(until).0);
-            let take = take.bind(holder.to_owned()).bind(clocks.theirs.0);
-            let taken = work.rows(names.iter().fold(take, |query, name| query.bind((*name).to_owned()))).await?;
+            let take = |query: Statement| {
+                let query = query.bind(holder.to_owned()).bind(clocks.end(until).0);
+                query.bind(holder.to_owned()).bind(clocks.theirs.0)
+            };
+            let taken = work.listed([TAKE, "RETURNING name"], take, &names).await?;
             let taken = taken.iter().map(|row| name(row, 0)).collect::<Result<HashSet<_>, _>>()?;
             for row in &rows {
                 let name = name(row, 0)?;
@@ -123,16 +114,8 @@ impl Store {
         names.sort_unstable();
         let mut work = self.begin(Purpose::Recording).await?;
         let before = work.clocks().await?.safe_end(before);
-        for names in names.chunks(super::session::ROWS) {
-            let places = places(work.software(), names.len() + 2);
-            let (first, rest) = places.split_once(", ").unwrap_or_default();
-            let (second, rest) = rest.split_once(", ").unwrap_or_default();
-            let release = composed(format!(
-                "UPDATE wanted SET taker = NULL, taken = NULL WHERE taker = {first} AND taken < {second} AND name IN ({rest})"
-            ));
-            let release = release.bind(holder.to_owned()).bind(before.0);
-            work.run(names.iter().fold(release, |query, name| query.bind((*name).to_owned()))).await?;
-        }
+        let release = |query: Statement| query.bind(holder.to_owned()).bind(before.0);
+        work.listed([RELEASE, ""], release, &names).await?;
         work.commit().await
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::io;
 
 use super::line::{BornLine, Line, TokenLine, VERSION};
-use super::session::{Purpose, ROWS, Work, composed, places, text};
+use super::session::{Purpose, ROWS, Work, text};
 use super::{Account, Host, State, Store, StoreError, account, born, host, record, token};
 use crate::model::Hostname;
 
@@ -198,9 +198,9 @@ impl Work {
         key: impl Fn(&(u64, T)) -> String,
     ) -> Result<HashSet<String>, StoreError> {
         let keys: HashSet<_> = rows.iter().map(key).collect();
-        let places = places(self.software(), keys.len());
-        let query = composed(format!("SELECT {column} FROM {table} WHERE {column} IN ({places})"));
-        let rows = self.rows(keys.iter().fold(query, |query, key| query.bind(key.clone()))).await?;
+        let keys: Vec<_> = keys.into_iter().collect();
+        let there = format!("SELECT {column} FROM {table} WHERE {column} IN");
+        let rows = self.listed([&there, ""], |query| query, &keys).await?;
         rows.iter().map(|row| text(row, 0)).collect()
     }
 

@@ -1,7 +1,7 @@
 //! Removing hosts and accounts, with all that hangs on them.
 
 use super::host::name;
-use super::session::{Purpose, ROWS, Work, composed, places, statement};
+use super::session::{Purpose, ROWS, Work, statement};
 use super::{Millis, Store, StoreError, Subject, Wanted};
 use crate::model::Hostname;
 
@@ -81,9 +81,7 @@ impl Work {
                 Records::Remove => &["state", "history"],
             };
             for table in tables {
-                let places = places(self.software(), some.len());
-                let delete = composed(format!("DELETE FROM {table} WHERE name IN ({places})"));
-                self.run(some.iter().fold(delete, |query, name| query.bind(name.to_string()))).await?;
+                self.of_names(&format!("DELETE FROM {table} WHERE name IN"), some).await?;
             }
         }
         match records {

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use super::error::{StoreError, classify};
 use super::feed::{self, Subject};
 use super::{Millis, Store};
+use crate::model::Hostname;
 
 /// A statement with what was bound to it.
 pub(super) type Statement = Query<'static, Any, AnyArguments>;
@@ -67,29 +68,44 @@ pub(super) fn statement(sql: &'static str) -> Statement {
     sqlx::query(sql)
 }
 
-/// A statement of the caller's making, from texts of this room alone; not kept.
-pub(super) fn composed(sql: String) -> Statement {
+/// A statement of the caller's making, from texts of this room alone, in which `?` is the place of a value; not kept.
+pub(super) fn composed(software: Software, sql: String) -> Statement {
+    let sql = match software {
+        // To SQLite `$1` is a name, and it looks through all of them for each; a thousand rows would take it seconds.
+        Software::Sqlite => sql,
+        Software::Postgres => numbered(&sql),
+    };
     sqlx::query(AssertSqlSafe(sql)).persistent(false)
 }
 
-/// `($1, $2), ($3, $4)`
-fn rows_of(software: Software, rows: usize, columns: usize) -> String {
-    let row = |row: usize| format!("({})", places_after(software, row * columns, columns));
-    (0..rows).map(row).collect::<Vec<_>>().join(", ")
+/// `$1`, `$2`, `$3` for each `?`.
+fn numbered(sql: &str) -> String {
+    let mut parts = sql.split('?');
+    let mut numbered = parts.next().unwrap_or_default().to_owned();
+    for (before, part) in parts.enumerate() {
+        numbered.push_str(&format!("${}", before + 1));
+        numbered.push_str(part);
+    }
+    numbered
 }
 
-/// `$1, $2, $3`
-pub(super) fn places(software: Software, count: usize) -> String {
-    places_after(software, 0, count)
+/// `(?, ?, ?)`
+fn places(count: usize) -> String {
+    format!("({})", vec!["?"; count].join(", "))
 }
 
-/// To SQLite `$1` is a name, and it looks through all of them for each; a thousand rows would take it seconds.
-fn places_after(software: Software, skip: usize, count: usize) -> String {
-    let place = |place| match software {
-        Software::Sqlite => "?".to_owned(),
-        Software::Postgres => format!("${place}"),
+/// For each thousand of `names` a statement: `before`, a list of places for them, `after`. `bind` binds the values of `before`.
+pub(super) fn listing<N: ToString>(
+    software: Software,
+    [before, after]: [&str; 2],
+    bind: impl Fn(Statement) -> Statement,
+    names: &[N],
+) -> Vec<Statement> {
+    let of_some = |names: &[N]| {
+        let statement = bind(composed(software, format!("{before} {} {after}", places(names.len()))));
+        names.iter().fold(statement, |statement, name| statement.bind(name.to_string()))
     };
-    (skip + 1..=skip + count).map(place).collect::<Vec<_>>().join(", ")
+    names.chunks(ROWS).map(of_some).collect()
 }
 
 /// How many rows a page may have, as SQL counts.
@@ -243,11 +259,30 @@ impl Work {
     ) -> Result<Vec<AnyRow>, StoreError> {
         let mut returned = Vec::new();
         for rows in rows.chunks(ROWS) {
-            let statement =
-                composed(format!("{before} VALUES {} {after}", rows_of(self.software, rows.len(), columns)));
+            let places = vec![places(columns); rows.len()].join(", ");
+            let statement = composed(self.software, format!("{before} VALUES {places} {after}"));
             returned.extend(self.rows(rows.iter().fold(statement, &bind)).await?);
         }
         Ok(returned)
+    }
+
+    /// The rows of `names`: see [`listing`].
+    pub(super) async fn listed<N: ToString>(
+        &mut self,
+        parts: [&str; 2],
+        bind: impl Fn(Statement) -> Statement,
+        names: &[N],
+    ) -> Result<Vec<AnyRow>, StoreError> {
+        let mut found = Vec::new();
+        for statement in listing(self.software, parts, bind, names) {
+            found.extend(self.rows(statement).await?);
+        }
+        Ok(found)
+    }
+
+    /// The rows of `names`, by a statement that ends before their list.
+    pub(super) async fn of_names(&mut self, sql: &str, names: &[Hostname]) -> Result<Vec<AnyRow>, StoreError> {
+        self.listed([sql, ""], |statement| statement, names).await
     }
 
     /// Reads the store's clock, which all gateways on it have in common.
@@ -298,6 +333,15 @@ impl Store {
     /// One statement that reads all its rows.
     pub(super) async fn rows(&self, statement: Statement) -> Result<Vec<AnyRow>, StoreError> {
         Session::new(&self.inner.readers).await?.rows(statement).await
+    }
+
+    /// The rows of `names`, by a statement that ends before their list.
+    pub(super) async fn of_names(&self, sql: &str, names: &[Hostname]) -> Result<Vec<AnyRow>, StoreError> {
+        let mut found = Vec::new();
+        for statement in listing(self.inner.software, [sql, ""], |statement| statement, names) {
+            found.extend(self.rows(statement).await?);
+        }
+        Ok(found)
     }
 
     /// One statement that reads at most one row.

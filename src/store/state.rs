@@ -6,9 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use sqlx::any::AnyRow;
 
 use super::host::name;
-use super::session::{
-    Purpose, ROWS, at_most, composed, number, optional_number, optional_text, places, statement, text,
-};
+use super::session::{Purpose, at_most, number, optional_number, optional_text, statement, text};
 use super::{Millis, Store, StoreError};
 use crate::model::{Addresses, Hostname};
 
@@ -96,15 +94,6 @@ impl Store {
         let rows = self.of_names(HOLDERS, names).await?;
         let holder = |row: &AnyRow| Ok((name(row, 0)?, Holder { name: text(row, 1)?, generation: number(row, 2)? }));
         rows.iter().map(holder).collect()
-    }
-
-    pub(super) async fn of_names(&self, sql: &str, names: &[Hostname]) -> Result<Vec<AnyRow>, StoreError> {
-        let mut found = Vec::new();
-        for names in names.chunks(ROWS) {
-            let query = composed(format!("{sql} ({})", places(self.inner.software, names.len())));
-            found.extend(self.rows(names.iter().fold(query, |query, name| query.bind(name.to_string()))).await?);
-        }
-        Ok(found)
     }
 
     /// The last `limit` changes of `name`, newest first.

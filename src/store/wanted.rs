@@ -10,8 +10,7 @@ use sqlx::any::AnyRow;
 use super::fit;
 use super::host::name;
 use super::session::{
-    Purpose, ROWS, Software, Statement, Work, at_most, composed, number, optional_number, optional_text, places,
-    statement, text,
+    Purpose, Software, Statement, Work, at_most, number, optional_number, optional_text, statement, text,
 };
 use super::state::{self, addresses_text};
 use super::{Millis, State, Store, StoreError, Subject};
@@ -46,6 +45,7 @@ const LEAVE_OUT: &str = "UPDATE wanted SET \
     WHERE name = $3 AND since <= $4";
 const EMPTY: &str = "DELETE FROM wanted WHERE name = $1 AND ipv4 IS NULL AND ipv6 IS NULL";
 const DELETE: &str = "DELETE FROM wanted WHERE name = $1";
+const LOCK: [&str; 2] = ["SELECT name FROM state WHERE name IN", "ORDER BY name FOR UPDATE"];
 /// NULL is nothing known.
 const NOTE: [&str; 2] = [
     "INSERT INTO state (name, generation, ipv4, ipv6, verified, last_update)",
@@ -270,26 +270,8 @@ impl Work {
         match self.software() {
             // It has one writer.
             Software::Sqlite => Ok(()),
-            Software::Postgres => {
-                for names in names.chunks(ROWS) {
-                    let places = places(self.software(), names.len());
-                    let lock =
-                        composed(format!("SELECT name FROM state WHERE name IN ({places}) ORDER BY name FOR UPDATE"));
-                    self.rows(names.iter().fold(lock, |query, name| query.bind(name.to_string()))).await?;
-                }
-                Ok(())
-            }
+            Software::Postgres => self.listed(LOCK, |lock| lock, names).await.map(drop),
         }
-    }
-
-    /// The rows of `names`, by a statement that ends before their list.
-    pub(super) async fn of_names(&mut self, sql: &str, names: &[Hostname]) -> Result<Vec<AnyRow>, StoreError> {
-        let mut found = Vec::new();
-        for names in names.chunks(ROWS) {
-            let query = composed(format!("{sql} ({})", places(self.software(), names.len())));
-            found.extend(self.rows(names.iter().fold(query, |query, name| query.bind(name.to_string()))).await?);
-        }
-        Ok(found)
     }
 }
 

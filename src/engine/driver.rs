@@ -136,7 +136,7 @@ impl Running {
                         "primary cannot be reached; changes wait and are answered 911 by their deadline"
                     );
                 }
-                self.driver.lane.forget_unwanted();
+                self.driver.lane.forget_unwanted(now);
                 self.unreachable(now);
             }
             Happened::Event(Some(Event::Frame(octets))) => self.frame(&octets, now),

@@ -22,10 +22,6 @@ use crate::model::{Hostname, Records};
 
 /// Messages in flight over different names: enough to hide a journal's fsync, few enough for BIND's `update-quota`.
 pub(super) const WINDOW: usize = 4;
-/// Names that leave in a message of their own while another is in flight; fewer wait for its answer.
-const WORTH_A_MESSAGE: usize = 16;
-/// They do for this part of the deadline at most, counted from its departure.
-const PATIENCE: u32 = 20;
 /// Names that wait in one lane; one more is turned away at once.
 const MOST_WAITING: usize = 100_000;
 /// Culprits in a row, without a success, after which a batch is not halved any further.
@@ -55,6 +51,8 @@ pub(super) struct Lane {
     again_had_its_turn: bool,
     // Somebody doubts the primary: the next message tells, whatever it is for.
     is_doubted: bool,
+    // Until when the primary was last silent: a message took half of the deadline or more, or was lost.
+    silent_until: Option<Instant>,
 }
 
 impl Lane {
@@ -75,6 +73,7 @@ impl Lane {
             resting: HashMap::new(),
             again_had_its_turn: false,
             is_doubted: false,
+            silent_until: None,
         }
     }
 
@@ -185,7 +184,7 @@ impl Lane {
     /// The primary acknowledged the flight, signed and verified.
     pub(super) fn acknowledged(&mut self, flight: FlightId, now: Instant) -> Option<Ended> {
         let Flight { entries, history, purpose, sent, overdue } = self.flights.remove(&flight)?;
-        let took = now.saturating_duration_since(sent);
+        let took = self.heard(sent, now);
         match purpose {
             // The zone and the key are fine: one of the names is not.
             Purpose::Probe(failure) => self.blame_name(entries, &history, failure, now),
@@ -214,7 +213,7 @@ impl Lane {
     /// The primary answered the flight with an error.
     pub(super) fn failed(&mut self, flight: FlightId, failure: Failure, now: Instant) -> Option<Ended> {
         let Flight { entries, mut history, purpose, sent, overdue } = self.flights.remove(&flight)?;
-        let took = now.saturating_duration_since(sent);
+        let took = self.heard(sent, now);
         let mut next = Next::Stay;
         let asks_about = match purpose {
             Purpose::Change => None,
@@ -304,59 +303,12 @@ impl Lane {
         self.again.remove(position)
     }
 
-    /// Until when a few changes wait for the answer to what is in flight, if they do: a primary works on one message of a zone
-    /// at a time, so they would be no sooner done, and where many zones share a primary each of their messages costs all.
-    fn gathers_until(&self, now: Instant) -> Option<Instant> {
-        let until = self.oldest_flight()? + self.deadline / PATIENCE;
-        (until > now && (1..WORTH_A_MESSAGE).contains(&self.ready.names())).then_some(until)
-    }
-
     /// When a resting company or a pausing group may travel again, a few changes wait no longer, or strays are to be looked for.
     pub(super) fn next_rest_end(&self, now: Instant) -> Option<Instant> {
         let pauses = self.again.iter().filter_map(|group| group.history.not_before.as_ref());
         let rests = self.resting.values().chain(pauses).filter(|end| **end > now).min().copied();
         let look = self.strays.next_look().filter(|look| *look > now);
         [rests, self.gathers_until(now), look].into_iter().flatten().min()
-    }
-
-    fn gather(&mut self, now: Instant) -> Option<(Vec<Hostname>, History)> {
-        if self.gathers_until(now).is_some() {
-            return None;
-        }
-        self.resting.retain(|_, until| *until > now);
-        let answered = now + self.time_needed();
-        let (company, queue) = self.ready.next_company(|company| !self.resting.contains_key(company))?;
-        let most = if company == Company::Alone { 1 } else { self.pace.rrsets() };
-        let mut names = Vec::new();
-        let mut size = 0;
-        while let Some(name) = queue.front() {
-            match self.waiting.get(name) {
-                Some(entry) if entry.is_wanted_at(answered) => {
-                    if size > 0 && size + entry.rrsets() > most {
-                        break;
-                    }
-                    size += entry.rrsets();
-                    names.extend(queue.pop_front());
-                }
-                Some(_) | None => {
-                    if let Some(late) = queue.pop_front().and_then(|name| self.waiting.remove(&name)) {
-                        late.fail(Trouble::Overloaded);
-                    }
-                }
-            }
-        }
-        self.ready.forget_empty();
-        Some((names, History::new(company)))
-    }
-
-    /// Who has less time left than this is told at once that he comes too late: under more than the primary can do, all who
-    /// are sent would else be those who waited longest, and most answers would find nobody. One slow answer is no proof, so what
-    /// can leave alone leaves.
-    fn time_needed(&self) -> Duration {
-        match self.flights.len() {
-            0 => Duration::ZERO,
-            in_flight => self.pace.until_answered(in_flight).min(self.deadline / 2),
-        }
     }
 
     /// Takes a name out of `waiting`, unless nobody waits for it any longer.
@@ -434,6 +386,7 @@ impl Lane {
     }
 }
 
+mod gather;
 mod loss;
 mod split;
 #[cfg(test)]

@@ -60,8 +60,18 @@ pub enum Trouble {
     Failed(Failure),
     /// No answer before the deadline.
     Timeout,
+    /// The primary was silent until too little time was left. This one was not sent.
+    Silent,
     /// More changes wait than we hold, or than the primary can do in time. This one was not sent.
     Overloaded,
+}
+
+impl Trouble {
+    /// Whether it may be over without anybody's doing.
+    #[must_use]
+    pub fn passes(self) -> bool {
+        !matches!(self, Self::Hidden(_) | Self::Refused(_))
+    }
 }
 
 /// What a caller learns of his change.

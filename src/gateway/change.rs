@@ -82,7 +82,7 @@ impl Gateway {
             Ok(verdict) => verdict,
             Err(trouble) => {
                 // Who is turned away under too much comes back; what was asked for before must not be what comes of it.
-                if is_known || matches!(trouble, Trouble::Timeout | Trouble::Failed(_)) {
+                if is_known || trouble != Trouble::Overloaded {
                     self.defer(&ticket, caller, zone, &wish);
                 }
                 return HostVerdict::of(Err(trouble));
@@ -161,7 +161,7 @@ impl Gateway {
             }
         }
         match answer {
-            Err(trouble @ (Trouble::Timeout | Trouble::Failed(_) | Trouble::Overloaded)) => Err(trouble),
+            Err(trouble) if trouble.passes() => Err(trouble),
             answer => Ok(HostVerdict::of(answer)),
         }
     }

@@ -312,7 +312,7 @@ impl Gateway {
                     if source.is_none() {
                         warn!(host = %name, ?trouble, "records could not be changed as a command asked; tried again");
                     }
-                    if let (Some(zone), Trouble::Timeout | Trouble::Failed(_) | Trouble::Overloaded) = (zone, trouble) {
+                    if let (Some(zone), true) = (zone, trouble.passes()) {
                         troubled.insert(zone);
                     }
                     kept.push(name);

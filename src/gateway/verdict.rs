@@ -83,6 +83,7 @@ impl HostVerdict {
             }
             Err(Trouble::Failed(failure)) => (Self::unreachable("the primary cannot write now"), failure.to_string()),
             Err(Trouble::Timeout) => return Self::unreachable("no answer before the deadline"),
+            Err(Trouble::Silent) => return Self::unreachable("the primary was silent for too long"),
             Err(Trouble::Overloaded) => return Self::unreachable("more changes wait than the primary can do in time"),
         };
         Self { rcode: Some(rcode), ..verdict }

@@ -8,6 +8,9 @@ impl Lane {
     /// Returns the flights that waited in vain and for how long, but for those that were overdue already.
     pub(in crate::engine) fn connection_lost(&mut self, by_us: bool, now: Instant) -> Vec<(FlightId, Duration)> {
         let mut lost: Vec<_> = self.flights.drain().collect();
+        if !lost.is_empty() {
+            self.silent_until = Some(now);
+        }
         lost.sort_unstable_by_key(|(id, _)| std::cmp::Reverse(*id));
         for (_, flight) in &lost {
             // No answer in time is an answer: the next messages are smaller.
@@ -48,7 +51,8 @@ impl Lane {
     }
 
     /// Lets go of what nobody waits for any longer, while nothing can leave.
-    pub(in crate::engine) fn forget_unwanted(&mut self) {
+    pub(in crate::engine) fn forget_unwanted(&mut self, now: Instant) {
+        self.silent_until = Some(now);
         self.waiting.retain(|_, entry| entry.is_wanted());
         let Self { waiting, ready, again, .. } = self;
         ready.retain(|name| waiting.contains_key(name));

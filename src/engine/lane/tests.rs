@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 
 use bench::{Bench, after};
 
+use super::gather::{PATIENCE, WORTH_A_MESSAGE};
 use super::*;
 use crate::dns::{Rcode, Signer, TsigFault, Update};
 use crate::engine::{Answer, Applied, Compared, Wish, test_wish};
@@ -181,7 +182,7 @@ fn what_nobody_waits_for_any_longer_never_leaves() {
     bench.set("b", "192.0.2.1");
     bench.callers.clear();
     bench.set("c", "192.0.2.1");
-    bench.lane.forget_unwanted();
+    bench.lane.forget_unwanted(bench.now);
     assert_eq!(bench.lane.pending(), 1);
     bench.callers.clear();
     assert!(bench.lane.depart(bench.now).is_none());
@@ -245,7 +246,7 @@ fn a_router_that_repeats_itself_does_not_pile_up() {
     for _ in 0..10_000 {
         bench.callers.clear();
         bench.set("a", "192.0.2.1");
-        bench.lane.forget_unwanted();
+        bench.lane.forget_unwanted(bench.now);
     }
     let entry = bench.lane.waiting.values().next().unwrap();
     assert!(entry.waiters.len() <= 16, "{}", entry.waiters.len());

@@ -76,3 +76,18 @@ fn who_cannot_be_answered_in_time_is_told_and_who_came_after_him_is_sent() {
     assert_eq!(bench.answers(), [Err(Trouble::Overloaded), Ok(Applied { superseded: false })]);
     assert_eq!(bench.held("late"), Addresses::default());
 }
+
+#[test]
+fn who_waited_while_the_primary_was_silent_is_not_told_that_too_many_wait() {
+    let mut bench = Bench::new();
+    bench.fill_window();
+    let oldest = *bench.lane.flights.keys().min().unwrap();
+    bench.callers.clear();
+    bench.submit_until(test_wish("late.dyn.example", "192.0.2.2"), bench.now + DEADLINE * 7 / 10);
+    bench.now += DEADLINE * 6 / 10;
+    bench.answer(oldest, &|_| None);
+    bench.submit_until(test_wish("fresh.dyn.example", "192.0.2.2"), bench.now + DEADLINE);
+    let flight = bench.lane.depart(bench.now).unwrap();
+    bench.answer(flight, &|_| None);
+    assert_eq!(bench.answers(), [Err(Trouble::Silent), Ok(Applied { superseded: false })]);
+}

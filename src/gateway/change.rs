@@ -101,7 +101,7 @@ impl Gateway {
             self.defer(&ticket, caller, zone, &wish);
         }
         let before = self.registry.claims_end();
-        if standing.is_some() && ticket.is_alone() {
+        if ticket.lets_go(standing.is_some()) {
             let names = std::slice::from_ref(&wish.name);
             let _until_the_claim_ends = timeout_at(deadline, self.registry.release(names, before)).await;
         }

@@ -94,7 +94,7 @@ impl Deferred {
     /// A request for `name` was accepted at `now`.
     pub(super) fn begin(&self, name: &Hostname, now: Millis) -> Ticket<'_> {
         let at = self.wishes().begin(name, now);
-        Ticket { deferred: self, name: name.clone(), at, asked: Asked { at: now, is_claimed: false } }
+        Ticket { deferred: self, name: name.clone(), at, asked: Asked { at: now, claimed: None } }
     }
 
     /// How many wishes of requests each zone has.
@@ -248,9 +248,11 @@ impl Deferred {
     /// The store has these; the names without a request under way.
     fn written(&self, some: &[Deferral]) -> Vec<Hostname> {
         let mut wishes = self.wishes();
-        wishes.written(some);
+        if wishes.written(some) {
+            self.look_again();
+        }
         let names = some.iter().map(|deferral| &deferral.wish.name);
-        names.filter(|name| wishes.is_idle(name)).cloned().collect()
+        names.filter(|name| wishes.is_idle(name, 0)).cloned().collect()
     }
 
     /// Writes what is not written yet.
@@ -290,15 +292,18 @@ impl Ticket<'_> {
 
     /// The name was to be claimed; a wish that stands for it came before this request.
     pub(super) fn claimed(&mut self, claim: Claim) {
-        self.asked.is_claimed = claim.is_made;
+        let found = claim.wish.map_or(Millis(0), |standing| standing.since);
+        self.asked.claimed = claim.is_made.then_some(found);
         if let Some(standing) = claim.wish {
             self.at = self.deferred.wishes().after(&self.name, self.at, standing.since);
         }
     }
 
-    /// Whether no other request for its name is under way.
-    pub(super) fn is_alone(&self) -> bool {
-        self.deferred.wishes().is_alone(&self.name)
+    /// Whether what is wished for its name may go into other hands once the request is over; `stands` is whether the store had
+    /// a wish for it.
+    pub(super) fn lets_go(&self, stands: bool) -> bool {
+        let wishes = self.deferred.wishes();
+        (stands || wishes.has(&self.name)) && wishes.is_idle(&self.name, 1)
     }
 
     /// The request was answered `911`: what it asks for, as `wanted` says, is done as soon as may be.

@@ -15,7 +15,7 @@ use super::Gateway;
 use crate::engine::{self, Compared, Trouble, Wish};
 use crate::model::{Family, Hostname, Records, ZoneName};
 use crate::registry::Grant;
-use crate::store::{Claimed, Millis, Store, StoreError, Unwanted, Wanted};
+use crate::store::{InHand, Millis, Store, StoreError, Unwanted, Wanted};
 
 /// Errands under way at once: less than the engine's queue by far, so that requests find room.
 const AT_ONCE: usize = 500;
@@ -71,10 +71,8 @@ impl Gateway {
     }
 
     async fn all_errands(self: &Arc<Self>) {
-        if self.registry.store().is_some() {
-            // What is run is what the store has.
-            self.deferred.flush().await;
-        }
+        // What is run is what the store has.
+        self.deferred.flush().await;
         match self.registry.drop_settled().await {
             Ok(settled) => {
                 for host in settled {
@@ -141,9 +139,8 @@ impl Gateway {
             }
         }
         some.retain(|wanted| self.deferred.wishes().ready(&wanted.name, wanted.since).is_some());
-        let touched = |wanted: &Wanted| Records { v4: wanted.v4, v6: wanted.v6 }.families();
-        let names: Vec<_> = some.iter().map(|wanted| (wanted.name.clone(), touched(wanted))).collect();
-        if let Some(Claimed { wishes, taken }) = self.registry.claim_all(&names).await? {
+        let names: Vec<_> = some.iter().map(|wanted| wanted.name.clone()).collect();
+        if let Some(InHand { wishes, taken }) = self.registry.claim_wishes(&names).await? {
             for name in taken {
                 if let Some(zone) = self.zone_of(&name) {
                     zone.forget(&name);
@@ -152,17 +149,9 @@ impl Gateway {
             if self.registry.returns() != era {
                 return Ok(());
             }
-            // Another gateway has the others in hand, or they are gone, or another one since the page was read.
-            let mut others = Vec::new();
-            some.retain(|wanted| match wishes.get(&wanted.name) {
-                Some(wish) if wish.is_ours && wish.since == wanted.since => true,
-                Some(wish) if wish.is_ours => {
-                    others.push(wanted.name.clone());
-                    false
-                }
-                Some(_) | None => false,
-            });
-            self.release_idle(others).await;
+            // Another gateway has the others in hand, or they are gone; and these may be newer than the page.
+            self.deferred.found(wishes.clone(), &self.registry);
+            some = wishes;
         }
         let outdated = self.outdated(&some).await?;
         let mut under_way = JoinSet::new();
@@ -187,7 +176,7 @@ impl Gateway {
     /// in our hand, and lets go itself.
     async fn release_idle(&self, mut names: Vec<Hostname>) {
         let before = self.registry.claims_end();
-        names.retain(|name| self.deferred.wishes().is_idle(name));
+        names.retain(|name| self.deferred.wishes().is_idle(name, 0));
         if !names.is_empty() {
             self.registry.release(&names, before).await;
         }
@@ -322,7 +311,11 @@ impl Gateway {
         }
         if let Some(store) = self.registry.store() {
             if !done.is_empty() {
-                store.fulfilled_all(&done).await?;
+                let fulfilled = store.fulfilled_all(&done).await?;
+                if fulfilled < done.len() {
+                    // What another gateway was told meanwhile stands there now.
+                    kept.extend(done.iter().map(|(name, _)| name.clone()));
+                }
             }
             if !dropped.is_empty() {
                 store.unwant(&dropped).await?;

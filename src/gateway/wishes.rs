@@ -130,14 +130,17 @@ impl Wishes {
         }
     }
 
-    /// Whether one request at most is under way for `name`.
-    pub(super) fn is_alone(&self, name: &Hostname) -> bool {
-        self.names.get(name).is_none_or(|of_name| of_name.under_way <= 1)
+    /// Whether nothing but `requests` is under way for `name` here: neither a wish of ours to the store or the primary, nor
+    /// more requests.
+    pub(super) fn is_idle(&self, name: &Hostname, requests: u32) -> bool {
+        let is_unwritten = |of_name: &Name| of_name.wish.as_ref().is_some_and(Kept::is_unwritten);
+        let is_idle = |of_name: &Name| of_name.under_way <= requests && !of_name.is_run && !is_unwritten(of_name);
+        self.names.get(name).is_none_or(is_idle)
     }
 
-    /// Whether nothing is under way for `name` here.
-    pub(super) fn is_idle(&self, name: &Hostname) -> bool {
-        self.names.get(name).is_none_or(|of_name| of_name.under_way == 0 && !of_name.is_run)
+    /// Whether something is wished for `name`.
+    pub(super) fn has(&self, name: &Hostname) -> bool {
+        self.names.get(name).is_some_and(|of_name| of_name.wish.is_some())
     }
 
     /// Whether the engine has the wish for `name`.
@@ -215,32 +218,23 @@ impl Wishes {
 
     /// What the store kept a moment before `now`. `zone` is `None` where a command wants it.
     pub(super) fn load(&mut self, wanted: Wanted, zone: Option<&ZoneName>, now: Millis) {
-        let name = wanted.name.clone();
-        let scan = self.scan;
-        if let Some(kept) = self.names.get_mut(&name).and_then(|of_name| of_name.wish.as_mut()) {
-            if kept.is_unwritten() {
+        let (name, since, scan) = (wanted.name.clone(), wanted.since, self.scan);
+        let of_name = self.names.entry(name.clone()).or_default();
+        let known = match &mut of_name.wish {
+            Some(kept) if kept.is_unwritten() => {
                 kept.scan = scan;
                 return;
             }
             // It was read before ours was written; where it is another gateway's, the next look finds it.
-            if kept.wanted.since > wanted.since {
-                return;
-            }
-            if kept.wanted.since == wanted.since {
-                kept.scan = scan;
-                let [v4, v6] = touched(Records { v4: wanted.v4, v6: wanted.v6 });
-                if !kept.leave(!v4, !v6) {
-                    self.take(&name);
-                }
-                return;
-            }
-        }
-        let of_name = self.names.entry(name.clone()).or_default();
-        let since = wanted.since;
+            Some(kept) if kept.wanted.since > since => return,
+            // Ours may have been joined there to what another gateway was told.
+            Some(kept) if kept.wanted.since == since => kept.known,
+            Some(_) | None => now,
+        };
         let [v4, v6] = of_name.answered.map(|answered| answered > since);
         of_name.latest = of_name.latest.max(since);
         let (asked, unwritten) = Default::default();
-        let mut kept = Kept { wanted, at: [since; 2], asked, zone: zone.cloned(), unwritten, known: now, scan };
+        let mut kept = Kept { wanted, at: [since; 2], asked, zone: zone.cloned(), unwritten, known, scan };
         let is_left = kept.leave(v4, v6);
         self.take_keeping(&name);
         if is_left {
@@ -277,11 +271,13 @@ impl Wishes {
         kept.filter(|kept| kept.is_unwritten()).take(limit).map(unwritten).collect()
     }
 
-    /// The store has these.
-    pub(super) fn written(&mut self, wishes: &[Deferral]) {
+    /// The store has these. Whether one of them was passed over until it did.
+    pub(super) fn written(&mut self, wishes: &[Deferral]) -> bool {
         let scan = self.scan;
+        let mut passed_over = false;
         for Deferral { wish: wanted, .. } in wishes {
-            if let Some(kept) = self.names.get_mut(&wanted.name).and_then(|name| name.wish.as_mut())
+            let Some(of_name) = self.names.get_mut(&wanted.name) else { continue };
+            if let Some(kept) = &mut of_name.wish
                 && kept.wanted.since == wanted.since
             {
                 // An older request may have ended meanwhile, and joined the other family.
@@ -289,7 +285,9 @@ impl Wishes {
                 kept.unwritten[1] &= kept.wanted.v6 != wanted.v6;
                 kept.scan = scan;
             }
+            passed_over |= of_name.under_way == 0 && std::mem::take(&mut of_name.passed_over);
         }
+        passed_over
     }
 
     /// Until when what a request wished for `name` is worth doing.
@@ -314,11 +312,11 @@ impl Wishes {
         kept.take(limit).map(|kept| kept.wanted.clone()).collect()
     }
 
-    /// The wish of `since`, where it may be done now: no request for its name is under way.
+    /// The wish of `since`, where it may be done now: no request for its name is under way, and it is written as it is.
     pub(super) fn ready(&mut self, name: &Hostname, since: Millis) -> Option<Wanted> {
         let of_name = self.names.get_mut(name)?;
         let kept = of_name.wish.as_ref().filter(|kept| kept.wanted.since == since)?;
-        if of_name.under_way > 0 {
+        if of_name.under_way > 0 || kept.is_unwritten() {
             of_name.passed_over = true;
             return None;
         }

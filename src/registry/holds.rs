@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::model::{Families, Hostname};
-use crate::store::{Claimed, Millis, Standing, Store, StoreError};
+use crate::store::{Claimed, InHand, Millis, Standing, Store, StoreError};
 
 /// Names in one statement.
 const BATCH: usize = 500;
@@ -105,9 +105,9 @@ impl Holds {
         Claim { is_made: is_ours, was_ours, wish }
     }
 
-    /// Claims all of `names`.
-    pub(super) async fn claim_all(&self, store: &Store, names: &[(Hostname, Families)]) -> Result<Claimed, StoreError> {
-        store.claim(names, &self.me, self.lease.end()).await
+    /// Takes what is wished for `names`, but what another gateway has in hand.
+    pub(super) async fn claim_wishes(&self, store: &Store, names: &[Hostname]) -> Result<InHand, StoreError> {
+        store.claim_wishes(names, &self.me, self.lease.end()).await
     }
 }
 

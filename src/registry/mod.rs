@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::config::Config;
 use crate::model::{Addresses, Families, Hostname, PasswordDigest, TokenDigest, ZoneName};
-use crate::store::{Born, Claimed, Deferral, Millis, Store, StoreError};
+use crate::store::{Born, Deferral, InHand, Millis, Store, StoreError};
 
 use declared::Declared;
 use decoys::strangers;
@@ -280,17 +280,16 @@ impl Registry {
         }
     }
 
-    /// Claims all of `names`; `None` without a store.
+    /// Takes what is wished for `names`, but what another gateway has in hand; `None` without a store.
     ///
     /// # Errors
     /// The store cannot be written.
-    pub async fn claim_all(&self, names: &[(Hostname, Families)]) -> Result<Option<Claimed>, StoreError> {
+    pub async fn claim_wishes(&self, names: &[Hostname]) -> Result<Option<InHand>, StoreError> {
         match (&self.kept, self.holds()) {
-            (Some(kept), Some(holds)) => holds.claim_all(&kept.store, names).await.map(Some),
+            (Some(kept), Some(holds)) => holds.claim_wishes(&kept.store, names).await.map(Some),
             (Some(kept), None) => {
-                let names: Vec<_> = names.iter().map(|(name, _)| name.clone()).collect();
-                let wishes = kept.store.standing(&names).await?;
-                Ok(Some(Claimed { wishes, ..Claimed::default() }))
+                let wishes = kept.store.wanted_of_all(names).await?;
+                Ok(Some(InHand { wishes, ..InHand::default() }))
             }
             (None, _) => Ok(None),
         }
@@ -317,7 +316,10 @@ impl Registry {
     /// The store cannot be written.
     pub async fn defer(&self, wishes: &[Deferral]) -> Result<Vec<Hostname>, StoreError> {
         match &self.kept {
-            Some(kept) => kept.store.defer(wishes, self.holds().map(Holds::me)).await,
+            Some(kept) => {
+                let holder = self.holds().map(|holds| (holds.me(), holds.claims_end()));
+                kept.store.defer(wishes, holder).await
+            }
             None => Ok(Vec::new()),
         }
     }
@@ -368,6 +370,9 @@ impl Registry {
     pub async fn close(&self) {
         if let Some(kept) = &self.kept {
             self.flush().await;
+            if let Some(holds) = &kept.holds {
+                let _until_the_claims_end = kept.store.release_all(holds.me()).await;
+            }
             kept.store.close().await;
         }
     }

@@ -1,32 +1,26 @@
 //! Wishes of requests that were told `911`: which of them are written, and which are over since another was answered.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::host::name;
-use super::session::{Clocks, Purpose, ROWS, Work, at_most, optional_number, optional_text, statement};
+use super::session::{Clocks, Purpose, ROWS, Work, at_most, number, optional_number, optional_text, statement};
 use super::wanted::{INSERT, bind};
 use super::{Millis, Store, StoreError, Wanted};
 use crate::model::{Change, Hostname};
 
-/// A family that was asked for before what stands for it stays as it is; so does a wish that records go: their host is
-/// gone. `since` always grows, since it tells wishes apart.
-const DEFER: &str = "ON CONFLICT (name) DO UPDATE SET \
-    ipv4 = CASE WHEN {new4} THEN excluded.ipv4 ELSE wanted.ipv4 END, \
-    ipv6 = CASE WHEN {new6} THEN excluded.ipv6 ELSE wanted.ipv6 END, \
-    asked4 = CASE WHEN {new4} THEN excluded.asked4 ELSE wanted.asked4 END, \
-    asked6 = CASE WHEN {new6} THEN excluded.asked6 ELSE wanted.asked6 END, \
-    since = CASE WHEN excluded.since > wanted.since THEN excluded.since ELSE wanted.since + 1 END, \
-    ttl = excluded.ttl, expires = excluded.expires, account = excluded.account, source = excluded.source, \
-    agent = excluded.agent WHERE ({new4} OR {new6}) \
-    AND COALESCE(wanted.ipv4, '-') <> '' AND COALESCE(wanted.ipv6, '-') <> '' RETURNING name";
-/// What stands may have been found by the claim, and `since` is behind it then; else the moments in the store's clock
-/// decide.
-const NEW: [&str; 2] = [
-    "(excluded.ipv4 IS NOT NULL AND (excluded.since > wanted.since OR excluded.asked4 > COALESCE(wanted.asked4, 0)))",
-    "(excluded.ipv6 IS NOT NULL AND (excluded.since > wanted.since OR excluded.asked6 > COALESCE(wanted.asked6, 0)))",
+/// A wish that records go stays as it is: their host is gone. `since` always grows, since it tells wishes apart.
+const DEFER: [&str; 2] = [
+    INSERT,
+    "ON CONFLICT (name) DO UPDATE SET ipv4 = COALESCE(excluded.ipv4, wanted.ipv4), \
+     ipv6 = COALESCE(excluded.ipv6, wanted.ipv6), \
+     asked4 = COALESCE(excluded.asked4, wanted.asked4), asked6 = COALESCE(excluded.asked6, wanted.asked6), \
+     since = CASE WHEN excluded.since > wanted.since THEN excluded.since ELSE wanted.since + 1 END, \
+     ttl = excluded.ttl, expires = excluded.expires, account = excluded.account, source = excluded.source, \
+     agent = excluded.agent \
+     WHERE COALESCE(wanted.ipv4, '-') <> '' AND COALESCE(wanted.ipv6, '-') <> '' RETURNING name",
 ];
 const HOLDERS: &str = "SELECT name, holder4, holder6 FROM state WHERE name IN";
-const STANDING: &str = "SELECT name, taker, asked4, asked6 FROM wanted WHERE name IN";
+const STANDING: &str = "SELECT name, since, taker, asked4, asked6 FROM wanted WHERE name IN";
 const SETTLED: &str = "SELECT wanted.name FROM wanted JOIN state ON state.name = wanted.name \
     WHERE wanted.source IS NOT NULL AND (settled4 > asked4 OR settled6 > asked6) ORDER BY wanted.name LIMIT $1";
 const DROP: &str = "UPDATE wanted SET \
@@ -53,44 +47,73 @@ pub struct Deferral {
 pub struct Asked {
     /// When it was accepted.
     pub at: Millis,
-    /// Whether the family was claimed for it: then whoever claimed it since came later. Else only the moments tell.
-    pub is_claimed: bool,
+    /// Where the family was claimed for it, the `since` of the wish that stood then, or 0: that one came before, and
+    /// whoever claimed the family since came later. Else only the moments tell.
+    pub claimed: Option<Millis>,
 }
 
 impl From<Wanted> for Deferral {
     /// Of a request that was accepted when the wish says, and claimed its name.
     fn from(wish: Wanted) -> Self {
-        let asked = [Asked { at: wish.since, is_claimed: true }; 2];
+        let asked = [Asked { at: wish.since, claimed: Some(Millis(0)) }; 2];
         Self { wish, asked }
     }
 }
 
+/// What stands for a name, to whoever defers a change of it.
+#[derive(Debug, Default)]
+struct Stands {
+    // Nobody else is on the store: `since` tells which came first, whatever becomes of the clock.
+    is_alone: bool,
+    // Who wrote each family last is he who defers.
+    is_ours: [bool; 2],
+    // So is he who has the wish in hand.
+    in_hand: bool,
+    since: Option<Millis>,
+    asked: [Option<Millis>; 2],
+}
+
 impl Store {
     /// Keeps what requests asked for, each joined to an older one for its name; the names of which something was left
-    /// out. With `holder`, that is a family that he claimed and does not hold any longer, for whoever claimed it since
-    /// may have written it, unless he has the older wish in hand, for who has not writes nothing.
+    /// out. That is a family for which something stands that was asked for later, and with a holder one that he claimed and
+    /// does not hold any longer, for whoever claimed it since may have written it, unless he has the older wish in hand, for
+    /// who has not writes nothing. What is nobody's is his from then on, as if he had claimed it: he may have a newer request
+    /// under way that found nothing to claim.
     ///
     /// # Errors
     /// The store cannot be written.
-    pub async fn defer(&self, deferrals: &[Deferral], holder: Option<&str>) -> Result<Vec<Hostname>, StoreError> {
+    pub async fn defer(
+        &self,
+        deferrals: &[Deferral],
+        holder: Option<(&str, Millis)>,
+    ) -> Result<Vec<Hostname>, StoreError> {
         let mut deferrals = deferrals.to_vec();
         deferrals.sort_by(|a, b| a.wish.name.cmp(&b.wish.name));
-        let mut left_out: BTreeSet<_> = deferrals.iter().map(|deferral| deferral.wish.name.clone()).collect();
         let mut work = self.begin(Purpose::Recording).await?;
         let clocks = work.clocks().await?;
-        let mut cut = BTreeSet::new();
-        if let Some(holder) = holder {
-            work.leave_out(&mut deferrals, &mut cut, holder, clocks).await?;
+        let stands = work.stands(&deferrals, holder.map(|(holder, _)| holder)).await?;
+        let mut left_out = BTreeSet::new();
+        for Deferral { wish, asked } in &mut deferrals {
+            let Some(stands) = stands.get(&wish.name) else { continue };
+            let [v4, v6] = [0, 1].map(|family| stands.gives_way(family, wish.since, asked[family], clocks));
+            if wish.v4.is_made() && !v4 || wish.v6.is_made() && !v6 {
+                left_out.insert(wish.name.clone());
+            }
+            wish.v4 = if v4 { wish.v4 } else { Change::Leave };
+            wish.v6 = if v6 { wish.v6 } else { Change::Leave };
         }
-        let [new4, new6] = NEW;
-        let after = DEFER.replace("{new4}", new4).replace("{new6}", new6);
+        deferrals.retain(|Deferral { wish, .. }| wish.v4.is_made() || wish.v6.is_made());
         let bind =
             |query, Deferral { wish, asked }: &Deferral| bind(query, wish, asked.map(|asked| clocks.latest(asked.at)));
-        for row in work.write_returning([INSERT, &after], 11, &deferrals, bind).await? {
-            left_out.remove(&name(&row, 0)?);
+        let written = work.write_returning(DEFER, 11, &deferrals, bind).await?;
+        let written = written.iter().map(|row| name(row, 0)).collect::<Result<Vec<_>, _>>()?;
+        if let Some((holder, until)) = holder {
+            work.take(&written, holder, until).await?;
         }
         work.commit().await?;
-        left_out.append(&mut cut);
+        let written: HashSet<_> = written.into_iter().collect();
+        left_out
+            .extend(deferrals.into_iter().map(|deferral| deferral.wish.name).filter(|name| !written.contains(name)));
         Ok(left_out.into_iter().collect())
     }
 
@@ -118,42 +141,43 @@ impl Store {
 }
 
 impl Work {
-    /// Leaves out of `deferrals` what another gateway was told later, or may have been.
-    async fn leave_out(
+    /// What stands for the names of `deferrals`, and stays so until the transaction ends.
+    async fn stands(
         &mut self,
-        deferrals: &mut Vec<Deferral>,
-        cut: &mut BTreeSet<Hostname>,
-        holder: &str,
-        clocks: Clocks,
-    ) -> Result<(), StoreError> {
+        deferrals: &[Deferral],
+        holder: Option<&str>,
+    ) -> Result<HashMap<Hostname, Stands>, StoreError> {
         let names: Vec<_> = deferrals.iter().map(|deferral| deferral.wish.name.clone()).collect();
-        self.lock(&names).await?;
-        let mut holders = HashMap::new();
-        for row in self.of_names(HOLDERS, &names).await? {
-            let is_ours = |column| Ok::<_, StoreError>(optional_text(&row, column)?.as_deref() == Some(holder));
-            holders.insert(name(&row, 0)?, [is_ours(1)?, is_ours(2)?]);
-        }
-        let mut standing = HashMap::new();
-        for row in self.of_names(STANDING, &names).await? {
-            let in_hand = optional_text(&row, 1)?.as_deref() == Some(holder);
-            let asked = [optional_number(&row, 2)?, optional_number(&row, 3)?];
-            standing.insert(name(&row, 0)?, (in_hand, asked));
-        }
-        for Deferral { wish, asked } in &mut *deferrals {
-            let is_ours = holders.get(&wish.name).copied().unwrap_or_default();
-            let (in_hand, stands) = standing.get(&wish.name).copied().unwrap_or_default();
-            let [v4, v6] = [0, 1].map(|family: usize| {
-                let Asked { at, is_claimed } = asked[family];
-                let is_newest = stands[family].is_none_or(|stands| stands <= clocks.latest(at).0);
-                if is_claimed { is_ours[family] || in_hand } else { is_newest }
-            });
-            if wish.v4.is_made() && !v4 || wish.v6.is_made() && !v6 {
-                cut.insert(wish.name.clone());
+        let nothing = || Stands { is_alone: holder.is_none(), ..Stands::default() };
+        let mut stands: HashMap<_, _> = names.iter().map(|name| (name.clone(), nothing())).collect();
+        if let Some(holder) = holder {
+            self.lock(&names).await?;
+            for row in self.of_names(HOLDERS, &names).await? {
+                let is_ours = |column| Ok::<_, StoreError>(optional_text(&row, column)?.as_deref() == Some(holder));
+                stands.entry(name(&row, 0)?).or_default().is_ours = [is_ours(1)?, is_ours(2)?];
             }
-            wish.v4 = if v4 { wish.v4 } else { Change::Leave };
-            wish.v6 = if v6 { wish.v6 } else { Change::Leave };
         }
-        deferrals.retain(|Deferral { wish, .. }| wish.v4.is_made() || wish.v6.is_made());
-        Ok(())
+        for row in self.of_names(STANDING, &names).await? {
+            let of_name = stands.entry(name(&row, 0)?).or_default();
+            of_name.since = Some(Millis(number(&row, 1)?));
+            of_name.in_hand = holder.is_some() && optional_text(&row, 2)?.as_deref() == holder;
+            of_name.asked = [optional_number(&row, 3)?.map(Millis), optional_number(&row, 4)?.map(Millis)];
+        }
+        Ok(stands)
+    }
+}
+
+impl Stands {
+    /// Whether a request for `family` that is part of a wish of `since` takes the place of what stands.
+    fn gives_way(&self, family: usize, since: Millis, asked: Asked, clocks: Clocks) -> bool {
+        let was_before = |stands| match asked.claimed {
+            _ if self.is_alone => stands < since,
+            Some(found) => stands <= found,
+            None => false,
+        };
+        let is_newest = self.since.is_none_or(was_before)
+            || self.asked[family].is_none_or(|stands| stands < clocks.latest(asked.at));
+        let may_write = self.is_alone || asked.claimed.is_none() || self.is_ours[family] || self.in_hand;
+        may_write && is_newest
     }
 }

@@ -33,7 +33,7 @@ use session::{Session, Software};
 
 pub use account::{Account, NewAccount, StoredSecret};
 pub use born::Born;
-pub use claim::{Claimed, Standing};
+pub use claim::{Claimed, InHand, Standing};
 pub use defer::{Asked, Deferral};
 pub use error::{Cause, StoreError};
 pub use export::Export;

@@ -147,6 +147,14 @@ impl Store {
         row.as_ref().map(read).transpose()
     }
 
+    /// The wishes for `names`.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn wanted_of_all(&self, names: &[Hostname]) -> Result<Vec<Wanted>, StoreError> {
+        self.of_names(BY_NAMES, names).await?.iter().map(read).collect()
+    }
+
     /// Takes back the wish of `since`, since the zone holds it now, and notes that as verified. `false` where there is a newer
     /// one, which stays, or none.
     ///
@@ -166,8 +174,7 @@ impl Store {
         let mut work = self.begin(Purpose::Administration).await?;
         // In the order of a claim, so that the two never wait for each other.
         work.lock(&names).await?;
-        let rows = work.of_names(BY_NAMES, &names).await?;
-        let mut wishes = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        let mut wishes = work.wanted_of(&names).await?;
         wishes.retain(|wish| since.get(&wish.name) == Some(&wish.since));
         if wishes.is_empty() {
             work.abandon().await?;
@@ -263,6 +270,11 @@ impl Work {
             query.bind(wish.agent.as_deref().map(fit::agent)).bind(addresses_text(old)).bind(addresses_text(new))
         })
         .await
+    }
+
+    /// The wishes for `names`.
+    pub(super) async fn wanted_of(&mut self, names: &[Hostname]) -> Result<Vec<Wanted>, StoreError> {
+        self.of_names(BY_NAMES, names).await?.iter().map(read).collect()
     }
 
     /// Keeps others from claiming these names until the transaction ends; in the order of a claim.

@@ -15,6 +15,7 @@ on_both!(
     who_claims_one_family_leaves_the_other_to_who_claimed_that,
     what_nobody_claimed_gives_way_to_what_was_asked_for_later_by_family,
     one_gateway_at_a_time_has_a_wish_in_hand,
+    what_is_deferred_is_in_the_hand_of_who_writes_it,
     names_are_born_up_to_a_number,
 );
 
@@ -117,10 +118,10 @@ async fn a_request_is_deferred_behind_what_is_newer_and_forgotten_by_family(stag
     store.unwant(&[Unwanted::all(host.clone(), Millis(20))]).await.unwrap();
 
     store.claim(&[(host.clone(), Families::Both)], "other", Millis(0)).await.unwrap();
-    store.defer(&[request(Change::Set(one), 40).into()], Some("me")).await.unwrap();
+    store.defer(&[request(Change::Set(one), 40).into()], Some(("me", Millis(0)))).await.unwrap();
     assert_eq!(stands().await, None, "another gateway may have written it since");
     store.claim(&[(host.clone(), Families::Both)], "me", Millis(0)).await.unwrap();
-    store.defer(&[request(Change::Set(one), 40).into()], Some("me")).await.unwrap();
+    store.defer(&[request(Change::Set(one), 40).into()], Some(("me", Millis(0)))).await.unwrap();
     assert!(stands().await.is_some());
     assert_eq!(store.fulfilled_all(&[(host.clone(), Millis(39))]).await.unwrap(), 0);
     assert_eq!(store.fulfilled_all(&[(host.clone(), Millis(40))]).await.unwrap(), 1);
@@ -142,10 +143,10 @@ async fn who_claims_one_family_leaves_the_other_to_who_claimed_that(stage: &Stag
     assert_eq!(claim(Families::V6, "other").await.len(), 1);
     assert_eq!(claim(Families::V6, "other").await.len(), 0);
     assert_eq!(store.state(&host).await.unwrap().unwrap().generation, 2);
-    assert_eq!(store.defer(&[of_both(20).into()], Some("other")).await.unwrap(), only, "of it, v4 is not");
+    assert_eq!(store.defer(&[of_both(20).into()], Some(("other", Millis(0)))).await.unwrap(), only, "of it, v4 is not");
     // Asked for earlier, and written later.
     let earlier = Wanted { source: Some(Ipv4Addr::LOCALHOST.into()), ..of_both(10) };
-    assert_eq!(store.defer(&[earlier.into()], Some("one")).await.unwrap(), only, "nor v6");
+    assert_eq!(store.defer(&[earlier.into()], Some(("one", Millis(0)))).await.unwrap(), only, "nor v6");
     let stands = store.wanted_of(&host).await.unwrap().unwrap();
     assert_eq!((stands.v4, stands.v6, stands.since), (v4, of_both(0).v6, Millis(21)));
 }
@@ -158,13 +159,13 @@ async fn what_nobody_claimed_gives_way_to_what_was_asked_for_later_by_family(sta
     let v6 = Change::Set("2001:db8::1".parse().unwrap());
     let v4 = |last| Change::Set(Ipv4Addr::new(192, 0, 2, last));
     let now = Millis::now().0;
-    let asked = |at| [Asked { at: Millis(at), is_claimed: false }; 2];
+    let asked = |at| [Asked { at: Millis(at), claimed: None }; 2];
     let unclaimed = |wish: Wanted, at| Deferral { wish: Wanted { source, ..wish }, asked: asked(at) };
     let first = Wanted { v6, ..wish("home.dyn.example", v4(1), now) };
-    assert!(store.defer(&[unclaimed(first, now - 5000)], Some("one")).await.unwrap().is_empty());
+    assert!(store.defer(&[unclaimed(first, now - 5000)], Some(("one", Millis(0)))).await.unwrap().is_empty());
     // By another clock it is the newer one.
     let older = wish("home.dyn.example", v4(2), now + 60_000);
-    assert_eq!(store.defer(&[unclaimed(older, now - 6000)], Some("other")).await.unwrap(), only);
+    assert_eq!(store.defer(&[unclaimed(older, now - 6000)], Some(("other", Millis(0)))).await.unwrap(), only);
     assert_eq!(store.wanted_of(&host).await.unwrap().unwrap().v4, v4(1));
 
     let answered = |at| Seen { settled: [Some(Millis(at)), None], ..seen("home.dyn.example", now) };
@@ -178,7 +179,7 @@ async fn what_nobody_claimed_gives_way_to_what_was_asked_for_later_by_family(sta
     // What is done settles it too.
     assert!(store.fulfilled(&host, left.since).await.unwrap());
     let late = Wanted { v6, ..wish("home.dyn.example", Change::Leave, now) };
-    store.defer(&[unclaimed(late, now - 5500)], Some("other")).await.unwrap();
+    store.defer(&[unclaimed(late, now - 5500)], Some(("other", Millis(0)))).await.unwrap();
     assert_eq!(store.drop_settled().await.unwrap(), only);
     assert_eq!(store.wanted_of(&host).await.unwrap(), None);
 }
@@ -204,7 +205,28 @@ async fn one_gateway_at_a_time_has_a_wish_in_hand(stage: &Stage) {
     assert_eq!(claim("other", Millis(1)).await, standing(true));
     assert_eq!(claim("one", later).await, standing(true), "the other's time is over");
     assert!(!store.claim(&both(&names), "one", later).await.unwrap().wishes.contains_key(&free));
-    assert_eq!(store.standing(&names).await.unwrap().get(&host).copied(), standing(true));
+
+    let in_hand = async |who: &str| store.claim_wishes(&names, who, later).await.unwrap();
+    assert!(in_hand("other").await.wishes.is_empty(), "one has it in hand");
+    assert!(store.claim(&both(&names), "one", later).await.unwrap().taken.is_empty(), "and is who writes the name");
+    store.release_all("one").await.unwrap();
+    let ours = in_hand("other").await;
+    assert_eq!(ours.wishes, store.wanted_of_all(&names).await.unwrap());
+    assert_eq!(ours.taken, [host.clone()].into(), "free has no wish");
+}
+
+/// A request may be under way that found nothing to claim when the wish was written.
+async fn what_is_deferred_is_in_the_hand_of_who_writes_it(stage: &Stage) {
+    let store = &stage.store;
+    let host = name("home.dyn.example");
+    let later = Millis::now().plus(std::time::Duration::from_secs(60));
+    store.claim(&both(std::slice::from_ref(&host)), "one", later).await.unwrap();
+    let wish = wish("home.dyn.example", Change::Set(Ipv4Addr::new(192, 0, 2, 1)), 5);
+    assert!(store.defer(&[wish.into()], Some(("one", later))).await.unwrap().is_empty());
+    let names = std::slice::from_ref(&host);
+    assert!(store.claim_wishes(names, "other", later).await.unwrap().wishes.is_empty());
+    store.release(names, "one", Millis(i64::MAX)).await.unwrap();
+    assert_eq!(store.claim_wishes(names, "other", later).await.unwrap().wishes.len(), 1);
 }
 
 async fn names_are_born_up_to_a_number(stage: &Stage) {

@@ -90,6 +90,7 @@ fn an_older_request_that_ends_after_a_newer_one_was_answered_is_not_deferred() {
 fn nothing_is_done_while_a_request_is_under_way_and_its_end_says_so() {
     let mut wishes = Wishes::default();
     let at = deferred(&mut wishes, v4(1), 1);
+    assert!(!wishes.written(&wishes.unwritten(10)));
     assert!(wishes.ready(&home(), at).is_some());
     wishes.begin(&home(), Millis(2));
     assert_eq!(wishes.ready(&home(), at), None);
@@ -172,6 +173,17 @@ fn a_family_that_left_the_store_is_not_written_again_with_the_other() {
 }
 
 #[test]
+fn what_another_gateway_was_told_and_ours_was_joined_to_is_done_with_it() {
+    let mut wishes = Wishes::default();
+    let at = deferred(&mut wishes, v4(1), 2);
+    assert_eq!(wishes.ready(&home(), at), None, "the store may join it to more");
+    assert!(wishes.written(&wishes.unwritten(10)), "passed over");
+    wishes.load(wanted(home(), Records { v6: V6.v6, ..v4(1) }, at), Some(&zone()), Millis(9));
+    assert_eq!(stands(&wishes), Some(Records { v6: V6.v6, ..v4(1) }));
+    assert_eq!(wishes.ready(&home(), at).map(|wish| wish.v6), Some(V6.v6));
+}
+
+#[test]
 fn what_joins_a_wish_while_it_is_written_is_not_written_yet() {
     let mut wishes = Wishes::default();
     let older = wishes.begin(&home(), Millis(1));
@@ -228,11 +240,14 @@ fn a_wish_is_not_let_go_while_a_request_or_the_engine_is_busy_with_its_name() {
     let mut wishes = Wishes::default();
     let at = wishes.begin(&home(), Millis(1));
     assert!(wishes.defer(wanted(home(), V4, at), Asked::default(), &zone(), MOST));
-    assert!(!wishes.is_idle(&home()), "the request is under way");
+    assert!(!wishes.is_idle(&home(), 0), "the request is under way");
+    assert!(!wishes.is_idle(&home(), 1), "so is the wish, on its way to the store");
+    wishes.written(&wishes.unwritten(10));
+    assert!(wishes.is_idle(&home(), 1), "but for that request");
     wishes.end(&home());
-    assert!(wishes.is_idle(&home()));
+    assert!(wishes.is_idle(&home(), 0));
     wishes.runs(&home(), true);
-    assert!(!wishes.is_idle(&home()));
+    assert!(!wishes.is_idle(&home(), 0));
     wishes.runs(&home(), false);
-    assert!(wishes.is_idle(&home()));
+    assert!(wishes.is_idle(&home(), 0));
 }

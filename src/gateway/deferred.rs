@@ -14,7 +14,7 @@ use super::wishes::Wishes;
 use crate::metrics::Metrics;
 use crate::model::{Hostname, Records, ZoneName};
 use crate::registry::{Claim, Registry};
-use crate::store::{Asked, Deferral, Millis, Standing, StoreError, Unwanted, Wanted};
+use crate::store::{Asked, Deferral, Millis, Standing, Store, StoreError, Unwanted, Wanted};
 
 /// Hosts whose requests are kept; those of further ones are not.
 const MOST: usize = 100_000;
@@ -154,7 +154,7 @@ impl Deferred {
         loop {
             let page = store.wanted(after.as_ref(), BATCH).await?;
             let is_last = page.len() < BATCH;
-            after = page.last().map(|wanted| wanted.name.clone());
+            after = page.last().map(|deferral| deferral.wish.name.clone());
             self.found(page, registry);
             if is_last {
                 self.tell();
@@ -164,13 +164,15 @@ impl Deferred {
     }
 
     /// Takes in a page of the store. Records that shall go are nobody's host any longer and need not be known.
-    pub(super) fn found(&self, page: Vec<Wanted>, registry: &Registry) {
-        let now = Millis::now();
+    pub(super) fn found(&self, page: Vec<Deferral>, registry: &Registry) {
+        let is_shared = registry.store().is_some_and(Store::is_shared);
         let mut wishes = self.wishes();
-        for wanted in page {
+        for Deferral { wish: wanted, asked } in page {
             let zone = registry.zone_of(&wanted.name).filter(|_| wanted.source.is_some());
             if wishes.count() < MOST || wishes.knows(&wanted.name) {
-                wishes.load(wanted, zone, now);
+                // Who is alone counts on, whatever becomes of the clock.
+                let at = if is_shared { asked.map(|asked| asked.at) } else { [wanted.since; 2] };
+                wishes.load(wanted, at, zone);
             }
         }
     }
@@ -276,16 +278,17 @@ impl Ticket<'_> {
     pub(super) async fn answered(&self, records: Records, standing: Option<Standing>, deadline: Instant) -> bool {
         let known = self.deferred.wishes().answered(&self.name, self.at, records);
         let stands = |standing: Standing| Unwanted {
-            name: self.name.clone(),
-            until: standing.since.max(self.at),
             v4: records.v4.is_made(),
             v6: records.v6.is_made(),
+            ..Unwanted::all(self.name.clone(), standing.since)
         };
-        // What stands may have been joined to another gateway's, and then its moment is later than we know.
-        let until = |known: Unwanted| standing.map_or(known.until, |standing| known.until.max(standing.since));
-        let known = known.map(|known| Unwanted { until: until(known.clone()), ..known });
         match known.or_else(|| standing.map(stands)) {
-            Some(unwanted) => timeout_at(deadline, self.deferred.forget(unwanted)).await.unwrap_or(false),
+            // What stands may have been joined to another gateway's, and then its moment is later than we know.
+            Some(known) => {
+                let until = standing.map_or(known.until, |standing| known.until.max(standing.since));
+                let unwanted = Unwanted { until, asked: Some(self.asked.at), ..known };
+                timeout_at(deadline, self.deferred.forget(unwanted)).await.unwrap_or(false)
+            }
             None => true,
         }
     }
@@ -294,9 +297,6 @@ impl Ticket<'_> {
     pub(super) fn claimed(&mut self, claim: Claim) {
         let found = claim.wish.map_or(Millis(0), |standing| standing.since);
         self.asked.claimed = claim.is_made.then_some(found);
-        if let Some(standing) = claim.wish {
-            self.at = self.deferred.wishes().after(&self.name, self.at, standing.since);
-        }
     }
 
     /// Whether what is wished for its name may go into other hands once the request is over; `stands` is whether the store had

@@ -1,7 +1,7 @@
 //! Changes that nobody waits for: what commands want, and what requests asked for while the primary was away. They are kept
 //! until the primary has acknowledged them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,9 +21,6 @@ use crate::store::{InHand, Millis, Store, StoreError, Unwanted, Wanted};
 const AT_ONCE: usize = 500;
 /// Between two tries of what could not be done.
 const AGAIN: Duration = Duration::from_secs(10);
-
-/// How long a command may be unknown to another gateway on the store.
-const HEARS: Duration = Duration::from_secs(2);
 
 /// What became of an errand.
 enum End {
@@ -76,7 +73,7 @@ impl Gateway {
         match self.registry.drop_settled().await {
             Ok(settled) => {
                 for host in settled {
-                    info!(%host, "of a deferred change, what a later request was answered for is dropped");
+                    info!(%host, "of what was deferred, or a command asked, the part is dropped that a later request was answered for");
                 }
             }
             // The store's trouble, which /readyz tells.
@@ -91,7 +88,7 @@ impl Gateway {
                 Some(store) => {
                     let Ok(page) = store.wanted(after.as_ref(), AT_ONCE).await else { return };
                     self.deferred.found(page.clone(), &self.registry);
-                    page
+                    page.into_iter().map(|deferral| deferral.wish).collect()
                 }
                 None => self.deferred.wishes().page(after.as_ref(), AT_ONCE),
             };
@@ -151,15 +148,10 @@ impl Gateway {
             }
             // Another gateway has the others in hand, or they are gone; and these may be newer than the page.
             self.deferred.found(wishes.clone(), &self.registry);
-            some = wishes;
+            some = wishes.into_iter().map(|deferral| deferral.wish).collect();
         }
-        let outdated = self.outdated(&some).await?;
         let mut under_way = JoinSet::new();
         for wanted in some {
-            if outdated.contains(&wanted.name) {
-                ends.push((wanted, End::Dropped(None, "a request came after it".to_owned())));
-                continue;
-            }
             let gateway = Arc::clone(self);
             under_way.spawn(async move {
                 let end = gateway.errand(&wanted).await;
@@ -180,25 +172,6 @@ impl Gateway {
         if !names.is_empty() {
             self.registry.release(&names, before).await;
         }
-    }
-
-    /// Those of commands after which a request for their name was answered by a gateway that did not know of the command yet.
-    /// One that knows takes back what the request names, and no more.
-    async fn outdated(&self, some: &[Wanted]) -> Result<HashSet<Hostname>, StoreError> {
-        let of_commands: Vec<_> = some.iter().filter(|wanted| wanted.source.is_none()).collect();
-        let Some(store) = self.registry.store().filter(|_| !of_commands.is_empty()) else { return Ok(HashSet::new()) };
-        self.registry.flush().await;
-        let names: Vec<_> = of_commands.iter().map(|wanted| wanted.name.clone()).collect();
-        let verified: HashMap<_, _> =
-            store.states(&names).await?.into_iter().map(|(name, state)| (name, state.verified)).collect();
-        let wishes = self.deferred.wishes();
-        let others_hear = if store.is_shared() { HEARS } else { Duration::ZERO };
-        let is_outdated = |wanted: &&&Wanted| {
-            let known = wishes.known(&wanted.name, wanted.since).unwrap_or(wanted.since);
-            let verified = verified.get(&wanted.name).copied().flatten();
-            verified.is_some_and(|at| at > wanted.since && at <= known.plus(others_hear))
-        };
-        Ok(of_commands.iter().filter(is_outdated).map(|wanted| wanted.name.clone()).collect())
     }
 
     async fn errand(&self, wanted: &Wanted) -> End {

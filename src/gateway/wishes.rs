@@ -43,8 +43,6 @@ struct Kept {
     // The families that the store does not have yet. It alone says what is left of the others: where gateways share it,
     // another one may have been told something newer since.
     unwritten: [bool; 2],
-    // Since when this gateway knows of it.
-    known: Millis,
     scan: u64,
 }
 
@@ -118,18 +116,6 @@ impl Wishes {
         of_name.latest
     }
 
-    /// A wish of `since` stands in the store, which the request of `at` came after, whatever another gateway's clock says: its
-    /// place. Unless a newer one is under way, which is told the same.
-    pub(super) fn after(&mut self, name: &Hostname, at: Millis, since: Millis) -> Millis {
-        match self.names.get_mut(name) {
-            Some(of_name) if of_name.latest == at && since >= at => {
-                of_name.latest = Millis(since.0.saturating_add(1));
-                of_name.latest
-            }
-            Some(_) | None => at,
-        }
-    }
-
     /// Whether nothing but `requests` is under way for `name` here: neither a wish of ours to the store or the primary, nor
     /// more requests.
     pub(super) fn is_idle(&self, name: &Hostname, requests: u32) -> bool {
@@ -178,11 +164,11 @@ impl Wishes {
         let kept = of_name.wish.as_mut()?;
         let made = kept.made();
         let [v4, v6] = [0, 1].map(|family: usize| touched[family] && made[family] && kept.at[family] < at);
-        let until = kept.wanted.since.max(at);
+        let until = kept.wanted.since;
         if !kept.leave(v4, v6) {
             self.take(name);
         }
-        (v4 || v6).then(|| Unwanted { name: name.clone(), until, v4, v6 })
+        (v4 || v6).then(|| Unwanted { v4, v6, ..Unwanted::all(name.clone(), until) })
     }
 
     /// The request whose wish this is was answered `911`: its place is `wanted.since`. It is joined to what was asked for
@@ -208,7 +194,7 @@ impl Wishes {
         let name = wanted.name.clone();
         let unwritten = touched(Records { v4: wanted.v4, v6: wanted.v6 });
         let zone = Some(zone.clone());
-        let mut kept = Kept { wanted, at: [at; 2], asked: [asked; 2], zone, unwritten, known: at, scan: self.scan };
+        let mut kept = Kept { wanted, at: [at; 2], asked: [asked; 2], zone, unwritten, scan: self.scan };
         if let Some(other) = self.take_keeping(&name) {
             kept.join(other);
         }
@@ -216,11 +202,11 @@ impl Wishes {
         true
     }
 
-    /// What the store kept a moment before `now`. `zone` is `None` where a command wants it.
-    pub(super) fn load(&mut self, wanted: Wanted, zone: Option<&ZoneName>, now: Millis) {
+    /// What the store keeps, each family of which was asked for at `at`. `zone` is `None` where a command wants it.
+    pub(super) fn load(&mut self, wanted: Wanted, at: [Millis; 2], zone: Option<&ZoneName>) {
         let (name, since, scan) = (wanted.name.clone(), wanted.since, self.scan);
         let of_name = self.names.entry(name.clone()).or_default();
-        let known = match &mut of_name.wish {
+        match &mut of_name.wish {
             Some(kept) if kept.is_unwritten() => {
                 kept.scan = scan;
                 return;
@@ -228,13 +214,12 @@ impl Wishes {
             // It was read before ours was written; where it is another gateway's, the next look finds it.
             Some(kept) if kept.wanted.since > since => return,
             // Ours may have been joined there to what another gateway was told.
-            Some(kept) if kept.wanted.since == since => kept.known,
-            Some(_) | None => now,
-        };
-        let [v4, v6] = of_name.answered.map(|answered| answered > since);
-        of_name.latest = of_name.latest.max(since);
+            Some(_) | None => {}
+        }
+        let [v4, v6] = [0, 1].map(|family: usize| of_name.answered[family] > at[family]);
+        of_name.latest = at.into_iter().fold(of_name.latest, Millis::max);
         let (asked, unwritten) = Default::default();
-        let mut kept = Kept { wanted, at: [since; 2], asked, zone: zone.cloned(), unwritten, known, scan };
+        let mut kept = Kept { wanted, at, asked, zone: zone.cloned(), unwritten, scan };
         let is_left = kept.leave(v4, v6);
         self.take_keeping(&name);
         if is_left {
@@ -296,12 +281,6 @@ impl Wishes {
         kept.wanted.expires
     }
 
-    /// Since when the wish of `since` is known.
-    pub(super) fn known(&self, name: &Hostname, since: Millis) -> Option<Millis> {
-        let kept = self.names.get(name)?.wish.as_ref().filter(|kept| kept.wanted.since == since)?;
-        Some(kept.known)
-    }
-
     /// At most `limit` wishes in the order of the names, those after `after`.
     pub(super) fn page(&self, after: Option<&Hostname>, limit: usize) -> Vec<Wanted> {
         let range = match after {
@@ -331,7 +310,7 @@ impl Wishes {
     }
 
     /// These families of the wish are given up.
-    pub(super) fn dropped(&mut self, Unwanted { name, until, v4, v6 }: &Unwanted) {
+    pub(super) fn dropped(&mut self, Unwanted { name, until, v4, v6, .. }: &Unwanted) {
         let kept = self.names.get_mut(name).and_then(|of_name| of_name.wish.as_mut());
         if kept.is_some_and(|kept| kept.wanted.since == *until && !kept.leave(*v4, *v6)) {
             self.take(name);

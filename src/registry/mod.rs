@@ -324,14 +324,15 @@ impl Registry {
         }
     }
 
-    /// Forgets the deferred changes for which a newer request was answered by a gateway that could not tell the store
-    /// then; the names. Waits for all gateways to tell a store that came back.
+    /// Forgets what is wished by requests and commands, by address family, where a newer request was answered by a gateway that
+    /// did not know of the wish, or could not tell the store then; the names. Waits for all gateways to tell a store that
+    /// came back.
     ///
     /// # Errors
     /// The store cannot be written.
     pub async fn drop_settled(&self) -> Result<Vec<Hostname>, StoreError> {
-        let Some(kept) = self.kept.as_ref().filter(|kept| kept.holds.is_some()) else { return Ok(Vec::new()) };
-        loop {
+        let Some(kept) = &self.kept else { return Ok(Vec::new()) };
+        while kept.holds.is_some() {
             let told = kept.directory.returned() + TELL;
             if told <= Instant::now() {
                 break;

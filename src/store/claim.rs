@@ -6,7 +6,7 @@ use sqlx::any::AnyRow;
 
 use super::host::name;
 use super::session::{Purpose, Statement, Work, number, statement};
-use super::{Millis, Store, StoreError, Wanted};
+use super::{Deferral, Millis, Store, StoreError};
 use crate::model::{Families, Family, Hostname};
 
 const CLAIM: [&str; 2] = [
@@ -36,7 +36,7 @@ pub struct Claimed {
 #[derive(Debug, Clone, Default)]
 pub struct InHand {
     /// As they stand now.
-    pub wishes: Vec<Wanted>,
+    pub wishes: Vec<Deferral>,
     /// The names that it did not hold before, as [`Claimed::taken`] says.
     pub taken: HashSet<Hostname>,
 }
@@ -91,7 +91,7 @@ impl Store {
         work.lock(names).await?;
         let ours = work.take(names, holder, until).await?;
         let wishes = work.wanted_of(&ours.into_iter().collect::<Vec<_>>()).await?;
-        let no_family = |wish: &Wanted| (wish.name.clone(), [false; 2]);
+        let no_family = |deferral: &Deferral| (deferral.wish.name.clone(), [false; 2]);
         let taken = work.hold(&wishes.iter().map(no_family).collect(), holder).await?;
         work.commit().await?;
         Ok(InHand { wishes, taken })

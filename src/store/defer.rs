@@ -3,9 +3,11 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::host::name;
-use super::session::{Clocks, Purpose, ROWS, Work, at_most, number, optional_number, optional_text, statement};
+use super::session::{
+    Clocks, Purpose, ROWS, Statement, Work, at_most, number, optional_number, optional_text, statement,
+};
 use super::wanted::{INSERT, bind};
-use super::{Millis, Store, StoreError, Wanted};
+use super::{Millis, Store, StoreError, Subject, Wanted};
 use crate::model::{Change, Hostname};
 
 /// A wish that records go stays as it is: their host is gone. `since` always grows, since it tells wishes apart.
@@ -21,19 +23,18 @@ const DEFER: [&str; 2] = [
 ];
 const HOLDERS: &str = "SELECT name, holder4, holder6 FROM state WHERE name IN";
 const STANDING: &str = "SELECT name, since, taker, asked4, asked6 FROM wanted WHERE name IN";
-const SETTLED: &str = "SELECT wanted.name FROM wanted JOIN state ON state.name = wanted.name \
-    WHERE wanted.source IS NOT NULL AND (settled4 > asked4 OR settled6 > asked6) ORDER BY wanted.name LIMIT $1";
+/// Of a moment that is yet to come, the store's clock was set back since: nobody knows what came after it.
+const SETTLED: &str = "SELECT wanted.name, wanted.source FROM wanted JOIN state ON state.name = wanted.name \
+    WHERE (settled4 > asked4 AND settled4 <= $1) OR (settled6 > asked6 AND settled6 <= $1) ORDER BY wanted.name LIMIT $2";
 const DROP: &str = "UPDATE wanted SET \
-    ipv4 = CASE WHEN {over4} THEN NULL ELSE ipv4 END, asked4 = CASE WHEN {over4} THEN NULL ELSE asked4 END, \
-    ipv6 = CASE WHEN {over6} THEN NULL ELSE ipv6 END, asked6 = CASE WHEN {over6} THEN NULL ELSE asked6 END \
-    WHERE wanted.source IS NOT NULL AND name IN";
-const OVER: [&str; 2] = [
-    "EXISTS (SELECT 1 FROM state WHERE state.name = wanted.name AND settled4 > asked4)",
-    "EXISTS (SELECT 1 FROM state WHERE state.name = wanted.name AND settled6 > asked6)",
-];
+    ipv4 = CASE WHEN settled4 > asked4 AND settled4 <= ? THEN NULL ELSE wanted.ipv4 END, \
+    asked4 = CASE WHEN settled4 > asked4 AND settled4 <= ? THEN NULL ELSE asked4 END, \
+    ipv6 = CASE WHEN settled6 > asked6 AND settled6 <= ? THEN NULL ELSE wanted.ipv6 END, \
+    asked6 = CASE WHEN settled6 > asked6 AND settled6 <= ? THEN NULL ELSE asked6 END \
+    FROM state WHERE state.name = wanted.name AND wanted.name IN";
 const EMPTY: &str = "DELETE FROM wanted WHERE ipv4 IS NULL AND ipv6 IS NULL AND name IN";
 
-/// What a request asked for that was told `911`, perhaps joined to what another asked for before.
+/// A wish, perhaps joined of what several requests asked for that were told `911`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deferral {
     /// What it is.
@@ -117,23 +118,30 @@ impl Store {
         Ok(left_out.into_iter().collect())
     }
 
-    /// Drops the families of requests' wishes for which a later request was answered; the names.
+    /// Drops the families of wishes for which a later request was answered; the names.
     ///
     /// # Errors
     /// The store cannot be written.
     pub async fn drop_settled(&self) -> Result<Vec<Hostname>, StoreError> {
         let mut all = Vec::new();
         loop {
-            let rows = self.rows(statement(SETTLED).bind(at_most(ROWS))).await?;
+            let mut work = self.begin(Purpose::Recording).await?;
+            let now = work.clocks().await?.theirs.0;
+            let rows = work.rows(statement(SETTLED).bind(now).bind(at_most(ROWS))).await?;
             let names = rows.iter().map(|row| name(row, 0)).collect::<Result<Vec<_>, _>>()?;
             if names.is_empty() {
+                work.abandon().await?;
                 return Ok(all);
             }
-            let mut work = self.begin(Purpose::Recording).await?;
             work.lock(&names).await?;
-            let [over4, over6] = OVER;
-            work.of_names(&DROP.replace("{over4}", over4).replace("{over6}", over6), &names).await?;
+            let bind = |drop| [now; 4].into_iter().fold(drop, |drop: Statement, now| drop.bind(now));
+            work.listed([DROP, ""], bind, &names).await?;
             work.of_names(EMPTY, &names).await?;
+            for (row, name) in rows.iter().zip(&names) {
+                if optional_text(row, 1)?.is_none() {
+                    work.changed(Subject::Wanted(name.clone()));
+                }
+            }
             work.commit().await?;
             all.extend(names);
         }

@@ -194,6 +194,11 @@ impl Clocks {
         ours.by(self.theirs, self.before)
     }
 
+    /// The earliest that a moment of the store's may be by ours.
+    pub(super) fn ours(&self, theirs: Millis) -> Millis {
+        theirs.by(self.before, self.theirs)
+    }
+
     /// The same as [`Self::end`], or a little earlier.
     pub(super) fn safe_end(&self, ours: Millis) -> Millis {
         Millis(self.theirs.0.saturating_add(ours.0.saturating_sub(self.after.0)))

@@ -10,17 +10,18 @@ use sqlx::any::AnyRow;
 use super::fit;
 use super::host::name;
 use super::session::{
-    Purpose, Software, Statement, Work, at_most, number, optional_number, optional_text, statement, text,
+    Clocks, Purpose, Software, Statement, Work, at_most, number, optional_number, optional_text, statement, text,
 };
 use super::state::{self, addresses_text};
-use super::{Millis, State, Store, StoreError, Subject};
+use super::{Asked, Deferral, Millis, State, Store, StoreError, Subject};
 use crate::model::{Addresses, Change, Hostname};
 
 pub(super) const BY_NAME: &str = "SELECT name, ipv4, ipv6, ttl, since, expires, account, source, agent FROM wanted \
                                   WHERE name = $1";
-const BY_NAMES: &str = "SELECT name, ipv4, ipv6, ttl, since, expires, account, source, agent FROM wanted WHERE name IN";
-const PAGE: &str = "SELECT name, ipv4, ipv6, ttl, since, expires, account, source, agent FROM wanted WHERE name > $1 \
-                    ORDER BY name LIMIT $2";
+const BY_NAMES: &str = "SELECT name, ipv4, ipv6, ttl, since, expires, account, source, agent, asked4, asked6 FROM wanted \
+                        WHERE name IN";
+const PAGE: &str = "SELECT name, ipv4, ipv6, ttl, since, expires, account, source, agent, asked4, asked6 FROM wanted \
+                    WHERE name > $1 ORDER BY name LIMIT $2";
 /// What a wish is written with.
 pub(super) const INSERT: &str =
     "INSERT INTO wanted (name, ipv4, ipv6, ttl, since, expires, account, source, agent, asked4, asked6)";
@@ -40,9 +41,10 @@ const SETTLE: &str = "UPDATE state SET settled4 = COALESCE((SELECT asked4 FROM w
     settled6 = COALESCE((SELECT asked6 FROM wanted \
     WHERE wanted.name = state.name AND asked6 > COALESCE(settled6, 0)), settled6) WHERE name IN";
 const LEAVE_OUT: &str = "UPDATE wanted SET \
-    ipv4 = CASE WHEN $1 > 0 THEN NULL ELSE ipv4 END, asked4 = CASE WHEN $1 > 0 THEN NULL ELSE asked4 END, \
-    ipv6 = CASE WHEN $2 > 0 THEN NULL ELSE ipv6 END, asked6 = CASE WHEN $2 > 0 THEN NULL ELSE asked6 END \
-    WHERE name = $3 AND since <= $4";
+    ipv4 = CASE WHEN $1 > 0 AND (since <= $3 OR asked4 <= $4) THEN NULL ELSE ipv4 END, \
+    asked4 = CASE WHEN $1 > 0 AND (since <= $3 OR asked4 <= $4) THEN NULL ELSE asked4 END, \
+    ipv6 = CASE WHEN $2 > 0 AND (since <= $3 OR asked6 <= $4) THEN NULL ELSE ipv6 END, \
+    asked6 = CASE WHEN $2 > 0 AND (since <= $3 OR asked6 <= $4) THEN NULL ELSE asked6 END WHERE name = $5";
 const EMPTY: &str = "DELETE FROM wanted WHERE name = $1 AND ipv4 IS NULL AND ipv6 IS NULL";
 const DELETE: &str = "DELETE FROM wanted WHERE name = $1";
 const LOCK: [&str; 2] = ["SELECT name FROM state WHERE name IN", "ORDER BY name FOR UPDATE"];
@@ -79,13 +81,16 @@ pub struct Wanted {
     pub agent: Option<String>,
 }
 
-/// What of a wish is not wanted any longer: those families, of wishes not newer than `until`.
+/// What of a wish is not wanted any longer: those families, of wishes not newer than `until`, or asked for before `asked`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unwanted {
     /// The name.
     pub name: Hostname,
-    /// Wishes that were made later stay.
+    /// The `since` of the newest that goes.
     pub until: Millis,
+    /// When the request was accepted after which it is not, by our clock: a wish that another gateway joined it to since
+    /// has a later `since`.
+    pub asked: Option<Millis>,
     /// Whether its A record is not.
     pub v4: bool,
     /// Whether its AAAA record is not.
@@ -96,7 +101,7 @@ impl Unwanted {
     /// The whole wish.
     #[must_use]
     pub fn all(name: Hostname, until: Millis) -> Self {
-        Self { name, until, v4: true, v6: true }
+        Self { name, until, asked: None, v4: true, v6: true }
     }
 }
 
@@ -133,9 +138,13 @@ impl Store {
     ///
     /// # Errors
     /// The store cannot be read.
-    pub async fn wanted(&self, after: Option<&Hostname>, limit: usize) -> Result<Vec<Wanted>, StoreError> {
+    pub async fn wanted(&self, after: Option<&Hostname>, limit: usize) -> Result<Vec<Deferral>, StoreError> {
         let page = statement(PAGE).bind(after.map(ToString::to_string).unwrap_or_default()).bind(at_most(limit));
-        self.rows(page).await?.iter().map(read).collect()
+        let mut work = self.begin(Purpose::Snapshot).await?;
+        let rows = work.rows(page).await?;
+        let clocks = work.clocks().await?;
+        work.abandon().await?;
+        rows.iter().map(|row| read_asked(row, clocks)).collect()
     }
 
     /// The wish for `name`.
@@ -151,8 +160,11 @@ impl Store {
     ///
     /// # Errors
     /// The store cannot be read.
-    pub async fn wanted_of_all(&self, names: &[Hostname]) -> Result<Vec<Wanted>, StoreError> {
-        self.of_names(BY_NAMES, names).await?.iter().map(read).collect()
+    pub async fn wanted_of_all(&self, names: &[Hostname]) -> Result<Vec<Deferral>, StoreError> {
+        let mut work = self.begin(Purpose::Snapshot).await?;
+        let wishes = work.wanted_of(names).await?;
+        work.abandon().await?;
+        Ok(wishes)
     }
 
     /// Takes back the wish of `since`, since the zone holds it now, and notes that as verified. `false` where there is a newer
@@ -174,7 +186,8 @@ impl Store {
         let mut work = self.begin(Purpose::Administration).await?;
         // In the order of a claim, so that the two never wait for each other.
         work.lock(&names).await?;
-        let mut wishes = work.wanted_of(&names).await?;
+        let wishes = work.wanted_of(&names).await?;
+        let mut wishes: Vec<_> = wishes.into_iter().map(|deferral| deferral.wish).collect();
         wishes.retain(|wish| since.get(&wish.name) == Some(&wish.since));
         if wishes.is_empty() {
             work.abandon().await?;
@@ -201,9 +214,11 @@ impl Store {
         let mut unwanted: Vec<_> = unwanted.iter().collect();
         unwanted.sort_by(|a, b| a.name.cmp(&b.name));
         let mut work = self.begin(Purpose::Administration).await?;
-        for Unwanted { name, until, v4, v6 } in unwanted {
-            let left = statement(LEAVE_OUT).bind(i64::from(*v4)).bind(i64::from(*v6));
-            work.run(left.bind(name.to_string()).bind(until.0)).await?;
+        let clocks = work.clocks().await?;
+        for Unwanted { name, until, asked, v4, v6 } in unwanted {
+            let asked = asked.map_or(Millis(i64::MIN), |asked| clocks.earliest(asked));
+            let left = statement(LEAVE_OUT).bind(i64::from(*v4)).bind(i64::from(*v6)).bind(until.0).bind(asked.0);
+            work.run(left.bind(name.to_string())).await?;
             work.run(statement(EMPTY).bind(name.to_string())).await?;
         }
         work.commit().await
@@ -273,8 +288,10 @@ impl Work {
     }
 
     /// The wishes for `names`.
-    pub(super) async fn wanted_of(&mut self, names: &[Hostname]) -> Result<Vec<Wanted>, StoreError> {
-        self.of_names(BY_NAMES, names).await?.iter().map(read).collect()
+    pub(super) async fn wanted_of(&mut self, names: &[Hostname]) -> Result<Vec<Deferral>, StoreError> {
+        let rows = self.of_names(BY_NAMES, names).await?;
+        let clocks = self.clocks().await?;
+        rows.iter().map(|row| read_asked(row, clocks)).collect()
     }
 
     /// Keeps others from claiming these names until the transaction ends; in the order of a claim.
@@ -333,6 +350,15 @@ pub(super) fn bind(query: Statement, wish: &Wanted, asked: [Millis; 2]) -> State
         .bind(wish.agent.as_deref().map(fit::agent))
         .bind(wish.v4.is_made().then_some(v4))
         .bind(wish.v6.is_made().then_some(v6))
+}
+
+/// A wish, and when it was asked for by our clock, at the earliest.
+fn read_asked(row: &AnyRow, clocks: Clocks) -> Result<Deferral, StoreError> {
+    let asked = |column| {
+        let at = optional_number(row, column)?.map(Millis).map(|at| clocks.ours(at)).unwrap_or_default();
+        Ok::<_, StoreError>(Asked { at, claimed: None })
+    };
+    Ok(Deferral { wish: read(row)?, asked: [asked(9)?, asked(10)?] })
 }
 
 fn read(row: &AnyRow) -> Result<Wanted, StoreError> {

@@ -134,7 +134,7 @@ fn what_the_store_has_is_known_and_what_it_has_no_longer_is_forgotten() {
     assert!(stands(&wishes).is_some(), "written while the look went on");
     assert!(wishes.unwritten(10).is_empty());
     wishes.begin_scan();
-    wishes.load(wanted(home(), v4(1), at), Some(&zone()), Millis(9));
+    wishes.load(wanted(home(), v4(1), at), [at; 2], Some(&zone()));
     wishes.end_scan();
     assert!(stands(&wishes).is_some());
     wishes.begin_scan();
@@ -147,9 +147,9 @@ fn a_row_that_was_read_before_a_newer_request_was_answered_is_not_taken_in() {
     let mut wishes = Wishes::default();
     let at = wishes.begin(&home(), Millis(9));
     wishes.answered(&home(), at, V4);
-    wishes.load(wanted(home(), v4(1), Millis(8)), Some(&zone()), Millis(9));
+    wishes.load(wanted(home(), v4(1), Millis(8)), [Millis(8); 2], Some(&zone()));
     assert_eq!(stands(&wishes), None);
-    wishes.load(wanted(home(), Records { v6: V6.v6, ..v4(1) }, Millis(8)), Some(&zone()), Millis(9));
+    wishes.load(wanted(home(), Records { v6: V6.v6, ..v4(1) }, Millis(8)), [Millis(8); 2], Some(&zone()));
     assert_eq!(stands(&wishes), Some(V6));
 }
 
@@ -166,9 +166,9 @@ fn a_family_that_left_the_store_is_not_written_again_with_the_other() {
         [(v4(1).v4, Change::Leave)]
     );
     wishes.written(&some);
-    wishes.load(wanted(home(), v4(7), Millis(1)), Some(&zone()), Millis(9));
+    wishes.load(wanted(home(), v4(7), Millis(1)), [Millis(1); 2], Some(&zone()));
     assert_eq!(stands(&wishes), Some(Records { v6: V6.v6, ..v4(1) }), "read before ours was written");
-    wishes.load(wanted(home(), v4(1), at), Some(&zone()), Millis(9));
+    wishes.load(wanted(home(), v4(1), at), [at; 2], Some(&zone()));
     assert_eq!(stands(&wishes), Some(v4(1)), "another gateway was told another one meanwhile");
 }
 
@@ -178,7 +178,7 @@ fn what_another_gateway_was_told_and_ours_was_joined_to_is_done_with_it() {
     let at = deferred(&mut wishes, v4(1), 2);
     assert_eq!(wishes.ready(&home(), at), None, "the store may join it to more");
     assert!(wishes.written(&wishes.unwritten(10)), "passed over");
-    wishes.load(wanted(home(), Records { v6: V6.v6, ..v4(1) }, at), Some(&zone()), Millis(9));
+    wishes.load(wanted(home(), Records { v6: V6.v6, ..v4(1) }, at), [at; 2], Some(&zone()));
     assert_eq!(stands(&wishes), Some(Records { v6: V6.v6, ..v4(1) }));
     assert_eq!(wishes.ready(&home(), at).map(|wish| wish.v6), Some(V6.v6));
 }

@@ -10,7 +10,7 @@ use tracing::{debug, info, warn};
 
 use super::blame::advice;
 use super::course::Course;
-use super::entry::Waiter;
+use super::entry::Handed;
 use super::flight::{Ended, FlightId, Next};
 use super::jitter::Jitter;
 use super::lane::Lane;
@@ -37,7 +37,7 @@ pub(super) struct Driver {
     pub(super) settings: watch::Receiver<Arc<Settings>>,
     pub(super) memory: Arc<Memory>,
     pub(super) lane: Lane,
-    pub(super) changes: mpsc::Receiver<Waiter>,
+    pub(super) changes: mpsc::Receiver<Handed>,
     pub(super) problem: Arc<Mutex<Option<String>>>,
     pub(super) reach: Arc<Reach>,
     pub(super) metrics: ZoneMetrics,
@@ -95,8 +95,8 @@ impl Driver {
                 biased;
                 happened = running.link.next() => running.handle(happened, Instant::now()),
                 Ok(()) = running.driver.settings.changed() => running.take_settings(Instant::now()),
-                waiter = running.driver.changes.recv(), if !running.closing => match waiter {
-                    Some(waiter) => running.submit(waiter),
+                handed = running.driver.changes.recv(), if !running.closing => match handed {
+                    Some(handed) => running.take(handed),
                     None => running.closing = true,
                 },
                 () = running.driver.reach.doubted() => running.driver.lane.doubt_primary(),
@@ -107,13 +107,19 @@ impl Driver {
 }
 
 impl Running {
-    fn submit(&mut self, first: Waiter) {
+    fn take(&mut self, first: Handed) {
         let now = Instant::now();
-        self.fresh_change = true;
-        self.driver.lane.submit(first, now);
+        let mut next = Some(first);
         // What has arrived together travels together.
-        while let Ok(waiter) = self.driver.changes.try_recv() {
-            self.driver.lane.submit(waiter, now);
+        while let Some(handed) = next {
+            match handed {
+                Handed::Change(waiter) => {
+                    self.fresh_change = true;
+                    self.driver.lane.submit(waiter, now);
+                }
+                Handed::Undo(undo) => self.driver.lane.undo(undo),
+            }
+            next = self.driver.changes.try_recv().ok();
         }
     }
 

@@ -7,7 +7,8 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::memory::UnderWay;
-use super::{Answer, Applied, Trouble, Wish};
+use super::strays::Undo;
+use super::{Answer, Applied, Late, Trouble, Wish};
 use crate::dns::RrsetWrite;
 use crate::model::{Change, Hostname, Records};
 
@@ -20,6 +21,15 @@ pub(super) struct Waiter {
     // No client waits: what was deferred, and what a command wants.
     pub(super) is_errand: bool,
     pub(super) answer: oneshot::Sender<Answer>,
+    // For who wants to hear of it after he was told that there was no answer.
+    pub(super) late: oneshot::Sender<Late>,
+}
+
+/// What a zone's driver is handed.
+#[derive(Debug)]
+pub(super) enum Handed {
+    Change(Waiter),
+    Undo(Undo),
 }
 
 /// The newest wish for one name, and everyone who waits for it.
@@ -133,6 +143,13 @@ impl Entry {
         answer(self.waiters, |wish| Ok(Applied { superseded: wish.records.is_superseded_by(newest) }));
     }
 
+    /// Nobody waits for it, and its message may be applied late.
+    pub(super) fn lost(self) {
+        for waiter in self.waiters {
+            let _nobody_minds = waiter.late.send(Late::Lost);
+        }
+    }
+
     pub(super) fn fail(self, trouble: Trouble) {
         drop(self.in_flight);
         answer(self.waiters, |_| Err(trouble));
@@ -141,8 +158,10 @@ impl Entry {
 
 /// Answers each waiter.
 pub(super) fn answer(waiters: impl IntoIterator<Item = Waiter>, outcome: impl Fn(&Wish) -> Answer) {
-    for Waiter { wish, answer, .. } in waiters {
-        let _waiter_gone = answer.send(outcome(&wish));
+    for Waiter { wish, answer, late, .. } in waiters {
+        if let Err(Ok(_)) = answer.send(outcome(&wish)) {
+            let _nobody_minds = late.send(Late::Applied);
+        }
     }
 }
 

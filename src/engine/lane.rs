@@ -15,7 +15,7 @@ use super::flight::{Ended, Flight, FlightId, Group, History, Next, Purpose};
 use super::memory::Memory;
 use super::pace::Pace;
 use super::ready::Ready;
-use super::strays::Strays;
+use super::strays::{Strays, Undo};
 use super::suspects::{Company, Suspects};
 use crate::dns::{Failure, Rcode, RrsetWrite};
 use crate::model::{Hostname, Records};
@@ -117,7 +117,13 @@ impl Lane {
         self.is_doubted
             || self.ready.has_company(|company| self.resting.get(company).is_none_or(|until| *until <= now))
             || self.again.iter().any(|group| group.may_leave(now))
+            || self.strays.is_asked(|name| !self.waiting.contains_key(name) && !self.locked.contains(name))
             || self.strays.next_look().is_some_and(|look| look <= now)
+    }
+
+    /// Where its name holds exactly what was `lost`, it is to hold the newer `wish` of another gateway; asked once.
+    pub(super) fn undo(&mut self, undo: Undo) {
+        self.strays.undo_once(undo);
     }
 
     /// The next message, if the window has room and something may leave. Call [`Self::writes`] for its content.

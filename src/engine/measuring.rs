@@ -52,7 +52,10 @@ impl Coalescing {
         let mut callers = Vec::with_capacity(wishes.len());
         for wish in wishes {
             let (answer, answered) = oneshot::channel();
-            self.lane.submit(Waiter { wish: wish.clone(), until, is_errand: false, answer }, self.now);
+            self.lane.submit(
+                Waiter { wish: wish.clone(), until, is_errand: false, answer, late: oneshot::channel().0 },
+                self.now,
+            );
             callers.push(answered);
         }
         let mut seen = Coalesced::default();

@@ -27,7 +27,8 @@ use crate::model::{Hostname, Records};
 
 pub use memory::Compared;
 pub use settings::Settings;
-pub use zone::{Submitted, WeakZone, Zone, ZoneStatus};
+pub use strays::LIFE;
+pub use zone::{Submitted, Unanswered, WeakZone, Zone, ZoneStatus};
 
 /// What shall become of a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +65,15 @@ pub enum Trouble {
     Silent,
     /// More changes wait than we hold, or than the primary can do in time. This one was not sent.
     Overloaded,
+}
+
+/// What became of a change after its caller was told [`Trouble::Timeout`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Late {
+    /// The primary acknowledged it.
+    Applied,
+    /// Its connection was lost: the primary may apply it until its signature is too old.
+    Lost,
 }
 
 impl Trouble {

@@ -19,7 +19,7 @@ const FIRST_LOOK: Duration = Duration::from_secs(1);
 /// How long a name that cannot be looked at now is left alone.
 const POSTPONED: Duration = Duration::from_millis(100);
 /// A primary refuses a message whose signature is older (RFC 8945 section 5.2.3), so that none comes later.
-const LIFE: Duration = Duration::from_secs(FUDGE as u64 + 1);
+pub const LIFE: Duration = Duration::from_secs(FUDGE as u64 + 1);
 
 /// The names whose changes were lost.
 #[derive(Debug)]
@@ -28,6 +28,8 @@ pub(super) struct Strays {
     names: HashMap<Hostname, Stray>,
     // When to look at each of the names.
     due: BTreeSet<(Instant, Hostname)>,
+    // What the gateway knows to be undone, once.
+    once: Vec<Undo>,
 }
 
 /// The changes of one name that were lost, and what was accepted since; each of one family.
@@ -60,7 +62,7 @@ pub(super) struct Undo {
 
 impl Strays {
     pub(super) fn new(deadline: Duration) -> Self {
-        Self { deadline, names: HashMap::new(), due: BTreeSet::new() }
+        Self { deadline, names: HashMap::new(), due: BTreeSet::new(), once: Vec::new() }
     }
 
     /// Another deadline is in force; what is watched, and when it is looked at, stays.
@@ -113,6 +115,13 @@ impl Strays {
         self.schedule(name, now);
     }
 
+    /// Another gateway was told something newer: asked once, whatever the answer.
+    pub(super) fn undo_once(&mut self, undo: Undo) {
+        if self.once.len() < MOST {
+            self.once.push(undo);
+        }
+    }
+
     /// The next that is to be undone, of a name that `may_leave`; what the primary can no longer apply goes to `ended`.
     pub(super) fn next(
         &mut self,
@@ -120,6 +129,9 @@ impl Strays {
         may_leave: impl Fn(&Hostname) -> bool,
         mut ended: impl FnMut(&Hostname),
     ) -> Option<Undo> {
+        if let Some(ready) = self.once.iter().position(|undo| may_leave(&undo.wish.name)) {
+            return Some(self.once.swap_remove(ready));
+        }
         while self.due.first().is_some_and(|(at, _)| *at <= now) {
             let (_, name) = self.due.pop_first()?;
             let Some(stray) = self.names.get_mut(&name) else { continue };
@@ -159,6 +171,11 @@ impl Strays {
             stray.look_at = now + self.deadline;
             self.due.insert((stray.look_at, name));
         }
+    }
+
+    /// Whether something is to be undone once, of a name that `may_leave`.
+    pub(super) fn is_asked(&self, may_leave: impl Fn(&Hostname) -> bool) -> bool {
+        self.once.iter().any(|undo| may_leave(&undo.wish.name))
     }
 
     /// When to look next.
@@ -214,5 +231,18 @@ mod tests {
         let expected = |family| (1..=MOST_OF_A_FAMILY).map(move |n| of(family, n).records);
         assert_eq!(undone.len(), 2 * MOST_OF_A_FAMILY);
         assert!(expected("192.0.2.").chain(expected("2001:db8::")).all(|lost| undone.contains(&lost)));
+    }
+
+    #[test]
+    fn what_another_gateway_replaced_is_asked_once_and_when_nothing_else_of_its_name_is_under_way() {
+        let mut strays = Strays::new(Duration::from_secs(2));
+        let now = Instant::now();
+        let (lost, newer) = (wish("a.dyn.example", "192.0.2.1").records, wish("a.dyn.example", "192.0.2.2"));
+        strays.undo_once(Undo { lost, wish: newer });
+        assert!(!strays.is_asked(|_| false));
+        assert!(strays.next(now, |_| false, |_| {}).is_none());
+        assert!(strays.is_asked(|_| true));
+        assert_eq!(strays.next(now, |_| true, |_| {}).map(|undo| undo.lost), Some(lost));
+        assert!(strays.next(now, |_| true, |_| {}).is_none());
     }
 }

@@ -13,16 +13,17 @@ use tracing::warn;
 use super::blame::{Blame, advice, weigh};
 use super::course::Course;
 use super::driver::Driver;
-use super::entry::Waiter;
+use super::entry::{Handed, Waiter};
 use super::jitter::Jitter;
 use super::lane::Lane;
 use super::memory::{Compared, Memory, UnderWay};
 use super::reach::Reach;
 use super::settings::Settings;
-use super::{Answer, Trouble, Wish};
+use super::strays::Undo;
+use super::{Answer, Late, Trouble, Wish};
 use crate::dns::{Failure, Held, Pool, ReadError, Reader, Route};
 use crate::metrics::Metrics;
-use crate::model::{Hostname, ZoneName};
+use crate::model::{Hostname, Records, ZoneName};
 
 /// Changes that have not reached the lane yet.
 const QUEUE: usize = 16_384;
@@ -46,7 +47,7 @@ struct Inner {
     // Tells which settings the driver has taken.
     route: watch::Receiver<Route>,
     memory: Arc<Memory>,
-    changes: mpsc::Sender<Waiter>,
+    changes: mpsc::Sender<Handed>,
     reader: Reader,
     problem: Arc<Mutex<Option<String>>>,
     reach: Arc<Reach>,
@@ -70,8 +71,13 @@ enum Targets {
 pub struct Submitted {
     answered: oneshot::Receiver<Answer>,
     until: Instant,
+    late: oneshot::Receiver<Late>,
     _under_way: UnderWay,
 }
+
+/// A change without an answer in time.
+#[derive(Debug)]
+pub struct Unanswered(oneshot::Receiver<Late>);
 
 impl Submitted {
     /// Waits for what becomes of it.
@@ -79,10 +85,22 @@ impl Submitted {
     /// # Errors
     /// [`Trouble`]; after [`Trouble::Timeout`] the change may still be applied.
     pub async fn answer(self) -> Answer {
+        self.answer_or_none().await.0
+    }
+
+    /// The same; after [`Trouble::Timeout`], what tells whether it was applied.
+    pub async fn answer_or_none(self) -> (Answer, Option<Unanswered>) {
         match timeout_at(self.until, self.answered).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) | Err(_) => Err(Trouble::Timeout),
+            Ok(Ok(answer)) => (answer, None),
+            Ok(Err(_)) | Err(_) => (Err(Trouble::Timeout), Some(Unanswered(self.late))),
         }
+    }
+}
+
+impl Unanswered {
+    /// Waits for the end of its message; `None` where it was never sent, or failed.
+    pub async fn ended(self) -> Option<Late> {
+        self.0.await.ok()
     }
 }
 
@@ -203,7 +221,21 @@ impl Zone {
     /// # Errors
     /// [`Trouble`]; after [`Trouble::Timeout`] the change may still be applied.
     pub async fn change(&self, wish: Wish, deadline: Instant) -> Answer {
-        self.hand(wish, deadline, false)?.answer().await
+        self.submit(wish, deadline)?.answer().await
+    }
+
+    /// Hands over what [`Self::change`] waits for.
+    ///
+    /// # Errors
+    /// [`Trouble::Overloaded`]
+    pub fn submit(&self, wish: Wish, until: Instant) -> Result<Submitted, Trouble> {
+        self.hand(wish, until, false)
+    }
+
+    /// Another gateway was told the newer `wish`, of one family, and `lost` may have been applied after it: where the name
+    /// holds exactly that, it is to hold `wish`. Asked once.
+    pub fn undo(&self, lost: Records, wish: Wish) {
+        let _too_much_to_do = self.0.changes.try_send(Handed::Undo(Undo { lost, wish }));
     }
 
     /// Hands over a change for which no client waits, behind all that were handed over before for its name. Such changes
@@ -217,9 +249,10 @@ impl Zone {
 
     fn hand(&self, wish: Wish, until: Instant, is_errand: bool) -> Result<Submitted, Trouble> {
         let under_way = self.0.memory.begin(&wish.name);
-        let (answer, answered) = oneshot::channel();
-        self.0.changes.try_send(Waiter { wish, until, is_errand, answer }).map_err(|_| Trouble::Overloaded)?;
-        Ok(Submitted { answered, until, _under_way: under_way })
+        let ((answer, answered), (tell, late)) = (oneshot::channel(), oneshot::channel());
+        let waiter = Waiter { wish, until, is_errand, answer, late: tell };
+        self.0.changes.try_send(Handed::Change(waiter)).map_err(|_| Trouble::Overloaded)?;
+        Ok(Submitted { answered, until, late, _under_way: under_way })
     }
 
     /// Whether the primary in use was reached when last tried.

@@ -74,7 +74,7 @@ impl Gateway {
         }
         let mut ticket = self.deferred.begin(&wish.name, asked);
         let mut claim = Claim::default();
-        let answer = self.compare_and_change(zone, wish.clone(), &mut claim, deadline).await;
+        let answer = self.compare_and_change(zone, wish.clone(), asked, &mut claim, deadline).await;
         let standing = claim.wish;
         let is_known = is_known || standing.is_some();
         ticket.claimed(claim);
@@ -112,6 +112,7 @@ impl Gateway {
         &self,
         zone: &engine::Zone,
         wish: Wish,
+        asked: Millis,
         claim: &mut Claim,
         deadline: Instant,
     ) -> Result<HostVerdict, Trouble> {
@@ -151,7 +152,10 @@ impl Gateway {
                 ..HostVerdict::new(Outcome::Unchanged, "verified now")
             });
         }
-        let answer = zone.change(wish, deadline).await;
+        let (answer, unanswered) = zone.submit(wish.clone(), deadline)?.answer_or_none().await;
+        if let Some(unanswered) = unanswered {
+            self.watch(zone, wish, [asked; 2], unanswered);
+        }
         if answer.is_ok() {
             // Past the deadline it is deferred, and so claimed when it is looked at again.
             let again = self.claim(zone, &name, families, deadline).await.map_err(|Unavailable| Trouble::Timeout)?;

@@ -15,7 +15,7 @@ use super::Gateway;
 use crate::engine::{self, Compared, Trouble, Wish};
 use crate::model::{Family, Hostname, Records, ZoneName};
 use crate::registry::Grant;
-use crate::store::{InHand, Millis, Store, StoreError, Unwanted, Wanted};
+use crate::store::{Deferral, InHand, Millis, Store, StoreError, Unwanted, Wanted};
 
 /// Errands under way at once: less than the engine's queue by far, so that requests find room.
 const AT_ONCE: usize = 500;
@@ -88,12 +88,12 @@ impl Gateway {
                 Some(store) => {
                     let Ok(page) = store.wanted(after.as_ref(), AT_ONCE).await else { return };
                     self.deferred.found(page.clone(), &self.registry);
-                    page.into_iter().map(|deferral| deferral.wish).collect()
+                    page
                 }
-                None => self.deferred.wishes().page(after.as_ref(), AT_ONCE),
+                None => self.deferred.wishes().page(after.as_ref(), AT_ONCE).into_iter().map(Deferral::from).collect(),
             };
             let is_last = page.len() < AT_ONCE;
-            after = page.last().map(|wanted| wanted.name.clone());
+            after = page.last().map(|deferral| deferral.wish.name.clone());
             if self.page(page, &mut troubled, era).await.is_err() || self.registry.returns() != era {
                 return;
             }
@@ -110,24 +110,25 @@ impl Gateway {
     /// Where the store was away since `era`, what it has may be older than what was answered meanwhile: nothing is run.
     async fn page(
         self: &Arc<Self>,
-        page: Vec<Wanted>,
+        page: Vec<Deferral>,
         troubled: &mut HashSet<ZoneName>,
         era: u64,
     ) -> Result<(), StoreError> {
         let mut ends: Vec<(Wanted, End)> = Vec::new();
         let mut some = Vec::new();
-        for wanted in page {
+        for deferral in page {
+            let wanted = &deferral.wish;
             if wanted.expires.is_some_and(|expires| expires <= Millis::now()) {
-                ends.push((wanted, End::Dropped(None, "it is too old".to_owned())));
+                ends.push((deferral.wish, End::Dropped(None, "it is too old".to_owned())));
                 continue;
             }
             match self.zone_of(&wanted.name) {
-                Some(zone) if zone.is_reached() && !troubled.contains(zone.name()) => some.push(wanted),
+                Some(zone) if zone.is_reached() && !troubled.contains(zone.name()) => some.push(deferral),
                 Some(_) => {}
                 None if wanted.source.is_some() => {
                     // Where several gateways share the store, another one may have the zone; else it lasts until it expires.
                     if !self.registry.store().is_some_and(Store::is_shared) {
-                        ends.push((wanted, End::Dropped(None, "no zone of ours holds the name".to_owned())));
+                        ends.push((deferral.wish, End::Dropped(None, "no zone of ours holds the name".to_owned())));
                     }
                 }
                 None => {
@@ -135,8 +136,8 @@ impl Gateway {
                 }
             }
         }
-        some.retain(|wanted| self.deferred.wishes().ready(&wanted.name, wanted.since).is_some());
-        let names: Vec<_> = some.iter().map(|wanted| wanted.name.clone()).collect();
+        some.retain(|Deferral { wish, .. }| self.deferred.wishes().ready(&wish.name, wish.since).is_some());
+        let names: Vec<_> = some.iter().map(|deferral| deferral.wish.name.clone()).collect();
         if let Some(InHand { wishes, taken }) = self.registry.claim_wishes(&names).await? {
             for name in taken {
                 if let Some(zone) = self.zone_of(&name) {
@@ -148,14 +149,14 @@ impl Gateway {
             }
             // Another gateway has the others in hand, or they are gone; and these may be newer than the page.
             self.deferred.found(wishes.clone(), &self.registry);
-            some = wishes.into_iter().map(|deferral| deferral.wish).collect();
+            some = wishes;
         }
         let mut under_way = JoinSet::new();
-        for wanted in some {
+        for Deferral { wish, asked } in some {
             let gateway = Arc::clone(self);
             under_way.spawn(async move {
-                let end = gateway.errand(&wanted).await;
-                (wanted, end)
+                let end = gateway.errand(&wish, asked.map(|asked| asked.at)).await;
+                (wish, end)
             });
         }
         while let Some(ended) = under_way.join_next().await {
@@ -174,7 +175,8 @@ impl Gateway {
         }
     }
 
-    async fn errand(&self, wanted: &Wanted) -> End {
+    /// Does it; each family was asked for at `asked`.
+    async fn errand(&self, wanted: &Wanted, asked: [Millis; 2]) -> End {
         let Some(zone) = self.zone_of(&wanted.name) else { return End::Passed };
         let ttl = match &wanted.source {
             Some(_) => match self.may_still(wanted, zone.name()).await {
@@ -196,11 +198,17 @@ impl Gateway {
                 return End::Done;
             }
             wishes.runs(&wish.name, true);
-            zone.submit_errand(wish, Instant::now() + self.deadline)
+            (zone.submit_errand(wish.clone(), Instant::now() + self.deadline), wish)
         };
         let answer = match submitted {
-            Ok(submitted) => submitted.answer().await,
-            Err(trouble) => Err(trouble),
+            (Ok(submitted), wish) => {
+                let (answer, unanswered) = submitted.answer_or_none().await;
+                if let Some(unanswered) = unanswered {
+                    self.watch(zone, wish, asked, unanswered);
+                }
+                answer
+            }
+            (Err(trouble), _) => Err(trouble),
         };
         match answer {
             Ok(_) => End::Done,

@@ -5,6 +5,7 @@ mod change;
 mod deferred;
 mod errands;
 mod identify;
+mod late;
 mod verdict;
 mod wishes;
 
@@ -107,6 +108,8 @@ pub struct Gateway {
     deadline: Duration,
     deferred: Deferred,
     places: Arc<Semaphore>,
+    // Changes without an answer in time.
+    watched: Arc<Semaphore>,
 }
 
 /// Requests under way at once; one more is turned away. A client that hangs up leaves his request behind.
@@ -127,8 +130,9 @@ impl Gateway {
         let zones = zones.into_iter().map(|zone| (zone.name().clone(), zone)).collect();
         let places = Arc::new(Semaphore::new(MOST_UNDER_WAY));
         let deadline = engine.deadline;
+        let watched = Arc::new(Semaphore::new(MOST_UNDER_WAY));
         let deferred = Deferred::new(engine.defer, metrics.clone(), wake);
-        Self { registry, authenticator, limits: Arc::new(limits), zones, metrics, deadline, deferred, places }
+        Self { registry, authenticator, limits: Arc::new(limits), zones, metrics, deadline, deferred, places, watched }
     }
 
     /// A gateway for another configuration that goes on where this one is: who was verified, what was counted, what is
@@ -149,6 +153,7 @@ impl Gateway {
             deadline: engine.deadline,
             deferred: self.deferred.with(engine.defer),
             places: Arc::clone(&self.places),
+            watched: Arc::clone(&self.watched),
         }
     }
 

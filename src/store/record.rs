@@ -9,15 +9,17 @@ use super::state::addresses_text;
 use super::{Millis, Store, StoreError};
 use crate::model::{Addresses, Hostname};
 
-/// Times never go back: what was seen later stays, whoever tells it first. An address that was verified earlier serves
-/// only where none is known.
+/// Times never go back: what was seen later stays, whoever tells it first. An address of a request that was accepted earlier
+/// serves only where none is known, and so does an imported one that was verified earlier.
 pub(super) const STATE: [&str; 2] = [
     "INSERT INTO state (name, generation, ipv4, ipv6, verified, last_update, last_seen, last_outcome, agent, source, \
      settled4, settled6)",
     "ON CONFLICT (name) DO UPDATE SET \
-     ipv4 = CASE WHEN COALESCE(excluded.verified, -1) >= COALESCE(state.verified, 0) \
+     ipv4 = CASE WHEN COALESCE(excluded.settled4, excluded.verified, -1) >= \
+       CASE WHEN excluded.settled4 IS NULL THEN COALESCE(state.verified, 0) ELSE COALESCE(state.settled4, 0) END \
        THEN COALESCE(excluded.ipv4, state.ipv4) ELSE COALESCE(state.ipv4, excluded.ipv4) END, \
-     ipv6 = CASE WHEN COALESCE(excluded.verified, -1) >= COALESCE(state.verified, 0) \
+     ipv6 = CASE WHEN COALESCE(excluded.settled6, excluded.verified, -1) >= \
+       CASE WHEN excluded.settled6 IS NULL THEN COALESCE(state.verified, 0) ELSE COALESCE(state.settled6, 0) END \
        THEN COALESCE(excluded.ipv6, state.ipv6) ELSE COALESCE(state.ipv6, excluded.ipv6) END, \
      verified = CASE WHEN excluded.verified >= COALESCE(state.verified, 0) \
        THEN excluded.verified ELSE state.verified END, \

@@ -14,6 +14,7 @@ pub(super) const BY_NAME: &str = "SELECT name, holder, generation, ipv4, ipv6, v
                                   last_outcome, agent, source FROM state WHERE name = $1";
 pub(super) const BY_NAMES: &str = "SELECT name, holder, generation, ipv4, ipv6, verified, last_update, last_seen, last_outcome, \
                         agent, source FROM state WHERE name IN";
+const SETTLED: &str = "SELECT ipv4, ipv6, settled4, settled6 FROM state WHERE name = $1";
 const HOLDERS: &str = "SELECT name, holder, generation FROM state WHERE holder IS NOT NULL AND name IN";
 const HISTORY: &str = "SELECT at, outcome, source, agent, old, new FROM history WHERE name = $1 \
                        ORDER BY at DESC, id DESC LIMIT $2";
@@ -84,6 +85,29 @@ impl Store {
     /// The store cannot be read.
     pub async fn states(&self, names: &[Hostname]) -> Result<Vec<(Hostname, State)>, StoreError> {
         self.of_names(BY_NAMES, names).await?.iter().map(read).collect()
+    }
+
+    /// What `name` was last said to hold, of each family for which a request was answered that had been accepted after `since`,
+    /// by our clock.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn answered_since(&self, name: &Hostname, since: [Millis; 2]) -> Result<Addresses, StoreError> {
+        let mut work = self.begin(Purpose::Snapshot).await?;
+        let row = work.row(statement(SETTLED).bind(name.to_string())).await?;
+        let clocks = work.clocks().await?;
+        work.abandon().await?;
+        let Some(row) = row else { return Ok(Addresses::default()) };
+        let is_newer = |column, since| {
+            Ok::<_, StoreError>(optional_number(&row, column)?.is_some_and(|settled| settled > clocks.latest(since).0))
+        };
+        let broken = || StoreError::broken(format!("an address of \"{name}\" cannot be read"));
+        let v4 = optional_text(&row, 0)?.map(|text| text.parse()).transpose().map_err(|_| broken())?;
+        let v6 = optional_text(&row, 1)?.map(|text| text.parse()).transpose().map_err(|_| broken())?;
+        Ok(Addresses {
+            v4: if is_newer(2, since[0])? { v4 } else { None },
+            v6: if is_newer(3, since[1])? { v6 } else { None },
+        })
     }
 
     /// Who holds each of `names`; one that nobody claimed is not in the map.

@@ -39,7 +39,7 @@ impl Lane {
             let (wanted, unwanted): (Vec<_>, Vec<_>) = entries.into_iter().partition(|(_, entry)| entry.is_wanted());
             for (name, entry) in unwanted {
                 self.unlock(&name, now);
-                drop(entry);
+                entry.lost();
             }
             if history.suspect && wanted.len() > 1 {
                 self.regroup_halves(wanted, &history);

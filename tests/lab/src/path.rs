@@ -44,6 +44,7 @@ struct State {
     swallows: AtomicBool,
     slow: AtomicBool,
     cut: watch::Sender<bool>,
+    hold: watch::Sender<bool>,
     watcher: OnceLock<Watcher>,
 }
 
@@ -75,6 +76,11 @@ impl Path {
     /// What passes is delayed, and stalls at times.
     pub fn slow(&self, on: bool) {
         self.state.slow.store(on, Ordering::Relaxed);
+    }
+
+    /// What is sent waits on the way, also of connections that are closed meanwhile, and passes afterwards.
+    pub fn hold(&self, on: bool) {
+        self.state.hold.send_replace(on);
     }
 
     /// All connections end, and each new one as soon as it is there.
@@ -189,8 +195,10 @@ async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, number: u64, stat
     };
     let give = async move {
         let mut passed = Vec::new();
+        let mut hold = state.hold.subscribe();
         while let Some((due, piece)) = receiver.recv().await {
             sleep_until(due).await;
+            let _path_gone = hold.wait_for(|held| !held).await.is_err();
             if state.is_dead(number) {
                 continue;
             }

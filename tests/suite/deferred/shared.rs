@@ -1,6 +1,7 @@
 //! What is deferred where gateways share a store that may be away, and families of a host are told to different ones.
 
 use dyngate::store::{Millis, Wanted};
+use lab::path::Path;
 
 use super::newest::{ask, wait_at_the_primary};
 use super::*;
@@ -94,4 +95,34 @@ async fn what_is_deferred_while_the_store_is_away_is_kept() {
     soon("done", async || deferred(&gateway).await == 0.0).await;
     let served = stage.primary.addresses(FILE).await.unwrap();
     assert_eq!(served, ["203.0.113.2".parse::<std::net::IpAddr>().unwrap()], "{}", gateway.log());
+}
+
+/// The message of the one gateway waits on its way until the other has answered a newer request.
+async fn applied_late(held: Duration) {
+    let mut stage = Stage::postgres(Kind::Knot).await;
+    let other = stage.gateway(ENGINE).await;
+    let path = Path::to(stage.primary.addr()).await.unwrap();
+    stage.config.primaries = vec![path.addr()];
+    let one = stage.gateway(ENGINE).await;
+    assert_eq!(stage.set(&one, "203.0.113.1").await, "good 203.0.113.1");
+    path.hold(true);
+    let began = Instant::now();
+    assert_eq!(stage.set(&one, "203.0.113.2").await, "911");
+    assert_eq!(stage.set(&other, "203.0.113.3").await, "good 203.0.113.3");
+    sleep(held.saturating_sub(began.elapsed())).await;
+    path.hold(false);
+    soon("the older one comes late", async || stage.served().await == ["203.0.113.2"]).await;
+    soon("and goes", async || stage.served().await == ["203.0.113.3"]).await;
+    stage.ends_with(&["203.0.113.3"], &one).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_applied_after_another_gateway_answered_a_newer_request_is_undone() {
+    applied_late(Duration::from_secs(2)).await;
+}
+
+/// A connection is given up after four deadlines.
+#[tokio::test(flavor = "multi_thread")]
+async fn so_it_is_when_its_connection_was_given_up() {
+    applied_late(Duration::from_millis(4500)).await;
 }

@@ -279,9 +279,16 @@ impl StateMachineTest for Order {
             Step::Submit { name, records } => {
                 let (answer, answered) = oneshot::channel();
                 let wish = Wish { records, ..test_wish(&format!("h{name}.dyn.example"), "192.0.2.1") };
-                machine
-                    .lane
-                    .submit(Waiter { wish, until: machine.now + DEADLINE, is_errand: name == 0, answer }, machine.now);
+                machine.lane.submit(
+                    Waiter {
+                        wish,
+                        until: machine.now + DEADLINE,
+                        is_errand: name == 0,
+                        answer,
+                        late: oneshot::channel().0,
+                    },
+                    machine.now,
+                );
                 let submitted = machine.zone.len() - 1;
                 machine.callers.push(Caller { answered: Some(answered), submitted, told: None });
             }

@@ -1,7 +1,7 @@
 # Everything a developer types. `make test` and `make demo` install what is missing and say so.
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint fmt demo deny fuzz order bench attack chaos instructions
+.PHONY: help test lint fmt demo deny fuzz order together bench attack chaos instructions
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
@@ -58,6 +58,11 @@ FIRST := $(shell date +%s)00000
 order: ## CASES=10000: as many runs of the engine over a simulated network, eight times; FIRST is the first seed
 	@echo "seeds from $(FIRST)"
 	ORDER_CASES=$(CASES) ORDER_FIRST=$(FIRST) cargo test --release --locked --test order
+
+TIMES := 40
+together: ## TIMES=40: so many rounds of each test of two gateways on one store, a quarter of an hour; FIRST is the first seed
+	@echo "seeds from $(FIRST)"
+	TOGETHER_ROUNDS=$(TIMES) TOGETHER_SEED=$(FIRST) cargo test --locked --test together -- --nocapture
 
 # Each of them may be given: make bench ROWS=storm,hosts-known ROUNDS=3 HOSTS=5000 KNOWN=1000,10000000
 ROWS := all

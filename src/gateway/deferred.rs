@@ -183,32 +183,45 @@ impl Deferred {
         let mut tick = interval(BEHIND);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut some = Vec::with_capacity(BATCH);
+        // Who waits until all is written.
+        let mut waiting: Vec<oneshot::Sender<()>> = Vec::new();
         loop {
             tokio::select! {
                 count = orders.recv_many(&mut some, BATCH) => {
                     if count == 0 {
                         return;
                     }
-                    self.carry_out(&mut some, &in_force().registry).await;
+                    waiting.extend(self.forget_all(&mut some, &in_force().registry).await);
+                    if !waiting.is_empty() {
+                        tick.reset_immediately();
+                    }
                 }
                 _ = tick.tick() => {
                     let gateway = in_force();
-                    self.write_all(&gateway.registry).await;
+                    // A batch at a time: no request waits for all of them until what is over is forgotten.
+                    if self.write_some(&gateway.registry).await {
+                        tick.reset_immediately();
+                    } else {
+                        for written in waiting.drain(..) {
+                            let _asker_gone = written.send(());
+                        }
+                    }
                     gateway.deferred.tell();
                 }
             }
         }
     }
 
-    async fn carry_out(&self, orders: &mut Vec<Order>, registry: &Registry) {
-        let (mut unwanted, mut forgotten, mut written) = (Vec::new(), Vec::new(), Vec::new());
+    /// Forgets what is to be forgotten; who else waits, until all is written.
+    async fn forget_all(&self, orders: &mut Vec<Order>, registry: &Registry) -> Vec<oneshot::Sender<()>> {
+        let (mut unwanted, mut forgotten, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
         for order in orders.drain(..) {
             match order {
                 Order::Forget(what, done) => {
                     unwanted.push(what);
                     forgotten.push(done);
                 }
-                Order::Write(done) => written.push(done),
+                Order::Write(done) => waiting.push(done),
             }
         }
         if !unwanted.is_empty() {
@@ -220,38 +233,39 @@ impl Deferred {
                 let _asker_gone = sender.send(done);
             }
         }
-        if !written.is_empty() {
-            self.write_all(registry).await;
-            for sender in written {
-                let _asker_gone = sender.send(());
-            }
-        }
+        waiting
     }
 
-    async fn write_all(&self, registry: &Registry) {
-        loop {
-            let some = self.wishes().unwritten(BATCH);
-            if some.is_empty() {
-                return;
-            }
-            let left_out = match registry.defer(&some).await {
-                Ok(left_out) => left_out,
-                Err(error) => return debug!(%error, "deferred changes wait for the store"),
-            };
-            for host in left_out {
-                info!(%host, "a deferred change is not kept: a newer one is, or another gateway took the host over");
-            }
-            // Other gateways need not wait until the claim ends.
-            let before = registry.claims_end();
-            registry.release(&self.written(&some), before).await;
+    /// Writes a batch of what the store does not have; whether there was any, and it has it now.
+    async fn write_some(&self, registry: &Registry) -> bool {
+        let some = self.wishes().unwritten(BATCH);
+        if some.is_empty() {
+            return false;
         }
+        let left_out = match registry.defer(&some).await {
+            Ok(left_out) => left_out,
+            Err(error) => {
+                debug!(%error, "deferred changes wait for the store");
+                return false;
+            }
+        };
+        for host in &left_out {
+            info!(%host, "a deferred change is not kept: a newer one is, or another gateway took the host over");
+        }
+        // Other gateways need not wait until the claim ends.
+        let before = registry.claims_end();
+        registry.release(&self.written(&some, &left_out), before).await;
+        true
     }
 
-    /// The store has these; the names without a request under way.
-    fn written(&self, some: &[Deferral]) -> Vec<Hostname> {
+    /// The store has these, but for `left_out`; the names without a request under way.
+    fn written(&self, some: &[Deferral], left_out: &[Hostname]) -> Vec<Hostname> {
         let mut wishes = self.wishes();
         if wishes.written(some) {
             self.look_again();
+        }
+        for Deferral { wish, .. } in some.iter().filter(|deferral| left_out.contains(&deferral.wish.name)) {
+            wishes.left_out(&wish.name, wish.since);
         }
         let names = some.iter().map(|deferral| &deferral.wish.name);
         names.filter(|name| wishes.is_idle(name, 0)).cloned().collect()

@@ -275,6 +275,14 @@ impl Wishes {
         passed_over
     }
 
+    /// The store has something newer than the wish of `since`, or than part of it: the next look tells what.
+    pub(super) fn left_out(&mut self, name: &Hostname, since: Millis) {
+        let kept = self.names.get(name).and_then(|of_name| of_name.wish.as_ref());
+        if kept.is_some_and(|kept| kept.wanted.since == since && !kept.is_unwritten()) {
+            self.take(name);
+        }
+    }
+
     /// Until when what a request wished for `name` is worth doing.
     pub(super) fn expires(&self, name: &Hostname) -> Option<Millis> {
         let kept = self.names.get(name)?.wish.as_ref().filter(|kept| kept.zone.is_some())?;

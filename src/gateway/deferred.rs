@@ -224,6 +224,9 @@ impl Deferred {
                 Order::Write(done) => waiting.push(done),
             }
         }
+        for Unwanted { name, v4, v6, until, .. } in &unwanted {
+            debug!(host = %name, v4, v6, until = until.0, "forgotten");
+        }
         if !unwanted.is_empty() {
             let done = match registry.store() {
                 Some(store) => store.unwant(&unwanted).await.is_ok(),
@@ -249,6 +252,9 @@ impl Deferred {
                 return false;
             }
         };
+        for Deferral { wish, .. } in &some {
+            debug!(host = %wish.name, v4 = ?wish.v4, v6 = ?wish.v6, since = wish.since.0, "deferred");
+        }
         for host in &left_out {
             info!(%host, "a deferred change is not kept: a newer one is, or another gateway took the host over");
         }

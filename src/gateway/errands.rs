@@ -200,6 +200,7 @@ impl Gateway {
             wishes.runs(&wish.name, true);
             (zone.submit_errand(wish.clone(), Instant::now() + self.deadline), wish)
         };
+        debug!(host = %wanted.name, v4 = ?wanted.v4, v6 = ?wanted.v6, since = wanted.since.0, "handed to the engine");
         let answer = match submitted {
             (Ok(submitted), wish) => {
                 let (answer, unanswered) = submitted.answer_or_none().await;

@@ -310,17 +310,16 @@ impl Wishes {
         Some(kept.wanted.clone())
     }
 
-    /// The wish of `since` is done, or given up.
+    /// The wish of `since` is done.
     pub(super) fn done(&mut self, name: &Hostname, since: Millis) {
-        if self.names.get(name).and_then(|name| name.wish.as_ref()).is_some_and(|kept| kept.wanted.since == since) {
-            self.take(name);
-        }
+        self.dropped(&Unwanted::all(name.clone(), since));
     }
 
-    /// These families of the wish are given up.
+    /// These families of the wish are given up, but for what joined it since and is not written yet.
     pub(super) fn dropped(&mut self, Unwanted { name, until, v4, v6, .. }: &Unwanted) {
-        let kept = self.names.get_mut(name).and_then(|of_name| of_name.wish.as_mut());
-        if kept.is_some_and(|kept| kept.wanted.since == *until && !kept.leave(*v4, *v6)) {
+        let Some(kept) = self.names.get_mut(name).and_then(|of_name| of_name.wish.as_mut()) else { return };
+        let [v4_is_new, v6_is_new] = kept.unwritten;
+        if kept.wanted.since == *until && !kept.leave(*v4 && !v4_is_new, *v6 && !v6_is_new) {
             self.take(name);
         }
     }

@@ -73,7 +73,10 @@ impl Stage {
             );
             let is_ahead = troubles == Troubles::Clock && number == 0;
             let clock = if is_ahead { faketime(60).unwrap() } else { Vec::new() };
-            let gateway = Gateway::builder(env!("CARGO_BIN_EXE_dyngate")).config(&toml).envs(clock);
+            let gateway = Gateway::builder(env!("CARGO_BIN_EXE_dyngate"))
+                .config(&toml)
+                .envs(clock)
+                .env("DYNGATE_LOG", "info,dyngate::gateway=debug");
             gateways.push(gateway.start().await.expect("the gateway starts"));
             paths.push(path);
         }

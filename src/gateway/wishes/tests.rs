@@ -184,6 +184,17 @@ fn what_another_gateway_was_told_and_ours_was_joined_to_is_done_with_it() {
 }
 
 #[test]
+fn what_joins_a_wish_while_it_is_done_is_not_done() {
+    let mut wishes = Wishes::default();
+    // By another gateway's clock it is of later.
+    let ahead = Millis(60_000);
+    wishes.load(wanted(home(), Records { v6: V6.v6, ..v4(1) }, ahead), [Millis(1); 2], Some(&zone()));
+    deferred(&mut wishes, v4(2), 2);
+    wishes.done(&home(), ahead);
+    assert_eq!(stands(&wishes), Some(v4(2)));
+}
+
+#[test]
 fn what_joins_a_wish_while_it_is_written_is_not_written_yet() {
     let mut wishes = Wishes::default();
     let older = wishes.begin(&home(), Millis(1));

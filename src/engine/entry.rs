@@ -22,7 +22,7 @@ pub(super) struct Waiter {
     pub(super) is_errand: bool,
     pub(super) answer: oneshot::Sender<Answer>,
     // For who wants to hear of it after he was told that there was no answer.
-    pub(super) late: oneshot::Sender<Late>,
+    pub(super) late: Option<oneshot::Sender<Late>>,
 }
 
 /// What a zone's driver is handed.
@@ -143,10 +143,10 @@ impl Entry {
         answer(self.waiters, |wish| Ok(Applied { superseded: wish.records.is_superseded_by(newest) }));
     }
 
-    /// Nobody waits for it, and its message may be applied late.
-    pub(super) fn lost(self) {
-        for waiter in self.waiters {
-            let _nobody_minds = waiter.late.send(Late::Lost);
+    /// Its message was lost, and may be applied late, whatever becomes of the next.
+    pub(super) fn lost(&mut self) {
+        for late in self.waiters.iter_mut().filter_map(|waiter| waiter.late.take()) {
+            let _nobody_minds = late.send(Late::Lost);
         }
     }
 
@@ -159,7 +159,7 @@ impl Entry {
 /// Answers each waiter.
 pub(super) fn answer(waiters: impl IntoIterator<Item = Waiter>, outcome: impl Fn(&Wish) -> Answer) {
     for Waiter { wish, answer, late, .. } in waiters {
-        if let Err(Ok(_)) = answer.send(outcome(&wish)) {
+        if let (Err(Ok(_)), Some(late)) = (answer.send(outcome(&wish)), late) {
             let _nobody_minds = late.send(Late::Applied);
         }
     }

@@ -52,10 +52,7 @@ impl Coalescing {
         let mut callers = Vec::with_capacity(wishes.len());
         for wish in wishes {
             let (answer, answered) = oneshot::channel();
-            self.lane.submit(
-                Waiter { wish: wish.clone(), until, is_errand: false, answer, late: oneshot::channel().0 },
-                self.now,
-            );
+            self.lane.submit(Waiter { wish: wish.clone(), until, is_errand: false, answer, late: None }, self.now);
             callers.push(answered);
         }
         let mut seen = Coalesced::default();

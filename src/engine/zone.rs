@@ -250,7 +250,7 @@ impl Zone {
     fn hand(&self, wish: Wish, until: Instant, is_errand: bool) -> Result<Submitted, Trouble> {
         let under_way = self.0.memory.begin(&wish.name);
         let ((answer, answered), (tell, late)) = (oneshot::channel(), oneshot::channel());
-        let waiter = Waiter { wish, until, is_errand, answer, late: tell };
+        let waiter = Waiter { wish, until, is_errand, answer, late: Some(tell) };
         self.0.changes.try_send(Handed::Change(waiter)).map_err(|_| Trouble::Overloaded)?;
         Ok(Submitted { answered, until, late, _under_way: under_way })
     }

@@ -20,10 +20,11 @@ impl Lane {
         }
         let in_vain = lost.iter().filter(|(_, flight)| !flight.overdue);
         let waited = in_vain.map(|(id, flight)| (*id, now.saturating_duration_since(flight.sent))).collect();
-        for (_, Flight { entries, mut history, purpose, .. }) in lost {
+        for (_, Flight { mut entries, mut history, purpose, .. }) in lost {
             if !matches!(purpose, Purpose::Probe(_)) {
-                for (name, entry) in &entries {
+                for (name, entry) in &mut entries {
                     self.may_come_late(name, entry, now);
+                    entry.lost();
                 }
             }
             if let Purpose::Undo(undo) = purpose {
@@ -39,7 +40,7 @@ impl Lane {
             let (wanted, unwanted): (Vec<_>, Vec<_>) = entries.into_iter().partition(|(_, entry)| entry.is_wanted());
             for (name, entry) in unwanted {
                 self.unlock(&name, now);
-                entry.lost();
+                drop(entry);
             }
             if history.suspect && wanted.len() > 1 {
                 self.regroup_halves(wanted, &history);

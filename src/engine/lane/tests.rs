@@ -2,6 +2,7 @@
 
 mod bench;
 mod interleavings;
+mod late;
 mod order;
 mod overload;
 mod removals;

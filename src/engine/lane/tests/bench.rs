@@ -42,7 +42,7 @@ impl Bench {
 
     fn hand(&mut self, wish: Wish, until: Instant, is_errand: bool) {
         let (answer, answered) = oneshot::channel();
-        self.lane.submit(Waiter { wish: wish.clone(), until, is_errand, answer, late: oneshot::channel().0 }, self.now);
+        self.lane.submit(Waiter { wish: wish.clone(), until, is_errand, answer, late: None }, self.now);
         self.callers.push((wish, answered));
     }
 

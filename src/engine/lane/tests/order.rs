@@ -280,13 +280,7 @@ impl StateMachineTest for Order {
                 let (answer, answered) = oneshot::channel();
                 let wish = Wish { records, ..test_wish(&format!("h{name}.dyn.example"), "192.0.2.1") };
                 machine.lane.submit(
-                    Waiter {
-                        wish,
-                        until: machine.now + DEADLINE,
-                        is_errand: name == 0,
-                        answer,
-                        late: oneshot::channel().0,
-                    },
+                    Waiter { wish, until: machine.now + DEADLINE, is_errand: name == 0, answer, late: None },
                     machine.now,
                 );
                 let submitted = machine.zone.len() - 1;

@@ -73,7 +73,7 @@ impl Gateway {
         match self.registry.drop_settled().await {
             Ok(settled) => {
                 for host in settled {
-                    info!(%host, "of what was deferred, or a command asked, the part is dropped that a later request was answered for");
+                    info!(%host, "what was deferred, or asked by a command, is dropped where a later request was answered");
                 }
             }
             // The store's trouble, which /readyz tells.

@@ -101,9 +101,7 @@ impl Store {
         let is_newer = |column, since| {
             Ok::<_, StoreError>(optional_number(&row, column)?.is_some_and(|settled| settled > clocks.latest(since).0))
         };
-        let broken = || StoreError::broken(format!("an address of \"{name}\" cannot be read"));
-        let v4 = optional_text(&row, 0)?.map(|text| text.parse()).transpose().map_err(|_| broken())?;
-        let v6 = optional_text(&row, 1)?.map(|text| text.parse()).transpose().map_err(|_| broken())?;
+        let Addresses { v4, v6 } = addresses(&row, 0, name)?;
         Ok(Addresses {
             v4: if is_newer(2, since[0])? { v4 } else { None },
             v6: if is_newer(3, since[1])? { v6 } else { None },
@@ -168,16 +166,25 @@ pub(super) fn parse_addresses(text: &str) -> Addresses {
     addresses
 }
 
+/// Those of `name`, which stand at `column` and the next.
+fn addresses(row: &AnyRow, column: usize, name: &Hostname) -> Result<Addresses, StoreError> {
+    let v4 = optional_text(row, column)?.map(|text| text.parse::<Ipv4Addr>()).transpose().map_err(|_| broken(name))?;
+    let v6 =
+        optional_text(row, column + 1)?.map(|text| text.parse::<Ipv6Addr>()).transpose().map_err(|_| broken(name))?;
+    Ok(Addresses { v4, v6 })
+}
+
+fn broken(name: &Hostname) -> StoreError {
+    StoreError::broken(format!("an address of \"{name}\" cannot be read"))
+}
+
 pub(super) fn read(row: &AnyRow) -> Result<(Hostname, State), StoreError> {
     let name = name(row, 0)?;
-    let broken = || StoreError::broken(format!("an address of \"{name}\" cannot be read"));
-    let v4 = optional_text(row, 3)?.map(|text| text.parse::<Ipv4Addr>()).transpose().map_err(|_| broken())?;
-    let v6 = optional_text(row, 4)?.map(|text| text.parse::<Ipv6Addr>()).transpose().map_err(|_| broken())?;
-    let source = optional_text(row, 10)?.map(|text| text.parse::<IpAddr>()).transpose().map_err(|_| broken())?;
+    let source = optional_text(row, 10)?.map(|text| text.parse::<IpAddr>()).transpose().map_err(|_| broken(&name))?;
     let state = State {
         holder: optional_text(row, 1)?,
         generation: number(row, 2)?,
-        addresses: Addresses { v4, v6 },
+        addresses: addresses(row, 3, &name)?,
         verified: optional_number(row, 5)?.map(Millis),
         last_update: optional_number(row, 6)?.map(Millis),
         last_seen: optional_number(row, 7)?.map(Millis),

@@ -186,8 +186,8 @@ impl Store {
         let mut work = self.begin(Purpose::Administration).await?;
         // In the order of a claim, so that the two never wait for each other.
         work.lock(&names).await?;
-        let wishes = work.wanted_of(&names).await?;
-        let mut wishes: Vec<_> = wishes.into_iter().map(|deferral| deferral.wish).collect();
+        let rows = work.of_names(BY_NAMES, &names).await?;
+        let mut wishes = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
         wishes.retain(|wish| since.get(&wish.name) == Some(&wish.since));
         if wishes.is_empty() {
             work.abandon().await?;

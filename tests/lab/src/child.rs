@@ -117,12 +117,13 @@ impl Drop for Child {
     }
 }
 
-/// Whether every thread of a process is in state T: the first letter behind the name in parentheses, see proc(5).
+/// Whether every thread of a process is in state T, or Z, as a child stays that ended after its parent was stopped: the first
+/// letter behind the name in parentheses, see proc(5).
 pub(crate) fn stopped(pid: u32) -> bool {
     let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return true };
     threads.flatten().all(|thread| {
         let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
-        stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('T'))
+        stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['T', 'Z']))
     })
 }
 

@@ -4,8 +4,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use dyngate::config::Location;
-use dyngate::model::Hostname;
-use dyngate::store::{Millis, Store};
+use dyngate::model::{Hostname, Timestamp};
+use dyngate::store::Store;
 use lab::Kind;
 use tokio::time::sleep;
 
@@ -63,7 +63,7 @@ pub(crate) async fn store(chaos: &Chaos, name: Name) -> Result<Row, Failure> {
     let refused = stage.command(&["account", "add", "late"]);
     disk.free()?;
     run.is_mended();
-    let (freed, known) = (Millis::now(), run.known());
+    let (freed, known) = (Timestamp::now(), run.known());
     let mut row = run.finish().await?;
     row.note(&format!("names known before saw {known}, new ones the rest"));
     match refused {

@@ -6,11 +6,12 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use super::Ended;
-use super::moment::{duration, exact, with_age};
-use super::operating::{self, CommandError, Common, JsonArray, note, note_records, password, print, print_json};
+use super::operating::{
+    self, CommandError, Common, JsonArray, duration, note, note_records, password, print, print_json,
+};
 use super::table::{Cell, Paint, Table, Tone, block, counted, listed};
+use crate::model::Timestamp;
 use crate::operator::{AccountView, Operator, Shown};
-use crate::store::Millis;
 
 /// Names that a table shows of one account.
 const SHOWN: usize = 3;
@@ -152,7 +153,7 @@ async fn list(operator: &Operator, as_json: bool) -> Result<(), CommandError> {
     }
     let paint = Paint::stdout();
     let mut table = Table::new(["LOGIN", "HOSTS", "MAX HOSTS", "ENABLED", "KEPT IN", "CREATED"], paint);
-    let now = Millis::now();
+    let now = Timestamp::now();
     let row = |view: &AccountView| {
         let hosts = listed(&view.hosts, SHOWN);
         [
@@ -161,7 +162,7 @@ async fn list(operator: &Operator, as_json: bool) -> Result<(), CommandError> {
             Cell::from(view.max_hosts.to_string()),
             enabled(view),
             Cell::from(kept_in(view.declared)),
-            Cell::from(view.created.map_or_else(|| "-".to_owned(), |created| with_age(created, now))),
+            Cell::from(view.created.map_or_else(|| "-".to_owned(), |created| created.with_age(now))),
         ]
     };
     while let Some(page) = pages.next().await? {
@@ -180,7 +181,7 @@ fn print_view(view: &AccountView, as_json: bool) -> Result<(), CommandError> {
         ("max hosts", Cell::from(view.max_hosts.to_string())),
         ("enabled", enabled(view)),
         ("kept in", Cell::from(kept_in(view.declared))),
-        ("created", Cell::from(view.created.map_or_else(|| "-".to_owned(), |at| with_age(at, Millis::now())))),
+        ("created", Cell::from(view.created.map_or_else(|| "-".to_owned(), |at| at.with_age(Timestamp::now())))),
     ];
     print(&block(&format!("account {}", view.login), &lines, Paint::stdout()))
 }
@@ -212,7 +213,7 @@ impl<'v> From<&'v AccountView> for Json<'v> {
             max_hosts: view.max_hosts,
             enabled: view.enabled,
             declared: view.declared,
-            created: view.created.and_then(exact),
+            created: view.created.and_then(Timestamp::exact),
         }
     }
 }

@@ -8,13 +8,12 @@ use serde::Serialize;
 
 use super::Ended;
 use super::account::kept_in;
-use super::moment::{age, duration, exact, second, with_age};
-use super::operating::{self, CommandError, Common, JsonArray, note, note_records, print, print_json};
+use super::operating::{self, CommandError, Common, JsonArray, duration, note, note_records, print, print_json};
 use super::table::{Cell, Paint, Table, Tone, block, counted};
 use crate::config::MAX_TTL;
-use crate::model::{Addresses, Families, Hostname};
+use crate::model::{Addresses, Families, Hostname, Timestamp};
 use crate::operator::{HostView, NewHostOptions, Operator};
-use crate::store::{Event, HostEdit, Millis};
+use crate::store::{Event, HostEdit};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum HostCommand {
@@ -182,10 +181,10 @@ async fn list(operator: &Operator, account: Option<&str>, as_json: bool) -> Resu
         }
         return array.end();
     }
-    let now = Millis::now();
+    let now = Timestamp::now();
     let mut table =
         Table::new(["NAME", "ACCOUNT", "ADDRESSES", "LAST UPDATE", "LAST SEEN", "OUTCOME", "STATE"], Paint::stdout());
-    let ago = |moment: Option<Millis>| moment.map_or_else(|| "-".to_owned(), |at| age(at, now));
+    let ago = |moment: Option<Timestamp>| moment.map_or_else(|| "-".to_owned(), |at| at.age(now));
     let row = |view: &HostView| {
         [
             Cell::from(view.name.as_str()),
@@ -218,7 +217,7 @@ async fn history(operator: &Operator, name: &str, limit: u32, as_json: bool) -> 
     let mut table = Table::new(["AT", "OUTCOME", "OLD", "NEW", "FROM", "AGENT"], Paint::stdout());
     let row = |event: &Event| {
         [
-            Cell::from(second(event.at)),
+            Cell::from(event.at.second()),
             Cell::from(&event.outcome),
             Cell::from(spelled(event.old, ", ").as_deref().unwrap_or("-")),
             Cell::from(spelled(event.new, ", ").as_deref().unwrap_or("-")),
@@ -244,8 +243,8 @@ fn print_token(name: &Hostname, path: Option<&str>, otherwise: &str, as_json: bo
 
 /// For people: a block of lines.
 fn described(view: &HostView) -> String {
-    let now = Millis::now();
-    let moment = |moment: Option<Millis>| moment.map_or_else(|| "never".to_owned(), |at| with_age(at, now));
+    let now = Timestamp::now();
+    let moment = |moment: Option<Timestamp>| moment.map_or_else(|| "never".to_owned(), |at| at.with_age(now));
     let ttl = match (view.ttl, view.zone_ttl) {
         (Some(own), _) => format!("{own} s"),
         (None, Some(zone)) => format!("{zone} s, its zone's"),
@@ -327,8 +326,8 @@ impl<'v> From<&'v HostView> for Json<'v> {
             blocked: view.blocked.as_deref(),
             ipv4: view.addresses.v4,
             ipv6: view.addresses.v6,
-            last_update: view.last_update.and_then(exact),
-            last_seen: view.last_seen.and_then(exact),
+            last_update: view.last_update.and_then(Timestamp::exact),
+            last_seen: view.last_seen.and_then(Timestamp::exact),
             last_outcome: view.last_outcome.as_deref(),
             agent: view.agent.as_deref(),
             from: view.from,
@@ -350,7 +349,7 @@ struct JsonEvent<'e> {
 impl<'e> From<&'e Event> for JsonEvent<'e> {
     fn from(event: &'e Event) -> Self {
         Self {
-            at: exact(event.at),
+            at: event.at.exact(),
             outcome: &event.outcome,
             from: event.source,
             agent: event.agent.as_deref(),

@@ -9,7 +9,6 @@ mod hash;
 mod host;
 mod log;
 mod man;
-mod moment;
 mod moving;
 mod operating;
 mod reload;

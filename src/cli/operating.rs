@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
+use std::time::Duration;
 
 use clap::Args;
 use secrecy::zeroize::Zeroizing;
@@ -133,4 +134,25 @@ pub(super) fn password(from_stdin: bool) -> Result<Option<Zeroizing<String>>, Co
         let _stderr_gone = write!(io::stderr(), "Password: ");
     }
     Ok(Some(read_password(io::stdin().lock())?))
+}
+
+/// A duration as the configuration writes it.
+///
+/// # Errors
+/// What would be right.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    crate::config::parse_duration(text).ok_or_else(|| "write an integer with ms, s, m, h or d, such as 1h".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_those_of_the_configuration() {
+        assert_eq!(duration("1h"), Ok(Duration::from_secs(3600)));
+        for text in ["", "1", "h", "1 h", "-1h", "1w"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
 }

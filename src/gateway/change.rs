@@ -7,9 +7,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::deferred::Ticket;
 use super::{Caller, Gateway, HostVerdict, by};
 use crate::engine::{self, Compared, Trouble, Wish};
-use crate::model::{Families, Hostname, Outcome};
+use crate::model::{Families, Hostname, Outcome, Timestamp};
 use crate::registry::{Claim, Unavailable};
-use crate::store::{Born, Millis, Wanted};
+use crate::store::{Born, Wanted};
 
 /// Between two looks whether another gateway is done with a name.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -41,7 +41,7 @@ impl Gateway {
         };
         let verdict = self.change(caller, zone, wish, deadline).await;
         if verdict.outcome == Outcome::Unreachable {
-            self.saw(caller, &name, verdict.outcome, None, Millis::now());
+            self.saw(caller, &name, verdict.outcome, None, Timestamp::now());
         }
         // After a timeout the name may yet come into being, so it goes on counting.
         let came_to_nothing = matches!(verdict.outcome, Outcome::NotYourHost | Outcome::TooFast | Outcome::Refused);
@@ -59,7 +59,7 @@ impl Gateway {
         wish: Wish,
         deadline: Instant,
     ) -> HostVerdict {
-        let asked = Millis::now();
+        let asked = Timestamp::now();
         zone.enter(self.registry.returns());
         let held = Some(wish.records.addresses());
         let is_known = self.deferred.knows(&wish.name);
@@ -112,7 +112,7 @@ impl Gateway {
         &self,
         zone: &engine::Zone,
         wish: Wish,
-        asked: Millis,
+        asked: Timestamp,
         claim: &mut Claim,
         deadline: Instant,
     ) -> Result<HostVerdict, Trouble> {
@@ -200,7 +200,7 @@ impl Gateway {
             v4: wish.records.v4,
             v6: wish.records.v6,
             ttl: wish.ttl,
-            since: Millis(0),
+            since: Timestamp(0),
             expires: None,
             account: wish.account.to_string(),
             source: Some(caller.source),

@@ -12,9 +12,9 @@ use tracing::{debug, info, warn};
 use super::Gateway;
 use super::wishes::Wishes;
 use crate::metrics::Metrics;
-use crate::model::{Hostname, Records, ZoneName};
+use crate::model::{Hostname, Records, Timestamp, ZoneName};
 use crate::registry::{Claim, Registry};
-use crate::store::{Asked, Deferral, Millis, Standing, Store, StoreError, Unwanted, Wanted};
+use crate::store::{Asked, Deferral, Standing, Store, StoreError, Unwanted, Wanted};
 
 /// Hosts whose requests are kept; those of further ones are not.
 const MOST: usize = 100_000;
@@ -63,7 +63,7 @@ enum Order {
 pub(super) struct Ticket<'d> {
     deferred: &'d Deferred,
     name: Hostname,
-    at: Millis,
+    at: Timestamp,
     asked: Asked,
 }
 
@@ -92,7 +92,7 @@ impl Deferred {
     }
 
     /// A request for `name` was accepted at `now`.
-    pub(super) fn begin(&self, name: &Hostname, now: Millis) -> Ticket<'_> {
+    pub(super) fn begin(&self, name: &Hostname, now: Timestamp) -> Ticket<'_> {
         let at = self.wishes().begin(name, now);
         Ticket { deferred: self, name: name.clone(), at, asked: Asked { at: now, claimed: None } }
     }
@@ -315,7 +315,7 @@ impl Ticket<'_> {
 
     /// The name was to be claimed; a wish that stands for it came before this request.
     pub(super) fn claimed(&mut self, claim: Claim) {
-        let found = claim.wish.map_or(Millis(0), |standing| standing.since);
+        let found = claim.wish.map_or(Timestamp(0), |standing| standing.since);
         self.asked.claimed = claim.is_made.then_some(found);
     }
 
@@ -332,7 +332,7 @@ impl Ticket<'_> {
             let mut wishes = self.deferred.wishes();
             // Where nothing is deferred any longer, it takes the place of what was: an older wish shall not be what comes of it.
             let expires = match self.deferred.worth {
-                Some(worth) => Some(Millis::now().plus(worth)),
+                Some(worth) => Some(Timestamp::now().plus(worth)),
                 None => wishes.expires(&self.name),
             };
             let Some(expires) = expires else { return };

@@ -13,9 +13,9 @@ use tracing::{debug, info, warn};
 
 use super::Gateway;
 use crate::engine::{self, Compared, Trouble, Wish};
-use crate::model::{Family, Hostname, Records, ZoneName};
+use crate::model::{Family, Hostname, Records, Timestamp, ZoneName};
 use crate::registry::Grant;
-use crate::store::{Deferral, InHand, Millis, Store, StoreError, Unwanted, Wanted};
+use crate::store::{Deferral, InHand, Store, StoreError, Unwanted, Wanted};
 
 /// Errands under way at once: less than the engine's queue by far, so that requests find room.
 const AT_ONCE: usize = 500;
@@ -118,7 +118,7 @@ impl Gateway {
         let mut some = Vec::new();
         for deferral in page {
             let wanted = &deferral.wish;
-            if wanted.expires.is_some_and(|expires| expires <= Millis::now()) {
+            if wanted.expires.is_some_and(|expires| expires <= Timestamp::now()) {
                 ends.push((deferral.wish, End::Dropped(None, "it is too old".to_owned())));
                 continue;
             }
@@ -176,7 +176,7 @@ impl Gateway {
     }
 
     /// Does it; each family was asked for at `asked`.
-    async fn errand(&self, wanted: &Wanted, asked: [Millis; 2]) -> End {
+    async fn errand(&self, wanted: &Wanted, asked: [Timestamp; 2]) -> End {
         let Some(zone) = self.zone_of(&wanted.name) else { return End::Passed };
         let ttl = match &wanted.source {
             Some(_) => match self.may_still(wanted, zone.name()).await {

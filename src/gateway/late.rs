@@ -9,15 +9,15 @@ use tracing::debug;
 
 use super::Gateway;
 use crate::engine::{self, LIFE, Late, Unanswered, Wish};
-use crate::model::{Change, Records};
-use crate::store::{Millis, Store};
+use crate::model::{Change, Records, Timestamp};
+use crate::store::Store;
 
 /// From the end of a message to the first look what others were told: they write it within half a second.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
 
 impl Gateway {
     /// Watches for what becomes of `wish`, of which each family was asked for at `asked`, where others are on the store.
-    pub(super) fn watch(&self, zone: &engine::Zone, wish: Wish, asked: [Millis; 2], unanswered: Unanswered) {
+    pub(super) fn watch(&self, zone: &engine::Zone, wish: Wish, asked: [Timestamp; 2], unanswered: Unanswered) {
         let Some(store) = self.registry.store().filter(|store| store.is_shared()).cloned() else { return };
         // More than these nobody watches: so many are under way at once.
         let Ok(place) = Arc::clone(&self.watched).try_acquire_owned() else { return };
@@ -40,7 +40,7 @@ impl Gateway {
 }
 
 /// Where others were told something newer than `wish`, and its name holds `wish` all the same, it shall not.
-async fn undo_what_is_older(store: &Store, zone: &engine::Zone, wish: &Wish, asked: [Millis; 2]) {
+async fn undo_what_is_older(store: &Store, zone: &engine::Zone, wish: &Wish, asked: [Timestamp; 2]) {
     let newer = match store.answered_since(&wish.name, asked).await {
         Ok(newer) => newer,
         // The next look may find it.

@@ -24,9 +24,8 @@ use crate::config;
 use crate::engine::{self, Wish};
 use crate::limit::Limits;
 use crate::metrics::Metrics;
-use crate::model::{Addresses, Family, Hostname, Outcome, TokenDigest, ZoneName};
+use crate::model::{Addresses, Family, Hostname, Outcome, Timestamp, TokenDigest, ZoneName};
 use crate::registry::{Account, Grant, Host, Registry, Sighting, Unavailable};
-use crate::store::Millis;
 
 use deferred::Deferred;
 
@@ -334,12 +333,12 @@ impl Gateway {
         // What was answered is noted already, while its place in the order of the requests was held. Below a wildcard there are
         // more names than anybody may fill the store with: only those that came to be are noted, and where they are counted.
         if !is_answered && grant == Grant::Exact {
-            self.saw(caller, &name, verdict.outcome, None, Millis::now());
+            self.saw(caller, &name, verdict.outcome, None, Timestamp::now());
         }
         verdict
     }
 
-    fn saw(&self, caller: &Caller, name: &Hostname, outcome: Outcome, held: Option<Addresses>, asked: Millis) {
+    fn saw(&self, caller: &Caller, name: &Hostname, outcome: Outcome, held: Option<Addresses>, asked: Timestamp) {
         let (name, source, agent) = (name.clone(), caller.source, caller.agent.clone());
         self.registry.saw(Sighting { name, outcome, source, agent, held, asked });
     }

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 
-use crate::model::{Change, Hostname, Records, ZoneName};
-use crate::store::{Asked, Deferral, Millis, Unwanted, Wanted};
+use crate::model::{Change, Hostname, Records, Timestamp, ZoneName};
+use crate::store::{Asked, Deferral, Unwanted, Wanted};
 
 /// Names with a request under way, and names with a wish.
 #[derive(Debug, Default)]
@@ -21,9 +21,9 @@ pub(super) struct Wishes {
 #[derive(Debug, Default)]
 struct Name {
     under_way: u32,
-    latest: Millis,
+    latest: Timestamp,
     // The newest request of each family that was answered, as long as the name is in the map.
-    answered: [Millis; 2],
+    answered: [Timestamp; 2],
     wish: Option<Kept>,
     // The engine has the wish.
     is_run: bool,
@@ -35,7 +35,7 @@ struct Name {
 struct Kept {
     wanted: Wanted,
     // When each family was asked for.
-    at: [Millis; 2],
+    at: [Timestamp; 2],
     // The same for the store, as long as it does not have it.
     asked: [Asked; 2],
     // `None` for a command's.
@@ -109,10 +109,10 @@ impl Wishes {
     }
 
     /// A request for `name` was accepted: its place in the order of all requests for it.
-    pub(super) fn begin(&mut self, name: &Hostname, now: Millis) -> Millis {
+    pub(super) fn begin(&mut self, name: &Hostname, now: Timestamp) -> Timestamp {
         let of_name = self.names.entry(name.clone()).or_default();
         of_name.under_way += 1;
-        of_name.latest = now.max(Millis(of_name.latest.0.saturating_add(1)));
+        of_name.latest = now.max(Timestamp(of_name.latest.0.saturating_add(1)));
         of_name.latest
     }
 
@@ -153,7 +153,7 @@ impl Wishes {
     }
 
     /// The request of `at` was answered: what was asked for before it is not wanted any longer. What must go from the store.
-    pub(super) fn answered(&mut self, name: &Hostname, at: Millis, records: Records) -> Option<Unwanted> {
+    pub(super) fn answered(&mut self, name: &Hostname, at: Timestamp, records: Records) -> Option<Unwanted> {
         let of_name = self.names.get_mut(name)?;
         let touched = touched(records);
         for (answered, touched) in of_name.answered.iter_mut().zip(touched) {
@@ -203,7 +203,7 @@ impl Wishes {
     }
 
     /// What the store keeps, each family of which was asked for at `at`. `zone` is `None` where a command wants it.
-    pub(super) fn load(&mut self, wanted: Wanted, at: [Millis; 2], zone: Option<&ZoneName>) {
+    pub(super) fn load(&mut self, wanted: Wanted, at: [Timestamp; 2], zone: Option<&ZoneName>) {
         let (name, since, scan) = (wanted.name.clone(), wanted.since, self.scan);
         let of_name = self.names.entry(name.clone()).or_default();
         match &mut of_name.wish {
@@ -217,7 +217,7 @@ impl Wishes {
             Some(_) | None => {}
         }
         let [v4, v6] = [0, 1].map(|family: usize| of_name.answered[family] > at[family]);
-        of_name.latest = at.into_iter().fold(of_name.latest, Millis::max);
+        of_name.latest = at.into_iter().fold(of_name.latest, Timestamp::max);
         let (asked, unwritten) = Default::default();
         let mut kept = Kept { wanted, at, asked, zone: zone.cloned(), unwritten, scan };
         let is_left = kept.leave(v4, v6);
@@ -276,7 +276,7 @@ impl Wishes {
     }
 
     /// The store has something newer than the wish of `since`, or than part of it: the next look tells what.
-    pub(super) fn left_out(&mut self, name: &Hostname, since: Millis) {
+    pub(super) fn left_out(&mut self, name: &Hostname, since: Timestamp) {
         let kept = self.names.get(name).and_then(|of_name| of_name.wish.as_ref());
         if kept.is_some_and(|kept| kept.wanted.since == since && !kept.is_unwritten()) {
             self.take(name);
@@ -284,7 +284,7 @@ impl Wishes {
     }
 
     /// Until when what a request wished for `name` is worth doing.
-    pub(super) fn expires(&self, name: &Hostname) -> Option<Millis> {
+    pub(super) fn expires(&self, name: &Hostname) -> Option<Timestamp> {
         let kept = self.names.get(name)?.wish.as_ref().filter(|kept| kept.zone.is_some())?;
         kept.wanted.expires
     }
@@ -300,7 +300,7 @@ impl Wishes {
     }
 
     /// The wish of `since`, where it may be done now: no request for its name is under way, and it is written as it is.
-    pub(super) fn ready(&mut self, name: &Hostname, since: Millis) -> Option<Wanted> {
+    pub(super) fn ready(&mut self, name: &Hostname, since: Timestamp) -> Option<Wanted> {
         let of_name = self.names.get_mut(name)?;
         let kept = of_name.wish.as_ref().filter(|kept| kept.wanted.since == since)?;
         if of_name.under_way > 0 || kept.is_unwritten() {
@@ -311,7 +311,7 @@ impl Wishes {
     }
 
     /// The wish of `since` is done.
-    pub(super) fn done(&mut self, name: &Hostname, since: Millis) {
+    pub(super) fn done(&mut self, name: &Hostname, since: Timestamp) {
         self.dropped(&Unwanted::all(name.clone(), since));
     }
 

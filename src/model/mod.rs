@@ -1,10 +1,11 @@
-//! The words that every room shares. Imports nothing of ours; knows no socket, no file, no clock.
+//! The words that every room shares. Imports nothing of ours; knows no socket and no file.
 
 mod address;
 mod families;
 mod name;
 mod outcome;
 mod password;
+mod timestamp;
 mod token;
 mod tsig;
 
@@ -13,5 +14,6 @@ pub use families::Families;
 pub use name::{Hostname, NameError, ZoneName};
 pub use outcome::Outcome;
 pub use password::{MAX_ITERATIONS, MAX_MEMORY_KIB, PasswordDigest, PasswordError};
+pub use timestamp::Timestamp;
 pub use token::TokenDigest;
 pub use tsig::{Algorithm, KeyName, TsigError, TsigKey};

@@ -9,8 +9,8 @@ use super::admission::Granted;
 use super::declared::missing_account;
 use super::{AccountView, Operator, OperatorError, Records, make_secret};
 use crate::config::DEFAULT_MAX_HOSTS;
-use crate::model::{Families, Hostname, ZoneName};
-use crate::store::{self, Millis, NewAccount, NewHost, StoreError};
+use crate::model::{Families, Hostname, Timestamp, ZoneName};
+use crate::store::{self, NewAccount, NewHost, StoreError};
 
 /// A secret that is handed out this once.
 pub type Secret = Zeroizing<String>;
@@ -200,7 +200,7 @@ impl Operator {
     ) -> Result<Shown, OperatorError> {
         self.changeable_account(login, "set its `secret` there").await?;
         let (secret, digest) = make_secret(password)?;
-        self.store.rotate(login, &digest, keep_old.map(|keep| Millis::now().plus(keep))).await?;
+        self.store.rotate(login, &digest, keep_old.map(|keep| Timestamp::now().plus(keep))).await?;
         Ok(Shown { login: login.to_owned(), secret })
     }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::account::Secret;
 use super::{HostView, Operator, OperatorError, Records};
 use crate::auth::secret;
-use crate::model::{Families, Hostname, TokenDigest};
-use crate::store::{self, Event, HostEdit, Millis, NewHost, State, Unwanted, Wanted};
+use crate::model::{Families, Hostname, Timestamp, TokenDigest};
+use crate::store::{self, Event, HostEdit, NewHost, State, Unwanted, Wanted};
 
 /// Hosts that are read at once.
 const PAGE: usize = 1000;
@@ -82,7 +82,7 @@ impl Operator {
             v4: addresses.v4.into(),
             v6: addresses.v6.into(),
             ttl: options.ttl.unwrap_or(zone.ttl),
-            since: Millis::now(),
+            since: Timestamp::now(),
             expires: None,
             account: login.to_owned(),
             source: None,
@@ -176,7 +176,7 @@ impl Operator {
     ) -> Result<(Hostname, Secret), OperatorError> {
         let name = self.changeable_host(name).await?;
         let token = secret::generate()?;
-        let until = keep_old.map(|keep| Millis::now().plus(keep));
+        let until = keep_old.map(|keep| Timestamp::now().plus(keep));
         self.store.set_token(&name, &TokenDigest::of(&token).0, until).await?;
         Ok((name, token))
     }

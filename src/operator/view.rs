@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use super::declared::Names;
 use super::{Operator, OperatorError};
 use crate::config;
-use crate::model::{Addresses, Families, Hostname};
-use crate::store::{self, Millis, State};
+use crate::model::{Addresses, Families, Hostname, Timestamp};
+use crate::store::{self, State};
 
 /// An account.
 #[derive(Debug, Clone)]
@@ -22,7 +22,7 @@ pub struct AccountView {
     /// Whether the file declares it.
     pub declared: bool,
     /// Since when; not known of what is declared.
-    pub created: Option<Millis>,
+    pub created: Option<Timestamp>,
 }
 
 /// A host.
@@ -45,9 +45,9 @@ pub struct HostView {
     /// What the primary last acknowledged.
     pub addresses: Addresses,
     /// When its address last changed.
-    pub last_update: Option<Millis>,
+    pub last_update: Option<Timestamp>,
     /// When its router last called.
-    pub last_seen: Option<Millis>,
+    pub last_seen: Option<Timestamp>,
     /// What became of that.
     pub last_outcome: Option<String>,
     /// The router's user agent then.

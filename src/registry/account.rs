@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::config;
-use crate::model::{Families, Hostname, PasswordDigest, ZoneName};
-use crate::store::{self, Millis};
+use crate::model::{Families, Hostname, PasswordDigest, Timestamp, ZoneName};
+use crate::store;
 
 /// Someone who may update.
 #[derive(Debug, Clone)]
@@ -30,7 +30,7 @@ pub struct Account {
 #[derive(Debug, Clone)]
 pub(super) struct Secret {
     pub(super) digest: PasswordDigest,
-    pub(super) expires: Option<Millis>,
+    pub(super) expires: Option<Timestamp>,
 }
 
 /// The settings of a name that has some.
@@ -75,7 +75,7 @@ impl Account {
     /// What its password is held against now: nothing where it is disabled.
     #[must_use]
     pub fn secrets(&self) -> Vec<PasswordDigest> {
-        let now = Millis::now();
+        let now = Timestamp::now();
         let in_force = |secret: &&Secret| self.enabled && secret.expires.is_none_or(|expires| now < expires);
         self.secrets.iter().filter(in_force).map(|secret| secret.digest.clone()).collect()
     }

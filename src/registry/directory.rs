@@ -13,8 +13,8 @@ use tracing::{info, warn};
 
 use super::decoys::{Strangers, makes_new_work, strangers};
 use super::{Account, Host, Unavailable};
-use crate::model::{Hostname, TokenDigest};
-use crate::store::{Born, Millis, News, Store, StoreError, Subject, may_be_login};
+use crate::model::{Hostname, Timestamp, TokenDigest};
+use crate::store::{Born, News, Store, StoreError, Subject, may_be_login};
 
 /// Accounts and hosts that are remembered, each; about 300 octets apiece.
 const REMEMBERED: usize = 65_536;
@@ -48,7 +48,7 @@ pub(super) struct Directory {
 }
 
 /// Whose token it is, and until when.
-pub(super) type Holder = (Hostname, Option<Millis>);
+pub(super) type Holder = (Hostname, Option<Timestamp>);
 
 #[derive(Debug, Clone)]
 struct Remembered<V> {

@@ -14,8 +14,8 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use crate::model::{Families, Hostname};
-use crate::store::{Claimed, InHand, Millis, Standing, Store, StoreError};
+use crate::model::{Families, Hostname, Timestamp};
+use crate::store::{Claimed, InHand, Standing, Store, StoreError};
 
 /// Names in one statement.
 const BATCH: usize = 500;
@@ -38,8 +38,8 @@ pub(super) struct Holds {
 struct Lease(Arc<AtomicU64>);
 
 impl Lease {
-    fn end(&self) -> Millis {
-        Millis::now().plus(Duration::from_millis(self.0.load(Ordering::Relaxed)))
+    fn end(&self) -> Timestamp {
+        Timestamp::now().plus(Duration::from_millis(self.0.load(Ordering::Relaxed)))
     }
 }
 
@@ -84,7 +84,7 @@ impl Holds {
     }
 
     /// When a claim of this moment ends.
-    pub(super) fn claims_end(&self) -> Millis {
+    pub(super) fn claims_end(&self) -> Timestamp {
         self.lease.end()
     }
 

@@ -16,8 +16,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use crate::config::Config;
-use crate::model::{Addresses, Families, Hostname, PasswordDigest, TokenDigest, ZoneName};
-use crate::store::{Born, Deferral, InHand, Millis, Store, StoreError};
+use crate::model::{Addresses, Families, Hostname, PasswordDigest, Timestamp, TokenDigest, ZoneName};
+use crate::store::{Born, Deferral, InHand, Store, StoreError};
 
 use declared::Declared;
 use decoys::strangers;
@@ -176,8 +176,9 @@ impl Registry {
     pub async fn host_of_token(&self, digest: &TokenDigest) -> Result<Option<Hostname>, Unavailable> {
         let Some(kept) = &self.kept else { return Ok(None) };
         let holder = kept.directory.token(digest).await?;
-        let in_force =
-            |(name, expires): directory::Holder| expires.is_none_or(|expires| Millis::now() < expires).then_some(name);
+        let in_force = |(name, expires): directory::Holder| {
+            expires.is_none_or(|expires| Timestamp::now() < expires).then_some(name)
+        };
         Ok(holder.and_then(in_force))
     }
 
@@ -297,13 +298,13 @@ impl Registry {
 
     /// When a claim of this moment ends: to be asked before it is looked which names nobody needs, for [`Self::release`].
     #[must_use]
-    pub fn claims_end(&self) -> Millis {
-        self.holds().map_or(Millis::default(), Holds::claims_end)
+    pub fn claims_end(&self) -> Timestamp {
+        self.holds().map_or(Timestamp::default(), Holds::claims_end)
     }
 
     /// Lets other gateways run what is wished for `names`, unless it was claimed until `before` or later: a request may have
     /// come meanwhile, which counts on its claim. What fails lasts as long as the claim.
-    pub async fn release(&self, names: &[Hostname], before: Millis) {
+    pub async fn release(&self, names: &[Hostname], before: Timestamp) {
         if let (Some(kept), Some(holds)) = (&self.kept, self.holds()) {
             let _until_the_claim_ends = kept.store.release(names, holds.me(), before).await;
         }

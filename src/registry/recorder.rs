@@ -9,8 +9,8 @@ use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{debug, warn};
 
-use crate::model::{Addresses, Hostname, Outcome};
-use crate::store::{AddressChange, Millis, Seen, Store, StoreError};
+use crate::model::{Addresses, Hostname, Outcome, Timestamp};
+use crate::store::{AddressChange, Seen, Store, StoreError};
 
 /// How far the store may be behind.
 const BEHIND: Duration = Duration::from_millis(500);
@@ -37,7 +37,7 @@ pub struct Sighting {
     /// What the name now holds, as far as this request proved it.
     pub held: Option<Addresses>,
     /// When the request was accepted.
-    pub asked: Millis,
+    pub asked: Timestamp,
 }
 
 /// Collects sightings and writes them; its task ends with it.
@@ -75,7 +75,7 @@ impl Recorder {
         let outcome = outcome.label();
         let held_now = held.unwrap_or_default();
         let settled = [held_now.v4.map(|_| asked), held_now.v6.map(|_| asked)];
-        let mut seen = Seen { name: name.clone(), at: Millis::now(), outcome, source, agent, change, held, settled };
+        let mut seen = Seen { name: name.clone(), at: Timestamp::now(), outcome, source, agent, change, held, settled };
         let mut waiting = self.shared.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if waiting.len() >= MOST_WAITING && !waiting.contains_key(&name) {
             return;
@@ -170,7 +170,7 @@ impl Shared {
     }
 
     async fn trim(&self, history: Duration) {
-        let before = Millis::now().minus(history);
+        let before = Timestamp::now().minus(history);
         // In pieces, so that no lock is held for long.
         loop {
             match self.store.trim_history(before, BATCH).await {

@@ -6,8 +6,8 @@ use sqlx::any::AnyRow;
 
 use super::fit::{self, MAX_SECRETS};
 use super::session::{Purpose, Work, at_most, number, statement, text};
-use super::{Millis, NewHost, Store, StoreError, Subject};
-use crate::model::{PasswordDigest, ZoneName};
+use super::{NewHost, Store, StoreError, Subject};
+use crate::model::{PasswordDigest, Timestamp, ZoneName};
 
 pub(super) const BY_LOGIN: &str =
     "SELECT login, secrets, wildcards, max_hosts, enabled, created FROM account WHERE login = $1";
@@ -35,7 +35,7 @@ pub struct Account {
     /// Whether it may log in.
     pub enabled: bool,
     /// Since when.
-    pub created: Millis,
+    pub created: Timestamp,
 }
 
 /// What stands for a password.
@@ -44,7 +44,7 @@ pub struct StoredSecret {
     /// Its digest.
     pub digest: PasswordDigest,
     /// From when on it is not taken any more.
-    pub expires: Option<Millis>,
+    pub expires: Option<Timestamp>,
 }
 
 /// An account to be.
@@ -106,7 +106,7 @@ impl Store {
             wildcards: account.wildcards.clone(),
             max_hosts: account.max_hosts,
             enabled: true,
-            created: Millis::now(),
+            created: Timestamp::now(),
         };
         let mut work = self.begin(Purpose::Administration).await?;
         if work.account(&account.login).await?.is_some() {
@@ -175,11 +175,11 @@ impl Store {
         &self,
         login: &str,
         digest: &PasswordDigest,
-        keep_old_until: Option<Millis>,
+        keep_old_until: Option<Timestamp>,
     ) -> Result<(), StoreError> {
         let mut work = self.begin(Purpose::Administration).await?;
         let Some(account) = work.account(login).await? else { return work.without_account(login).await };
-        let now = Millis::now();
+        let now = Timestamp::now();
         let mut secrets = vec![StoredSecret { digest: digest.clone(), expires: None }];
         if let Some(until) = keep_old_until.filter(|until| *until > now) {
             let alive = account.secrets.into_iter().filter(|old| old.expires.is_none_or(|expires| expires > now));
@@ -233,7 +233,7 @@ pub(super) fn bind(query: super::session::Statement, account: &Account) -> super
 
 fn secrets_text(secrets: &[StoredSecret]) -> String {
     let line = |secret: &StoredSecret| match secret.expires {
-        Some(Millis(expires)) => format!("{} {expires}", secret.digest.text()),
+        Some(Timestamp(expires)) => format!("{} {expires}", secret.digest.text()),
         None => secret.digest.text(),
     };
     secrets.iter().map(line).collect::<Vec<_>>().join("\n")
@@ -250,7 +250,7 @@ pub(super) fn read(row: &AnyRow) -> Result<Account, StoreError> {
         let (digest, expires) = line.split_once(' ').map_or((line, None), |(digest, expires)| (digest, Some(expires)));
         let expires = expires.map(str::parse).transpose().map_err(|_| broken("a secret's end"))?;
         let digest = PasswordDigest::parse(digest).map_err(|_| broken("a secret"))?;
-        Ok(StoredSecret { digest, expires: expires.map(Millis) })
+        Ok(StoredSecret { digest, expires: expires.map(Timestamp) })
     };
     let wildcards = text(row, 2)?;
     let wildcards = wildcards.split_ascii_whitespace().map(ZoneName::parse).collect::<Result<_, _>>();
@@ -259,7 +259,7 @@ pub(super) fn read(row: &AnyRow) -> Result<Account, StoreError> {
         wildcards: wildcards.map_err(|_| broken("a wildcard"))?,
         max_hosts: u32::try_from(number(row, 3)?).map_err(|_| broken("max_hosts"))?,
         enabled: number(row, 4)? != 0,
-        created: Millis(number(row, 5)?),
+        created: Timestamp(number(row, 5)?),
         login: login.into(),
     })
 }

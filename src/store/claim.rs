@@ -6,8 +6,8 @@ use sqlx::any::AnyRow;
 
 use super::host::name;
 use super::session::{Purpose, Statement, Work, number, statement};
-use super::{Deferral, Millis, Store, StoreError};
-use crate::model::{Families, Family, Hostname};
+use super::{Deferral, Store, StoreError};
+use crate::model::{Families, Family, Hostname, Timestamp};
 
 const CLAIM: [&str; 2] = [
     "INSERT INTO state (name, holder, generation, holder4, holder6)",
@@ -45,7 +45,7 @@ pub struct InHand {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Standing {
     /// Since when: which wish it is.
-    pub since: Millis,
+    pub since: Timestamp,
     /// Whether it is the claimer's to run or to replace; else another has it in hand.
     pub is_ours: bool,
 }
@@ -61,7 +61,7 @@ impl Store {
         &self,
         names: &[(Hostname, Families)],
         holder: &str,
-        until: Millis,
+        until: Timestamp,
     ) -> Result<Claimed, StoreError> {
         let together = together(names);
         if together.is_empty() {
@@ -86,7 +86,7 @@ impl Store {
     ///
     /// # Errors
     /// The store cannot be written.
-    pub async fn claim_wishes(&self, names: &[Hostname], holder: &str, until: Millis) -> Result<InHand, StoreError> {
+    pub async fn claim_wishes(&self, names: &[Hostname], holder: &str, until: Timestamp) -> Result<InHand, StoreError> {
         if names.is_empty() {
             return Ok(InHand::default());
         }
@@ -104,7 +104,7 @@ impl Store {
     ///
     /// # Errors
     /// The store cannot be written.
-    pub async fn release(&self, names: &[Hostname], holder: &str, before: Millis) -> Result<(), StoreError> {
+    pub async fn release(&self, names: &[Hostname], holder: &str, before: Timestamp) -> Result<(), StoreError> {
         let mut work = self.begin(Purpose::Recording).await?;
         let before = work.clocks().await?.safe_end(before);
         work.lock(names).await?;
@@ -123,7 +123,7 @@ impl Store {
         if names.is_empty() {
             return Ok(());
         }
-        self.release(&names, holder, Millis(i64::MAX)).await
+        self.release(&names, holder, Timestamp(i64::MAX)).await
     }
 }
 
@@ -157,7 +157,8 @@ impl Work {
 
     /// The wishes that stand for `names`, nobody's yet.
     async fn standing(&mut self, names: &[Hostname]) -> Result<HashMap<Hostname, Standing>, StoreError> {
-        let standing = |row: &AnyRow| Ok((name(row, 0)?, Standing { since: Millis(number(row, 1)?), is_ours: false }));
+        let standing =
+            |row: &AnyRow| Ok((name(row, 0)?, Standing { since: Timestamp(number(row, 1)?), is_ours: false }));
         self.of_names(WISHES, names).await?.iter().map(standing).collect()
     }
 
@@ -166,7 +167,7 @@ impl Work {
         &mut self,
         names: &[Hostname],
         holder: &str,
-        until: Millis,
+        until: Timestamp,
     ) -> Result<HashSet<Hostname>, StoreError> {
         let clocks = self.clocks().await?;
         let take = |query: Statement| {

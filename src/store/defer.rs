@@ -7,8 +7,8 @@ use super::session::{
     Clocks, Purpose, ROWS, Statement, Work, at_most, number, optional_number, optional_text, statement,
 };
 use super::wanted::{INSERT, bind};
-use super::{Millis, Store, StoreError, Subject, Wanted};
-use crate::model::{Change, Hostname};
+use super::{Store, StoreError, Subject, Wanted};
+use crate::model::{Change, Hostname, Timestamp};
 
 /// A wish that records go stays as it is: their host is gone. `since` always grows, since it tells wishes apart.
 const DEFER: [&str; 2] = [
@@ -47,16 +47,16 @@ pub struct Deferral {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Asked {
     /// When it was accepted.
-    pub at: Millis,
+    pub at: Timestamp,
     /// Where the family was claimed for it, the `since` of the wish that stood then, or 0: that one came before, and
     /// whoever claimed the family since came later. Else only the moments tell.
-    pub claimed: Option<Millis>,
+    pub claimed: Option<Timestamp>,
 }
 
 impl From<Wanted> for Deferral {
     /// Of a request that was accepted when the wish says, and claimed its name.
     fn from(wish: Wanted) -> Self {
-        let asked = [Asked { at: wish.since, claimed: Some(Millis(0)) }; 2];
+        let asked = [Asked { at: wish.since, claimed: Some(Timestamp(0)) }; 2];
         Self { wish, asked }
     }
 }
@@ -70,8 +70,8 @@ struct Stands {
     is_ours: [bool; 2],
     // So is he who has the wish in hand.
     in_hand: bool,
-    since: Option<Millis>,
-    asked: [Option<Millis>; 2],
+    since: Option<Timestamp>,
+    asked: [Option<Timestamp>; 2],
 }
 
 impl Store {
@@ -86,7 +86,7 @@ impl Store {
     pub async fn defer(
         &self,
         deferrals: &[Deferral],
-        holder: Option<(&str, Millis)>,
+        holder: Option<(&str, Timestamp)>,
     ) -> Result<Vec<Hostname>, StoreError> {
         let mut deferrals = deferrals.to_vec();
         deferrals.sort_by(|a, b| a.wish.name.cmp(&b.wish.name));
@@ -167,9 +167,9 @@ impl Work {
         }
         for row in self.of_names(STANDING, &names).await? {
             let of_name = stands.entry(name(&row, 0)?).or_default();
-            of_name.since = Some(Millis(number(&row, 1)?));
+            of_name.since = Some(Timestamp(number(&row, 1)?));
             of_name.in_hand = holder.is_some() && optional_text(&row, 2)?.as_deref() == holder;
-            of_name.asked = [optional_number(&row, 3)?.map(Millis), optional_number(&row, 4)?.map(Millis)];
+            of_name.asked = [optional_number(&row, 3)?.map(Timestamp), optional_number(&row, 4)?.map(Timestamp)];
         }
         Ok(stands)
     }
@@ -177,7 +177,7 @@ impl Work {
 
 impl Stands {
     /// Whether a request for `family` that is part of a wish of `since` takes the place of what stands.
-    fn gives_way(&self, family: usize, since: Millis, asked: Asked, clocks: Clocks) -> bool {
+    fn gives_way(&self, family: usize, since: Timestamp, asked: Asked, clocks: Clocks) -> bool {
         let was_before = |stands| match asked.claimed {
             _ if self.is_alone => stands < since,
             Some(found) => stands <= found,

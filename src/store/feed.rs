@@ -11,8 +11,8 @@ use tokio::time::{sleep, timeout};
 
 use super::fit::{hex, unhex};
 use super::session::{Software, Work, number, optional_number, statement, text};
-use super::{Millis, Store, StoreError};
-use crate::model::Hostname;
+use super::{Store, StoreError};
+use crate::model::{Hostname, Timestamp};
 
 /// How often the store is asked: SQLite has nobody who calls, PostgreSQL's call may get lost.
 const SQLITE_PACE: Duration = Duration::from_millis(250);
@@ -228,7 +228,7 @@ impl Store {
 
 /// Adds to the feed, in the transaction that changes the subjects.
 pub(super) async fn append(work: &mut Work, subjects: &[Subject], everything: bool) -> Result<(), StoreError> {
-    let now = Millis::now();
+    let now = Timestamp::now();
     let texts = if everything || subjects.len() > MOST {
         vec![EVERYTHING.to_owned()]
     } else {

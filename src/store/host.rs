@@ -6,8 +6,8 @@ use sqlx::any::AnyRow;
 
 use super::fit;
 use super::session::{Purpose, Statement, Work, at_most, number, optional_number, optional_text, statement, text};
-use super::{Millis, Store, StoreError, Subject, Wanted};
-use crate::model::{Families, Hostname};
+use super::{Store, StoreError, Subject, Wanted};
+use crate::model::{Families, Hostname, Timestamp};
 
 pub(super) const BY_NAME: &str =
     "SELECT name, login, ttl, families, description, blocked, created FROM host WHERE name = $1";
@@ -39,7 +39,7 @@ pub struct Host {
     /// Why it may not be updated, while it may not.
     pub blocked: Option<String>,
     /// Since when.
-    pub created: Millis,
+    pub created: Timestamp,
 }
 
 /// A host to be.
@@ -132,7 +132,7 @@ impl Store {
         if work.account(&host.login).await?.is_none() {
             return work.without_account(&host.login).await;
         }
-        work.add_host(host, Millis::now()).await?;
+        work.add_host(host, Timestamp::now()).await?;
         work.changed(Subject::Account(host.login.as_str().into()));
         if let Some(wish) = wish {
             work.want(std::slice::from_ref(wish)).await?;
@@ -192,7 +192,7 @@ impl Work {
     }
 
     /// Its account must be there.
-    pub(super) async fn add_host(&mut self, host: &NewHost, created: Millis) -> Result<(), StoreError> {
+    pub(super) async fn add_host(&mut self, host: &NewHost, created: Timestamp) -> Result<(), StoreError> {
         let host = Host {
             name: host.name.clone(),
             login: host.login.as_str().into(),
@@ -266,7 +266,7 @@ pub(super) fn read(row: &AnyRow) -> Result<Host, StoreError> {
         families: parse_families(&text(row, 3)?).ok_or_else(|| broken("families"))?,
         description: text(row, 4)?,
         blocked: optional_text(row, 5)?,
-        created: Millis(number(row, 6)?),
+        created: Timestamp(number(row, 6)?),
         name,
     })
 }

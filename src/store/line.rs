@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::fit;
 use super::host::{check, families_text, parse_families};
-use super::{Account, Host, Millis, State, StoreError, StoredSecret};
-use crate::model::{Addresses, Hostname, PasswordDigest, ZoneName};
+use super::{Account, Host, State, StoreError, StoredSecret};
+use crate::model::{Addresses, Hostname, PasswordDigest, Timestamp, ZoneName};
 
 /// The version that is written and read.
 pub(super) const VERSION: u32 = 1;
@@ -138,7 +138,7 @@ impl AccountLine {
         }
         let secret = |secret: SecretLine| {
             let digest = PasswordDigest::parse(&secret.digest).map_err(|error| format!("a secret: {error}"))?;
-            Ok(StoredSecret { digest, expires: secret.expires.map(Millis) })
+            Ok(StoredSecret { digest, expires: secret.expires.map(Timestamp) })
         };
         let wildcard = |text: String| ZoneName::parse(&text).map_err(|error| format!("wildcard \"{text}\": {error}"));
         Ok(Account {
@@ -147,7 +147,7 @@ impl AccountLine {
             wildcards: self.wildcards.into_iter().map(wildcard).collect::<Result<_, _>>()?,
             max_hosts: self.max_hosts,
             enabled: self.enabled,
-            created: Millis(self.created),
+            created: Timestamp(self.created),
         })
     }
 }
@@ -176,7 +176,7 @@ impl HostLine {
             ttl: self.ttl,
             description: self.description,
             blocked: self.blocked,
-            created: Millis(self.created),
+            created: Timestamp(self.created),
         };
         check(&host).map_err(|error| error.to_string())?;
         Ok(host)
@@ -212,9 +212,9 @@ impl StateLine {
         }
         let state = State {
             addresses: Addresses { v4: self.ipv4, v6: self.ipv6 },
-            verified: self.verified.map(Millis),
-            last_update: self.last_update.map(Millis),
-            last_seen: self.last_seen.map(Millis),
+            verified: self.verified.map(Timestamp),
+            last_update: self.last_update.map(Timestamp),
+            last_seen: self.last_seen.map(Timestamp),
             last_outcome: self.last_outcome,
             agent: self.agent.as_deref().map(fit::agent),
             source: self.source,

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use super::fit;
 use super::session::{Purpose, Statement};
 use super::state::addresses_text;
-use super::{Millis, Store, StoreError};
-use crate::model::{Addresses, Hostname};
+use super::{Store, StoreError};
+use crate::model::{Addresses, Hostname, Timestamp};
 
 /// Times never go back: what was seen later stays, whoever tells it first. An address of a request that was accepted earlier
 /// serves only where none is known, and so does an imported one that was verified earlier.
@@ -44,7 +44,7 @@ pub struct Seen {
     /// The name.
     pub name: Hostname,
     /// When.
-    pub at: Millis,
+    pub at: Timestamp,
     /// What became of it: the outcome's label.
     pub outcome: &'static str,
     /// The router's address.
@@ -56,12 +56,12 @@ pub struct Seen {
     /// What the primary was heard to hold; a family that is `None` is left as it was.
     pub held: Option<Addresses>,
     /// Of each family, when the newest request was accepted that was answered for it, by our clock.
-    pub settled: [Option<Millis>; 2],
+    pub settled: [Option<Timestamp>; 2],
 }
 
 impl Seen {
     /// Takes in what another call for the name settled.
-    pub fn settle(&mut self, other: [Option<Millis>; 2]) {
+    pub fn settle(&mut self, other: [Option<Timestamp>; 2]) {
         self.settled = [0, 1].map(|family: usize| self.settled[family].max(other[family]));
     }
 }
@@ -78,10 +78,10 @@ pub struct AddressChange {
 /// All calls for one name, together: a statement may touch each row once.
 struct Together<'a> {
     latest: &'a Seen,
-    last_update: Option<Millis>,
+    last_update: Option<Timestamp>,
     held: Addresses,
-    verified: Option<Millis>,
-    settled: [Option<Millis>; 2],
+    verified: Option<Timestamp>,
+    settled: [Option<Timestamp>; 2],
 }
 
 impl Store {

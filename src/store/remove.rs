@@ -2,8 +2,8 @@
 
 use super::host::name;
 use super::session::{Purpose, ROWS, Work, statement};
-use super::{Millis, Store, StoreError, Subject, Wanted};
-use crate::model::Hostname;
+use super::{Store, StoreError, Subject, Wanted};
+use crate::model::{Hostname, Timestamp};
 
 const DELETE_HOST: &str = "DELETE FROM host WHERE name = $1";
 const HOSTS_OF: &str = "SELECT name FROM host WHERE login = $1";
@@ -87,7 +87,7 @@ impl Work {
         match records {
             Records::Keep => names.iter().for_each(|name| self.changed(Subject::Wanted(name.clone()))),
             Records::Remove => {
-                let now = Millis::now();
+                let now = Timestamp::now();
                 let removal = |name: &Hostname| Wanted::removal(name.clone(), login.to_owned(), now);
                 self.want(&names.iter().map(removal).collect::<Vec<_>>()).await?;
             }

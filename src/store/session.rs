@@ -9,10 +9,10 @@ use sqlx::query::Query;
 use sqlx::{Any, AnyPool, AssertSqlSafe, Row as _};
 use tokio::time::timeout;
 
+use super::Store;
 use super::error::{StoreError, classify};
 use super::feed::{self, Subject};
-use super::{Millis, Store};
-use crate::model::Hostname;
+use crate::model::{Hostname, Timestamp};
 
 /// A statement with what was bound to it.
 pub(super) type Statement = Query<'static, Any, AnyArguments>;
@@ -178,35 +178,35 @@ impl Drop for Session {
 /// The store's clock, and ours before and after it was read.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Clocks {
-    pub(super) theirs: Millis,
-    before: Millis,
-    after: Millis,
+    pub(super) theirs: Timestamp,
+    before: Timestamp,
+    after: Timestamp,
 }
 
 impl Clocks {
     /// The earliest that a moment of ours may be by the store's clock.
-    pub(super) fn earliest(&self, ours: Millis) -> Millis {
+    pub(super) fn earliest(&self, ours: Timestamp) -> Timestamp {
         ours.by(self.theirs, self.after)
     }
 
     /// The latest.
-    pub(super) fn latest(&self, ours: Millis) -> Millis {
+    pub(super) fn latest(&self, ours: Timestamp) -> Timestamp {
         ours.by(self.theirs, self.before)
     }
 
     /// The earliest that a moment of the store's may be by ours.
-    pub(super) fn ours(&self, theirs: Millis) -> Millis {
+    pub(super) fn ours(&self, theirs: Timestamp) -> Timestamp {
         theirs.by(self.before, self.theirs)
     }
 
     /// The same as [`Self::end`], or a little earlier.
-    pub(super) fn safe_end(&self, ours: Millis) -> Millis {
-        Millis(self.theirs.0.saturating_add(ours.0.saturating_sub(self.after.0)))
+    pub(super) fn safe_end(&self, ours: Timestamp) -> Timestamp {
+        Timestamp(self.theirs.0.saturating_add(ours.0.saturating_sub(self.after.0)))
     }
 
     /// When the store's clock shows what ours does at `ours`, now or later.
-    pub(super) fn end(&self, ours: Millis) -> Millis {
-        Millis(self.theirs.0.saturating_add(ours.0.saturating_sub(self.before.0)))
+    pub(super) fn end(&self, ours: Timestamp) -> Timestamp {
+        Timestamp(self.theirs.0.saturating_add(ours.0.saturating_sub(self.before.0)))
     }
 }
 
@@ -292,14 +292,14 @@ impl Work {
 
     /// Reads the store's clock, which all gateways on it have in common.
     pub(super) async fn clocks(&mut self) -> Result<Clocks, StoreError> {
-        let before = Millis::now();
+        let before = Timestamp::now();
         match self.software {
             // Its gateway is alone on it.
             Software::Sqlite => Ok(Clocks { theirs: before, before, after: before }),
             Software::Postgres => {
                 let row = self.row(statement(CLOCK)).await?;
                 let theirs = row.as_ref().map(|row| number(row, 0)).transpose()?.unwrap_or_default();
-                Ok(Clocks { theirs: Millis(theirs), before, after: Millis::now() })
+                Ok(Clocks { theirs: Timestamp(theirs), before, after: Timestamp::now() })
             }
         }
     }

@@ -7,8 +7,8 @@ use sqlx::any::AnyRow;
 
 use super::host::name;
 use super::session::{Purpose, at_most, number, optional_number, optional_text, statement, text};
-use super::{Millis, Store, StoreError};
-use crate::model::{Addresses, Hostname};
+use super::{Store, StoreError};
+use crate::model::{Addresses, Hostname, Timestamp};
 
 pub(super) const BY_NAME: &str = "SELECT name, holder, generation, ipv4, ipv6, verified, last_update, last_seen, \
                                   last_outcome, agent, source FROM state WHERE name = $1";
@@ -30,11 +30,11 @@ pub struct State {
     /// What the primary last acknowledged.
     pub addresses: Addresses,
     /// When that was last heard.
-    pub verified: Option<Millis>,
+    pub verified: Option<Timestamp>,
     /// When its address last changed.
-    pub last_update: Option<Millis>,
+    pub last_update: Option<Timestamp>,
     /// When its router last called.
-    pub last_seen: Option<Millis>,
+    pub last_seen: Option<Timestamp>,
     /// What became of that call.
     pub last_outcome: Option<String>,
     /// The router's user agent then.
@@ -56,7 +56,7 @@ pub struct Holder {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
     /// When.
-    pub at: Millis,
+    pub at: Timestamp,
     /// What became of it.
     pub outcome: String,
     /// The router's address.
@@ -92,7 +92,7 @@ impl Store {
     ///
     /// # Errors
     /// The store cannot be read.
-    pub async fn answered_since(&self, name: &Hostname, since: [Millis; 2]) -> Result<Addresses, StoreError> {
+    pub async fn answered_since(&self, name: &Hostname, since: [Timestamp; 2]) -> Result<Addresses, StoreError> {
         let mut work = self.begin(Purpose::Snapshot).await?;
         let row = work.row(statement(SETTLED).bind(name.to_string())).await?;
         let clocks = work.clocks().await?;
@@ -126,7 +126,7 @@ impl Store {
         let page = statement(HISTORY).bind(name.to_string()).bind(at_most(limit));
         let event = |row: &AnyRow| {
             Ok(Event {
-                at: Millis(number(row, 0)?),
+                at: Timestamp(number(row, 0)?),
                 outcome: text(row, 1)?,
                 source: optional_text(row, 2)?.and_then(|source| source.parse().ok()),
                 agent: optional_text(row, 3)?,
@@ -141,7 +141,7 @@ impl Store {
     ///
     /// # Errors
     /// The store cannot be written.
-    pub async fn trim_history(&self, before: Millis, at_most: usize) -> Result<u64, StoreError> {
+    pub async fn trim_history(&self, before: Timestamp, at_most: usize) -> Result<u64, StoreError> {
         let mut work = self.begin(Purpose::Recording).await?;
         let trimmed = work.run(statement(TRIM).bind(before.0).bind(super::session::at_most(at_most))).await?;
         work.commit().await?;
@@ -185,9 +185,9 @@ pub(super) fn read(row: &AnyRow) -> Result<(Hostname, State), StoreError> {
         holder: optional_text(row, 1)?,
         generation: number(row, 2)?,
         addresses: addresses(row, 3, &name)?,
-        verified: optional_number(row, 5)?.map(Millis),
-        last_update: optional_number(row, 6)?.map(Millis),
-        last_seen: optional_number(row, 7)?.map(Millis),
+        verified: optional_number(row, 5)?.map(Timestamp),
+        last_update: optional_number(row, 6)?.map(Timestamp),
+        last_seen: optional_number(row, 7)?.map(Timestamp),
         last_outcome: optional_text(row, 8)?,
         agent: optional_text(row, 9)?,
         source,

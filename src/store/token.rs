@@ -5,8 +5,8 @@ use sqlx::any::AnyRow;
 use super::fit::{hex, unhex};
 use super::host::name;
 use super::session::{Purpose, Work, optional_number, statement, text};
-use super::{Millis, Store, StoreError, Subject};
-use crate::model::Hostname;
+use super::{Store, StoreError, Subject};
+use crate::model::{Hostname, Timestamp};
 
 pub(super) const BY_DIGEST: &str = "SELECT name, expires FROM token WHERE digest = $1";
 const DIGESTS_OF: &str = "SELECT digest FROM token WHERE name = $1";
@@ -22,7 +22,7 @@ pub struct TokenHolder {
     /// The host that it updates.
     pub name: Hostname,
     /// From when on it is not taken any more.
-    pub expires: Option<Millis>,
+    pub expires: Option<Timestamp>,
 }
 
 impl Store {
@@ -32,7 +32,7 @@ impl Store {
     /// The store cannot be read.
     pub async fn host_of_token(&self, digest: &[u8; 32]) -> Result<Option<TokenHolder>, StoreError> {
         let row = self.row(statement(BY_DIGEST).bind(hex(digest))).await?;
-        row.map(|row| Ok(TokenHolder { name: name(&row, 0)?, expires: optional_number(&row, 1)?.map(Millis) }))
+        row.map(|row| Ok(TokenHolder { name: name(&row, 0)?, expires: optional_number(&row, 1)?.map(Timestamp) }))
             .transpose()
     }
 
@@ -44,14 +44,14 @@ impl Store {
         &self,
         name: &Hostname,
         digest: &[u8; 32],
-        keep_old_until: Option<Millis>,
+        keep_old_until: Option<Timestamp>,
     ) -> Result<(), StoreError> {
         let mut work = self.begin(Purpose::Administration).await?;
         if work.host(name).await?.is_none() {
             return work.without_host(name).await;
         }
         work.tokens_changed(name).await?;
-        let now = Millis::now();
+        let now = Timestamp::now();
         let until = keep_old_until.unwrap_or(now);
         work.run(statement(LET_EXPIRE).bind(name.to_string()).bind(until.0)).await?;
         work.run(statement(DELETE_EXPIRED).bind(name.to_string()).bind(now.0)).await?;

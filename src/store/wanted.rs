@@ -13,8 +13,8 @@ use super::session::{
     Clocks, Purpose, Software, Statement, Work, at_most, number, optional_number, optional_text, statement, text,
 };
 use super::state::{self, addresses_text};
-use super::{Asked, Deferral, Millis, State, Store, StoreError, Subject};
-use crate::model::{Addresses, Change, Hostname};
+use super::{Asked, Deferral, State, Store, StoreError, Subject};
+use crate::model::{Addresses, Change, Hostname, Timestamp};
 
 pub(super) const BY_NAME: &str = "SELECT name, ipv4, ipv6, ttl, since, expires, account, source, agent FROM wanted \
                                   WHERE name = $1";
@@ -70,9 +70,9 @@ pub struct Wanted {
     /// The records' TTL in seconds.
     pub ttl: u32,
     /// Since when; it tells this wish from a later one for the same name.
-    pub since: Millis,
+    pub since: Timestamp,
     /// From when on it is not worth fulfilling.
-    pub expires: Option<Millis>,
+    pub expires: Option<Timestamp>,
     /// On whose behalf.
     pub account: String,
     /// Where the request came from whose address it is; `None` where a command wants it.
@@ -87,10 +87,10 @@ pub struct Unwanted {
     /// The name.
     pub name: Hostname,
     /// The `since` of the newest that goes.
-    pub until: Millis,
+    pub until: Timestamp,
     /// When the request was accepted after which it is not, by our clock: a wish that another gateway joined it to since
     /// has a later `since`.
-    pub asked: Option<Millis>,
+    pub asked: Option<Timestamp>,
     /// Whether its A record is not.
     pub v4: bool,
     /// Whether its AAAA record is not.
@@ -100,7 +100,7 @@ pub struct Unwanted {
 impl Unwanted {
     /// The whole wish.
     #[must_use]
-    pub fn all(name: Hostname, until: Millis) -> Self {
+    pub fn all(name: Hostname, until: Timestamp) -> Self {
         Self { name, until, asked: None, v4: true, v6: true }
     }
 }
@@ -108,7 +108,7 @@ impl Unwanted {
 impl Wanted {
     /// The wish that `name` has no address any more.
     #[must_use]
-    pub fn removal(name: Hostname, account: String, since: Millis) -> Self {
+    pub fn removal(name: Hostname, account: String, since: Timestamp) -> Self {
         Self {
             name,
             v4: Change::Remove,
@@ -172,7 +172,7 @@ impl Store {
     ///
     /// # Errors
     /// The store cannot be written.
-    pub async fn fulfilled(&self, name: &Hostname, since: Millis) -> Result<bool, StoreError> {
+    pub async fn fulfilled(&self, name: &Hostname, since: Timestamp) -> Result<bool, StoreError> {
         Ok(self.fulfilled_all(&[(name.clone(), since)]).await? > 0)
     }
 
@@ -180,7 +180,7 @@ impl Store {
     ///
     /// # Errors
     /// The store cannot be written.
-    pub async fn fulfilled_all(&self, wishes: &[(Hostname, Millis)]) -> Result<usize, StoreError> {
+    pub async fn fulfilled_all(&self, wishes: &[(Hostname, Timestamp)]) -> Result<usize, StoreError> {
         let since: HashMap<_, _> = wishes.iter().map(|(name, since)| (name, *since)).collect();
         let names: Vec<_> = wishes.iter().map(|(name, _)| name.clone()).collect();
         let mut work = self.begin(Purpose::Administration).await?;
@@ -216,7 +216,7 @@ impl Store {
         let mut work = self.begin(Purpose::Administration).await?;
         let clocks = work.clocks().await?;
         for Unwanted { name, until, asked, v4, v6 } in unwanted {
-            let asked = asked.map_or(Millis(i64::MIN), |asked| clocks.earliest(asked));
+            let asked = asked.map_or(Timestamp(i64::MIN), |asked| clocks.earliest(asked));
             let left = statement(LEAVE_OUT).bind(i64::from(*v4)).bind(i64::from(*v6)).bind(until.0).bind(asked.0);
             work.run(left.bind(name.to_string())).await?;
             work.run(statement(EMPTY).bind(name.to_string())).await?;
@@ -255,7 +255,7 @@ impl Work {
 
     /// The zone holds what was wished. A name whose state is gone, as its host is, gets none for a removal.
     async fn note(&mut self, wishes: &[Wanted]) -> Result<(), StoreError> {
-        let now = Millis::now();
+        let now = Timestamp::now();
         let names: Vec<_> = wishes.iter().map(|wish| wish.name.clone()).collect();
         let rows = self.of_names(state::BY_NAMES, &names).await?;
         let states = rows.iter().map(state::read).collect::<Result<HashMap<Hostname, State>, _>>()?;
@@ -336,7 +336,7 @@ fn parse_wish<A: FromStr>(text: Option<String>) -> Result<Change<A>, A::Err> {
 }
 
 /// Binds a row of [`INSERT`]; `asked` is by the store's clock.
-pub(super) fn bind(query: Statement, wish: &Wanted, asked: [Millis; 2]) -> Statement {
+pub(super) fn bind(query: Statement, wish: &Wanted, asked: [Timestamp; 2]) -> Statement {
     let [v4, v6] = asked.map(|at| at.0);
     query
         .bind(wish.name.to_string())
@@ -355,7 +355,7 @@ pub(super) fn bind(query: Statement, wish: &Wanted, asked: [Millis; 2]) -> State
 /// A wish, and when it was asked for by our clock, at the earliest.
 fn read_asked(row: &AnyRow, clocks: Clocks) -> Result<Deferral, StoreError> {
     let asked = |column| {
-        let at = optional_number(row, column)?.map(Millis).map(|at| clocks.ours(at)).unwrap_or_default();
+        let at = optional_number(row, column)?.map(Timestamp).map(|at| clocks.ours(at)).unwrap_or_default();
         Ok::<_, StoreError>(Asked { at, claimed: None })
     };
     Ok(Deferral { wish: read(row)?, asked: [asked(9)?, asked(10)?] })
@@ -368,8 +368,8 @@ fn read(row: &AnyRow) -> Result<Wanted, StoreError> {
         v4: parse_wish(optional_text(row, 1)?).map_err(|_| broken())?,
         v6: parse_wish(optional_text(row, 2)?).map_err(|_| broken())?,
         ttl: u32::try_from(number(row, 3)?).map_err(|_| broken())?,
-        since: Millis(number(row, 4)?),
-        expires: optional_number(row, 5)?.map(Millis),
+        since: Timestamp(number(row, 4)?),
+        expires: optional_number(row, 5)?.map(Timestamp),
         account: text(row, 6)?,
         source: optional_text(row, 7)?.map(|text| text.parse()).transpose().map_err(|_| broken())?,
         agent: optional_text(row, 8)?,

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use dyngate::model::PasswordDigest;
-use dyngate::store::{Millis, NewAccount, StoreError};
+use dyngate::model::{PasswordDigest, Timestamp};
+use dyngate::store::{NewAccount, StoreError};
 
 use crate::stage::{Stage, digest, name, new_account, new_host, on_both, zone};
 
@@ -18,7 +18,7 @@ on_both!(
 );
 
 async fn an_account_is_found_as_it_was_added(stage: &Stage) {
-    let before = Millis::now();
+    let before = Timestamp::now();
     let phc = "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$RdescudvJCsgt3ub+b4dWRWJTmaaJObG";
     let secret = PasswordDigest::parse(phc).unwrap();
     let wildcards = vec![zone("office.dyn.example"), zone("lab.dyn.example")];
@@ -30,7 +30,7 @@ async fn an_account_is_found_as_it_was_added(stage: &Stage) {
     assert_eq!((&found.secrets[0].digest, found.secrets[0].expires), (&secret, None));
     assert_eq!(found.wildcards, new.wildcards);
     assert_eq!((found.max_hosts, found.enabled), (u32::MAX, true));
-    assert!(found.created >= before && found.created <= Millis::now());
+    assert!(found.created >= before && found.created <= Timestamp::now());
     assert_eq!(stage.store.hosts_of("Röuter 1", 10).await.unwrap(), [name("a.dyn.example")]);
     assert_eq!(stage.store.account("röuter 1").await.unwrap(), None, "logins keep their letter case");
     stage.store.set_enabled("Röuter 1", false).await.unwrap();
@@ -56,7 +56,7 @@ async fn a_clash_adds_nothing(stage: &Stage) {
 async fn a_rotated_secret_leaves_the_old_one_its_time(stage: &Stage) {
     stage.account("a", &[]).await;
     let hour = Duration::from_secs(3600);
-    let soon = Millis::now().plus(hour);
+    let soon = Timestamp::now().plus(hour);
     stage.store.rotate("a", &digest(2), Some(soon)).await.unwrap();
     let later = soon.plus(hour);
     stage.store.rotate("a", &digest(3), Some(later)).await.unwrap();

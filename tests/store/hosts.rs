@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use dyngate::model::{Change, Families};
-use dyngate::store::{HostEdit, Millis, NewHost, Records, StoreError, TokenHolder, Wanted};
+use dyngate::model::{Change, Families, Timestamp};
+use dyngate::store::{HostEdit, NewHost, Records, StoreError, TokenHolder, Wanted};
 
 use crate::stage::{Stage, name, new_host, on_both, seen};
 
@@ -102,7 +102,7 @@ async fn a_token_leads_to_its_host_until_it_ends(stage: &Stage) {
     let holder = |expires| Some(TokenHolder { name: host.clone(), expires });
     assert_eq!(store.host_of_token(&[1; 32]).await.unwrap(), holder(None));
     assert_eq!(store.host_of_token(&[2; 32]).await.unwrap(), None);
-    let soon = Millis::now().plus(Duration::from_secs(3600));
+    let soon = Timestamp::now().plus(Duration::from_secs(3600));
     store.set_token(&host, &[2; 32], Some(soon)).await.unwrap();
     assert_eq!(store.host_of_token(&[1; 32]).await.unwrap(), holder(Some(soon)));
     assert_eq!(store.host_of_token(&[2; 32]).await.unwrap(), holder(None));
@@ -125,7 +125,7 @@ async fn a_removed_host_leaves_nothing_but_a_wish(stage: &Stage) {
         v4: Change::Set("192.0.2.1".parse().unwrap()),
         v6: Change::Leave,
         ttl: 60,
-        since: Millis::now(),
+        since: Timestamp::now(),
         expires: None,
         account: "a".into(),
         source: None,

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use dyngate::model::{Families, PasswordDigest};
-use dyngate::store::{AddressChange, HostEdit, Imported, Millis, NewAccount, Seen, Store, StoreError};
+use dyngate::model::{Families, PasswordDigest, Timestamp};
+use dyngate::store::{AddressChange, HostEdit, Imported, NewAccount, Seen, Store, StoreError};
 use proptest::prelude::*;
 
 use crate::stage::{Stage, digest, folder, name, new_account, on_both, seen, zone};
@@ -38,7 +38,7 @@ async fn fill(store: &Store) {
     let wildcards = vec![zone("office.dyn.example"), zone("b.example")];
     let new = NewAccount { login: "Grün 1".into(), secret, max_hosts: u32::MAX, wildcards };
     store.add_account(&new, &[]).await.unwrap();
-    store.rotate("Grün 1", &digest(5), Some(Millis::now().plus(Duration::from_secs(3600)))).await.unwrap();
+    store.rotate("Grün 1", &digest(5), Some(Timestamp::now().plus(Duration::from_secs(3600)))).await.unwrap();
     store.add_account(&new_account("b"), &[]).await.unwrap();
     store.set_enabled("b", false).await.unwrap();
     for number in 0..1100 {
@@ -55,7 +55,7 @@ async fn fill(store: &Store) {
     store.set_host(&first, &edit).await.unwrap();
     store.block(&first, Some("late")).await.unwrap();
     store.set_token(&first, &[1; 32], None).await.unwrap();
-    store.set_token(&first, &[2; 32], Some(Millis::now().plus(Duration::from_secs(60)))).await.unwrap();
+    store.set_token(&first, &[2; 32], Some(Timestamp::now().plus(Duration::from_secs(60)))).await.unwrap();
     let held = "2001:db8::1".parse::<std::net::IpAddr>().unwrap().into();
     let change = Some(AddressChange { old: held, new: held });
     let calls = (0..1500).map(|at| Seen { change, held: Some(held), ..seen(&format!("h{at}.dyn.example"), at) });

@@ -1,7 +1,7 @@
 //! What is recorded of names: times that never go back, holders of which one wins, a history that is bounded.
 
-use dyngate::model::{Addresses, Hostname};
-use dyngate::store::{AddressChange, Millis, Seen};
+use dyngate::model::{Addresses, Hostname, Timestamp};
+use dyngate::store::{AddressChange, Seen};
 
 use crate::stage::{Stage, both, name, on_both, seen};
 
@@ -30,8 +30,8 @@ async fn what_was_seen_is_kept(stage: &Stage) {
     store.record(&[third, first, second]).await.unwrap();
     let state = store.state(&host).await.unwrap().unwrap();
     assert_eq!(state.addresses, Addresses { v4: change.new.v4, v6: held("2001:db8::1").v6 });
-    assert_eq!((state.last_update, state.last_seen), (Some(Millis(10)), Some(Millis(30))));
-    assert_eq!((state.verified, state.generation), (Some(Millis(20)), 0));
+    assert_eq!((state.last_update, state.last_seen), (Some(Timestamp(10)), Some(Timestamp(30))));
+    assert_eq!((state.verified, state.generation), (Some(Timestamp(20)), 0));
     assert_eq!((state.last_outcome.as_deref(), state.agent), (Some("unchanged"), None));
     assert_eq!(state.source, Some("2001:db8::9".parse().unwrap()));
     let history = store.history(&host, 10).await.unwrap();
@@ -59,13 +59,13 @@ async fn an_older_call_never_replaces_a_newer_one(stage: &Stage) {
     store.record(&[earlier]).await.unwrap();
     let state = store.state(&host).await.unwrap().unwrap();
     assert_eq!(state.addresses, held("192.0.2.2"));
-    assert_eq!((state.last_seen, state.last_update), (Some(Millis(200)), Some(Millis(100))));
+    assert_eq!((state.last_seen, state.last_update), (Some(Timestamp(200)), Some(Timestamp(100))));
     assert_eq!(state.last_outcome.as_deref(), Some("changed"));
     // Verified before, but of a family that nothing newer is known of.
     store.record(&[Seen { held: Some(held("2001:db8::1")), ..seen("home.dyn.example", 150) }]).await.unwrap();
     let state = store.state(&host).await.unwrap().unwrap();
     assert_eq!(state.addresses, Addresses { v4: held("192.0.2.2").v4, v6: held("2001:db8::1").v6 });
-    assert_eq!(state.verified, Some(Millis(200)));
+    assert_eq!(state.verified, Some(Timestamp(200)));
 }
 
 async fn ten_thousand_calls_are_one_transaction(stage: &Stage) {
@@ -80,7 +80,7 @@ async fn ten_thousand_calls_are_one_transaction(stage: &Stage) {
     assert_eq!(stage.sql("SELECT COUNT(*), MAX(last_seen) FROM state").await.trim(), "8000|9999");
     assert_eq!(stage.sql("SELECT COUNT(*) FROM history").await.trim(), "5000");
     let state = stage.store.state(&name("h1999.dyn.example")).await.unwrap().unwrap();
-    assert_eq!(state.last_seen, Some(Millis(9999)));
+    assert_eq!(state.last_seen, Some(Timestamp(9999)));
 }
 
 async fn of_two_claims_one_holds(stage: &Stage) {
@@ -92,7 +92,7 @@ async fn of_two_claims_one_holds(stage: &Stage) {
     for round in 0..10 {
         let (all, all_reversed) = (both(&names), both(&reversed));
         let (one, two) =
-            tokio::join!(stage.store.claim(&all, "one", Millis(0)), other.claim(&all_reversed, "two", Millis(0)));
+            tokio::join!(stage.store.claim(&all, "one", Timestamp(0)), other.claim(&all_reversed, "two", Timestamp(0)));
         one.and(two).unwrap();
         let holders = stage.store.holders(&names).await.unwrap();
         let winner = &holders[&names[0]].name;
@@ -103,7 +103,7 @@ async fn of_two_claims_one_holds(stage: &Stage) {
             assert!(holder.generation > *generation, "round {round}: {} after {generation}", holder.generation);
             *generation = holder.generation;
         }
-        stage.store.claim(&both(&names), winner, Millis(0)).await.unwrap();
+        stage.store.claim(&both(&names), winner, Timestamp(0)).await.unwrap();
         let again = stage.store.holders(&names).await.unwrap();
         assert_eq!(again, holders, "who holds a name already changes nothing");
     }
@@ -125,10 +125,10 @@ async fn the_history_is_newest_first_and_trimmed(stage: &Stage) {
         history.iter().map(|event| event.at.0).collect::<Vec<_>>()
     };
     assert_eq!(times(3).await, [10, 9, 8]);
-    assert_eq!(store.trim_history(Millis(6), 3).await.unwrap(), 3);
+    assert_eq!(store.trim_history(Timestamp(6), 3).await.unwrap(), 3);
     assert_eq!(times(100).await, [10, 9, 8, 7, 6, 5, 4], "the oldest go first");
-    assert_eq!(store.trim_history(Millis(6), 100).await.unwrap(), 2);
-    assert_eq!(store.trim_history(Millis(6), 100).await.unwrap(), 0);
+    assert_eq!(store.trim_history(Timestamp(6), 100).await.unwrap(), 2);
+    assert_eq!(store.trim_history(Timestamp(6), 100).await.unwrap(), 0);
     assert_eq!(times(100).await, [10, 9, 8, 7, 6]);
     assert!(store.state(&host).await.unwrap().is_some());
 }

@@ -112,7 +112,7 @@ pub(crate) fn new_host(host: &str, login: &str) -> NewHost {
 pub(crate) fn seen(host: &str, at: i64) -> Seen {
     Seen {
         name: name(host),
-        at: dyngate::store::Millis(at),
+        at: dyngate::model::Timestamp(at),
         outcome: "unchanged",
         source: "203.0.113.9".parse().expect("an address"),
         agent: Some("ddclient/3.10.0".to_owned()),

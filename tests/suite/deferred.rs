@@ -303,7 +303,7 @@ async fn thousands_are_done_while_requests_are_answered() {
     const HOSTS: u32 = 5_000;
     let mut stage = Stage::sqlite(Kind::Knot).await;
     stage.config.grants = vec!["*.many.dyn.example"];
-    let now = dyngate::store::Millis::now();
+    let now = dyngate::model::Timestamp::now();
     let wish = |number: u32| dyngate::store::Wanted {
         name: name(&format!("h{number}.many.dyn.example")),
         v4: dyngate::model::Change::Set((0xcb00_7100 + number % 250).into()),

@@ -23,7 +23,7 @@ fn zone() -> ZoneName {
     ZoneName::parse("dyn.example").unwrap()
 }
 
-fn wanted(name: Hostname, records: Records, at: Millis) -> Wanted {
+fn wanted(name: Hostname, records: Records, at: Timestamp) -> Wanted {
     let Records { v4, v6 } = records;
     let (expires, account, agent) = (None, "account".to_owned(), None);
     Wanted { name, v4, v6, ttl: 60, since: at, expires, account, source: Some(Ipv4Addr::LOCALHOST.into()), agent }
@@ -33,8 +33,8 @@ fn v4(last: u8) -> Records {
     Addresses { v4: Some([203, 0, 113, last].into()), v6: None }.into()
 }
 
-fn deferred(wishes: &mut Wishes, records: Records, now: i64) -> Millis {
-    let at = wishes.begin(&home(), Millis(now));
+fn deferred(wishes: &mut Wishes, records: Records, now: i64) -> Timestamp {
+    let at = wishes.begin(&home(), Timestamp(now));
     assert!(wishes.defer(wanted(home(), records, at), Asked::default(), &zone(), MOST));
     wishes.end(&home());
     at
@@ -50,7 +50,7 @@ fn the_newest_replaces_by_family_whatever_the_clock_says() {
     deferred(&mut wishes, v4(1), 100);
     deferred(&mut wishes, V6, 101);
     let at = deferred(&mut wishes, v4(2), 50);
-    assert_eq!(at, Millis(102), "the clock went back");
+    assert_eq!(at, Timestamp(102), "the clock went back");
     assert_eq!(stands(&wishes), Some(Records { v6: V6.v6, ..v4(2) }));
     assert_eq!((wishes.count(), wishes.counts().next()), (1, Some((&zone(), 1))));
 }
@@ -60,7 +60,7 @@ fn an_answer_ends_what_was_asked_for_before_it_by_the_families_it_names() {
     let mut wishes = Wishes::default();
     deferred(&mut wishes, v4(1), 1);
     let newer = deferred(&mut wishes, V6, 2);
-    let at = wishes.begin(&home(), Millis(3));
+    let at = wishes.begin(&home(), Timestamp(3));
     let unwanted = wishes.answered(&home(), at, V4).unwrap();
     assert_eq!((unwanted.v4, unwanted.v6), (true, false));
     assert!(unwanted.until >= newer, "the row that both share is meant");
@@ -75,8 +75,8 @@ fn an_answer_ends_what_was_asked_for_before_it_by_the_families_it_names() {
 #[test]
 fn an_older_request_that_ends_after_a_newer_one_was_answered_is_not_deferred() {
     let mut wishes = Wishes::default();
-    let old = wishes.begin(&home(), Millis(1));
-    let new = wishes.begin(&home(), Millis(1));
+    let old = wishes.begin(&home(), Timestamp(1));
+    let new = wishes.begin(&home(), Timestamp(1));
     assert!(new > old);
     assert_eq!(wishes.answered(&home(), new, V4), None);
     wishes.end(&home());
@@ -92,12 +92,12 @@ fn nothing_is_done_while_a_request_is_under_way_and_its_end_says_so() {
     let at = deferred(&mut wishes, v4(1), 1);
     assert!(!wishes.written(&wishes.unwritten(10)));
     assert!(wishes.ready(&home(), at).is_some());
-    wishes.begin(&home(), Millis(2));
+    wishes.begin(&home(), Timestamp(2));
     assert_eq!(wishes.ready(&home(), at), None);
     assert!(wishes.end(&home()), "passed over");
     assert!(!wishes.end(&home()), "told once");
-    assert_eq!(wishes.ready(&home(), Millis(7)), None, "another wish");
-    wishes.done(&home(), Millis(7));
+    assert_eq!(wishes.ready(&home(), Timestamp(7)), None, "another wish");
+    wishes.done(&home(), Timestamp(7));
     assert!(stands(&wishes).is_some());
     wishes.done(&home(), at);
     assert_eq!((stands(&wishes), wishes.count()), (None, 0));
@@ -106,7 +106,7 @@ fn nothing_is_done_while_a_request_is_under_way_and_its_end_says_so() {
 #[test]
 fn the_number_is_bounded_and_known_names_are_replaced_all_the_same() {
     let mut wishes = Wishes::default();
-    let at = |number: i64| Millis(number);
+    let at = |number: i64| Timestamp(number);
     for number in 0..3 {
         assert!(wishes.defer(
             wanted(name(&format!("h{number}.dyn.example")), V4, at(1)),
@@ -145,11 +145,11 @@ fn what_the_store_has_is_known_and_what_it_has_no_longer_is_forgotten() {
 #[test]
 fn a_row_that_was_read_before_a_newer_request_was_answered_is_not_taken_in() {
     let mut wishes = Wishes::default();
-    let at = wishes.begin(&home(), Millis(9));
+    let at = wishes.begin(&home(), Timestamp(9));
     wishes.answered(&home(), at, V4);
-    wishes.load(wanted(home(), v4(1), Millis(8)), [Millis(8); 2], Some(&zone()));
+    wishes.load(wanted(home(), v4(1), Timestamp(8)), [Timestamp(8); 2], Some(&zone()));
     assert_eq!(stands(&wishes), None);
-    wishes.load(wanted(home(), Records { v6: V6.v6, ..v4(1) }, Millis(8)), [Millis(8); 2], Some(&zone()));
+    wishes.load(wanted(home(), Records { v6: V6.v6, ..v4(1) }, Timestamp(8)), [Timestamp(8); 2], Some(&zone()));
     assert_eq!(stands(&wishes), Some(V6));
 }
 
@@ -166,7 +166,7 @@ fn a_family_that_left_the_store_is_not_written_again_with_the_other() {
         [(v4(1).v4, Change::Leave)]
     );
     wishes.written(&some);
-    wishes.load(wanted(home(), v4(7), Millis(1)), [Millis(1); 2], Some(&zone()));
+    wishes.load(wanted(home(), v4(7), Timestamp(1)), [Timestamp(1); 2], Some(&zone()));
     assert_eq!(stands(&wishes), Some(Records { v6: V6.v6, ..v4(1) }), "read before ours was written");
     wishes.load(wanted(home(), v4(1), at), [at; 2], Some(&zone()));
     assert_eq!(stands(&wishes), Some(v4(1)), "another gateway was told another one meanwhile");
@@ -187,8 +187,8 @@ fn what_another_gateway_was_told_and_ours_was_joined_to_is_done_with_it() {
 fn what_joins_a_wish_while_it_is_done_is_not_done() {
     let mut wishes = Wishes::default();
     // By another gateway's clock it is of later.
-    let ahead = Millis(60_000);
-    wishes.load(wanted(home(), Records { v6: V6.v6, ..v4(1) }, ahead), [Millis(1); 2], Some(&zone()));
+    let ahead = Timestamp(60_000);
+    wishes.load(wanted(home(), Records { v6: V6.v6, ..v4(1) }, ahead), [Timestamp(1); 2], Some(&zone()));
     deferred(&mut wishes, v4(2), 2);
     wishes.done(&home(), ahead);
     assert_eq!(stands(&wishes), Some(v4(2)));
@@ -197,7 +197,7 @@ fn what_joins_a_wish_while_it_is_done_is_not_done() {
 #[test]
 fn what_joins_a_wish_while_it_is_written_is_not_written_yet() {
     let mut wishes = Wishes::default();
-    let older = wishes.begin(&home(), Millis(1));
+    let older = wishes.begin(&home(), Timestamp(1));
     deferred(&mut wishes, V6, 2);
     let some = wishes.unwritten(10);
     assert!(wishes.defer(wanted(home(), v4(1), older), Asked::default(), &zone(), MOST));
@@ -214,8 +214,8 @@ proptest! {
         requests in prop::collection::vec((any::<bool>(), any::<bool>(), 0..4_u8, any::<prop::sample::Index>()), 1..12)
     ) {
         let mut wishes = Wishes::default();
-        let mut open: Vec<(usize, Millis)> = requests.iter().enumerate()
-            .map(|(number, _)| (number, wishes.begin(&home(), Millis(7)))).collect();
+        let mut open: Vec<(usize, Timestamp)> = requests.iter().enumerate()
+            .map(|(number, _)| (number, wishes.begin(&home(), Timestamp(7)))).collect();
         let mut answered = [0, 0];
         let mut unanswered = [0, 0];
         let mut order = Vec::new();
@@ -249,7 +249,7 @@ proptest! {
 #[test]
 fn a_wish_is_not_let_go_while_a_request_or_the_engine_is_busy_with_its_name() {
     let mut wishes = Wishes::default();
-    let at = wishes.begin(&home(), Millis(1));
+    let at = wishes.begin(&home(), Timestamp(1));
     assert!(wishes.defer(wanted(home(), V4, at), Asked::default(), &zone(), MOST));
     assert!(!wishes.is_idle(&home(), 0), "the request is under way");
     assert!(!wishes.is_idle(&home(), 1), "so is the wish, on its way to the store");

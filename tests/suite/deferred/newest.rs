@@ -1,7 +1,7 @@
 //! What is deferred and what is newer, where gateways share a store, commands come in between, and refusals and reloads.
 
-use dyngate::model::Change;
-use dyngate::store::{HostEdit, Millis, Records, Wanted};
+use dyngate::model::{Change, Timestamp};
+use dyngate::store::{HostEdit, Records, Wanted};
 use tokio::task::JoinHandle;
 
 use super::*;
@@ -140,7 +140,7 @@ async fn what_a_command_wants_of_one_family_is_done_though_a_later_request_names
         v4: Change::Set([203, 0, 113, 9].into()),
         v6: Change::Leave,
         ttl: 60,
-        ..Wanted::removal(name(NEW), "kept".to_owned(), Millis::now())
+        ..Wanted::removal(name(NEW), "kept".to_owned(), Timestamp::now())
     };
     stage.store().add_host(&host, Some(&wish)).await.unwrap();
     soon("the gateway knows", async || ask(&gateway, NEW, "127.0.0.1").await.unwrap() == "badip").await;

@@ -4,7 +4,8 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use dyngate::store::{Millis, Wanted};
+use dyngate::model::Timestamp;
+use dyngate::store::Wanted;
 use hickory_proto::op::Message;
 use hickory_proto::rr::RData;
 use lab::path::Path;
@@ -71,7 +72,7 @@ async fn acknowledged_while_the_store_is_away(envs: Vec<(String, String)>) {
     let other = stage.gateway(ENGINE).await;
     assert_eq!(stage.set(&other, "203.0.113.1").await, "good 203.0.113.1");
     let gone = name("gone.dyn.example");
-    stage.store().want(&[Wanted::removal(gone.clone(), "kept".to_owned(), Millis::now())]).await.unwrap();
+    stage.store().want(&[Wanted::removal(gone.clone(), "kept".to_owned(), Timestamp::now())]).await.unwrap();
     soon("it has looked, and will not for 10 s", async || stage.store().wanted_of(&gone).await.unwrap().is_none())
         .await;
     assert_eq!(stage.set(&one, "203.0.113.2").await, "911");

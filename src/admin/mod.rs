@@ -89,12 +89,12 @@ impl Admin {
         let mut lines: Vec<_> = gateway
             .zones()
             .flat_map(|status| {
-                let deferred = match gateway.deferred(&status.zone) {
+                let pending = match gateway.pending(&status.zone) {
                     0 => None,
-                    1 => Some("1 change is deferred".to_owned()),
-                    count => Some(format!("{count} changes are deferred")),
+                    1 => Some("1 change is pending".to_owned()),
+                    count => Some(format!("{count} changes are pending")),
                 };
-                let lines = [status.problem, deferred].into_iter().flatten();
+                let lines = [status.problem, pending].into_iter().flatten();
                 lines.map(move |line| format!("zone {}: {line}\n", status.zone)).collect::<Vec<_>>()
             })
             .collect();

@@ -28,7 +28,7 @@ use crate::auth::{Authenticator, NoRandomness};
 use crate::config::certificate::PairError;
 use crate::config::{self, Config, Location};
 use crate::dns::{EncodeError, Pool, Tcp};
-use crate::engine;
+use crate::engine::{self, Ended};
 use crate::gateway::Gateway;
 use crate::http::{Activated, Certificates, ListenError, Listener, Loaded, Peer, Place, server};
 use crate::limit::Limits;
@@ -151,15 +151,16 @@ impl Running {
         let tls = bind(config.http.tls.as_ref().map_or(&[], |tls| &tls.listen), &mut activated)?;
         let admin_listener = Listener::tcp(config.admin.listen)?;
         activated.warn_of_rest();
-        let errands = Arc::new(Notify::new());
+        let wake = Arc::new(Notify::new());
+        let (ended, endings) = mpsc::unbounded_channel();
         let pool = Pool::new(Arc::new(Tcp));
-        let gateway = build(config, &pool, &metrics, &errands).await?;
+        let gateway = build(config, &pool, &metrics, &wake, &ended).await?;
         let current = Current::new(InForce::new(config, gateway, None, &metrics));
         let in_force = {
             let current = current.clone();
             move || Arc::clone(&current.get().gateway)
         };
-        tokio::spawn(Gateway::run_errands(in_force.clone(), Arc::clone(&errands)));
+        tokio::spawn(Gateway::look_after_pending(in_force.clone(), Arc::clone(&wake), endings));
         let (public_stop, stopped) = watch::channel(false);
         let (mut http, mut https, mut public_servers) = (Vec::new(), Vec::new(), JoinSet::new());
         let doors = plain.into_iter().map(|listener| (listener, None));
@@ -182,7 +183,8 @@ impl Running {
             metrics,
             pool,
             removed: HashMap::new(),
-            errands,
+            wake,
+            ended,
             routers: all_places(&http, &https),
             reading: Patience::new(),
         };
@@ -243,7 +245,8 @@ async fn build(
     config: &Config,
     pool: &Pool,
     metrics: &Metrics,
-    errands: &Arc<Notify>,
+    wake: &Arc<Notify>,
+    ended: &mpsc::UnboundedSender<Vec<Ended>>,
 ) -> Result<Arc<Gateway>, AppError> {
     let registry = match &config.store.location {
         Location::Memory => {
@@ -256,15 +259,15 @@ async fn build(
             if !clashes.is_empty() {
                 return Err(AppError::Clash(clashes.join("\n")));
             }
-            let errands = Arc::clone(errands);
-            Registry::with(config, store, move || errands.notify_one()).await?
+            let wake = Arc::clone(wake);
+            Registry::with(config, store, move || wake.notify_one()).await?
         }
     };
     let mut zones = Vec::with_capacity(config.zones.len());
     for zone in &config.zones {
         let settings = engine::Settings::new(zone, &config.engine)
             .map_err(|source| AppError::Zone { zone: zone.name.to_string(), source })?;
-        zones.push(engine::Zone::start(pool, settings, metrics));
+        zones.push(engine::Zone::start(pool, settings, metrics, ended.clone()));
     }
     let gateway = Arc::new(Gateway::new(
         registry,
@@ -273,7 +276,6 @@ async fn build(
         zones,
         metrics.clone(),
         &config.engine,
-        Arc::clone(errands),
     ));
     gateway.prepare().await?;
     Ok(gateway)

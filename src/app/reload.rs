@@ -16,7 +16,7 @@ use super::tell_systemd;
 use crate::admin::reload::{Order, Refused, Reloaded};
 use crate::config::Config;
 use crate::dns::Pool;
-use crate::engine::{self, Settings, WeakZone};
+use crate::engine::{self, Ended, Settings, WeakZone};
 use crate::gateway::Gateway;
 use crate::http::{Certificates, Loaded};
 use crate::metrics::Metrics;
@@ -46,8 +46,10 @@ pub(super) struct Reloader {
     pub(super) pool: Pool,
     /// Removed zones, some of whose changes may still be waited for.
     pub(super) removed: HashMap<ZoneName, WeakZone>,
-    /// Wakes whoever does what commands asked for.
-    pub(super) errands: Arc<Notify>,
+    /// Wakes whoever looks after what is pending.
+    pub(super) wake: Arc<Notify>,
+    /// Where zones tell what ends while nobody waits for it.
+    pub(super) ended: mpsc::UnboundedSender<Vec<Ended>>,
     /// What systemd is told of the listeners.
     pub(super) routers: String,
     pub(super) reading: Patience<Read>,
@@ -164,7 +166,7 @@ impl Reloader {
                     running.set(settings).await;
                     running
                 }
-                None => engine::Zone::start(&self.pool, settings, &self.metrics),
+                None => engine::Zone::start(&self.pool, settings, &self.metrics, self.ended.clone()),
             });
         }
         self.part(&config, &before.gateway, &zones);
@@ -176,7 +178,7 @@ impl Reloader {
         }
         self.config = config;
         // A record that a command wants may have waited for its zone.
-        self.errands.notify_one();
+        self.wake.notify_one();
     }
 
     /// Names at or below a zone that comes or goes belong to another one from now on: whatever was remembered of them does

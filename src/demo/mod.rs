@@ -8,7 +8,7 @@ mod router;
 mod stage;
 
 use std::io::{self, Write};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::app::Running;
 use crate::config::Config;
 use crate::dns::{Held, Reader};
-use crate::model::Addresses;
+use crate::model::DesiredRecords;
 pub use error::DemoError;
 use name_server::{Installed, usual_folders};
 use stage::Stage;
@@ -150,7 +150,7 @@ impl Scene<'_> {
         }
         // gateway.toml names one of each.
         let (zone, host) = (&self.config.zones[0], &self.config.accounts[0].hosts[0]);
-        match self.reader.holds(host, Addresses { v4: Some(FIRST), v6: None }, zone.ttl).await {
+        match self.reader.holds(host, &DesiredRecords::set(IpAddr::V4(FIRST).into(), zone.ttl)).await {
             Ok(Held::Exactly) => {
                 format!("{FIRST}    (asked by dyngate itself; for dig: sudo apt install bind9-dnsutils)")
             }

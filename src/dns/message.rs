@@ -1,13 +1,12 @@
 //! What we ask of a primary, as signed messages: the change of many hosts, the empty probe, the exact question, reads.
 
-use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::collections::HashSet;
 
 use hickory_proto::op::{Message, MessageType, OpCode, Query};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 
 use super::tsig::{Signed, Signer, wall_clock};
-use crate::model::{Addresses, Change, Hostname, Records, ZoneName};
+use crate::model::{Desired, DesiredRecords, Hostname, RrData, RrType, ZoneName};
 
 /// The largest message that we send, in octets: half of what a frame holds, far from where hickory cuts.
 pub const MAX_MESSAGE: usize = 32 * 1024;
@@ -23,30 +22,31 @@ pub enum EncodeError {
     Name,
 }
 
-/// What shall become of the address records of one name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RrsetWrite<'a> {
+/// A change of one RRset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RrsetUpdate<'a> {
     /// The owner name.
     pub name: &'a Hostname,
-    /// The change of each RRset.
-    pub records: Records,
-    /// TTL of the A record, in seconds, where one is set.
-    pub ttl_v4: u32,
-    /// TTL of the AAAA record, in seconds, where one is set.
-    pub ttl_v6: u32,
+    /// The record type.
+    pub rtype: RrType,
+    /// What it shall hold.
+    pub desired: &'a Desired,
 }
 
-impl RrsetWrite<'_> {
-    /// Whether the change must be guarded: only an address that is set can fail to be served. Where addresses are only
-    /// removed, whatever stands there instead (a CNAME, say) makes the removal no less true, and must not fail the message.
+impl RrsetUpdate<'_> {
+    /// Whether the change must be guarded: only a record that is set can fail to be served. Where an RRset is only removed,
+    /// whatever stands there instead (a CNAME, say) makes the removal no less true, and must not fail the message.
     #[must_use]
     pub fn is_guarded(&self) -> bool {
-        self.records.sets()
+        *self.desired != Desired::Absent
     }
 
-    fn change(&self, message: &mut Message, owner: &Name) {
-        change(message, owner, RecordType::A, self.ttl_v4, self.records.v4.map(Ipv4Addr::into));
-        change(message, owner, RecordType::AAAA, self.ttl_v6, self.records.v6.map(Ipv6Addr::into));
+    /// "Delete an RRset", and where it is set anew, "Add To An RRset" (RFC 2136 sections 2.5.2 and 2.5.1).
+    fn write(&self, message: &mut Message, owner: &Name) {
+        message.authorities.push(delete_rrset(owner.clone(), record_type(self.rtype)));
+        if let Desired::Set { data, ttl } = self.desired {
+            message.authorities.push(Record::from_rdata(owner.clone(), *ttl, rdata(data)));
+        }
     }
 }
 
@@ -67,38 +67,46 @@ impl Update {
         Ok(Self { apex: wire_name(zone.as_str())?, zone, signer })
     }
 
-    /// Replaces or removes the RRsets of all `writes`. What is set is guarded so that NOERROR means that it is served: no
-    /// CNAME and no NS at each name, no NS and no DNAME above it inside the zone, no DNAME at the apex (RFC 2136 section 2.4.3).
+    /// Replaces or removes all the RRsets of `changes`, of which those of one name follow each other. What is set is guarded so
+    /// that NOERROR means that it is served: no CNAME and no NS at each name, no NS and no DNAME above it inside the zone, no
+    /// DNAME at the apex (RFC 2136 section 2.4.3).
     ///
     /// # Errors
     /// [`EncodeError`]; nothing is cut silently.
-    pub fn replace(&self, id: u16, writes: &[RrsetWrite<'_>]) -> Result<Signed, EncodeError> {
+    pub fn replace(&self, id: u16, changes: &[RrsetUpdate<'_>]) -> Result<Signed, EncodeError> {
         let mut message = self.empty(id);
-        message.answers.reserve(2 * writes.len() + 1);
-        message.authorities.reserve(4 * writes.len());
-        self.guard(&mut message, writes.iter().filter(|write| write.is_guarded()).map(|write| write.name))?;
-        for write in writes {
-            write.change(&mut message, &wire_name(write.name.as_str())?);
+        message.answers.reserve(2 * changes.len() + 1);
+        message.authorities.reserve(2 * changes.len());
+        self.guard(&mut message, changes.iter().filter(|change| change.is_guarded()).map(|change| change.name))?;
+        for of_name in changes.chunk_by(|one, next| one.name == next.name) {
+            let Some(first) = of_name.first() else { continue };
+            let owner = wire_name(first.name.as_str())?;
+            of_name.iter().for_each(|change| change.write(&mut message, &owner));
         }
         self.sign(&message)
     }
 
-    /// Does what `write` says, unguarded, where the name holds exactly what `held` says of each family that it makes; YXRRSET
-    /// or NXRRSET where not (RFC 2136 sections 2.4.2 and 2.4.3).
+    /// Compare and swap: makes `change`, guarded as [`Self::replace`] does, where its RRset holds exactly `expected` (no record:
+    /// does not exist); YXRRSET or NXRRSET where not (RFC 2136 sections 2.4.2 and 2.4.3).
     ///
     /// # Errors
     /// [`EncodeError`], in theory.
-    pub fn replace_where(&self, id: u16, held: Records, write: &RrsetWrite<'_>) -> Result<Signed, EncodeError> {
+    pub fn compare_and_swap(
+        &self,
+        id: u16,
+        expected: &[RrData],
+        change: &RrsetUpdate<'_>,
+    ) -> Result<Signed, EncodeError> {
         let mut message = self.empty(id);
-        let owner = wire_name(write.name.as_str())?;
-        for (kind, change) in [(RecordType::A, held.v4.map(Into::into)), (RecordType::AAAA, held.v6.map(Into::into))] {
-            match change {
-                Change::Leave => {}
-                Change::Remove => message.answers.push(absent(owner.clone(), kind)),
-                Change::Set(address) => message.answers.push(Record::from_rdata(owner.clone(), 0, rdata(address))),
-            }
+        let owner = wire_name(change.name.as_str())?;
+        if expected.is_empty() {
+            message.answers.push(absent(owner.clone(), record_type(change.rtype)));
         }
-        write.change(&mut message, &owner);
+        message.answers.extend(expected.iter().map(|data| Record::from_rdata(owner.clone(), 0, rdata(data))));
+        if change.is_guarded() {
+            self.guard(&mut message, std::iter::once(change.name))?;
+        }
+        change.write(&mut message, &owner);
         self.sign(&message)
     }
 
@@ -120,15 +128,15 @@ impl Update {
         self.signer.sign(&self.empty(id), wall_clock())
     }
 
-    /// A value-dependent prerequisite alone (RFC 2136 section 2.4.2): NOERROR where the name itself holds exactly these
-    /// addresses, NXRRSET where not. A wildcard's answer does not count; the TTL does not either.
+    /// Value-dependent prerequisites alone (RFC 2136 section 2.4.2): NOERROR where the name itself holds exactly what is set in
+    /// `records`, NXRRSET where not. A wildcard's answer does not count; the TTL does not either.
     ///
     /// # Errors
     /// [`EncodeError`], in theory.
-    pub fn holds_exactly(&self, id: u16, name: &Hostname, addresses: Addresses) -> Result<Signed, EncodeError> {
+    pub fn holds_exactly(&self, id: u16, name: &Hostname, records: &DesiredRecords) -> Result<Signed, EncodeError> {
         let mut message = self.empty(id);
-        for address in addresses.iter() {
-            message.answers.push(Record::from_rdata(wire_name(name.as_str())?, 0, rdata(address)));
+        for data in records.iter().filter_map(|(_, desired)| desired.data()) {
+            message.answers.push(Record::from_rdata(wire_name(name.as_str())?, 0, rdata(data)));
         }
         self.sign(&message)
     }
@@ -167,7 +175,7 @@ impl Update {
         message: &mut Message,
         names: impl Iterator<Item = &'n Hostname>,
     ) -> Result<(), EncodeError> {
-        let mut guarded = BTreeSet::new();
+        let mut guarded = HashSet::new();
         for (owner, kind) in names.flat_map(|name| self.hiding(name)) {
             if guarded.insert((owner, kind)) {
                 message.answers.push(absent(wire_name(owner)?, kind));
@@ -180,16 +188,6 @@ impl Update {
         let mut message = Message::new(id, MessageType::Query, OpCode::Update);
         message.queries.push(Query::query(self.apex.clone(), RecordType::SOA));
         message
-    }
-}
-
-/// "Delete an RRset", and where it is set anew, "Add To An RRset" (RFC 2136 sections 2.5.2 and 2.5.1).
-fn change(message: &mut Message, owner: &Name, kind: RecordType, ttl: u32, change: Change<IpAddr>) {
-    if change.is_made() {
-        message.authorities.push(delete_rrset(owner.clone(), kind));
-    }
-    if let Some(address) = change.set() {
-        message.authorities.push(Record::from_rdata(owner.clone(), ttl, rdata(address)));
     }
 }
 
@@ -207,10 +205,26 @@ pub(super) fn wire_name(name: &str) -> Result<Name, EncodeError> {
     Ok(name)
 }
 
-pub(super) fn rdata(address: IpAddr) -> RData {
-    match address {
-        IpAddr::V4(v4) => RData::A(v4.into()),
-        IpAddr::V6(v6) => RData::AAAA(v6.into()),
+pub(super) fn record_type(rtype: RrType) -> RecordType {
+    match rtype {
+        RrType::A => RecordType::A,
+        RrType::Aaaa => RecordType::AAAA,
+    }
+}
+
+pub(super) fn rdata(data: &RrData) -> RData {
+    match data {
+        RrData::A(v4) => RData::A((*v4).into()),
+        RrData::Aaaa(v6) => RData::AAAA((*v6).into()),
+    }
+}
+
+/// What a record holds, of a type that is written here.
+pub(super) fn rr_data(rdata: &RData) -> Option<RrData> {
+    match rdata {
+        RData::A(a) => Some(RrData::A(a.0)),
+        RData::AAAA(aaaa) => Some(RrData::Aaaa(aaaa.0)),
+        _ => None,
     }
 }
 
@@ -236,6 +250,8 @@ pub(super) fn host_name(name: &Name) -> Option<Hostname> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv4Addr;
+
     use crate::model::{KeyName, TsigKey};
 
     fn update() -> Update {
@@ -243,9 +259,14 @@ mod tests {
         Update::new(ZoneName::parse("dyn.example").unwrap(), Signer::new(key).unwrap()).unwrap()
     }
 
-    fn write(name: &Hostname) -> RrsetWrite<'_> {
-        let v4 = Some("192.0.2.1".parse().unwrap());
-        RrsetWrite { name, records: Addresses { v4, v6: None }.into(), ttl_v4: 60, ttl_v6: 60 }
+    const SET: Desired = Desired::Set { data: RrData::A(Ipv4Addr::new(192, 0, 2, 1)), ttl: 60 };
+
+    fn write(name: &Hostname) -> RrsetUpdate<'_> {
+        RrsetUpdate { name, rtype: RrType::A, desired: &SET }
+    }
+
+    fn remove(name: &Hostname, rtype: RrType) -> RrsetUpdate<'_> {
+        RrsetUpdate { name, rtype, desired: &Desired::Absent }
     }
 
     #[test]
@@ -276,10 +297,9 @@ mod tests {
     #[test]
     fn a_removal_is_a_deletion_alone_and_unguarded() {
         let names = ["gone.dyn.example", "half.b.dyn.example"].map(|name| Hostname::parse(name).unwrap());
-        let gone = RrsetWrite { records: Records::REMOVED, ..write(&names[0]) };
-        let half = write(&names[1]);
-        let half = RrsetWrite { records: Records { v6: Change::Remove, ..half.records }, ..half };
-        let content = |writes: &[RrsetWrite<'_>]| {
+        let gone = RrType::ALL.map(|rtype| remove(&names[0], rtype));
+        let half = [write(&names[1]), remove(&names[1], RrType::Aaaa)];
+        let content = |writes: &[RrsetUpdate<'_>]| {
             let message = Message::from_vec(&update().replace(7, writes).unwrap().octets).unwrap();
             let show = |record: &Record| {
                 let name = record.name.to_ascii();
@@ -289,8 +309,8 @@ mod tests {
             (guards, message.authorities.iter().map(show).collect::<Vec<_>>())
         };
         let removed = ["gone ANY A", "gone ANY AAAA"].map(str::to_owned);
-        assert_eq!(content(std::slice::from_ref(&gone)), (Vec::new(), removed.to_vec()));
-        let (guards, changes) = content(&[gone, half]);
+        assert_eq!(content(&gone), (Vec::new(), removed.to_vec()));
+        let (guards, changes) = content(&[gone, half].concat());
         assert_eq!(guards, ["dyn NONE DNAME", "half NONE CNAME", "half NONE NS", "b NONE NS", "b NONE DNAME"]);
         assert_eq!(changes[..2], removed);
         assert_eq!(changes[2..], ["half ANY A", "half IN A", "half ANY AAAA"]);
@@ -299,13 +319,17 @@ mod tests {
     #[test]
     fn a_conditional_change_names_what_must_stand_there() {
         let name = Hostname::parse("a.dyn.example").unwrap();
-        let lost = Records { v4: Change::Set("192.0.2.9".parse().unwrap()), v6: Change::Remove };
-        let signed = update().replace_where(7, lost, &write(&name)).unwrap();
-        let message = Message::from_vec(&signed.octets).unwrap();
         let show = |record: &Record| format!("{} {} {}", record.dns_class, record.record_type(), record.data);
-        assert_eq!(message.answers.iter().map(show).collect::<Vec<_>>()[0], "IN A 192.0.2.9");
-        assert!(show(&message.answers[1]).starts_with("NONE AAAA"));
+        let lost = [RrData::A(Ipv4Addr::new(192, 0, 2, 9))];
+        let signed = update().compare_and_swap(7, &lost, &write(&name)).unwrap();
+        let message = Message::from_vec(&signed.octets).unwrap();
+        assert_eq!(show(&message.answers[0]), "IN A 192.0.2.9");
+        assert_eq!(message.answers.len(), 4, "the guards follow");
         assert_eq!(message.authorities.len(), 2, "a delete and an add");
+        let signed = update().compare_and_swap(7, &[], &remove(&name, RrType::Aaaa)).unwrap();
+        let message = Message::from_vec(&signed.octets).unwrap();
+        assert!(show(&message.answers[0]).starts_with("NONE AAAA"));
+        assert_eq!((message.answers.len(), message.authorities.len()), (1, 1), "a removal has no guard");
     }
 
     #[test]

@@ -15,7 +15,7 @@ mod tsig;
 
 pub use connection::{Connection, Event};
 pub use frame::{FrameReader, MAX_FRAME};
-pub use message::{EncodeError, MAX_MESSAGE, RrsetWrite, Update};
+pub use message::{EncodeError, MAX_MESSAGE, RrsetUpdate, Update};
 pub use network::{ConnectError, Connecting, Network, Stream, Tcp};
 pub use pool::{Lease, Leased, Pool};
 pub use probe::{Hiding, ProbeError, Prober, Served};

@@ -18,7 +18,7 @@ use super::network::{ConnectError, Tcp};
 use super::reply::{Failure, Rcode, Reply, classify, id_of};
 use super::tsig::{Signed, Signer, wall_clock};
 use crate::config;
-use crate::model::{Family, Hostname};
+use crate::model::{Family, Hostname, RrData};
 
 /// Why a question has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -202,11 +202,11 @@ impl Prober {
                 let owner = wire_name(name.as_str())?;
                 for family in families {
                     // Documentation addresses (RFC 5737, RFC 3849).
-                    let address = match family {
-                        Family::V4 => Ipv4Addr::new(192, 0, 2, 1).into(),
-                        Family::V6 => Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into(),
+                    let data = match family {
+                        Family::V4 => RrData::A(Ipv4Addr::new(192, 0, 2, 1)),
+                        Family::V6 => RrData::Aaaa(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
                     };
-                    message.authorities.push(Record::from_rdata(owner.clone(), 60, rdata(address)));
+                    message.authorities.push(Record::from_rdata(owner.clone(), 60, rdata(&data)));
                 }
             }
             Ok(())

@@ -8,18 +8,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_proto::op::Message;
-use hickory_proto::rr::{RData, RecordType};
+use hickory_proto::rr::{RData, Record, RecordType};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::connection::Event;
-use super::message::{EncodeError, Update, host_name};
+use super::message::{EncodeError, Update, host_name, record_type, rr_data};
 use super::network::ConnectError;
 use super::pool::{Lease, Leased, Path, Pool};
 use super::reply::{Failure, Rcode, Reply, classify, id_of};
 use super::tsig::{Signed, Verifier};
 use crate::config::Primary;
-use crate::model::{Addresses, Family, Hostname, ZoneName};
+use crate::model::{Desired, DesiredRecords, Hostname, RrKey, ZoneName};
 
 /// Asks the primary of one zone; cheap to clone.
 #[derive(Clone, Debug)]
@@ -105,36 +105,39 @@ impl Reader {
         Self { zone, questions }
     }
 
-    /// Whether `name` itself holds exactly `addresses` with `ttl` seconds (other families do not matter).
+    /// Whether `name` itself holds exactly what is set in `records` (other types do not matter).
     ///
     /// # Errors
     /// [`ReadError`] where the primary did not say.
-    pub async fn holds(&self, name: &Hostname, addresses: Addresses, ttl: u32) -> Result<Held, ReadError> {
-        for address in addresses.iter() {
-            let kind = match Family::of(address) {
-                Family::V4 => RecordType::A,
-                Family::V6 => RecordType::AAAA,
-            };
-            let message = self.query(name.as_str(), kind).await?;
-            let found = match message.answers.as_slice() {
-                [only] if only.ttl == ttl => match &only.data {
-                    RData::A(a) => Some(a.0.into()),
-                    RData::AAAA(aaaa) => Some(aaaa.0.into()),
-                    _ => None,
-                },
-                _ => None,
-            };
-            if found != Some(address) {
+    pub async fn holds(&self, name: &Hostname, records: &DesiredRecords) -> Result<Held, ReadError> {
+        for (rtype, desired) in records.iter() {
+            let Desired::Set { data, ttl } = desired else { continue };
+            let message = self.query(name.as_str(), record_type(rtype)).await?;
+            let [only] = message.answers.as_slice() else { return Ok(Held::Otherwise) };
+            if only.ttl != *ttl || rr_data(&only.data).as_ref() != Some(data) {
                 return Ok(Held::Otherwise);
             }
         }
         // A read cannot tell the name's own records from a wildcard's (RFC 4592); this can.
-        let name = name.clone();
-        match self.ask(true, move |update, id| update.holds_exactly(id, &name, addresses)).await {
+        let (name, records) = (name.clone(), records.clone());
+        match self.ask(true, move |update, id| update.holds_exactly(id, &name, &records)).await {
             Ok(_) => Ok(Held::Exactly),
             Err(ReadError::Failed(Failure { rcode: Rcode::NXRRSET, .. })) => Ok(Held::Otherwise),
             Err(error) => Err(error),
         }
+    }
+
+    /// What an RRset holds, a wildcard's (RFC 4592) too; nothing where it does not exist.
+    ///
+    /// # Errors
+    /// [`ReadError`] where the primary did not say.
+    pub async fn read(&self, key: &RrKey) -> Result<Vec<Desired>, ReadError> {
+        let message = self.query(key.name.as_str(), record_type(key.rtype)).await?;
+        let desired = |record: &Record| {
+            let data = rr_data(&record.data).filter(|data| data.rtype() == key.rtype)?;
+            Some(Desired::Set { data, ttl: record.ttl })
+        };
+        Ok(message.answers.iter().filter_map(desired).collect())
     }
 
     /// The targets of the SOA and NS records at the apex.

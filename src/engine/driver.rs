@@ -1,46 +1,67 @@
-//! The task behind a lane: it owns the connection to the primary in use, moves messages, and keeps the time.
+//! The task behind a zone queue: it owns the connection to the primary in use, moves messages, and keeps the time.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
 use super::blame::advice;
-use super::course::Course;
-use super::entry::Handed;
-use super::flight::{Ended, FlightId, Next};
+use super::cache::{UnderWay, VerifiedCache};
+use super::entry::{Parked, Verdict, Waiter};
+use super::flight::{FlightEnd, FlightId, Next};
+use super::health::PrimaryHealth;
 use super::jitter::Jitter;
-use super::lane::Lane;
+use super::late::Swap;
 use super::link::{Happened, Link};
-use super::memory::Memory;
-use super::reach::Reach;
+use super::queue::ZoneQueue;
+use super::selection::PrimarySelection;
 use super::settings::Settings;
+use super::{Change, Ended};
 use crate::config::Primary;
 use crate::dns::{EncodeError, Event, Failure, Pool, Reply, Signed, Verifier, classify, id_of};
 use crate::metrics::ZoneMetrics;
-use crate::model::ZoneName;
+use crate::model::{Hostname, Timestamp, ZoneName};
 
 /// A primary that is down is tried every second, and by the next change no sooner than this after the last try.
 const RETRY: Duration = Duration::from_secs(1);
 const RETRY_FOR_A_CHANGE: Duration = Duration::from_millis(100);
 /// The same complaint about a zone is logged once in this time.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
+/// Between two looks for what nobody waits for any longer.
+const SWEEP: Duration = Duration::from_millis(250);
 
 pub(super) struct Driver {
     pub(super) pool: Pool,
     pub(super) jitter: Jitter,
-    pub(super) course: Course,
-    // What the course shall go by.
+    pub(super) selection: PrimarySelection,
+    // What the selection shall go by.
     pub(super) settings: watch::Receiver<Arc<Settings>>,
-    pub(super) memory: Arc<Memory>,
-    pub(super) lane: Lane,
-    pub(super) changes: mpsc::Receiver<Handed>,
+    pub(super) cache: Arc<VerifiedCache>,
+    pub(super) queue: ZoneQueue,
+    pub(super) orders: mpsc::Receiver<Order>,
+    // What ends while nobody waits for it.
+    pub(super) ended: mpsc::UnboundedSender<Vec<Ended>>,
     pub(super) problem: Arc<Mutex<Option<String>>>,
-    pub(super) reach: Arc<Reach>,
+    pub(super) health: Arc<PrimaryHealth>,
     pub(super) metrics: ZoneMetrics,
+}
+
+/// What a zone's driver is told.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// To make a change; without a waiter it is parked, and the store has a row of it.
+    Change { change: Change, waiter: Option<Waiter>, row: Option<Timestamp>, under_way: UnderWay },
+    /// To compare and swap.
+    Swap(Swap),
+    /// To list what nobody waits for.
+    List { after: Option<Hostname>, most: usize, answer: oneshot::Sender<Vec<Parked>> },
+    /// To do what was decided of it.
+    Settle(Vec<(Parked, Verdict)>, oneshot::Sender<()>),
+    /// To park all that is not in flight.
+    ParkAll(oneshot::Sender<()>),
 }
 
 /// What the driver knows of its connection and what is on it.
@@ -57,6 +78,7 @@ struct Running {
     unreached: usize,
     // The connection takes no more messages, and is left once all are answered, at the latest then.
     leave_by: Option<Instant>,
+    swept: Instant,
     // Every handle of the zone is gone.
     closing: bool,
 }
@@ -81,13 +103,15 @@ impl Driver {
             fruitless: 0,
             unreached: 0,
             leave_by: None,
+            swept: now,
             closing: false,
         };
         loop {
             let now = Instant::now();
             running.pump(now);
-            if running.closing && running.driver.lane.in_flight() == 0 {
-                return;
+            if running.closing && running.driver.queue.in_flight() == 0 {
+                running.driver.queue.close(now);
+                return running.report_ended();
             }
             let wake = running.next_wake(now);
             tokio::select! {
@@ -95,11 +119,11 @@ impl Driver {
                 biased;
                 happened = running.link.next() => running.handle(happened, Instant::now()),
                 Ok(()) = running.driver.settings.changed() => running.take_settings(Instant::now()),
-                handed = running.driver.changes.recv(), if !running.closing => match handed {
-                    Some(handed) => running.take(handed),
+                order = running.driver.orders.recv(), if !running.closing => match order {
+                    Some(order) => running.take(order),
                     None => running.closing = true,
                 },
-                () = running.driver.reach.doubted() => running.driver.lane.doubt_primary(),
+                () = running.driver.health.doubted() => running.driver.queue.doubt_primary(),
                 () = sleep_until(wake) => {}
             }
         }
@@ -107,19 +131,40 @@ impl Driver {
 }
 
 impl Running {
-    fn take(&mut self, first: Handed) {
+    fn take(&mut self, first: Order) {
         let now = Instant::now();
         let mut next = Some(first);
         // What has arrived together travels together.
-        while let Some(handed) = next {
-            match handed {
-                Handed::Change(waiter) => {
+        while let Some(order) = next {
+            let queue = &mut self.driver.queue;
+            match order {
+                Order::Change { change, waiter, row, under_way } => {
                     self.fresh_change = true;
-                    self.driver.lane.submit(waiter, now);
+                    queue.submit(&change, waiter, row, under_way, now);
                 }
-                Handed::Undo(undo) => self.driver.lane.undo(undo),
+                Order::Swap(swap) => queue.swap(swap),
+                Order::List { after, most, answer } => {
+                    queue.sweep(now);
+                    let _asker_gone = answer.send(queue.parked(after.as_ref(), most, now));
+                }
+                Order::Settle(verdicts, done) => {
+                    queue.settle(verdicts, now);
+                    let _asker_gone = done.send(());
+                }
+                Order::ParkAll(done) => {
+                    queue.park_all(now);
+                    let _asker_gone = done.send(());
+                }
             }
-            next = self.driver.changes.try_recv().ok();
+            next = self.driver.orders.try_recv().ok();
+        }
+    }
+
+    /// Tells the gateway what ended while nobody waited for it.
+    fn report_ended(&mut self) {
+        let ended = self.driver.queue.take_ended();
+        if !ended.is_empty() {
+            let _nobody_asks = self.driver.ended.send(ended);
         }
     }
 
@@ -128,7 +173,7 @@ impl Running {
             Happened::Leased(Ok(lease)) => {
                 self.link = Link::Up { lease, heard: now, is_used: false };
                 self.unreached = 0;
-                self.driver.reach.reached();
+                self.driver.health.reached();
                 // A complaint of another kind stays until a change succeeds.
                 if self.fruitless == 0 && self.set_up(true) {
                     self.note(None);
@@ -142,12 +187,12 @@ impl Running {
                         "primary cannot be reached; changes wait and are answered 911 by their deadline"
                     );
                 }
-                self.driver.lane.forget_unwanted(now);
+                self.driver.queue.unreachable(now);
                 self.unreachable(now);
             }
             Happened::Event(Some(Event::Frame(octets))) => self.frame(&octets, now),
             Happened::Event(Some(Event::Closed(error))) => {
-                let cut_short = self.driver.lane.in_flight() > 0;
+                let cut_short = self.driver.queue.in_flight() > 0;
                 // A primary closes idle connections, and may do so while a message is on its way to it: once is normal.
                 if cut_short && self.fruitless > 0 {
                     warn!(
@@ -174,15 +219,15 @@ impl Running {
         if self.driver.settings.has_changed().unwrap_or(false) {
             self.take_settings(now);
         }
-        for flight in self.driver.lane.newly_overdue(now) {
+        for flight in self.driver.queue.newly_overdue(now) {
             self.driver.metrics.ended(self.in_vain(flight), self.deadline().as_secs_f64());
         }
         self.give_up_in_silence(now);
-        if self.leave_by.is_some_and(|by| by <= now || self.driver.lane.in_flight() == 0) {
+        if self.leave_by.is_some_and(|by| by <= now || self.driver.queue.in_flight() == 0) {
             self.leave(now);
         }
         match &mut self.link {
-            Link::Idle if self.driver.lane.has_work(now) => self.connect(),
+            Link::Idle if self.driver.queue.has_work(now) => self.connect(),
             Link::Down { last_try, next_try } => {
                 if self.fresh_change {
                     *next_try = (*next_try).min(*last_try + RETRY_FOR_A_CHANGE);
@@ -195,28 +240,35 @@ impl Running {
             Link::Up { lease, is_used: true, .. } if lease.is_wanted() => {}
             Link::Up { .. } if self.leave_by.is_none() => {
                 while matches!(self.link, Link::Up { .. })
-                    && let Some(flight) = self.driver.lane.depart(now)
+                    && let Some(flight) = self.driver.queue.depart(now)
                 {
                     self.send(flight, now);
                 }
             }
             Link::Idle | Link::Connecting(_) | Link::Up { .. } => {}
         }
-        if self.asked.is_empty() && self.driver.lane.in_flight() == 0 {
+        if self.asked.is_empty() && self.driver.queue.in_flight() == 0 {
             self.give_back(now);
         }
-        self.driver.metrics.pending.set(i64::try_from(self.driver.lane.pending()).unwrap_or(i64::MAX));
+        if self.driver.queue.pending() > 0 && now >= self.swept + SWEEP {
+            self.swept = now;
+            self.driver.queue.sweep(now);
+        }
+        self.report_ended();
+        self.driver.health.set_parked(self.driver.queue.parked_count());
+        self.driver.metrics.pending.set(i64::try_from(self.driver.queue.pending()).unwrap_or(i64::MAX));
     }
 
     fn next_wake(&self, now: Instant) -> Instant {
         // Past the first deadline, looking now and then is enough.
         let look_again = |sent: Instant| (sent + self.deadline()).max(now + RETRY_FOR_A_CHANGE);
-        let overdue = self.driver.lane.oldest_flight().map(look_again);
+        let overdue = self.driver.queue.oldest_flight().map(look_again);
         let retry = match &self.link {
             Link::Down { next_try, .. } => Some(*next_try),
             _ => None,
         };
-        [overdue, retry, self.leave_by, self.driver.lane.next_rest_end(now)]
+        let sweep = (self.driver.queue.waiting() > 0).then(|| self.swept + SWEEP);
+        [overdue, retry, self.leave_by, sweep, self.driver.queue.next_rest_end(now)]
             .into_iter()
             .flatten()
             .min()
@@ -226,7 +278,7 @@ impl Running {
     /// Gives a connection up where nothing comes any longer, and where one message was dropped between others that were
     /// answered: its names would stay locked for ever.
     fn give_up_in_silence(&mut self, now: Instant) {
-        let (Link::Up { heard, .. }, Some(oldest)) = (&self.link, self.driver.lane.oldest_flight()) else { return };
+        let (Link::Up { heard, .. }, Some(oldest)) = (&self.link, self.driver.queue.oldest_flight()) else { return };
         let is_silent = now.saturating_duration_since(oldest.max(*heard)) >= self.deadline() * 2;
         let is_dropped = now.saturating_duration_since(oldest) >= self.deadline() * 4;
         if is_silent {
@@ -250,13 +302,13 @@ impl Running {
     /// with the new one.
     fn take_settings(&mut self, now: Instant) {
         let new = Arc::clone(&self.driver.settings.borrow_and_update());
-        let before = self.driver.course.take(Arc::clone(&new));
-        self.driver.lane.set_course(new.deadline, new.zone.primaries.len());
+        let before = self.driver.selection.take(Arc::clone(&new));
+        self.driver.queue.set_course(new.deadline, new.zone.primaries.len());
         for gone in before.zone.primaries.iter().filter(|primary| !new.zone.primaries.contains(primary)) {
             self.driver.metrics.forget_primary(&gone.to_string());
         }
         self.complained = None;
-        if before.zone.source != new.zone.source || !self.driver.course.is_listed() {
+        if before.zone.source != new.zone.source || !self.driver.selection.is_listed() {
             // A message that is sent again may be overtaken by its first copy: most are answered in time.
             self.leave_by = Some(now + new.deadline / 4);
         }
@@ -266,7 +318,7 @@ impl Running {
     fn leave(&mut self, now: Instant) {
         self.leave_by = None;
         self.lost(true, now);
-        if !self.driver.course.is_listed() {
+        if !self.driver.selection.is_listed() {
             self.use_next_primary();
         }
         self.link = Link::Down { last_try: now, next_try: now };
@@ -275,7 +327,7 @@ impl Running {
     fn connect(&mut self) {
         self.fresh_change = false;
         let primary = self.primary().clone();
-        let source = self.driver.course.settings().zone.source;
+        let source = self.driver.selection.settings().zone.source;
         let limit = self.deadline() / 2;
         let pool = self.driver.pool.clone();
         self.link = Link::Connecting(Box::pin(async move { pool.lease(primary, source, limit).await }));
@@ -287,35 +339,35 @@ impl Running {
             Link::Up { lease, .. } => lease.give_back(),
             other => self.link = other,
         }
-        if matches!(self.link, Link::Idle) && self.driver.lane.has_work(now) {
+        if matches!(self.link, Link::Idle) && self.driver.queue.has_work(now) {
             self.connect();
         }
     }
 
-    /// Sends a flight: the change of its names, a look for what came late, or where nothing is to be changed, a probe.
+    /// Sends a flight: the change of its names, a compare and swap, or where nothing is to be changed, a probe.
     fn send(&mut self, flight: FlightId, now: Instant) {
         let Link::Up { lease, is_used, .. } = &mut self.link else { return self.lost(false, now) };
         let id = lease.fresh_id(|id| self.asked.contains_key(&id));
-        let lane = &mut self.driver.lane;
-        let update = &self.driver.course.settings().update;
-        let signed = match (lane.undoes(flight), lane.writes(flight).as_slice()) {
-            (Some(lost), [write]) => update.replace_where(id, lost, write),
-            (None, writes) if lane.names(flight) > 0 => update.replace(id, writes),
-            _ => update.probe(id),
+        let queue = &mut self.driver.queue;
+        let update = &self.driver.selection.settings().update;
+        let signed = match queue.swaps(flight) {
+            Some((expected, change)) => update.compare_and_swap(id, expected, &change),
+            None if queue.names(flight) > 0 => update.replace(id, &queue.updates(flight)),
+            None => update.probe(id),
         };
         match signed {
             Ok(Signed { octets, verifier }) => {
-                self.driver.metrics.sent(lane.names(flight));
+                self.driver.metrics.sent(queue.names(flight));
                 self.asked.insert(id, Asked { flight, verifier, unsigned_seen: false });
                 *is_used = true;
                 if !lease.send(&octets) {
                     self.lost(false, now);
                 }
             }
-            Err(EncodeError::TooLarge) if lane.names(flight) > 1 => lane.too_large(flight),
+            Err(EncodeError::TooLarge) if queue.names(flight) > 1 => queue.too_large(flight),
             // Not reachable for checked names.
             Err(error) => {
-                lane.drop_flight(flight, now);
+                queue.drop_flight(flight, now);
                 warn!(zone = %self.zone(), %error, "an update cannot be encoded");
             }
         }
@@ -324,7 +376,7 @@ impl Running {
     /// The connection has ended, by us or in whatever other way.
     fn lost(&mut self, by_us: bool, now: Instant) {
         self.link = Link::Idle;
-        for (flight, took) in self.driver.lane.connection_lost(by_us, now) {
+        for (flight, took) in self.driver.queue.connection_lost(by_us, now) {
             self.driver.metrics.ended(self.in_vain(flight), took.as_secs_f64());
         }
         self.asked.clear();
@@ -333,31 +385,31 @@ impl Running {
     /// The primary in use does not serve: the next in the list, or a pause where all were tried.
     fn unreachable(&mut self, now: Instant) {
         self.unreached += 1;
-        self.driver.reach.lost();
+        self.driver.health.lost();
         self.use_next_primary();
-        let all_tried = self.unreached >= self.driver.course.settings().zone.primaries.len();
+        let all_tried = self.unreached >= self.driver.selection.settings().zone.primaries.len();
         let pause = if all_tried { self.driver.jitter.shorten(RETRY) } else { Duration::ZERO };
         self.link = Link::Down { last_try: now, next_try: now + pause };
     }
 
     fn use_next_primary(&mut self) {
-        if self.driver.course.next() {
-            self.driver.memory.forget_all();
-            self.driver.lane.primary_changed();
+        if self.driver.selection.next() {
+            self.driver.cache.forget_all();
+            self.driver.queue.primary_changed();
             info!(zone = %self.zone(), primary = %self.primary(), "using the next primary");
         }
     }
 
     fn zone(&self) -> &ZoneName {
-        &self.driver.course.settings().zone.name
+        &self.driver.selection.settings().zone.name
     }
 
     fn deadline(&self) -> Duration {
-        self.driver.course.settings().deadline
+        self.driver.selection.settings().deadline
     }
 
     fn primary(&self) -> &Primary {
-        self.driver.course.primary()
+        self.driver.selection.primary()
     }
 
     /// The primary in use answers.
@@ -374,7 +426,7 @@ impl Running {
 
     /// Notes whether the primary in use was reached; whether that is news.
     fn set_up(&mut self, up: bool) -> bool {
-        let is_news = self.driver.course.set_up(up);
+        let is_news = self.driver.selection.set_up(up);
         if is_news {
             self.driver.metrics.primary_up(&self.primary().to_string()).set(i64::from(up));
         }
@@ -386,9 +438,92 @@ impl Running {
         let before =
             std::mem::replace(&mut *self.driver.problem.lock().unwrap_or_else(PoisonError::into_inner), problem);
         if is_well && before.is_some() {
-            self.driver.reach.is_usable_again();
+            self.driver.health.is_usable_again();
         }
     }
-}
 
-mod answers;
+    // ---- What the primary says.
+
+    pub(super) fn frame(&mut self, octets: &[u8], now: Instant) {
+        if let Link::Up { heard, .. } = &mut self.link {
+            *heard = now;
+        }
+        let Some((id, asked)) = id_of(octets).and_then(|id| Some((id, self.asked.get_mut(&id)?))) else {
+            return debug!(zone = %self.zone(), "an answer to no message of ours is ignored");
+        };
+        let flight = asked.flight;
+        match classify(octets, id, true, &asked.verifier) {
+            Reply::Done(_) => {
+                self.fruitless = 0;
+                self.asked.remove(&id);
+                if self.driver.queue.swaps(flight).is_some() {
+                    info!(zone = %self.zone(), primary = %self.primary(), "a compare and swap put a record right");
+                }
+                if let Some(ended) = self.driver.queue.acknowledged(flight, now) {
+                    self.count("NOERROR", &ended);
+                    if ended.counted {
+                        // Late: its caller was told 911, and it may be what was deferred.
+                        self.driver.health.is_usable_again();
+                    }
+                }
+                self.complained = None;
+                self.well();
+            }
+            Reply::Failed(failure) => {
+                self.fruitless = 0;
+                self.asked.remove(&id);
+                self.failed(flight, failure, now);
+            }
+            Reply::Nothing(reason) => {
+                if !asked.unsigned_seen {
+                    asked.unsigned_seen = true;
+                    warn!(zone = %self.zone(), primary = %self.primary(), reason, "an answer is not believed");
+                }
+            }
+            Reply::Garbage => {
+                warn!(zone = %self.zone(), primary = %self.primary(), "what came is not DNS; the connection is closed");
+                self.unwell(&"what came is not DNS");
+                self.lost(false, now);
+                self.unreachable(now);
+            }
+        }
+    }
+
+    fn failed(&mut self, flight: FlightId, failure: Failure, now: Instant) {
+        let names = self.driver.queue.names(flight);
+        let due = |(last, at): &(Failure, Instant)| *last != failure || now.duration_since(*at) >= COMPLAIN_EVERY;
+        let is_expected = self.driver.queue.swaps(flight).is_some();
+        if !is_expected && self.complained.as_ref().is_none_or(due) {
+            self.complained = Some((failure, now));
+            warn!(
+                zone = %self.zone(), primary = %self.primary(), key = %self.driver.selection.settings().zone.key.name,
+                answer = %failure, names, mend = advice(failure), "the primary answered an update with an error"
+            );
+        }
+        let Some(ended) = self.driver.queue.failed(flight, failure, now) else { return };
+        self.count(&failure.rcode.to_string(), &ended);
+        if ended.is_zones {
+            self.note(Some(format!("{} answers {failure}: {}", self.primary(), advice(failure))));
+        }
+        match ended.next {
+            Next::Stay => {}
+            Next::Probe(probe) => self.send(probe, now),
+            Next::Switch => {
+                self.lost(true, now);
+                self.use_next_primary();
+            }
+        }
+    }
+
+    fn count(&self, rcode: &str, ended: &FlightEnd) {
+        if !ended.counted {
+            self.driver.metrics.ended(rcode, ended.took.as_secs_f64());
+        }
+    }
+
+    /// The label for a flight that was not answered, or not in a way to believe.
+    pub(super) fn in_vain(&self, flight: FlightId) -> &'static str {
+        let unsigned = self.asked.values().any(|asked| asked.flight == flight && asked.unsigned_seen);
+        if unsigned { "unsigned" } else { "timeout" }
+    }
+}

@@ -1,146 +1,275 @@
-//! The newest wish for one name, and everyone who waits for it. Pure.
+//! What the queue holds of one name: for each RRset the newest that is desired, and everyone who waits to hear of it. Pure.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::memory::UnderWay;
-use super::strays::Undo;
-use super::{Answer, Applied, Late, Trouble, Wish};
-use crate::dns::RrsetWrite;
-use crate::model::{Change, Hostname, Records};
+use super::cache::UnderWay;
+use super::late::Swap;
+use super::{Answer, Applied, Change, End, Ended, Keep, Late, Origin, Trouble};
+use crate::dns::RrsetUpdate;
+use crate::model::{Desired, DesiredRecords, Hostname, RrKey, RrType, Timestamp};
 
-/// A caller who waits for his change.
+/// A caller that waits for its change.
 #[derive(Debug)]
 pub(super) struct Waiter {
-    pub(super) wish: Wish,
+    pub(super) records: DesiredRecords,
     // Nobody waits for it any longer then.
     pub(super) until: Instant,
-    // No client waits: what was deferred, and what a command wants.
-    pub(super) is_errand: bool,
     pub(super) answer: oneshot::Sender<Answer>,
-    // For who wants to hear of it after he was told that there was no answer.
+    // Tells what became of it after the caller was told that there was no answer.
     pub(super) late: Option<oneshot::Sender<Late>>,
 }
 
-/// What a zone's driver is handed.
-#[derive(Debug)]
-pub(super) enum Handed {
-    Change(Waiter),
-    Undo(Undo),
+impl Waiter {
+    fn is_gone(&self) -> bool {
+        self.answer.is_closed()
+    }
 }
 
-/// The newest wish for one name, and everyone who waits for it.
+/// A change of one RRset.
+#[derive(Debug)]
+pub(super) struct PendingRrset {
+    pub(super) rtype: RrType,
+    pub(super) desired: Desired,
+    pub(super) origin: Arc<Origin>,
+    // Tells it from an older and a newer one of the same RRset.
+    pub(super) number: u64,
+    // It may leave until then; later it must be authorised again.
+    pub(super) authorised_until: Instant,
+    // The primary could not take it: it is not tried before.
+    pub(super) rests_until: Option<Instant>,
+    // Which row the store has of this RRset.
+    pub(super) row: Option<Timestamp>,
+}
+
+/// All that is pending of one name.
 #[derive(Debug)]
 pub(super) struct Entry {
-    // What is set has a TTL of its own.
-    v4: Change<(Ipv4Addr, u32)>,
-    v6: Change<(Ipv6Addr, u32)>,
+    pub(super) rrsets: Vec<PendingRrset>,
+    // Of the newest change.
     pub(super) account: Arc<str>,
     pub(super) waiters: Vec<Waiter>,
-    // Held from the sending on, whoever still waits: the message may be applied late.
-    pub(super) in_flight: Option<UnderWay>,
+    // Nobody waits for it, and it is to be authorised again before it leaves.
+    pub(super) is_parked: bool,
+    // As long as something is pending, nothing that the verified cache holds of the name counts.
+    _under_way: UnderWay,
+}
+
+/// An RRset's change for which nobody waits.
+#[derive(Debug, Clone)]
+pub struct Parked {
+    /// Which RRset.
+    pub key: RrKey,
+    /// What it shall hold.
+    pub desired: Desired,
+    /// Who wants it.
+    pub origin: Arc<Origin>,
+    /// Which row the store has of it.
+    pub row: Option<Timestamp>,
+    /// Whether it is to be authorised again now; else it is in flight, or rests.
+    pub is_ready: bool,
+    /// Whether it is in flight.
+    pub is_in_flight: bool,
+    pub(super) number: u64,
+}
+
+/// What shall become of a change for which nobody waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is authorised again, with this TTL.
+    Release {
+        /// In seconds; of no meaning where the RRset is removed.
+        ttl: u32,
+    },
+    /// It leaves the queue: it is not allowed any longer, or lives on in the store alone. What is in flight stays.
+    Forget,
+    /// The store has this row of it.
+    Kept(Timestamp),
 }
 
 impl Entry {
-    pub(super) fn new(waiter: Waiter) -> Self {
-        let mut entry = Self::of(&waiter.wish);
-        entry.waiters.push(waiter);
+    pub(super) fn new(account: Arc<str>, under_way: UnderWay) -> Self {
+        Self { rrsets: Vec::new(), account, waiters: Vec::new(), is_parked: false, _under_way: under_way }
+    }
+
+    /// What a compare and swap sends, for which nobody waits here.
+    pub(super) fn of_swap(Swap { key, desired, .. }: &Swap, under_way: UnderWay, now: Instant) -> Self {
+        let origin = Origin { account: Arc::from(""), client: None, accepted: Timestamp(0), keep: Keep::WithCaller };
+        let change = DesiredRecords::from_iter([(key.rtype, desired.clone())]);
+        let mut entry = Self::new(Arc::clone(&origin.account), under_way);
+        let change = Change { name: key.name.clone(), records: change, origin: Arc::new(origin) };
+        entry.desire(&change, 0, now, None);
         entry
     }
 
-    /// An entry for which nobody waits.
-    pub(super) fn of(Wish { records, ttl, account, .. }: &Wish) -> Self {
-        Self {
-            v4: records.v4.map(|address| (address, *ttl)),
-            v6: records.v6.map(|address| (address, *ttl)),
-            account: Arc::clone(account),
-            waiters: Vec::new(),
-            in_flight: None,
+    /// Takes what `change` wants in place of what was wanted before.
+    pub(super) fn desire(&mut self, change: &Change, number: u64, authorised_until: Instant, row: Option<Timestamp>) {
+        self.account = Arc::clone(&change.origin.account);
+        for (rtype, desired) in change.records.iter() {
+            let (desired, origin) = (desired.clone(), Arc::clone(&change.origin));
+            self.put(PendingRrset { rtype, desired, origin, number, authorised_until, rests_until: None, row });
         }
     }
 
-    pub(super) fn add(&mut self, waiter: Waiter) {
-        let newer = Self::of(&waiter.wish);
-        self.v4 = newer.v4.after(self.v4);
-        self.v6 = newer.v6.after(self.v6);
-        self.account = newer.account;
+    /// A newer one takes the place of an older, and the older one's row.
+    fn put(&mut self, newer: PendingRrset) {
+        match self.rrsets.iter_mut().find(|rrset| rrset.rtype == newer.rtype) {
+            Some(rrset) => *rrset = PendingRrset { row: newer.row.or(rrset.row), ..newer },
+            None => self.rrsets.push(newer),
+        }
+    }
+
+    pub(super) fn wait(&mut self, waiter: Waiter) {
         // A router that repeats itself while the primary is down must not pile up.
         if self.waiters.len() == self.waiters.capacity() {
-            self.waiters.retain(|waiter| !waiter.answer.is_closed());
+            self.waiters.retain(|waiter| !waiter.is_gone());
         }
         self.waiters.push(waiter);
     }
 
+    /// Takes in what came after it.
     pub(super) fn absorb(&mut self, newer: Self) {
-        self.v4 = newer.v4.after(self.v4);
-        self.v6 = newer.v6.after(self.v6);
         self.account = newer.account;
+        newer.rrsets.into_iter().for_each(|rrset| self.put(rrset));
         self.waiters.extend(newer.waiters);
     }
 
-    pub(super) fn is_wanted(&self) -> bool {
-        self.waiters.iter().any(|waiter| !waiter.answer.is_closed())
+    /// Somebody waits to hear of it.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.waiters.iter().any(|waiter| !waiter.is_gone())
     }
 
-    /// Somebody still waits, and will at `then`.
-    pub(super) fn is_wanted_at(&self, then: Instant) -> bool {
-        self.waiters.iter().any(|waiter| waiter.until > then && !waiter.answer.is_closed())
+    /// Somebody waits, and still will at `then`.
+    pub(super) fn is_awaited_at(&self, then: Instant) -> bool {
+        self.waiters.iter().any(|waiter| waiter.until > then && !waiter.is_gone())
     }
 
-    pub(super) fn is_errand(&self) -> bool {
-        self.waiters.iter().all(|waiter| waiter.is_errand)
+    /// Nobody ever waited for what is pending here.
+    pub(super) fn is_background(&self) -> bool {
+        self.waiters.is_empty()
     }
 
-    pub(super) fn rrsets(&self) -> usize {
-        usize::from(self.v4.is_made()) + usize::from(self.v6.is_made())
+    pub(super) fn is_authorised(&self, now: Instant) -> bool {
+        self.rrsets.iter().any(|rrset| rrset.authorised_until > now)
     }
 
-    fn records(&self) -> Records {
-        Records { v4: self.v4.map(|(address, _)| address), v6: self.v6.map(|(address, _)| address) }
-    }
-
-    pub(super) fn write<'a>(&self, name: &'a Hostname) -> RrsetWrite<'a> {
-        RrsetWrite {
-            name,
-            records: self.records(),
-            ttl_v4: self.v4.set().map_or(0, |(_, ttl)| ttl),
-            ttl_v6: self.v6.set().map_or(0, |(_, ttl)| ttl),
-        }
-    }
-
-    /// What the primary holds once this is applied, family by family, since their TTLs may differ.
-    pub(super) fn wishes(&self, name: &Hostname) -> impl Iterator<Item = Wish> + use<> {
-        let (name, account) = (name.clone(), Arc::clone(&self.account));
-        let (records, RrsetWrite { ttl_v4, ttl_v6, .. }) = (self.records(), self.write(&name));
-        let v4 = (Records { v6: Change::Leave, ..records }, ttl_v4);
-        let v6 = (Records { v4: Change::Leave, ..records }, ttl_v6);
-        let made = [v4, v6].into_iter().filter(|(records, _)| *records != Records::default());
-        made.map(move |(records, ttl)| Wish { name: name.clone(), records, ttl, account: Arc::clone(&account) })
-    }
-
-    /// Takes out those who only want to remove, with what they want: a guard that failed was not theirs. `None` where nothing
-    /// was set, and so nothing guarded: whatever failed was the removal.
-    pub(super) fn part_removals(&mut self) -> Option<Self> {
-        if !self.records().sets() {
+    /// Takes out what may not leave before it is authorised again; callers stay.
+    pub(super) fn part_unauthorised(&mut self, now: Instant, under_way: impl FnOnce() -> UnderWay) -> Option<Self> {
+        let is_authorised = |rrset: &PendingRrset| rrset.authorised_until > now;
+        if self.rrsets.iter().all(is_authorised) {
             return None;
         }
-        let (setting, removing): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.waiters).into_iter().partition(|waiter| waiter.wish.records.sets());
-        self.waiters = setting;
-        let mut removing = removing.into_iter();
-        let mut entry = Self::new(removing.next()?);
-        removing.for_each(|waiter| entry.add(waiter));
-        Some(entry)
+        let (leaving, parted) = std::mem::take(&mut self.rrsets).into_iter().partition(is_authorised);
+        self.rrsets = leaving;
+        Some(Self { rrsets: parted, ..Self::new(Arc::clone(&self.account), under_way()) })
     }
 
-    // The change is over before the caller learns of it: his next request must find the memory in force.
-    pub(super) fn succeed(self) {
-        let newest = self.records();
-        drop(self.in_flight);
-        answer(self.waiters, |wish| Ok(Applied { superseded: wish.records.is_superseded_by(newest) }));
+    /// Takes out what only removes, and who only wants to remove: a guard that failed was not theirs. `None` where nothing is
+    /// set, and so nothing guarded: whatever failed was the removal.
+    pub(super) fn part_removals(&mut self, under_way: impl FnOnce() -> UnderWay) -> Option<Self> {
+        let set = self.rrsets.iter().find(|rrset| rrset.desired != Desired::Absent)?;
+        let (origin, number) = (Arc::clone(&set.origin), set.number);
+        let (setting, removing): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.waiters).into_iter().partition(|waiter| waiter.records.sets());
+        self.waiters = setting;
+        let fails_with_a_caller = |rtype: RrType| self.waiters.iter().any(|waiter| waiter.records.get(rtype).is_some());
+        let (parted, failing) = std::mem::take(&mut self.rrsets)
+            .into_iter()
+            .partition(|rrset| rrset.desired == Desired::Absent && !fails_with_a_caller(rrset.rtype));
+        self.rrsets = failing;
+        let mut parted = Self { rrsets: parted, ..Self::new(Arc::clone(&self.account), under_way()) };
+        for waiter in removing {
+            for (rtype, desired) in waiter.records.iter() {
+                if !parted.rrsets.iter().any(|rrset| rrset.rtype == rtype) {
+                    let (desired, origin) = (desired.clone(), Arc::clone(&origin));
+                    let (authorised_until, rests_until, row) = (waiter.until, None, None);
+                    parted.put(PendingRrset { rtype, desired, origin, number, authorised_until, rests_until, row });
+                }
+            }
+            parted.waiters.push(waiter);
+        }
+        (!parted.rrsets.is_empty()).then_some(parted)
+    }
+
+    /// The records as the message has them.
+    pub(super) fn updates<'a>(&'a self, name: &'a Hostname) -> impl Iterator<Item = RrsetUpdate<'a>> {
+        self.rrsets.iter().map(move |PendingRrset { rtype, desired, .. }| RrsetUpdate { name, rtype: *rtype, desired })
+    }
+
+    /// What the primary holds once this is applied.
+    pub(super) fn records(&self) -> impl Iterator<Item = (RrType, &Desired)> {
+        self.rrsets.iter().map(|rrset| (rrset.rtype, &rrset.desired))
+    }
+
+    /// It is done. The change is over before the caller learns of it: the next request must find the verified cache in force.
+    pub(super) fn succeed(self, name: &Hostname, ended: &mut Vec<Ended>) {
+        let Self { rrsets, waiters, _under_way: under_way, .. } = self;
+        drop(under_way);
+        let mut awaited = Vec::with_capacity(rrsets.len());
+        for Waiter { records, answer, late, .. } in waiters {
+            let holds = |rtype: RrType, desired: &Desired| {
+                rrsets.iter().any(|rrset| rrset.rtype == rtype && rrset.desired == *desired)
+            };
+            let superseded = !records.iter().all(|(rtype, desired)| holds(rtype, desired));
+            match (answer.send(Ok(Applied { superseded })), late) {
+                (Ok(()), _) => awaited.extend(records.iter().map(|(rtype, _)| rtype)),
+                (Err(_), Some(late)) => drop(late.send(Late::Applied)),
+                (Err(_), None) => {}
+            }
+        }
+        for rrset in rrsets {
+            let is_awaited = awaited.contains(&rrset.rtype);
+            if !is_awaited || rrset.row.is_some() {
+                ended.push(rrset.ended(name, End::Done { is_awaited }));
+            }
+        }
+    }
+
+    /// It failed. What is to be tried again at `again` is left, for which nobody waits.
+    pub(super) fn fail(
+        mut self,
+        name: &Hostname,
+        trouble: Trouble,
+        [now, again]: [Instant; 2],
+        ended: &mut Vec<Ended>,
+    ) -> Option<Self> {
+        let waiters = std::mem::take(&mut self.waiters);
+        let is_awaited =
+            |rtype: RrType| waiters.iter().any(|waiter| !waiter.is_gone() && waiter.records.get(rtype).is_some());
+        for mut rrset in std::mem::take(&mut self.rrsets) {
+            let is_over = match trouble {
+                Trouble::Hidden(_) | Trouble::Overloaded => true,
+                // Its caller hears what only the operator can mend; for others it is tried until it expires.
+                Trouble::Refused(_) => is_awaited(rrset.rtype),
+                Trouble::Failed(_) | Trouble::Timeout | Trouble::Silent => false,
+            };
+            if !is_over && rrset.origin.keep.is_worth(now) {
+                (rrset.authorised_until, rrset.rests_until) = (now, Some(again));
+                self.rrsets.push(rrset);
+            } else if rrset.row.is_some() || is_over && !is_awaited(rrset.rtype) {
+                ended.push(rrset.ended(name, if is_over { End::Failed(trouble) } else { End::Expired }));
+            }
+        }
+        let left = (!self.rrsets.is_empty()).then_some(self);
+        tell(waiters, trouble);
+        left
+    }
+
+    /// What is not worth doing any longer without a caller goes; whether anything is left.
+    pub(super) fn expire(&mut self, name: &Hostname, now: Instant, ended: &mut Vec<Ended>) -> bool {
+        for rrset in self.rrsets.extract_if(.., |rrset| !rrset.origin.keep.is_worth(now)) {
+            if rrset.row.is_some() || rrset.origin.keep != Keep::WithCaller {
+                ended.push(rrset.ended(name, End::Expired));
+            }
+        }
+        !self.rrsets.is_empty()
+    }
+
+    /// All of it ends, though it was worth doing.
+    pub(super) fn end_all(self, name: &Hostname, ended: &mut Vec<Ended>) {
+        ended.extend(self.rrsets.into_iter().map(|rrset| rrset.ended(name, End::Expired)));
     }
 
     /// Its message was lost, and may be applied late, whatever becomes of the next.
@@ -149,22 +278,28 @@ impl Entry {
             let _nobody_minds = late.send(Late::Lost);
         }
     }
+}
 
-    pub(super) fn fail(self, trouble: Trouble) {
-        drop(self.in_flight);
-        answer(self.waiters, |_| Err(trouble));
+impl PendingRrset {
+    fn ended(self, name: &Hostname, end: End) -> Ended {
+        let Self { rtype, desired, origin, row, .. } = self;
+        Ended { key: RrKey { name: name.clone(), rtype }, desired, origin, row, end }
+    }
+
+    pub(super) fn parked(&self, name: &Hostname, is_ready: bool, is_in_flight: bool) -> Parked {
+        let key = RrKey { name: name.clone(), rtype: self.rtype };
+        let (desired, origin) = (self.desired.clone(), Arc::clone(&self.origin));
+        Parked { key, desired, origin, row: self.row, is_ready, is_in_flight, number: self.number }
     }
 }
 
-/// Answers each waiter.
-pub(super) fn answer(waiters: impl IntoIterator<Item = Waiter>, outcome: impl Fn(&Wish) -> Answer) {
-    for Waiter { wish, answer, late, .. } in waiters {
-        if let (Err(Ok(_)), Some(late)) = (answer.send(outcome(&wish)), late) {
-            let _nobody_minds = late.send(Late::Applied);
-        }
+/// Tells all of them.
+pub(super) fn tell(waiters: impl IntoIterator<Item = Waiter>, trouble: Trouble) {
+    for waiter in waiters {
+        let _caller_gone = waiter.answer.send(Err(trouble));
     }
 }
 
 pub(super) fn rrsets(entries: &[(Hostname, Entry)]) -> usize {
-    entries.iter().map(|(_, entry)| entry.rrsets()).sum()
+    entries.iter().map(|(_, entry)| entry.rrsets.len()).sum()
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::entry::Entry;
-use super::strays::Undo;
-use super::suspects::Company;
+use super::late::Swap;
+use super::quarantine::BatchClass;
 use crate::dns::Failure;
 use crate::model::Hostname;
 
@@ -21,7 +21,7 @@ pub(super) struct Group {
 
 #[derive(Debug, Clone)]
 pub(super) struct History {
-    pub(super) company: Company,
+    pub(super) class: BatchClass,
     // Shared by all halves of one batch.
     pub(super) culprits_in_a_row: Arc<AtomicU32>,
     pub(super) tried_again: bool,
@@ -51,8 +51,8 @@ pub(super) enum Purpose {
     Probe(Failure),
     /// It holds no records either, and asks whether the primary answers at all.
     Call,
-    /// Its one entry is to be changed where the primary applied late what was lost.
-    Undo(Undo),
+    /// Compare and swap of one RRset of its one entry.
+    Swap(Swap),
 }
 
 pub(super) type FlightId = u64;
@@ -70,7 +70,7 @@ pub(super) enum Next {
 
 /// How a flight ended, for the metrics and the log.
 #[derive(Debug)]
-pub(super) struct Ended {
+pub(super) struct FlightEnd {
     pub(super) took: Duration,
     pub(super) next: Next,
     // The deadline had passed before: counted as a timeout then.
@@ -87,9 +87,9 @@ impl Group {
 }
 
 impl History {
-    pub(super) fn new(company: Company) -> Self {
+    pub(super) fn new(class: BatchClass) -> Self {
         Self {
-            company,
+            class,
             culprits_in_a_row: Arc::default(),
             tried_again: false,
             not_before: None,

@@ -1,52 +1,99 @@
-//! The update engine: one lane for each zone, in which changes that arrive together travel together. Knows nothing of HTTP
-//! and no type of hickory's.
+//! The update engine: one queue for each zone, in which changes that arrive together travel together, and stay until they are
+//! done. Knows nothing of HTTP, of SQL, and no type of hickory's.
 
 mod blame;
-mod course;
+mod cache;
 mod driver;
 mod entry;
 mod flight;
+mod health;
 mod jitter;
-mod lane;
+mod late;
 mod link;
 #[doc(hidden)]
 pub mod measuring;
-mod memory;
 mod pace;
-mod reach;
+mod quarantine;
+mod queue;
 mod ready;
+mod selection;
 mod settings;
-mod strays;
-mod suspects;
 mod zone;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::dns::Failure;
-use crate::model::{Hostname, Records};
+use tokio::time::Instant;
 
-pub use memory::Compared;
+use crate::dns::Failure;
+use crate::model::{Desired, DesiredRecords, Hostname, RrKey, Timestamp};
+
+pub use cache::Compared;
+pub use entry::{Parked, Verdict};
+pub use late::LIFE;
 pub use settings::Settings;
-pub use strays::LIFE;
 pub use zone::{Submitted, Unanswered, WeakZone, Zone, ZoneStatus};
 
-/// What shall become of a host.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wish {
-    /// Its owner name.
+/// What shall become of one name's records, and on whose behalf.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// The owner name.
     pub name: Hostname,
-    /// Its address records: by family set, removed, or left alone.
-    pub records: Records,
-    /// TTL of the records that are set, in seconds.
-    pub ttl: u32,
-    /// Whose request it is.
+    /// What its RRsets shall hold.
+    pub records: DesiredRecords,
+    /// Who wants it.
+    pub origin: Arc<Origin>,
+}
+
+/// Who wants a change, since when, and for how long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// On whose behalf.
     pub account: Arc<str>,
+    /// Whose request it is; `None` where a command wants it.
+    pub client: Option<Client>,
+    /// When the request was accepted.
+    pub accepted: Timestamp,
+    /// Until when it is worth doing.
+    pub keep: Keep,
+}
+
+/// Where a request came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Client {
+    /// Its address.
+    pub source: IpAddr,
+    /// What it calls itself.
+    pub agent: Option<Arc<str>>,
+}
+
+/// How long a change is worth doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// As long as somebody waits for it.
+    WithCaller,
+    /// Until then, whoever waits.
+    Until(Instant),
+    /// Until it is done.
+    Always,
+}
+
+impl Keep {
+    /// Whether it is worth doing at `now` though nobody waits for it.
+    #[must_use]
+    pub fn is_worth(self, now: Instant) -> bool {
+        match self {
+            Self::WithCaller => false,
+            Self::Until(end) => now < end,
+            Self::Always => true,
+        }
+    }
 }
 
 /// The primary acknowledged a change, signed and verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Applied {
-    /// A newer wish for the same host travelled in place of this one, as if this one had been written and at once replaced.
+    /// A newer change of the same RRset travelled in place of this one, as if this one had been written and at once replaced.
     pub superseded: bool,
 }
 
@@ -67,6 +114,37 @@ pub enum Trouble {
     Overloaded,
 }
 
+/// How an RRset's change ended for which nobody waited any longer, or of which the store has a row.
+#[derive(Debug)]
+pub struct Ended {
+    /// Which RRset.
+    pub key: RrKey,
+    /// What was desired.
+    pub desired: Desired,
+    /// Who wanted it.
+    pub origin: Arc<Origin>,
+    /// Which row the store has of it.
+    pub row: Option<Timestamp>,
+    /// What became of it.
+    pub end: End,
+}
+
+/// What became of a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The primary acknowledged it; `is_awaited` where callers were told.
+    Done {
+        /// Whether callers were told.
+        is_awaited: bool,
+    },
+    /// The primary will never take it.
+    Failed(Trouble),
+    /// It is not worth doing any longer, or its zone is gone.
+    Expired,
+    /// A newer one took its place while the store was told of it.
+    Superseded,
+}
+
 /// What became of a change after its caller was told [`Trouble::Timeout`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Late {
@@ -76,23 +154,20 @@ pub enum Late {
     Lost,
 }
 
-impl Trouble {
-    /// Whether it may be over without anybody's doing.
-    #[must_use]
-    pub fn passes(self) -> bool {
-        !matches!(self, Self::Hidden(_) | Self::Refused(_))
-    }
-}
-
-/// What a caller learns of his change.
+/// What a caller learns of its change.
 pub type Answer = Result<Applied, Trouble>;
 
 #[cfg(test)]
-fn test_wish(name: &str, address: &str) -> Wish {
-    Wish {
+fn test_change(name: &str, address: &str) -> Change {
+    Change {
         name: Hostname::parse(name).unwrap(),
-        records: crate::model::Addresses::from(address.parse::<std::net::IpAddr>().unwrap()).into(),
-        ttl: 60,
-        account: Arc::from("account"),
+        records: DesiredRecords::set(address.parse::<IpAddr>().unwrap().into(), 60),
+        origin: test_origin(Keep::WithCaller),
     }
+}
+
+#[cfg(test)]
+fn test_origin(keep: Keep) -> Arc<Origin> {
+    let client = Client { source: [192, 0, 2, 200].into(), agent: None };
+    Arc::new(Origin { account: Arc::from("account"), client: Some(client), accepted: Timestamp(0), keep })
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::lane::WINDOW;
+use super::queue::WINDOW;
 
 /// The most RRsets in a message, whatever the primary can do.
 pub(super) const MOST_RRSETS: usize = 500;

@@ -1,37 +1,37 @@
-//! Names that may leave, by the company in which they travel. Pure.
+//! Names that may leave, by batch class. Pure.
 
 use std::collections::VecDeque;
 
-use super::suspects::Company;
+use super::quarantine::BatchClass;
 use crate::model::Hostname;
 
-/// Names that may leave, by the company in which they travel; the companies take turns.
+/// Names that may leave, by batch class; the classes take turns.
 #[derive(Debug, Default)]
 pub(super) struct Ready {
-    queues: VecDeque<(Company, VecDeque<Hostname>)>,
+    queues: VecDeque<(BatchClass, VecDeque<Hostname>)>,
 }
 
 impl Ready {
-    pub(super) fn push(&mut self, company: Company, name: Hostname) {
-        match self.queues.iter_mut().find(|(other, _)| *other == company) {
+    pub(super) fn push(&mut self, class: BatchClass, name: Hostname) {
+        match self.queues.iter_mut().find(|(other, _)| *other == class) {
             Some((_, queue)) => queue.push_back(name),
-            None => self.queues.push_back((company, VecDeque::from([name]))),
+            None => self.queues.push_back((class, VecDeque::from([name]))),
         }
     }
 
-    pub(super) fn next_company(
+    pub(super) fn next_class(
         &mut self,
-        may_leave: impl Fn(&Company) -> bool,
-    ) -> Option<(Company, &mut VecDeque<Hostname>)> {
-        let position = self.queues.iter().position(|(company, _)| may_leave(company))?;
+        may_leave: impl Fn(&BatchClass) -> bool,
+    ) -> Option<(BatchClass, &mut VecDeque<Hostname>)> {
+        let position = self.queues.iter().position(|(class, _)| may_leave(class))?;
         let turn = self.queues.remove(position)?;
         self.queues.push_back(turn);
-        self.queues.back_mut().map(|(company, queue)| (company.clone(), queue))
+        self.queues.back_mut().map(|(class, queue)| (class.clone(), queue))
     }
 
-    /// Takes `name` out of the queue of `company`; whether it was there.
-    pub(super) fn take_out(&mut self, company: &Company, name: &Hostname) -> bool {
-        let Some((_, queue)) = self.queues.iter_mut().find(|(other, _)| other == company) else { return false };
+    /// Takes `name` out of the queue of `class`; whether it was there.
+    pub(super) fn take_out(&mut self, class: &BatchClass, name: &Hostname) -> bool {
+        let Some((_, queue)) = self.queues.iter_mut().find(|(other, _)| other == class) else { return false };
         let Some(position) = queue.iter().position(|other| other == name) else { return false };
         queue.remove(position);
         self.forget_empty();
@@ -42,8 +42,8 @@ impl Ready {
         self.queues.iter().map(|(_, queue)| queue.len()).sum()
     }
 
-    pub(super) fn has_company(&self, may_leave: impl Fn(&Company) -> bool) -> bool {
-        self.queues.iter().any(|(company, _)| may_leave(company))
+    pub(super) fn has_class(&self, may_leave: impl Fn(&BatchClass) -> bool) -> bool {
+        self.queues.iter().any(|(class, _)| may_leave(class))
     }
 
     pub(super) fn retain(&mut self, keep: impl Fn(&Hostname) -> bool) {

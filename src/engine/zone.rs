@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher as _, RandomState};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
@@ -11,21 +10,21 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::warn;
 
 use super::blame::{Blame, advice, weigh};
-use super::course::Course;
-use super::driver::Driver;
-use super::entry::{Handed, Waiter};
+use super::cache::{Compared, VerifiedCache};
+use super::driver::{Driver, Order};
+use super::entry::{Parked, Verdict, Waiter};
+use super::health::PrimaryHealth;
 use super::jitter::Jitter;
-use super::lane::Lane;
-use super::memory::{Compared, Memory, UnderWay};
-use super::reach::Reach;
+use super::late::Swap;
+use super::queue::ZoneQueue;
+use super::selection::PrimarySelection;
 use super::settings::Settings;
-use super::strays::Undo;
-use super::{Answer, Late, Trouble, Wish};
+use super::{Answer, Change, Ended, Late, Trouble};
 use crate::dns::{Failure, Held, Pool, ReadError, Reader, Route};
 use crate::metrics::Metrics;
-use crate::model::{Hostname, Records, ZoneName};
+use crate::model::{Desired, Hostname, RrData, RrKey, Timestamp, ZoneName};
 
-/// Changes that have not reached the lane yet.
+/// Changes that have not reached the queue yet.
 const QUEUE: usize = 16_384;
 /// Hosts remembered in one zone; one that is forgotten costs a question.
 const REMEMBERED: usize = 200_000;
@@ -46,13 +45,11 @@ struct Inner {
     settings: watch::Sender<Arc<Settings>>,
     // Tells which settings the driver has taken.
     route: watch::Receiver<Route>,
-    memory: Arc<Memory>,
-    changes: mpsc::Sender<Handed>,
+    cache: Arc<VerifiedCache>,
+    orders: mpsc::Sender<Order>,
     reader: Reader,
     problem: Arc<Mutex<Option<String>>>,
-    reach: Arc<Reach>,
-    // Which era what is remembered is of.
-    era: AtomicU64,
+    health: Arc<PrimaryHealth>,
     // Read from the first question on: only wildcard grants need them.
     targets: OnceLock<watch::Receiver<Targets>>,
 }
@@ -72,7 +69,6 @@ pub struct Submitted {
     answered: oneshot::Receiver<Answer>,
     until: Instant,
     late: oneshot::Receiver<Late>,
-    _under_way: UnderWay,
 }
 
 /// A change without an answer in time.
@@ -114,43 +110,50 @@ pub struct ZoneStatus {
 }
 
 impl Zone {
-    /// Starts the engine of a zone, which takes its connections from `pool`. Must be called inside a tokio runtime.
+    /// Starts the engine of a zone, which takes its connections from `pool`, and tells `ended` of changes that end while nobody
+    /// waits for them. Must be called inside a tokio runtime.
     #[must_use]
-    pub fn start(pool: &Pool, settings: Settings, metrics: &Metrics) -> Self {
+    pub fn start(pool: &Pool, settings: Settings, metrics: &Metrics, ended: mpsc::UnboundedSender<Vec<Ended>>) -> Self {
         let random = RandomState::new().hash_one(&settings.zone.name);
-        Self::start_with(random, pool, settings, metrics)
+        Self::start_with(random, pool, settings, metrics, ended)
     }
 
     /// The same with `random` in place of chance.
     #[must_use]
-    pub fn start_with(random: u64, pool: &Pool, settings: Settings, metrics: &Metrics) -> Self {
+    pub fn start_with(
+        random: u64,
+        pool: &Pool,
+        settings: Settings,
+        metrics: &Metrics,
+        ended: mpsc::UnboundedSender<Vec<Ended>>,
+    ) -> Self {
         let settings = Arc::new(settings);
         let name = settings.zone.name.clone();
-        let memory = Arc::new(Memory::new(settings.verify_interval, REMEMBERED));
-        let course = Course::new(Arc::clone(&settings));
-        let route = course.route();
+        let cache = Arc::new(VerifiedCache::new(settings.verify_interval, REMEMBERED));
+        let selection = PrimarySelection::new(Arc::clone(&settings));
+        let route = selection.route();
         let reader = Reader::start(pool.clone(), route.clone());
-        let lane = Lane::new(settings.deadline, settings.zone.primaries.len(), Arc::clone(&memory));
+        let queue = ZoneQueue::new(settings.deadline, settings.zone.primaries.len(), Arc::clone(&cache));
         let problem = Arc::default();
-        let reach = Arc::<Reach>::default();
-        let (changes, queue) = mpsc::channel(QUEUE);
+        let health = Arc::<PrimaryHealth>::default();
+        let (orders, ordered) = mpsc::channel(QUEUE);
         let settings = watch::Sender::new(settings);
         let driver = Driver {
             pool: pool.clone(),
             jitter: Jitter::new(random),
-            course,
+            selection,
             settings: settings.subscribe(),
-            memory: Arc::clone(&memory),
-            lane,
-            changes: queue,
+            cache: Arc::clone(&cache),
+            queue,
+            orders: ordered,
+            ended,
             problem: Arc::clone(&problem),
-            reach: Arc::clone(&reach),
+            health: Arc::clone(&health),
             metrics: metrics.zone(name.as_str()),
         };
         tokio::spawn(driver.run());
         let targets = OnceLock::new();
-        let era = AtomicU64::new(0);
-        Self(Arc::new(Inner { name, settings, route, memory, changes, reader, problem, reach, era, targets }))
+        Self(Arc::new(Inner { name, settings, route, cache, orders, reader, problem, health, targets }))
     }
 
     /// Goes by other settings of the same zone; in force for all that is submitted once this returns.
@@ -159,7 +162,7 @@ impl Zone {
             return;
         }
         let settings = Arc::new(settings);
-        self.0.memory.set_verify_interval(settings.verify_interval);
+        self.0.cache.set_verify_interval(settings.verify_interval);
         self.0.settings.send_replace(Arc::clone(&settings));
         let is_taken = |route: &Route| Arc::ptr_eq(&route.update, &settings.update);
         let mut route = self.0.route.clone();
@@ -168,20 +171,12 @@ impl Zone {
 
     /// Names at or below `apex` begin or cease to be another zone's: nothing that is remembered of them counts.
     pub fn forget_within(&self, apex: &ZoneName) {
-        self.0.memory.forget_within(apex);
+        self.0.cache.forget_within(apex);
     }
 
     /// Another gateway may have changed `name`: nothing that is remembered of it counts.
     pub fn forget(&self, name: &Hostname) {
-        self.0.memory.forget(name);
-    }
-
-    /// What was remembered in another era than `era` does not count.
-    pub fn enter(&self, era: u64) {
-        if self.0.era.load(Ordering::SeqCst) != era {
-            self.0.memory.forget_all();
-            self.0.era.store(era, Ordering::SeqCst);
-        }
+        self.0.cache.forget(name);
     }
 
     /// A handle that lets it end.
@@ -196,74 +191,132 @@ impl Zone {
         &self.0.name
     }
 
-    /// Compares `wish` with what the primary last said; asks nobody.
+    /// Compares `change` with what the primary last said; asks nobody.
     #[must_use]
-    pub fn compare(&self, wish: &Wish) -> Compared {
-        self.0.memory.compare(wish, Instant::now())
+    pub fn compare(&self, change: &Change) -> Compared {
+        self.0.cache.compare(&change.name, &change.records, Instant::now())
     }
 
-    /// Asks the primary whether the name itself already holds what `wish` says. `false` also where it does not answer,
+    /// Asks the primary whether the name itself already holds what `change` wants. `false` also where it does not answer,
     /// where a change began meanwhile, where something is to be removed, and in a storm: the change itself then tells.
-    pub async fn holds(&self, wish: &Wish, deadline: Instant) -> bool {
-        if wish.records.removes() || self.0.memory.is_busy() {
+    pub async fn holds(&self, change: &Change, deadline: Instant) -> bool {
+        let Change { name, records, .. } = change;
+        if records.removes() || self.0.cache.is_busy() {
             return false;
         }
-        let before = self.0.memory.before(&wish.name);
+        let before = self.0.cache.before(name);
         // Half of the time at most, so that a change can still be made.
         let now = Instant::now();
         let limit = now + deadline.saturating_duration_since(now) / 2;
-        let held = timeout_at(limit, self.0.reader.holds(&wish.name, wish.records.addresses(), wish.ttl)).await;
-        matches!(held, Ok(Ok(Held::Exactly))) && self.0.memory.answered(wish, Instant::now(), before)
+        let held = timeout_at(limit, self.0.reader.holds(name, records)).await;
+        matches!(held, Ok(Ok(Held::Exactly))) && self.0.cache.answered(name, records, Instant::now(), before)
+    }
+
+    /// What an RRset holds now, as the primary says.
+    ///
+    /// # Errors
+    /// [`Trouble`]
+    pub async fn read(&self, key: &RrKey, deadline: Instant) -> Result<Vec<Desired>, Trouble> {
+        match timeout_at(deadline, self.0.reader.read(key)).await {
+            Ok(Ok(held)) => Ok(held),
+            Ok(Err(ReadError::Failed(failure))) => Err(trouble(failure)),
+            Ok(Err(ReadError::Full)) => Err(Trouble::Overloaded),
+            Ok(Err(_)) | Err(_) => Err(Trouble::Timeout),
+        }
     }
 
     /// Sets or removes, in one message with whatever else travels now. To remove what is not there succeeds.
     ///
     /// # Errors
-    /// [`Trouble`]; after [`Trouble::Timeout`] the change may still be applied.
-    pub async fn change(&self, wish: Wish, deadline: Instant) -> Answer {
-        self.submit(wish, deadline)?.answer().await
+    /// [`Trouble`]; after [`Trouble::Timeout`] the change is pending, as long as its origin says.
+    pub async fn change(&self, change: Change, deadline: Instant) -> Answer {
+        self.submit(change, deadline)?.answer().await
     }
 
     /// Hands over what [`Self::change`] waits for.
     ///
     /// # Errors
     /// [`Trouble::Overloaded`]
-    pub fn submit(&self, wish: Wish, until: Instant) -> Result<Submitted, Trouble> {
-        self.hand(wish, until, false)
+    pub fn submit(&self, change: Change, until: Instant) -> Result<Submitted, Trouble> {
+        let ((answer, answered), (tell, late)) = (oneshot::channel(), oneshot::channel());
+        let waiter = Waiter { records: change.records.clone(), until, answer, late: Some(tell) };
+        self.hand(change, Some(waiter), None)?;
+        Ok(Submitted { answered, until, late })
     }
 
-    /// Another gateway was told the newer `wish`, of one family, and `lost` may have been applied after it: where the name
-    /// holds exactly that, it is to hold `wish`. Asked once.
-    pub fn undo(&self, lost: Records, wish: Wish) {
-        let _too_much_to_do = self.0.changes.try_send(Handed::Undo(Undo { lost, wish }));
-    }
-
-    /// Hands over a change for which no client waits, behind all that were handed over before for its name. Such changes
-    /// travel with their like, and take turns with the others.
+    /// Hands over a change for which nobody waits, in place of all that was handed over before for its RRsets: it leaves once
+    /// it was authorised again. `row` is the store's.
     ///
     /// # Errors
     /// [`Trouble::Overloaded`]
-    pub fn submit_errand(&self, wish: Wish, until: Instant) -> Result<Submitted, Trouble> {
-        self.hand(wish, until, true)
+    pub fn park(&self, change: Change, row: Option<Timestamp>) -> Result<(), Trouble> {
+        self.hand(change, None, row)
     }
 
-    fn hand(&self, wish: Wish, until: Instant, is_errand: bool) -> Result<Submitted, Trouble> {
-        let under_way = self.0.memory.begin(&wish.name);
-        let ((answer, answered), (tell, late)) = (oneshot::channel(), oneshot::channel());
-        let waiter = Waiter { wish, until, is_errand, answer, late: Some(tell) };
-        self.0.changes.try_send(Handed::Change(waiter)).map_err(|_| Trouble::Overloaded)?;
-        Ok(Submitted { answered, until, late, _under_way: under_way })
+    fn hand(&self, change: Change, waiter: Option<Waiter>, row: Option<Timestamp>) -> Result<(), Trouble> {
+        let under_way = self.0.cache.begin(&change.name);
+        let order = Order::Change { change, waiter, row, under_way };
+        self.0.orders.try_send(order).map_err(|_| Trouble::Overloaded)
+    }
+
+    /// Where an RRset holds exactly what is `expected` (nothing: it does not exist), it is to hold what is `desired`; whether it
+    /// was so. Waits for what else is pending of the name.
+    ///
+    /// # Errors
+    /// [`Trouble`]; after [`Trouble::Timeout`] it may still be done.
+    pub async fn compare_and_swap(
+        &self,
+        key: RrKey,
+        expected: Vec<RrData>,
+        desired: Desired,
+        deadline: Instant,
+    ) -> Result<bool, Trouble> {
+        let (answer, answered) = oneshot::channel();
+        let swap = Swap { key, expected, desired, answer: Some(answer) };
+        self.0.orders.try_send(Order::Swap(swap)).map_err(|_| Trouble::Overloaded)?;
+        match timeout_at(deadline, answered).await {
+            Ok(Ok(done)) => done,
+            Ok(Err(_)) | Err(_) => Err(Trouble::Timeout),
+        }
+    }
+
+    /// Changes for which nobody waits, of at most `most` names in their order, those after `after`; before the first also those
+    /// in flight.
+    pub async fn parked(&self, after: Option<Hostname>, most: usize) -> Vec<Parked> {
+        let (answer, parked) = oneshot::channel();
+        let _ended = self.0.orders.send(Order::List { after, most, answer }).await;
+        parked.await.unwrap_or_default()
+    }
+
+    /// How many names are pending for which nobody waits.
+    #[must_use]
+    pub fn parked_count(&self) -> usize {
+        self.0.health.parked()
+    }
+
+    /// Does what was decided of parked changes, each where it is still the newest of its RRset.
+    pub async fn settle(&self, verdicts: Vec<(Parked, Verdict)>) {
+        let (done, settled) = oneshot::channel();
+        let _ended = self.0.orders.send(Order::Settle(verdicts, done)).await;
+        let _ended = settled.await;
+    }
+
+    /// Parks all that is not in flight: the gateway stops.
+    pub async fn park_all(&self) {
+        let (done, parked) = oneshot::channel();
+        let _ended = self.0.orders.send(Order::ParkAll(done)).await;
+        let _ended = parked.await;
     }
 
     /// Whether the primary in use was reached when last tried.
     #[must_use]
     pub fn is_reached(&self) -> bool {
-        self.0.reach.is_reached()
+        self.0.health.is_reached()
     }
 
     /// Wakes `who` whenever the primary can be used again after it could not.
     pub fn on_return(&self, who: Arc<Notify>) {
-        self.0.reach.tell(who);
+        self.0.health.notify_on_return(who);
     }
 
     /// Whether the zone's own SOA or NS records name `host`.
@@ -292,9 +345,9 @@ impl Zone {
 
     fn watch_targets(&self) -> watch::Receiver<Targets> {
         let (found, targets) = watch::channel(Targets::Unknown);
-        let Inner { name, route, reader, problem, reach, .. } = &*self.0;
-        let (problem, reach) = (Arc::clone(problem), Arc::clone(reach));
-        tokio::spawn(find_targets(name.clone(), route.clone(), reader.clone(), problem, reach, found));
+        let Inner { name, route, reader, problem, health, .. } = &*self.0;
+        let (problem, health) = (Arc::clone(problem), Arc::clone(health));
+        tokio::spawn(find_targets(name.clone(), route.clone(), reader.clone(), problem, health, found));
         targets
     }
 
@@ -327,7 +380,7 @@ async fn find_targets(
     mut route: watch::Receiver<Route>,
     reader: Reader,
     problem: Arc<Mutex<Option<String>>>,
-    reach: Arc<Reach>,
+    health: Arc<PrimaryHealth>,
     found: watch::Sender<Targets>,
 ) {
     let mut complained = false;
@@ -349,7 +402,7 @@ async fn find_targets(
                     ReadError::Full | ReadError::NoZone | ReadError::Encode(_) => false,
                 };
                 if is_primarys {
-                    reach.doubt();
+                    health.doubt();
                 }
                 let mend = match error {
                     ReadError::Failed(failure) => advice(failure),

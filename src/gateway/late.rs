@@ -1,30 +1,31 @@
 //! A change without an answer in time, which the primary may apply after something newer that another gateway was told: two
-//! gateways' connections to a primary have no order. Whoever sent the older one sees to it, for he alone knows what he sent.
+//! gateways' connections to a primary have no order. The gateway that sent the older one puts it right, for it alone knows what
+//! it sent.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tracing::debug;
 
 use super::Gateway;
-use crate::engine::{self, LIFE, Late, Unanswered, Wish};
-use crate::model::{Change, Records, Timestamp};
+use crate::engine::{self, Change, LIFE, Late, Unanswered};
+use crate::model::{Desired, RrKey};
 use crate::store::Store;
 
 /// From the end of a message to the first look what others were told: they write it within half a second.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
 
 impl Gateway {
-    /// Watches for what becomes of `wish`, of which each family was asked for at `asked`, where others are on the store.
-    pub(super) fn watch(&self, zone: &engine::Zone, wish: Wish, asked: [Timestamp; 2], unanswered: Unanswered) {
+    /// Watches what becomes of `change`, where others are on the store.
+    pub(super) fn watch(&self, zone: &engine::Zone, change: Change, unanswered: Unanswered) {
         let Some(store) = self.registry.store().filter(|store| store.is_shared()).cloned() else { return };
         // More than these nobody watches: so many are under way at once.
         let Ok(place) = Arc::clone(&self.watched).try_acquire_owned() else { return };
         let (zone, deadline) = (zone.downgrade(), self.deadline);
         tokio::spawn(async move {
             let looks = match unanswered.ended().await {
-                // A deferred change is done, or a request answered, within two deadlines where the primary answers.
+                // A pending change is done, or a request answered, within two deadlines where the primary answers.
                 Some(Late::Applied) => [Some(FIRST_LOOK), Some(deadline * 2), None],
                 Some(Late::Lost) => [Some(FIRST_LOOK), Some(deadline * 2), Some(LIFE)],
                 None => [None; 3],
@@ -32,35 +33,32 @@ impl Gateway {
             for pause in looks.into_iter().flatten() {
                 sleep(pause).await;
                 let Some(zone) = zone.upgrade() else { return };
-                undo_what_is_older(&store, &zone, &wish, asked).await;
+                put_right(&store, &zone, &change, deadline).await;
             }
             drop(place);
         });
     }
 }
 
-/// Where others were told something newer than `wish`, and its name holds `wish` all the same, it shall not.
-async fn undo_what_is_older(store: &Store, zone: &engine::Zone, wish: &Wish, asked: [Timestamp; 2]) {
-    let newer = match store.answered_since(&wish.name, asked).await {
-        Ok(newer) => newer,
-        // The next look may find it.
-        Err(error) => {
-            return debug!(host = %wish.name, %error, "nobody can tell whether a late change replaced a newer one");
+/// Where others were told something newer than `change`, and its RRset holds `change` all the same, it shall not.
+async fn put_right(store: &Store, zone: &engine::Zone, change: &Change, deadline: Duration) {
+    for (rtype, late) in change.records.iter() {
+        let key = RrKey { name: change.name.clone(), rtype };
+        let newer = match store.answered_since(&key, change.origin.accepted).await {
+            Ok(newer) => newer.flatten(),
+            // The next look may find it.
+            Err(error) => {
+                debug!(%key, %error, "the store does not say whether a late update replaced a newer one");
+                continue;
+            }
+        };
+        if let (Desired::Set { data: late, ttl }, Some(data)) = (late, newer)
+            && *late != data
+        {
+            let desired = Desired::Set { data, ttl: *ttl };
+            let swapped =
+                zone.compare_and_swap(key.clone(), vec![late.clone()], desired, Instant::now() + deadline).await;
+            debug!(%key, ?swapped, "compared with what another gateway was told");
         }
-    };
-    let Records { v4, v6 } = wish.records;
-    if let (Change::Set(_), Some(newer)) = (v4, newer.v4)
-        && v4.set() != Some(newer)
-    {
-        undo(zone, wish, Records { v4, v6: Change::Leave }, Records { v4: Change::Set(newer), v6: Change::Leave });
     }
-    if let (Change::Set(_), Some(newer)) = (v6, newer.v6)
-        && v6.set() != Some(newer)
-    {
-        undo(zone, wish, Records { v4: Change::Leave, v6 }, Records { v4: Change::Leave, v6: Change::Set(newer) });
-    }
-}
-
-fn undo(zone: &engine::Zone, wish: &Wish, lost: Records, newer: Records) {
-    zone.undo(lost, Wish { records: newer, ..wish.clone() });
 }

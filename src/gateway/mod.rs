@@ -1,13 +1,12 @@
 //! The one use case: identify, authorise, limit, compare, submit, remember. The order of the contract is written here, once,
 //! for every dialect. Knows nothing of HTTP and nothing of DNS messages.
 
+mod authorise;
 mod change;
-mod deferred;
-mod errands;
 mod identify;
 mod late;
+mod pending;
 mod verdict;
-mod wishes;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -15,19 +14,20 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use crate::auth::{Authenticator, Credentials};
 use crate::config;
-use crate::engine::{self, Wish};
+use crate::engine;
 use crate::limit::Limits;
 use crate::metrics::Metrics;
-use crate::model::{Addresses, Family, Hostname, Outcome, Timestamp, TokenDigest, ZoneName};
-use crate::registry::{Account, Grant, Host, Registry, Sighting, Unavailable};
+use crate::model::{Addresses, DesiredRecords, Hostname, Outcome, Timestamp, TokenDigest, ZoneName};
+use crate::registry::{Account, Grant, Registry, Sighting, Unavailable};
 
-use deferred::Deferred;
+use authorise::{Extra, Refusal};
+use pending::Pending;
 
 pub use verdict::{HostVerdict, Verdicts};
 
@@ -62,7 +62,7 @@ pub enum Identity {
     Token(TokenDigest),
 }
 
-/// Who asks, and what his answers are noted with.
+/// Who asks, and what the answers are recorded with.
 #[derive(Debug, Clone)]
 struct Caller {
     account: Arc<Account>,
@@ -105,7 +105,7 @@ pub struct Gateway {
     zones: HashMap<ZoneName, engine::Zone>,
     metrics: Metrics,
     deadline: Duration,
-    deferred: Deferred,
+    pending: Pending,
     places: Arc<Semaphore>,
     // Changes without an answer in time.
     watched: Arc<Semaphore>,
@@ -115,7 +115,7 @@ pub struct Gateway {
 const MOST_UNDER_WAY: usize = 20_000;
 
 impl Gateway {
-    /// A gateway over parts that are running. Whoever runs its errands is woken by `wake`.
+    /// A gateway over parts that are running.
     #[must_use]
     pub fn new(
         registry: Registry,
@@ -124,18 +124,17 @@ impl Gateway {
         zones: impl IntoIterator<Item = engine::Zone>,
         metrics: Metrics,
         engine: &config::Engine,
-        wake: Arc<Notify>,
     ) -> Self {
         let zones = zones.into_iter().map(|zone| (zone.name().clone(), zone)).collect();
         let places = Arc::new(Semaphore::new(MOST_UNDER_WAY));
         let deadline = engine.deadline;
         let watched = Arc::new(Semaphore::new(MOST_UNDER_WAY));
-        let deferred = Deferred::new(engine.defer, metrics.clone(), wake);
-        Self { registry, authenticator, limits: Arc::new(limits), zones, metrics, deadline, deferred, places, watched }
+        let pending = Pending::new(engine.defer, metrics.clone());
+        Self { registry, authenticator, limits: Arc::new(limits), zones, metrics, deadline, pending, places, watched }
     }
 
     /// A gateway for another configuration that goes on where this one is: who was verified, what was counted, what is
-    /// deferred, and the requests under way are common to both. A request begins and ends in one of them.
+    /// pending, and the requests under way are common to both. A request begins and ends in one of them.
     #[must_use]
     pub fn succeeded(
         &self,
@@ -150,7 +149,7 @@ impl Gateway {
             zones: zones.into_iter().map(|zone| (zone.name().clone(), zone)).collect(),
             metrics: self.metrics.clone(),
             deadline: engine.deadline,
-            deferred: self.deferred.with(engine.defer),
+            pending: self.pending.with(engine.defer),
             places: Arc::clone(&self.places),
             watched: Arc::clone(&self.watched),
         }
@@ -179,17 +178,9 @@ impl Gateway {
         self.zones.values().map(engine::Zone::status)
     }
 
-    /// Hosts of `zone` whose last request was answered 911, and is done when the primary answers.
-    #[must_use]
-    pub fn deferred(&self, zone: &ZoneName) -> usize {
-        self.deferred.of(zone)
-    }
-
     /// Writes what is kept, and takes leave of the store.
     pub async fn close(&self) {
-        if self.registry.store().is_some() {
-            self.deferred.flush().await;
-        }
+        self.keep_pending().await;
         self.registry.close().await;
     }
 
@@ -315,69 +306,33 @@ impl Gateway {
                 return away.into();
             }
         };
-        let granted = self.registry.grant(&caller.account, &name, host.as_deref());
-        if name.has_underscore() && granted != Ok(Grant::Exact) {
-            return HostVerdict::new(Outcome::NotAName, "a name with '_' that is not granted exactly");
-        }
-        let grant = match granted {
-            Ok(grant) => grant,
-            Err(denied) => return HostVerdict::new(Outcome::NotYourHost, denied.to_string()),
+        let extra = if ask.wants_extra { Extra::Wanted } else { Extra::None };
+        let asked = (ask.addresses, extra);
+        let authorised = self.authorise(&caller.account, &name, host.as_deref(), asked, ask.deadline).await;
+        let (verdict, grant) = match authorised {
+            Ok(authorised) => {
+                let grant = authorised.grant;
+                (self.set(caller, &name, ask.addresses, authorised, ask.deadline).await, Some(grant))
+            }
+            Err(Refusal { verdict, grant }) => (verdict, grant),
         };
-        let verdict = self.granted(caller, &name, host.as_deref(), grant, ask).await;
         let is_answered = matches!(verdict.outcome, Outcome::Changed | Outcome::Unchanged);
         if is_answered {
             self.limits.told(&name, ask.addresses);
         } else if matches!(verdict.outcome, Outcome::Unreachable | Outcome::Refused) {
             self.limits.failed(&name);
         }
-        // What was answered is noted already, while its place in the order of the requests was held. Below a wildcard there are
-        // more names than anybody may fill the store with: only those that came to be are noted, and where they are counted.
-        if !is_answered && grant == Grant::Exact {
-            self.saw(caller, &name, verdict.outcome, None, Timestamp::now());
+        // What was answered is recorded already. Below a wildcard there are more names than anybody may fill the store with: only
+        // those that came to be are recorded, and where they are counted.
+        if !is_answered && grant == Some(Grant::Exact) {
+            self.saw(caller, &name, verdict.outcome, DesiredRecords::default(), Timestamp::now());
         }
         verdict
     }
 
-    fn saw(&self, caller: &Caller, name: &Hostname, outcome: Outcome, held: Option<Addresses>, asked: Timestamp) {
-        let (name, source, agent) = (name.clone(), caller.source, caller.agent.clone());
+    fn saw(&self, caller: &Caller, name: &Hostname, outcome: Outcome, held: DesiredRecords, asked: Timestamp) {
+        let (name, source, agent) = (name.clone(), Some(caller.source), caller.agent.clone());
         self.registry.saw(Sighting { name, outcome, source, agent, held, asked });
-    }
-
-    /// A name that the caller may change, `host` being its settings.
-    async fn granted(
-        &self,
-        caller: &Caller,
-        name: &Hostname,
-        host: Option<&Host>,
-        grant: Grant,
-        Ask { addresses, wants_extra, deadline }: Ask,
-    ) -> HostVerdict {
-        let zone = self.registry.zone_of(name).and_then(|zone| self.zones.get(zone));
-        let Some(zone) = zone else { return HostVerdict::new(Outcome::NotYourHost, "no zone of ours holds the name") };
-        if wants_extra {
-            return HostVerdict::new(Outcome::NotAllowed, "offline, wildcard or mx is not granted");
-        }
-        if let Some(reason) = host.and_then(|host| host.blocked.as_ref()) {
-            return HostVerdict::new(Outcome::Blocked, format!("blocked: {reason}"));
-        }
-        if let Some(refused) = self.registry.refused(zone.name(), addresses) {
-            return HostVerdict::new(Outcome::BadAddress, format!("{refused} is refused here"));
-        }
-        if let Some(foreign) =
-            addresses.iter().find(|address| host.is_some_and(|host| !host.families.allow(Family::of(*address))))
-        {
-            return HostVerdict::new(
-                Outcome::BadAddress,
-                format!("{foreign} is not of a family that the host may have"),
-            );
-        }
-        let ttl = host.and_then(|host| host.ttl).unwrap_or_else(|| self.registry.ttl(zone.name()));
-        let wish =
-            Wish { name: name.clone(), records: addresses.into(), ttl, account: Arc::clone(&caller.account.login) };
-        match grant {
-            Grant::Exact => self.change(caller, zone, wish, deadline).await,
-            Grant::Wildcard => self.change_below_wildcard(caller, zone, wish, deadline).await,
-        }
     }
 }
 

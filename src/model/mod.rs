@@ -5,15 +5,17 @@ mod families;
 mod name;
 mod outcome;
 mod password;
+mod rr;
 mod timestamp;
 mod token;
 mod tsig;
 
-pub use address::{Addresses, Change, Family, Records, canonical};
+pub use address::{Addresses, Family, PerFamily, canonical};
 pub use families::Families;
 pub use name::{Hostname, NameError, ZoneName};
 pub use outcome::Outcome;
 pub use password::{MAX_ITERATIONS, MAX_MEMORY_KIB, PasswordDigest, PasswordError};
+pub use rr::{Desired, DesiredRecords, RrData, RrKey, RrType, UnknownType};
 pub use timestamp::Timestamp;
 pub use token::TokenDigest;
 pub use tsig::{Algorithm, KeyName, TsigError, TsigKey};

@@ -58,9 +58,6 @@ impl Operator {
             self.may_have(login, name).await?;
         }
         self.must_be_free(&names, adopt).await?;
-        for name in &names {
-            self.forget_wish(name).await?;
-        }
         let (secret, digest) = make_secret(password)?;
         let account = NewAccount {
             login: login.to_owned(),
@@ -143,8 +140,7 @@ impl Operator {
             done.extend(wildcards.iter().map(|above| format!("*.{above}")));
         }
         for name in new {
-            self.forget_wish(&name).await.map_err(|error| partly(&done, error))?;
-            let added = self.store.add_host(&new_host(name.clone(), login), None).await;
+            let added = self.store.add_host(&new_host(name.clone(), login), &[]).await;
             added.map_err(|error| partly(&done, error.into()))?;
             done.push(name.to_string());
         }

@@ -171,8 +171,7 @@ impl Operator {
             }
             let addresses = prober.addresses(name).await.map_err(|error| judge(Some(name), error))?;
             if !addresses.is_empty() {
-                let wanted = self.store.wanted_of(name).await.map_err(|error| Trouble::Told(error.into()))?;
-                let leaving = wanted.is_some();
+                let leaving = self.is_pending(name).await.map_err(Trouble::Told)?;
                 return Err(Trouble::Told(OperatorError::Occupied { name: (*name).clone(), addresses, leaving }));
             }
         }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::account::Secret;
 use super::{HostView, Operator, OperatorError, Records};
 use crate::auth::secret;
-use crate::model::{Families, Hostname, Timestamp, TokenDigest};
-use crate::store::{self, Event, HostEdit, NewHost, State, Unwanted, Wanted};
+use crate::model::{DesiredRecords, Families, Hostname, RrKey, Timestamp, TokenDigest};
+use crate::store::{self, Event, HostEdit, NewHost, PendingRow, State};
 
 /// Hosts that are read at once.
 const PAGE: usize = 1000;
@@ -77,32 +77,14 @@ impl Operator {
             families: Families::Both,
             description: options.description,
         };
-        let wish = (!addresses.is_empty()).then(|| Wanted {
-            name: name.clone(),
-            v4: addresses.v4.into(),
-            v6: addresses.v6.into(),
-            ttl: options.ttl.unwrap_or(zone.ttl),
-            since: Timestamp::now(),
-            expires: None,
-            account: login.to_owned(),
-            source: None,
-            agent: None,
-        });
-        self.forget_wish(&name).await?;
-        self.store.add_host(&host, wish.as_ref()).await?;
-        let records = match wish {
-            Some(_) => self.wait_for(std::slice::from_ref(&name)).await?,
-            None => Records::Untouched,
-        };
+        let wanted: Vec<_> = DesiredRecords::set(addresses, options.ttl.unwrap_or(zone.ttl))
+            .iter()
+            .map(|(rtype, desired)| PendingRow::of_command(RrKey { name: name.clone(), rtype }, desired.clone(), login))
+            .collect();
+        self.store.add_host(&host, &wanted).await?;
+        let records =
+            if wanted.is_empty() { Records::Untouched } else { self.wait_for(std::slice::from_ref(&name)).await? };
         Ok(Added { host: self.show_host(name.as_str()).await?, records })
-    }
-
-    /// What an earlier host of this name left to be done must not happen to the new one.
-    pub(super) async fn forget_wish(&self, name: &Hostname) -> Result<(), OperatorError> {
-        if let Some(wish) = self.store.wanted_of(name).await? {
-            self.store.unwant(&[Unwanted::all(name.clone(), wish.since)]).await?;
-        }
-        Ok(())
     }
 
     /// The host `name`, wherever it is kept.
@@ -120,7 +102,7 @@ impl Operator {
                 Err(error) => return Err(error),
             },
         };
-        Ok(HostView { waiting: self.store.wanted_of(&name).await?.is_some(), ..view })
+        Ok(HostView { waiting: self.is_pending(&name).await?, ..view })
     }
 
     /// All hosts, or those of `login`.

@@ -69,11 +69,15 @@ impl Operator {
         self.store.close().await;
     }
 
+    pub(super) async fn is_pending(&self, name: &Hostname) -> Result<bool, OperatorError> {
+        Ok(!self.store.pending_of(std::slice::from_ref(name)).await?.is_empty())
+    }
+
     /// Waits a moment for gateways to do what is wanted of `names`.
     async fn wait_for(&self, names: &[Hostname]) -> Result<Records, OperatorError> {
         let deadline = Instant::now() + PATIENCE;
         for name in names {
-            while self.store.wanted_of(name).await?.is_some() {
+            while self.is_pending(name).await? {
                 if Instant::now() >= deadline {
                     return Ok(Records::Waiting);
                 }

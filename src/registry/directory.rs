@@ -37,8 +37,6 @@ pub(super) struct Directory {
     // Grows with each change: an answer that was under way meanwhile may be old and is not remembered.
     news: AtomicU64,
     grace: Duration,
-    // How often the store came back.
-    returns: AtomicU64,
     // When it last did, or we came.
     returned: RwLock<Instant>,
     // Since when the store is away, and why.
@@ -73,7 +71,6 @@ impl Directory {
             lost: AtomicU64::new(0),
             news: AtomicU64::new(0),
             grace,
-            returns: AtomicU64::new(0),
             returned: RwLock::new(Instant::now()),
             away: watch::Sender::new(None),
             strangers: RwLock::new(Arc::new(strangers)),
@@ -147,7 +144,7 @@ impl Directory {
             Subject::Account(login) => drop(self.accounts.remove(login)),
             Subject::Host(name) => drop(self.hosts.remove(name)),
             Subject::Token(digest) => drop(self.tokens.remove(&TokenDigest(*digest))),
-            Subject::Wanted(_) => wanted(),
+            Subject::Pending(_) => wanted(),
         }
     }
 
@@ -277,20 +274,13 @@ impl Directory {
         }
     }
 
-    /// How often the store came back after it was away.
-    pub(super) fn returns(&self) -> u64 {
-        self.returns.load(Ordering::SeqCst)
-    }
-
     /// When it last came back, or we came.
     pub(super) fn returned(&self) -> Instant {
         *self.returned.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn is_back(&self) {
-        // Counted first: whoever finds the store there goes by no older count.
         if self.away.borrow().is_some() {
-            self.returns.fetch_add(1, Ordering::SeqCst);
             *self.returned.write().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         }
         if self.away.send_replace(None).is_some() {

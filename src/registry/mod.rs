@@ -5,32 +5,25 @@ mod account;
 mod declared;
 mod decoys;
 mod directory;
-mod holds;
 mod recorder;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use crate::config::Config;
-use crate::model::{Addresses, Families, Hostname, PasswordDigest, Timestamp, TokenDigest, ZoneName};
-use crate::store::{Born, Deferral, InHand, Store, StoreError};
+use crate::model::{Addresses, Hostname, PasswordDigest, Timestamp, TokenDigest, ZoneName};
+use crate::store::{Born, Store, StoreError};
 
 use declared::Declared;
 use decoys::strangers;
 use directory::Directory;
-use holds::Holds;
 use recorder::Recorder;
 
 pub use account::{Account, Host};
-pub use holds::Claim;
 pub use recorder::Sighting;
-
-/// How long gateways may take to notice that the store is back, and to tell it what they answered meanwhile.
-const TELL: Duration = Duration::from_secs(3);
 
 /// Everything that is declared, and everything that is kept.
 #[derive(Debug)]
@@ -49,8 +42,6 @@ struct Kept {
     store: Store,
     directory: Arc<Directory>,
     recorder: Recorder,
-    // Where other gateways may be on the store.
-    holds: Option<Holds>,
 }
 
 /// The store does not answer, and what was asked is not remembered.
@@ -111,8 +102,7 @@ impl Registry {
         let directory = Directory::new(store.clone(), config.store.grace, strangers(&store).await?);
         tokio::spawn(Arc::clone(&directory).follow(wanted));
         let recorder = Recorder::start(store.clone(), config.store.history);
-        let holds = store.is_shared().then(|| Holds::start(&store, lease(config)));
-        Ok(Self { declared, kept: Some(Arc::new(Kept { store, directory, recorder, holds })), born: Arc::default() })
+        Ok(Self { declared, kept: Some(Arc::new(Kept { store, directory, recorder })), born: Arc::default() })
     }
 
     /// What `config` declares in place of what was, with the same store and all that is remembered of it.
@@ -127,9 +117,6 @@ impl Registry {
         let mut born = self.born.lock().unwrap_or_else(PoisonError::into_inner);
         born.retain(|login, _| declared.account(login).is_some());
         drop(born);
-        if let Some(holds) = self.holds() {
-            holds.lengthen(lease(config));
-        }
         Ok(Self { declared, kept: self.kept.clone(), born: Arc::clone(&self.born) })
     }
 
@@ -255,93 +242,16 @@ impl Registry {
         }
     }
 
-    /// Whether what this gateway remembers of `name` counts: another one on the same store may have changed it since.
-    pub async fn may_go_by_memory(&self, name: &Hostname) -> bool {
-        match self.holds() {
-            Some(holds) => self.trouble().is_none() && holds.is_ours(name).await,
-            None => true,
-        }
-    }
-
-    /// How often a store that others may be on came back: they claimed nothing while it was away, so that what was remembered
-    /// of any name before may have been replaced, whoever holds it.
+    /// Whether other gateways may be on the store.
     #[must_use]
-    pub fn returns(&self) -> u64 {
-        self.kept.as_ref().filter(|kept| kept.holds.is_some()).map_or(0, |kept| kept.directory.returns())
+    pub fn is_shared(&self) -> bool {
+        self.kept.as_ref().is_some_and(|kept| kept.store.is_shared())
     }
 
-    /// Claims these families of `name`: before the primary is asked about it or told to change it, and again after a
-    /// change. The answer is the wish that stands for it in a store of several gateways, and whether what is remembered
-    /// of it counts. While the store is away nothing is claimed, and nobody who notices goes by what he remembers.
-    pub async fn claim(&self, name: &Hostname, families: Families) -> Claim {
-        match (self.holds(), self.trouble()) {
-            (Some(holds), None) => holds.claim(name, families).await,
-            (Some(_), Some(_)) => Claim::default(),
-            (None, _) => Claim { is_made: true, was_ours: true, wish: None },
-        }
-    }
-
-    /// Takes what is wished for `names`, but what another gateway has in hand; `None` without a store.
-    ///
-    /// # Errors
-    /// The store cannot be written.
-    pub async fn claim_wishes(&self, names: &[Hostname]) -> Result<Option<InHand>, StoreError> {
-        match (&self.kept, self.holds()) {
-            (Some(kept), Some(holds)) => holds.claim_wishes(&kept.store, names).await.map(Some),
-            (Some(kept), None) => {
-                let wishes = kept.store.wanted_of_all(names).await?;
-                Ok(Some(InHand { wishes, ..InHand::default() }))
-            }
-            (None, _) => Ok(None),
-        }
-    }
-
-    /// When a claim of this moment ends: to be asked before it is looked which names nobody needs, for [`Self::release`].
+    /// When the store last came back, or we came.
     #[must_use]
-    pub fn claims_end(&self) -> Timestamp {
-        self.holds().map_or(Timestamp::default(), Holds::claims_end)
-    }
-
-    /// Lets other gateways run what is wished for `names`, unless it was claimed until `before` or later: a request may have
-    /// come meanwhile, which counts on its claim. What fails lasts as long as the claim.
-    pub async fn release(&self, names: &[Hostname], before: Timestamp) {
-        if let (Some(kept), Some(holds)) = (&self.kept, self.holds()) {
-            let _until_the_claim_ends = kept.store.release(names, holds.me(), before).await;
-        }
-    }
-
-    /// Keeps what requests asked for, but for what another gateway has claimed since; the names of which something was
-    /// left out.
-    ///
-    /// # Errors
-    /// The store cannot be written.
-    pub async fn defer(&self, wishes: &[Deferral]) -> Result<Vec<Hostname>, StoreError> {
-        match &self.kept {
-            Some(kept) => {
-                let holder = self.holds().map(|holds| (holds.me(), holds.claims_end()));
-                kept.store.defer(wishes, holder).await
-            }
-            None => Ok(Vec::new()),
-        }
-    }
-
-    /// Forgets what is wished by requests and commands, by address family, where a newer request was answered by a gateway that
-    /// did not know of the wish, or could not tell the store then; the names. Waits for all gateways to tell a store that
-    /// came back.
-    ///
-    /// # Errors
-    /// The store cannot be written.
-    pub async fn drop_settled(&self) -> Result<Vec<Hostname>, StoreError> {
-        let Some(kept) = &self.kept else { return Ok(Vec::new()) };
-        while kept.holds.is_some() {
-            let told = kept.directory.returned() + TELL;
-            if told <= Instant::now() {
-                break;
-            }
-            sleep_until(told).await;
-        }
-        self.flush().await;
-        kept.store.drop_settled().await
+    pub fn returned(&self) -> Instant {
+        self.kept.as_ref().map_or_else(Instant::now, |kept| kept.directory.returned())
     }
 
     /// Writes what was noted of hosts until now.
@@ -349,10 +259,6 @@ impl Registry {
         if let Some(kept) = &self.kept {
             kept.recorder.flush().await;
         }
-    }
-
-    fn holds(&self) -> Option<&Holds> {
-        self.kept.as_ref()?.holds.as_ref()
     }
 
     /// Notes what became of a host's request; written within a second, by nobody who waits.
@@ -372,9 +278,6 @@ impl Registry {
     pub async fn close(&self) {
         if let Some(kept) = &self.kept {
             self.flush().await;
-            if let Some(holds) = &kept.holds {
-                let _until_the_claims_end = kept.store.release_all(holds.me()).await;
-            }
             kept.store.close().await;
         }
     }
@@ -411,9 +314,4 @@ pub async fn clashes(config: &Config, store: &Store) -> Result<Vec<String>, Stor
         ));
     }
     Ok(clashes)
-}
-
-/// How long a claim lasts: longer than a change takes, from its claim to its answer, by clocks that differ a little.
-fn lease(config: &Config) -> Duration {
-    config.engine.deadline * 2 + Duration::from_secs(10)
 }

@@ -9,7 +9,7 @@ use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{debug, warn};
 
-use crate::model::{Addresses, Hostname, Outcome, Timestamp};
+use crate::model::{Addresses, Desired, DesiredRecords, Hostname, Outcome, RrType, Timestamp};
 use crate::store::{AddressChange, Seen, Store, StoreError};
 
 /// How far the store may be behind.
@@ -30,12 +30,12 @@ pub struct Sighting {
     pub name: Hostname,
     /// What its client was told.
     pub outcome: Outcome,
-    /// Where the request came from.
-    pub source: IpAddr,
+    /// Where the request came from; `None` where a command wanted it.
+    pub source: Option<IpAddr>,
     /// What the client calls itself.
     pub agent: Option<Arc<str>>,
     /// What the name now holds, as far as this request proved it.
-    pub held: Option<Addresses>,
+    pub held: DesiredRecords,
     /// When the request was accepted.
     pub asked: Timestamp,
 }
@@ -69,13 +69,15 @@ impl Recorder {
     pub(super) fn note(&self, sighting: Sighting) {
         let Sighting { name, outcome, source, agent, held, asked } = sighting;
         // What was there before is looked up when it is written.
-        let changed = held.filter(|_| outcome == Outcome::Changed);
+        let changed = (outcome == Outcome::Changed && !held.is_empty()).then(|| held.addresses());
         let change = changed.map(|new| AddressChange { old: Addresses::default(), new });
         let agent = agent.as_deref().map(str::to_owned);
         let outcome = outcome.label();
-        let held_now = held.unwrap_or_default();
-        let settled = [held_now.v4.map(|_| asked), held_now.v6.map(|_| asked)];
-        let mut seen = Seen { name: name.clone(), at: Timestamp::now(), outcome, source, agent, change, held, settled };
+        let settled = [RrType::A, RrType::Aaaa].map(|rtype| held.get(rtype).map(|_| asked));
+        let removed = [RrType::A, RrType::Aaaa].map(|rtype| held.get(rtype) == Some(&Desired::Absent));
+        let held = (!held.is_empty()).then(|| held.addresses());
+        let mut seen =
+            Seen { name: name.clone(), at: Timestamp::now(), outcome, source, agent, change, held, removed, settled };
         let mut waiting = self.shared.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if waiting.len() >= MOST_WAITING && !waiting.contains_key(&name) {
             return;
@@ -147,7 +149,11 @@ impl Shared {
             let Some(change) = &mut seen.change else { continue };
             let held = held.entry(seen.name.clone()).or_default();
             change.old = *held;
-            change.new = Addresses { v4: change.new.v4.or(held.v4), v6: change.new.v6.or(held.v6) };
+            let [v4, v6] = seen.removed;
+            change.new = Addresses {
+                v4: change.new.v4.or(held.v4.filter(|_| !v4)),
+                v6: change.new.v6.or(held.v6.filter(|_| !v6)),
+            };
             *held = change.new;
         }
         self.store.record(batch).await

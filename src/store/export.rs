@@ -20,7 +20,7 @@ struct Stage {
 type Keyed = (Vec<String>, Line);
 
 /// What is exported, in this order: an account comes before its hosts, a host before its tokens. Holders stay behind, since
-/// they are processes; so do wishes, which are fulfilled where they were made, and the history.
+/// they are processes; so does what is pending, which is made where it was asked for, and the history.
 const STAGES: [Stage; 5] = [
     Stage {
         page: "SELECT login, secrets, wildcards, max_hosts, enabled, created FROM account WHERE login > $1 \
@@ -44,7 +44,7 @@ const STAGES: [Stage; 5] = [
         },
     },
     Stage {
-        page: "SELECT name, holder, generation, ipv4, ipv6, verified, last_update, last_seen, last_outcome, agent, \
+        page: "SELECT name, ipv4, ipv6, verified, last_update, last_seen, last_outcome, agent, \
                source FROM state WHERE name > $1 ORDER BY name LIMIT 1000",
         first: &[""],
         read: |row| {

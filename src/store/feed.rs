@@ -43,8 +43,8 @@ pub enum Subject {
     Host(Hostname),
     /// A token, by the SHA-256 of it.
     Token([u8; 32]),
-    /// What the zone shall hold for a name.
-    Wanted(Hostname),
+    /// What is to be made of a name in its zone.
+    Pending(Hostname),
 }
 
 impl Subject {
@@ -53,7 +53,7 @@ impl Subject {
             Self::Account(login) => format!("account {login}"),
             Self::Host(name) => format!("host {name}"),
             Self::Token(digest) => format!("token {}", hex(digest)),
-            Self::Wanted(name) => format!("wanted {name}"),
+            Self::Pending(name) => format!("pending {name}"),
         }
     }
 
@@ -63,7 +63,7 @@ impl Subject {
             "account" => Some(Self::Account(of.into())),
             "host" => Hostname::parse(of).ok().map(Self::Host),
             "token" => unhex(of).map(Self::Token),
-            "wanted" => Hostname::parse(of).ok().map(Self::Wanted),
+            "pending" => Hostname::parse(of).ok().map(Self::Pending),
             _ => None,
         }
     }
@@ -253,7 +253,7 @@ mod tests {
             Subject::Account("router 1".into()),
             Subject::Host(name.clone()),
             Subject::Token([9; 32]),
-            Subject::Wanted(name),
+            Subject::Pending(name),
         ] {
             assert_eq!(Subject::parse(&subject.to_text()), Some(subject));
         }

@@ -6,7 +6,7 @@ use sqlx::any::AnyRow;
 
 use super::fit;
 use super::session::{Purpose, Statement, Work, at_most, number, optional_number, optional_text, statement, text};
-use super::{Store, StoreError, Subject, Wanted};
+use super::{PendingRow, Store, StoreError, Subject};
 use crate::model::{Families, Hostname, Timestamp};
 
 pub(super) const BY_NAME: &str =
@@ -122,21 +122,20 @@ impl Store {
         self.count(COUNT).await
     }
 
-    /// Adds a host, and what the zone shall hold for it, or nothing.
+    /// Adds a host, and what the zone shall hold for it in place of all that was pending of its name, or nothing.
     ///
     /// # Errors
     /// [`StoreError::Clash`] where it is there already; [`StoreError::Unknown`] where the account is not; or the store cannot
     /// be written.
-    pub async fn add_host(&self, host: &NewHost, wish: Option<&Wanted>) -> Result<(), StoreError> {
+    pub async fn add_host(&self, host: &NewHost, records: &[PendingRow]) -> Result<(), StoreError> {
         let mut work = self.begin(Purpose::Administration).await?;
         if work.account(&host.login).await?.is_none() {
             return work.without_account(&host.login).await;
         }
         work.add_host(host, Timestamp::now()).await?;
         work.changed(Subject::Account(host.login.as_str().into()));
-        if let Some(wish) = wish {
-            work.want(std::slice::from_ref(wish)).await?;
-        }
+        work.drop_pending(std::slice::from_ref(&host.name)).await?;
+        work.put_pending(records).await?;
         work.commit().await
     }
 

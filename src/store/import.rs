@@ -146,10 +146,9 @@ impl Batch {
                     return Err(StoreError::BadLine { line: *line, why: format!("a second state of \"{name}\"") });
                 }
                 // The file's hosts have a state here already: what was seen later stays.
-                work.write(record::STATE, 12, &rows, |query, (_, (name, state))| {
+                work.write(record::STATE, 11, &rows, |query, (_, (name, state))| {
                     query
                         .bind(name.to_string())
-                        .bind(0_i64)
                         .bind(state.addresses.v4.map(|address| address.to_string()))
                         .bind(state.addresses.v6.map(|address| address.to_string()))
                         .bind(state.verified.map(|at| at.0))
@@ -158,7 +157,7 @@ impl Batch {
                         .bind(state.last_outcome.clone())
                         .bind(state.agent.clone())
                         .bind(state.source.map(|source| source.to_string()))
-                        // Of no use where no wish moves with it.
+                        // Of no use where nothing pending moves with it.
                         .bind(None::<i64>)
                         .bind(None::<i64>)
                 })

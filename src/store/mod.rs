@@ -3,8 +3,6 @@
 
 mod account;
 mod born;
-mod claim;
-mod defer;
 mod error;
 mod export;
 mod feed;
@@ -13,13 +11,13 @@ mod host;
 mod import;
 mod line;
 mod open;
+mod pending;
 mod record;
 mod remove;
 mod schema;
 mod session;
 mod state;
 mod token;
-mod wanted;
 
 #[cfg(test)]
 mod tests;
@@ -32,19 +30,17 @@ use session::{Session, Software};
 
 pub use account::{Account, NewAccount, StoredSecret};
 pub use born::Born;
-pub use claim::{Claimed, InHand, Standing};
-pub use defer::{Asked, Deferral};
 pub use error::{Cause, StoreError};
 pub use export::Export;
 pub use feed::{Feed, News, Subject};
 pub use fit::{MAX_AGENT, MAX_LOGIN, MAX_SECRETS, MAX_TEXT, may_be_login};
 pub use host::{Host, HostEdit, NewHost};
 pub use import::Imported;
+pub use pending::PendingRow;
 pub use record::{AddressChange, Seen};
 pub use remove::Records;
-pub use state::{Event, Holder, State};
+pub use state::{Event, State};
 pub use token::TokenHolder;
-pub use wanted::{Unwanted, Wanted};
 
 /// A database with our schema; a clone is the same one. It must be made and dropped inside a tokio runtime.
 #[derive(Debug, Clone)]

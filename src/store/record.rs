@@ -12,7 +12,7 @@ use crate::model::{Addresses, Hostname, Timestamp};
 /// Times never go back: what was seen later stays, whoever tells it first. An address of a request that was accepted earlier
 /// serves only where none is known, and so does an imported one that was verified earlier.
 pub(super) const STATE: [&str; 2] = [
-    "INSERT INTO state (name, generation, ipv4, ipv6, verified, last_update, last_seen, last_outcome, agent, source, \
+    "INSERT INTO state (name, ipv4, ipv6, verified, last_update, last_seen, last_outcome, agent, source, \
      settled4, settled6)",
     "ON CONFLICT (name) DO UPDATE SET \
      ipv4 = CASE WHEN COALESCE(excluded.settled4, excluded.verified, -1) >= \
@@ -47,14 +47,16 @@ pub struct Seen {
     pub at: Timestamp,
     /// What became of it: the outcome's label.
     pub outcome: &'static str,
-    /// The router's address.
-    pub source: IpAddr,
+    /// The router's address; `None` where a command wanted it.
+    pub source: Option<IpAddr>,
     /// The router's user agent; the store keeps its first 200 characters.
     pub agent: Option<String>,
     /// What it changed: one row of the history, and the name's last update.
     pub change: Option<AddressChange>,
     /// What the primary was heard to hold; a family that is `None` is left as it was.
     pub held: Option<Addresses>,
+    /// Of which family it is now known to hold no address.
+    pub removed: [bool; 2],
     /// Of each family, when the newest request was accepted that was answered for it, by our clock.
     pub settled: [Option<Timestamp>; 2],
 }
@@ -97,7 +99,7 @@ impl Store {
         let changes: Vec<_> = seen.iter().filter_map(|seen| Some((seen, seen.change?))).collect();
         let mut work = self.begin(Purpose::Recording).await?;
         let clocks = work.clocks().await?;
-        work.write(STATE, 12, &states, |query, state| {
+        work.write(STATE, 11, &states, |query, state| {
             let query = bind_state(query, state);
             state.settled.iter().fold(query, |query, at| query.bind(at.map(|at| clocks.earliest(at).0)))
         })
@@ -137,7 +139,6 @@ fn bind_state(query: Statement, state: &Together<'_>) -> Statement {
     let seen = state.latest;
     query
         .bind(seen.name.to_string())
-        .bind(0_i64)
         .bind(state.held.v4.map(|address| address.to_string()))
         .bind(state.held.v6.map(|address| address.to_string()))
         .bind(state.verified.map(|at| at.0))
@@ -145,7 +146,7 @@ fn bind_state(query: Statement, state: &Together<'_>) -> Statement {
         .bind(seen.at.0)
         .bind(seen.outcome.to_owned())
         .bind(seen.agent.as_deref().map(fit::agent))
-        .bind(seen.source.to_string())
+        .bind(seen.source.map(|source| source.to_string()))
 }
 
 fn bind_change(query: Statement, (seen, change): &(&Seen, AddressChange)) -> Statement {
@@ -153,7 +154,7 @@ fn bind_change(query: Statement, (seen, change): &(&Seen, AddressChange)) -> Sta
         .bind(seen.name.to_string())
         .bind(seen.at.0)
         .bind(seen.outcome.to_owned())
-        .bind(seen.source.to_string())
+        .bind(seen.source.map(|source| source.to_string()))
         .bind(seen.agent.as_deref().map(fit::agent))
         .bind(addresses_text(change.old))
         .bind(addresses_text(change.new))

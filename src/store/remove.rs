@@ -2,8 +2,8 @@
 
 use super::host::name;
 use super::session::{Purpose, ROWS, Work, statement};
-use super::{Store, StoreError, Subject, Wanted};
-use crate::model::{Hostname, Timestamp};
+use super::{PendingRow, Store, StoreError, Subject};
+use crate::model::Hostname;
 
 const DELETE_HOST: &str = "DELETE FROM host WHERE name = $1";
 const HOSTS_OF: &str = "SELECT name FROM host WHERE login = $1";
@@ -19,9 +19,9 @@ const DELETE_ACCOUNT: &str = "DELETE FROM account WHERE login = $1";
 /// What becomes of the zone's records of a host that is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Records {
-    /// They stay, and whatever was wished for them is forgotten.
+    /// They stay, and whatever was pending of them is forgotten.
     Keep,
-    /// A wish that they go is written with the removal.
+    /// They go: that is pending from the removal on.
     Remove,
 }
 
@@ -72,26 +72,19 @@ impl Store {
 }
 
 impl Work {
-    /// All that is known of `names`, and what is wished for them.
+    /// All that is known of `names`, and what is pending of them.
     async fn forget(&mut self, names: &[Hostname], login: &str, records: Records) -> Result<(), StoreError> {
         for some in names.chunks(ROWS) {
-            // A wish that they go replaces an older one for itself.
-            let tables = match records {
-                Records::Keep => &["state", "history", "wanted"][..],
-                Records::Remove => &["state", "history"],
-            };
-            for table in tables {
+            for table in ["state", "history"] {
                 self.of_names(&format!("DELETE FROM {table} WHERE name IN"), some).await?;
             }
         }
         match records {
-            Records::Keep => names.iter().for_each(|name| self.changed(Subject::Wanted(name.clone()))),
+            Records::Keep => self.drop_pending(names).await,
             Records::Remove => {
-                let now = Timestamp::now();
-                let removal = |name: &Hostname| Wanted::removal(name.clone(), login.to_owned(), now);
-                self.want(&names.iter().map(removal).collect::<Vec<_>>()).await?;
+                let removals: Vec<_> = names.iter().flat_map(|name| PendingRow::removal(name, login)).collect();
+                self.put_pending(&removals).await
             }
         }
-        Ok(())
     }
 }

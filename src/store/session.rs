@@ -90,7 +90,7 @@ fn numbered(sql: &str) -> String {
 }
 
 /// `(?, ?, ?)`
-fn places(count: usize) -> String {
+pub(super) fn places(count: usize) -> String {
     format!("({})", vec!["?"; count].join(", "))
 }
 
@@ -197,16 +197,6 @@ impl Clocks {
     /// The earliest that a moment of the store's may be by ours.
     pub(super) fn ours(&self, theirs: Timestamp) -> Timestamp {
         theirs.by(self.before, self.theirs)
-    }
-
-    /// The same as [`Self::end`], or a little earlier.
-    pub(super) fn safe_end(&self, ours: Timestamp) -> Timestamp {
-        Timestamp(self.theirs.0.saturating_add(ours.0.saturating_sub(self.after.0)))
-    }
-
-    /// When the store's clock shows what ours does at `ours`, now or later.
-    pub(super) fn end(&self, ours: Timestamp) -> Timestamp {
-        Timestamp(self.theirs.0.saturating_add(ours.0.saturating_sub(self.before.0)))
     }
 }
 

@@ -1,6 +1,5 @@
 //! What is known of a name: what it points to, who wrote that, when it last called, and what happened before.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use sqlx::any::AnyRow;
@@ -8,14 +7,13 @@ use sqlx::any::AnyRow;
 use super::host::name;
 use super::session::{Purpose, at_most, number, optional_number, optional_text, statement, text};
 use super::{Store, StoreError};
-use crate::model::{Addresses, Hostname, Timestamp};
+use crate::model::{Addresses, Hostname, RrData, RrKey, RrType, Timestamp};
 
-pub(super) const BY_NAME: &str = "SELECT name, holder, generation, ipv4, ipv6, verified, last_update, last_seen, \
+pub(super) const BY_NAME: &str = "SELECT name, ipv4, ipv6, verified, last_update, last_seen, \
                                   last_outcome, agent, source FROM state WHERE name = $1";
-pub(super) const BY_NAMES: &str = "SELECT name, holder, generation, ipv4, ipv6, verified, last_update, last_seen, last_outcome, \
+pub(super) const BY_NAMES: &str = "SELECT name, ipv4, ipv6, verified, last_update, last_seen, last_outcome, \
                         agent, source FROM state WHERE name IN";
 const SETTLED: &str = "SELECT ipv4, ipv6, settled4, settled6 FROM state WHERE name = $1";
-const HOLDERS: &str = "SELECT name, holder, generation FROM state WHERE holder IS NOT NULL AND name IN";
 const HISTORY: &str = "SELECT at, outcome, source, agent, old, new FROM history WHERE name = $1 \
                        ORDER BY at DESC, id DESC LIMIT $2";
 const TRIM: &str = "DELETE FROM history WHERE id IN (SELECT id FROM history WHERE at < $1 ORDER BY at LIMIT $2)";
@@ -23,10 +21,6 @@ const TRIM: &str = "DELETE FROM history WHERE id IN (SELECT id FROM history WHER
 /// What is known of a name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct State {
-    /// Who last wrote its records.
-    pub holder: Option<String>,
-    /// How often the holder changed.
-    pub generation: i64,
     /// What the primary last acknowledged.
     pub addresses: Addresses,
     /// When that was last heard.
@@ -41,15 +35,6 @@ pub struct State {
     pub agent: Option<String>,
     /// The router's address then.
     pub source: Option<IpAddr>,
-}
-
-/// Who last wrote a name's records.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Holder {
-    /// As it calls itself.
-    pub name: String,
-    /// How often the holder changed until then.
-    pub generation: i64,
 }
 
 /// A change in a name's history.
@@ -87,35 +72,23 @@ impl Store {
         self.of_names(BY_NAMES, names).await?.iter().map(read).collect()
     }
 
-    /// What `name` was last said to hold, of each family for which a request was answered that had been accepted after `since`,
-    /// by our clock.
+    /// What the RRset of `key` was last said to hold, where a request for it was answered that had been accepted after
+    /// `accepted`, by our clock.
     ///
     /// # Errors
     /// The store cannot be read.
-    pub async fn answered_since(&self, name: &Hostname, since: [Timestamp; 2]) -> Result<Addresses, StoreError> {
+    pub async fn answered_since(&self, key: &RrKey, accepted: Timestamp) -> Result<Option<Option<RrData>>, StoreError> {
         let mut work = self.begin(Purpose::Snapshot).await?;
-        let row = work.row(statement(SETTLED).bind(name.to_string())).await?;
+        let row = work.row(statement(SETTLED).bind(key.name.to_string())).await?;
         let clocks = work.clocks().await?;
         work.abandon().await?;
-        let Some(row) = row else { return Ok(Addresses::default()) };
-        let is_newer = |column, since| {
-            Ok::<_, StoreError>(optional_number(&row, column)?.is_some_and(|settled| settled > clocks.latest(since).0))
+        let Some(row) = row else { return Ok(None) };
+        let Addresses { v4, v6 } = addresses(&row, 0, &key.name)?;
+        let (settled, data) = match key.rtype {
+            RrType::A => (optional_number(&row, 2)?, v4.map(RrData::A)),
+            RrType::Aaaa => (optional_number(&row, 3)?, v6.map(RrData::Aaaa)),
         };
-        let Addresses { v4, v6 } = addresses(&row, 0, name)?;
-        Ok(Addresses {
-            v4: if is_newer(2, since[0])? { v4 } else { None },
-            v6: if is_newer(3, since[1])? { v6 } else { None },
-        })
-    }
-
-    /// Who holds each of `names`; one that nobody claimed is not in the map.
-    ///
-    /// # Errors
-    /// The store cannot be read.
-    pub async fn holders(&self, names: &[Hostname]) -> Result<HashMap<Hostname, Holder>, StoreError> {
-        let rows = self.of_names(HOLDERS, names).await?;
-        let holder = |row: &AnyRow| Ok((name(row, 0)?, Holder { name: text(row, 1)?, generation: number(row, 2)? }));
-        rows.iter().map(holder).collect()
+        Ok(settled.is_some_and(|settled| settled > clocks.latest(accepted).0).then_some(data))
     }
 
     /// The last `limit` changes of `name`, newest first.
@@ -180,16 +153,14 @@ fn broken(name: &Hostname) -> StoreError {
 
 pub(super) fn read(row: &AnyRow) -> Result<(Hostname, State), StoreError> {
     let name = name(row, 0)?;
-    let source = optional_text(row, 10)?.map(|text| text.parse::<IpAddr>()).transpose().map_err(|_| broken(&name))?;
+    let source = optional_text(row, 8)?.map(|text| text.parse::<IpAddr>()).transpose().map_err(|_| broken(&name))?;
     let state = State {
-        holder: optional_text(row, 1)?,
-        generation: number(row, 2)?,
-        addresses: addresses(row, 3, &name)?,
-        verified: optional_number(row, 5)?.map(Timestamp),
-        last_update: optional_number(row, 6)?.map(Timestamp),
-        last_seen: optional_number(row, 7)?.map(Timestamp),
-        last_outcome: optional_text(row, 8)?,
-        agent: optional_text(row, 9)?,
+        addresses: addresses(row, 1, &name)?,
+        verified: optional_number(row, 3)?.map(Timestamp),
+        last_update: optional_number(row, 4)?.map(Timestamp),
+        last_seen: optional_number(row, 5)?.map(Timestamp),
+        last_outcome: optional_text(row, 6)?,
+        agent: optional_text(row, 7)?,
         source,
     };
     Ok((name, state))

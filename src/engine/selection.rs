@@ -10,7 +10,7 @@ use crate::dns::Route;
 
 /// The settings in force, the primary in use, and what was last heard of each.
 #[derive(Debug)]
-pub(super) struct Course {
+pub(super) struct PrimarySelection {
     settings: Arc<Settings>,
     in_use: Primary,
     // Whether a primary was reached last time; not there where it was never tried.
@@ -19,7 +19,7 @@ pub(super) struct Course {
     route: watch::Sender<Route>,
 }
 
-impl Course {
+impl PrimarySelection {
     /// Begins at the first primary of `settings`.
     pub(super) fn new(settings: Arc<Settings>) -> Self {
         let in_use = settings.zone.primaries.first().cloned().unwrap_or(Primary { host: String::new(), port: 0 });
@@ -104,29 +104,29 @@ mod tests {
 
     #[test]
     fn the_primary_in_use_outlives_a_reload_and_an_unlisted_one_is_followed_by_the_first() {
-        let mut course = Course::new(settings(r#"["a", "b", "c"]"#));
-        assert!(course.next() && course.set_up(true) && !course.set_up(true));
-        course.take(settings(r#"["c", "b"]"#));
-        assert_eq!((course.primary().host.as_str(), course.is_listed()), ("b", true));
-        assert!(!course.set_up(true), "no news after a reload");
-        course.take(settings(r#"["x", "y"]"#));
-        assert_eq!((course.primary().host.as_str(), course.is_listed()), ("b", false));
-        assert!(!course.set_up(false), "nobody asks about it any longer");
-        assert!(course.next());
-        assert_eq!(course.primary().host, "x");
-        course.take(settings(r#"["x"]"#));
-        assert!(!course.next(), "there is no other");
+        let mut selection = PrimarySelection::new(settings(r#"["a", "b", "c"]"#));
+        assert!(selection.next() && selection.set_up(true) && !selection.set_up(true));
+        selection.take(settings(r#"["c", "b"]"#));
+        assert_eq!((selection.primary().host.as_str(), selection.is_listed()), ("b", true));
+        assert!(!selection.set_up(true), "no news after a reload");
+        selection.take(settings(r#"["x", "y"]"#));
+        assert_eq!((selection.primary().host.as_str(), selection.is_listed()), ("b", false));
+        assert!(!selection.set_up(false), "nobody asks about it any longer");
+        assert!(selection.next());
+        assert_eq!(selection.primary().host, "x");
+        selection.take(settings(r#"["x"]"#));
+        assert!(!selection.next(), "there is no other");
     }
 
     #[test]
     fn readers_hear_of_each_turn() {
-        let mut course = Course::new(settings(r#"["a", "b"]"#));
-        let route = course.route();
+        let mut selection = PrimarySelection::new(settings(r#"["a", "b"]"#));
+        let route = selection.route();
         assert_eq!(route.borrow().primary.host, "a");
-        course.next();
+        selection.next();
         assert_eq!(route.borrow().primary.host, "b");
         let new = settings(r#"["b"]"#);
-        course.take(Arc::clone(&new));
+        selection.take(Arc::clone(&new));
         assert!(Arc::ptr_eq(&route.borrow().update, &new.update), "the next question is signed with the new key");
     }
 }

@@ -1,32 +1,43 @@
-//! Whether a zone's primary can be reached, who doubts it, and who is told when it can be used again.
+//! Whether a zone's primary can be reached, and the signals that it is in doubt or can be used again.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use tokio::sync::Notify;
 
 /// What the driver tells of its primary.
 #[derive(Debug, Default)]
-pub(super) struct Reach {
+pub(super) struct PrimaryHealth {
     is_reached: AtomicBool,
     on_return: OnceLock<Arc<Notify>>,
     doubted: Notify,
+    parked: AtomicUsize,
 }
 
-impl Reach {
+impl PrimaryHealth {
     /// The last try to connect succeeded, and the connection was of some use.
     pub(super) fn is_reached(&self) -> bool {
         self.is_reached.load(Ordering::Relaxed)
     }
 
     /// Wakes `who` from now on; the first call counts.
-    pub(super) fn tell(&self, who: Arc<Notify>) {
-        let _somebody_is_told_already = self.on_return.set(who);
+    pub(super) fn notify_on_return(&self, who: Arc<Notify>) {
+        let _first_call_counts = self.on_return.set(who);
     }
 
     /// A question had no answer, or one that tells of trouble at the primary: the driver shall find out.
     pub(super) fn doubt(&self) {
         self.doubted.notify_one();
+    }
+
+    /// So many names are pending for which nobody waits.
+    pub(super) fn set_parked(&self, names: usize) {
+        self.parked.store(names, Ordering::Relaxed);
+    }
+
+    /// See [`Self::set_parked`].
+    pub(super) fn parked(&self) -> usize {
+        self.parked.load(Ordering::Relaxed)
     }
 
     /// Waits for the next doubt.

@@ -1,22 +1,19 @@
 //! What the primary last said of each host, as it signed it: the only source of `nochg`. Knows no socket; time comes in.
 
 use std::collections::HashMap;
-use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Wish;
-use crate::model::{Change, Hostname, ZoneName};
+use crate::model::{Desired, DesiredRecords, Hostname, RrType, ZoneName};
 
-/// With so many changes under way, a question about one more is not worth its time. What is in flight counts twice: for its
-/// caller and for its message.
-const BUSY: usize = 64;
+/// With so many names under way, a question about one more is not worth its time.
+const BUSY: usize = 32;
 
-/// The memory of one zone; its size is bounded.
+/// The verified cache of one zone; its size is bounded.
 #[derive(Debug)]
-pub(super) struct Memory {
+pub(super) struct VerifiedCache {
     capacity: usize,
     hosts: Mutex<Hosts>,
 }
@@ -32,8 +29,7 @@ struct Hosts {
 
 #[derive(Debug, Default)]
 struct Known {
-    v4: Option<Seen<Ipv4Addr>>,
-    v6: Option<Seen<Ipv6Addr>>,
+    rrsets: Vec<(RrType, Verified)>,
     // Changes that wait or are in flight; while there is one, nothing that is remembered counts.
     under_way: usize,
     // A change was lost, and the primary may apply it yet: nothing counts that is remembered.
@@ -41,15 +37,14 @@ struct Known {
     last_change: u64,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Seen<A> {
-    // `None` where the name holds no RRset of this family, and the TTL says nothing.
-    address: Option<A>,
-    ttl: u32,
+/// What the primary said of an RRset, and when.
+#[derive(Debug)]
+struct Verified {
+    held: Desired,
     at: Instant,
 }
 
-/// How a wish compares with what is remembered.
+/// How what is desired compares with what the primary last said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compared {
     /// The same, and verified lately.
@@ -63,7 +58,7 @@ pub enum Compared {
 /// A change of a name is under way until this is dropped.
 #[derive(Debug)]
 pub(super) struct UnderWay {
-    memory: Arc<Memory>,
+    cache: Arc<VerifiedCache>,
     name: Hostname,
 }
 
@@ -71,7 +66,7 @@ pub(super) struct UnderWay {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Before(u64);
 
-impl Memory {
+impl VerifiedCache {
     pub(super) fn new(verify_interval: Duration, capacity: usize) -> Self {
         Self { capacity, hosts: Mutex::new(Hosts { verify_interval, ..Hosts::default() }) }
     }
@@ -81,55 +76,42 @@ impl Memory {
         self.lock().verify_interval = verify_interval;
     }
 
-    /// Compares `wish` with what the primary last said.
-    pub(super) fn compare(&self, wish: &Wish, now: Instant) -> Compared {
+    /// Compares what `name` shall hold with what the primary last said.
+    pub(super) fn compare(&self, name: &Hostname, records: &DesiredRecords, now: Instant) -> Compared {
         let hosts = self.lock();
-        let Some(known) = hosts.known.get(&wish.name) else { return Compared::Unknown };
+        let Some(known) = hosts.known.get(name) else { return Compared::Unknown };
         if known.under_way > 0 || known.doubted {
             return Compared::Differs;
         }
         let fresh = |at| now.saturating_duration_since(at) <= hosts.verify_interval;
-        let v4 = Self::compare_one(known.v4, wish.records.v4, wish.ttl, fresh);
-        let v6 = Self::compare_one(known.v6, wish.records.v6, wish.ttl, fresh);
-        match [v4, v6] {
-            [Some(Compared::Differs), _] | [_, Some(Compared::Differs)] => Compared::Differs,
-            [Some(Compared::Unknown), _] | [_, Some(Compared::Unknown)] | [None, None] => Compared::Unknown,
-            [Some(Compared::Same), Some(Compared::Same) | None] | [None, Some(Compared::Same)] => Compared::Same,
+        let mut compared = if records.is_empty() { Compared::Unknown } else { Compared::Same };
+        for (rtype, desired) in records.iter() {
+            match known.rrsets.iter().find(|(other, _)| *other == rtype) {
+                Some((_, verified)) if verified.held != *desired => return Compared::Differs,
+                Some((_, verified)) if fresh(verified.at) => {}
+                Some(_) | None => compared = Compared::Unknown,
+            }
         }
+        compared
     }
 
-    /// `None` where the family is left alone.
-    fn compare_one<A: PartialEq>(
-        seen: Option<Seen<A>>,
-        change: Change<A>,
-        ttl: u32,
-        fresh: impl Fn(Instant) -> bool,
-    ) -> Option<Compared> {
-        if !change.is_made() {
-            return None;
-        }
-        let address = change.set();
-        Some(match seen {
-            None => Compared::Unknown,
-            Some(seen) if seen.address != address || address.is_some() && seen.ttl != ttl => Compared::Differs,
-            Some(seen) if !fresh(seen.at) => Compared::Unknown,
-            Some(_) => Compared::Same,
-        })
-    }
-
-    /// The primary was seen to hold what `wish` says.
-    pub(super) fn verified(&self, wish: &Wish, at: Instant) {
-        self.lock().remember(wish, at, self.capacity);
+    /// The primary was seen to hold `records`.
+    pub(super) fn verified<'r>(
+        &self,
+        name: &Hostname,
+        records: impl Iterator<Item = (RrType, &'r Desired)>,
+        at: Instant,
+    ) {
+        self.lock().remember(name, records, at, self.capacity);
     }
 
     /// The same, by the answer to a question; without effect where a change began since `before`.
     /// Returns whether the answer counts.
-    pub(super) fn answered(&self, wish: &Wish, at: Instant, before: Before) -> bool {
+    pub(super) fn answered(&self, name: &Hostname, records: &DesiredRecords, at: Instant, before: Before) -> bool {
         let mut hosts = self.lock();
-        let counts =
-            hosts.known.get(&wish.name).is_some_and(|known| known.under_way == 0 && known.last_change <= before.0);
+        let counts = hosts.known.get(name).is_some_and(|known| known.under_way == 0 && known.last_change <= before.0);
         if counts {
-            hosts.remember(wish, at, self.capacity);
+            hosts.remember(name, records.iter(), at, self.capacity);
         }
         counts
     }
@@ -155,7 +137,7 @@ impl Memory {
         let known = hosts.entry(name, self.capacity);
         known.under_way += 1;
         known.last_change = change;
-        UnderWay { memory: Arc::clone(self), name: name.clone() }
+        UnderWay { cache: Arc::clone(self), name: name.clone() }
     }
 
     /// A change of `name` may or may not have been applied: nothing is known of it any longer.
@@ -220,7 +202,8 @@ impl Memory {
 
 impl Known {
     fn forget(&mut self, change: u64) {
-        (self.v4, self.v6, self.last_change) = (None, None, change);
+        self.rrsets.clear();
+        self.last_change = change;
     }
 
     /// Whether more depends on it than a question.
@@ -230,13 +213,20 @@ impl Known {
 }
 
 impl Hosts {
-    fn remember(&mut self, wish: &Wish, at: Instant, capacity: usize) {
-        let known = self.entry(&wish.name, capacity);
-        if wish.records.v4.is_made() {
-            known.v4 = Some(Seen { address: wish.records.v4.set(), ttl: wish.ttl, at });
-        }
-        if wish.records.v6.is_made() {
-            known.v6 = Some(Seen { address: wish.records.v6.set(), ttl: wish.ttl, at });
+    fn remember<'r>(
+        &mut self,
+        name: &Hostname,
+        records: impl Iterator<Item = (RrType, &'r Desired)>,
+        at: Instant,
+        capacity: usize,
+    ) {
+        let known = self.entry(name, capacity);
+        for (rtype, held) in records {
+            let verified = Verified { held: held.clone(), at };
+            match known.rrsets.iter_mut().find(|(other, _)| *other == rtype) {
+                Some((_, older)) => *older = verified,
+                None => known.rrsets.push((rtype, verified)),
+            }
         }
     }
 
@@ -257,7 +247,7 @@ impl Hosts {
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        let mut hosts = self.memory.lock();
+        let mut hosts = self.cache.lock();
         hosts.changes += 1;
         hosts.under_way -= 1;
         let change = hosts.changes;

@@ -1,6 +1,6 @@
 //! `[[account]]` and `[[host]]`: who may update what.
 
-use crate::model::{Hostname, NameError, PasswordDigest, PasswordError, ZoneName};
+use crate::model::{Hostname, LoginError, NameError, PasswordDigest, PasswordError, ZoneName, check_login};
 
 use super::problem::{Once, Problems, quoted};
 use super::section::{Key, Section, Text};
@@ -17,8 +17,6 @@ const TTL: Key = Key::new("ttl", "120");
 
 /// How many names an account's wildcard grants may bring into being, where it does not say.
 pub const DEFAULT_MAX_HOSTS: u32 = 100;
-/// The longest login in octets.
-const MAX_LOGIN: usize = 255;
 
 /// All `[[account]]` sections; those with something wrong are left out.
 pub(super) fn read_accounts(sections: Vec<Section<'_>>, zones: &Zones, problems: &mut Problems<'_>) -> Vec<Account> {
@@ -69,21 +67,14 @@ pub(super) fn read_hosts(sections: Vec<Section<'_>>, zones: &Zones, problems: &m
 
 /// Whether Basic (RFC 7617 section 2) can carry `login`.
 fn is_login(login: Text<'_>, problems: &mut Problems<'_>) -> bool {
-    let (message, help) = match login.text {
-        "" => ("this login is empty", "write the user name that the router sends"),
-        // Not repeated: what follows the colon may be the password.
-        text if text.contains(':') => {
-            ("this login has a colon in it", "write the user name alone: HTTP ends it at the first colon")
-        }
-        text if text.chars().any(char::is_control) => {
-            ("this login has a control character in it", "write the user name as the router sends it")
-        }
-        text if text.len() > MAX_LOGIN => {
-            ("this login is longer than 255 octets", "give the account and its router a shorter one")
-        }
-        _ => return true,
+    let Err(error) = check_login(login.text) else { return true };
+    let help = match error {
+        LoginError::Empty => "write the user name that the router sends",
+        LoginError::Colon => "write the user name alone",
+        LoginError::Control => "write the user name as the router sends it",
+        LoginError::Long => "give the account and its router a shorter one",
     };
-    problems.add(login.at, message, help);
+    problems.add(login.at, format!("this login {error}"), help);
     false
 }
 

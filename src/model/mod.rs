@@ -2,6 +2,7 @@
 
 mod address;
 mod families;
+mod login;
 mod name;
 mod outcome;
 mod password;
@@ -12,6 +13,7 @@ mod tsig;
 
 pub use address::{Addresses, Family, PerFamily, canonical};
 pub use families::Families;
+pub use login::{LoginError, MAX_LOGIN, check_login};
 pub use name::{Hostname, NameError, ZoneName};
 pub use outcome::Outcome;
 pub use password::{MAX_ITERATIONS, MAX_MEMORY_KIB, PasswordDigest, PasswordError};

@@ -13,8 +13,8 @@ use tracing::{info, warn};
 
 use super::decoys::{Strangers, makes_new_work, strangers};
 use super::{Account, Host, Unavailable};
-use crate::model::{Hostname, Timestamp, TokenDigest};
-use crate::store::{Born, News, Store, StoreError, Subject, may_be_login};
+use crate::model::{Hostname, Timestamp, TokenDigest, check_login};
+use crate::store::{Born, News, Store, StoreError, Subject};
 
 /// Accounts and hosts that are remembered, each; about 300 octets apiece.
 const REMEMBERED: usize = 65_536;
@@ -150,7 +150,7 @@ impl Directory {
 
     pub(super) async fn account(&self, login: &str) -> Result<Option<Arc<Account>>, Unavailable> {
         // Whoever may be asked and remembered is chosen by strangers: PostgreSQL takes no NUL, and memory no 16 KiB a login.
-        if !may_be_login(login) {
+        if check_login(login).is_err() {
             return Ok(None);
         }
         let fetch = async || Ok(self.store.account(login).await?.map(|account| Arc::new(Account::stored(account))));

@@ -1,9 +1,8 @@
 //! What the store takes: the lengths and characters of texts that people and routers choose.
 
 use super::StoreError;
+use crate::model::check_login;
 
-/// The longest login, in octets.
-pub const MAX_LOGIN: usize = 255;
 /// The longest description and the longest reason, in characters.
 pub const MAX_TEXT: usize = 200;
 /// What is kept of a user agent, in characters.
@@ -13,22 +12,9 @@ pub const MAX_SECRETS: usize = 8;
 /// How many wildcards an account may have: they are read with it.
 const MAX_WILDCARDS: usize = 1000;
 
-/// Whether an account of the store may have the login `text`.
-#[must_use]
-pub fn may_be_login(text: &str) -> bool {
-    login(text).is_ok()
-}
-
-/// What Basic (RFC 7617 section 2) can carry.
+/// The user name of an account.
 pub(super) fn login(login: &str) -> Result<(), StoreError> {
-    let why = match login {
-        "" => "is empty",
-        text if text.len() > MAX_LOGIN => "is longer than 255 octets",
-        text if text.contains(':') => "has a colon in it, where HTTP ends it",
-        text if text.chars().any(char::is_control) => "has a control character in it",
-        _ => return Ok(()),
-    };
-    Err(StoreError::Unfit { what: "the login", why: why.into() })
+    check_login(login).map_err(|error| StoreError::Unfit { what: "the login", why: error.to_string() })
 }
 
 /// A line for people.

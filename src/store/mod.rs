@@ -33,7 +33,7 @@ pub use born::Born;
 pub use error::{Cause, StoreError};
 pub use export::Export;
 pub use feed::{Feed, News, Subject};
-pub use fit::{MAX_AGENT, MAX_LOGIN, MAX_SECRETS, MAX_TEXT, may_be_login};
+pub use fit::{MAX_AGENT, MAX_SECRETS, MAX_TEXT};
 pub use host::{Host, HostEdit, NewHost};
 pub use import::Imported;
 pub use pending::PendingRow;

@@ -134,16 +134,8 @@ impl Operator {
             }
         }
         self.must_be_free(&new, adopt).await?;
-        let mut done: Vec<String> = Vec::new();
-        if !wildcards.is_empty() {
-            self.store.grant_wildcards(login, &wildcards).await?;
-            done.extend(wildcards.iter().map(|above| format!("*.{above}")));
-        }
-        for name in new {
-            let added = self.store.add_host(&new_host(name.clone(), login), &[]).await;
-            added.map_err(|error| partly(&done, error.into()))?;
-            done.push(name.to_string());
-        }
+        let hosts: Vec<_> = new.into_iter().map(|name| new_host(name, login)).collect();
+        self.store.grant(login, &hosts, &wildcards).await?;
         self.show_account(login).await
     }
 
@@ -171,16 +163,7 @@ impl Operator {
         }
         names.sort_unstable();
         names.dedup();
-        let mut done: Vec<String> = Vec::new();
-        if !wildcards.is_empty() {
-            self.store.revoke_wildcards(login, &wildcards).await?;
-            done.extend(wildcards.iter().map(|above| format!("*.{above}")));
-        }
-        for name in names {
-            let removed = self.store.remove_host(&name, store::Records::Keep).await;
-            removed.map_err(|error| partly(&done, error.into()))?;
-            done.push(name.to_string());
-        }
+        self.store.revoke(login, &names, &wildcards).await?;
         self.show_account(login).await
     }
 
@@ -252,8 +235,4 @@ impl AccountPages<'_> {
 fn new_host(name: Hostname, login: &str) -> NewHost {
     let (login, description) = (login.to_owned(), String::new());
     NewHost { name, login, ttl: None, families: Families::Both, description }
-}
-
-fn partly(done: &[String], error: OperatorError) -> OperatorError {
-    if done.is_empty() { error } else { OperatorError::Partly { done: done.to_vec(), error: Box::new(error) } }
 }

@@ -17,7 +17,7 @@ pub enum At {
     Machine,
 }
 
-/// Why nothing was changed, unless the text says otherwise. No text holds a secret.
+/// Why nothing was changed. No text holds a secret.
 #[derive(Debug, thiserror::Error)]
 pub enum OperatorError {
     /// The store did not do it.
@@ -145,14 +145,6 @@ pub enum OperatorError {
         /// What it said.
         why: String,
     },
-    /// Some of it was done before the store failed.
-    #[error("{error}; before that, done: {}", done.join(", "))]
-    Partly {
-        /// What was done.
-        done: Vec<String>,
-        /// Why not all.
-        error: Box<OperatorError>,
-    },
     /// A file of an export or import.
     #[error("cannot {action} {}: {source}", file.display())]
     File {
@@ -213,7 +205,6 @@ impl OperatorError {
             Self::Unanswered { .. } | Self::Unwilling { .. } | Self::Write(_) | Self::Randomness(_) | Self::Hash => {
                 At::Machine
             }
-            Self::Partly { error, .. } => error.at(),
         }
     }
 

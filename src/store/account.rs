@@ -6,8 +6,8 @@ use sqlx::any::AnyRow;
 
 use super::fit::{self, MAX_SECRETS};
 use super::session::{Purpose, Work, at_most, number, statement, text};
-use super::{NewHost, Store, StoreError, Subject};
-use crate::model::{PasswordDigest, Timestamp, ZoneName};
+use super::{NewHost, Records, Store, StoreError, Subject};
+use crate::model::{Hostname, PasswordDigest, Timestamp, ZoneName};
 
 pub(super) const BY_LOGIN: &str =
     "SELECT login, secrets, wildcards, max_hosts, enabled, created FROM account WHERE login = $1";
@@ -93,7 +93,7 @@ impl Store {
         Ok(u64::try_from(count).unwrap_or(0))
     }
 
-    /// Adds an account with its hosts, or nothing.
+    /// Adds an account with its hosts, or nothing. Nothing is wanted any longer of the hosts' names.
     ///
     /// # Errors
     /// [`StoreError::Clash`] names what is there already; or the store cannot be written.
@@ -115,9 +115,7 @@ impl Store {
         }
         work.write(INSERT, 6, std::slice::from_ref(&account), bind).await?;
         work.changed(Subject::Account(Arc::clone(&account.login)));
-        for host in hosts {
-            work.add_host(host, account.created).await?;
-        }
+        work.add_hosts(hosts, account.created).await?;
         work.commit().await
     }
 
@@ -135,11 +133,13 @@ impl Store {
         work.commit().await
     }
 
-    /// Grants everything below these names; those that are granted already stay.
+    /// Gives it hosts, and everything below these names: all of it or nothing. Wildcards that it has already stay; nothing is
+    /// wanted any longer of the hosts' names.
     ///
     /// # Errors
-    /// [`StoreError::Unknown`]; or the store cannot be written.
-    pub async fn grant_wildcards(&self, login: &str, wildcards: &[ZoneName]) -> Result<(), StoreError> {
+    /// [`StoreError::Unknown`]; [`StoreError::Clash`] where a host is there already; [`StoreError::Unfit`]; or the store
+    /// cannot be written.
+    pub async fn grant(&self, login: &str, hosts: &[NewHost], wildcards: &[ZoneName]) -> Result<(), StoreError> {
         let mut work = self.begin(Purpose::Administration).await?;
         let Some(mut account) = work.account(login).await? else { return work.without_account(login).await };
         for wildcard in wildcards {
@@ -148,22 +148,32 @@ impl Store {
             }
         }
         fit::wildcards(account.wildcards.len())?;
-        work.set_wildcards(&account).await
+        work.set_wildcards(&account).await?;
+        work.add_hosts(hosts, Timestamp::now()).await?;
+        work.commit().await
     }
 
-    /// Takes these grants back: all of them, or none.
+    /// Takes hosts and wildcards back: all of them, or none. The hosts' records stay.
     ///
     /// # Errors
     /// [`StoreError::Unknown`] where there is no such account, or one of them was not granted; or the store cannot be written.
-    pub async fn revoke_wildcards(&self, login: &str, wildcards: &[ZoneName]) -> Result<(), StoreError> {
+    pub async fn revoke(&self, login: &str, names: &[Hostname], wildcards: &[ZoneName]) -> Result<(), StoreError> {
         let mut work = self.begin(Purpose::Administration).await?;
         let Some(mut account) = work.account(login).await? else { return work.without_account(login).await };
-        if let Some(missing) = wildcards.iter().find(|wildcard| !account.wildcards.contains(wildcard)) {
+        let owners = work.owners(names).await?;
+        let is_its = |name: &Hostname| owners.get(name).is_some_and(|owner| owner == login);
+        let missing = match wildcards.iter().find(|wildcard| !account.wildcards.contains(wildcard)) {
+            Some(wildcard) => Some(format!("*.{wildcard}")),
+            None => names.iter().find(|name| !is_its(name)).map(ToString::to_string),
+        };
+        if let Some(missing) = missing {
             work.abandon().await?;
-            return Err(StoreError::Unknown { what: format!("grant of \"*.{missing}\" to account \"{login}\"") });
+            return Err(StoreError::Unknown { what: format!("grant of \"{missing}\" to account \"{login}\"") });
         }
         account.wildcards.retain(|granted| !wildcards.contains(granted));
-        work.set_wildcards(&account).await
+        work.set_wildcards(&account).await?;
+        work.remove_hosts(names, login, Records::Keep).await?;
+        work.commit().await
     }
 
     /// Gives it a new secret. Those that it has serve until `keep_old_until`, or no more; none lives longer than it would have.
@@ -212,11 +222,11 @@ impl Work {
         Err(StoreError::Unknown { what: format!("account \"{login}\"") })
     }
 
-    async fn set_wildcards(mut self, account: &Account) -> Result<(), StoreError> {
+    async fn set_wildcards(&mut self, account: &Account) -> Result<(), StoreError> {
         let set = statement(SET_WILDCARDS).bind(account.login.to_string());
         self.run(set.bind(wildcards_text(&account.wildcards))).await?;
         self.changed(Subject::Account(Arc::clone(&account.login)));
-        self.commit().await
+        Ok(())
     }
 }
 

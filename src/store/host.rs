@@ -1,5 +1,6 @@
 //! Hosts: names that are granted to one account, with their settings.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sqlx::any::AnyRow;
@@ -132,9 +133,8 @@ impl Store {
         if work.account(&host.login).await?.is_none() {
             return work.without_account(&host.login).await;
         }
-        work.add_host(host, Timestamp::now()).await?;
+        work.add_hosts(std::slice::from_ref(host), Timestamp::now()).await?;
         work.changed(Subject::Account(host.login.as_str().into()));
-        work.drop_pending(std::slice::from_ref(&host.name)).await?;
         work.put_pending(records).await?;
         work.commit().await
     }
@@ -190,9 +190,15 @@ impl Work {
         Err(StoreError::Unknown { what: format!("host \"{name}\"") })
     }
 
-    /// Its account must be there.
-    pub(super) async fn add_host(&mut self, host: &NewHost, created: Timestamp) -> Result<(), StoreError> {
-        let host = Host {
+    /// The accounts of those of `names` that are hosts.
+    pub(super) async fn owners(&mut self, names: &[Hostname]) -> Result<BTreeMap<Hostname, String>, StoreError> {
+        let rows = self.of_names(OWNERS, names).await?;
+        rows.iter().map(|row| Ok((name(row, 0)?, text(row, 1)?))).collect()
+    }
+
+    /// Their accounts must be there. What an earlier host of a name left to be done must not happen to the new one.
+    pub(super) async fn add_hosts(&mut self, hosts: &[NewHost], created: Timestamp) -> Result<(), StoreError> {
+        let new = |host: &NewHost| Host {
             name: host.name.clone(),
             login: host.login.as_str().into(),
             ttl: host.ttl,
@@ -201,14 +207,15 @@ impl Work {
             blocked: None,
             created,
         };
-        check(&host)?;
-        if let Some(there) = self.host(&host.name).await? {
-            let what = format!("host \"{}\" of account \"{}\"", there.name, there.login);
-            return Err(StoreError::Clash { what });
+        let hosts: Vec<_> = hosts.iter().map(new).collect();
+        hosts.iter().try_for_each(check)?;
+        let names: Vec<_> = hosts.iter().map(|host| host.name.clone()).collect();
+        if let Some((name, login)) = self.owners(&names).await?.pop_first() {
+            return Err(StoreError::Clash { what: format!("host \"{name}\" of account \"{login}\"") });
         }
-        self.write(INSERT, 7, std::slice::from_ref(&host), bind).await?;
-        self.changed(Subject::Host(host.name));
-        Ok(())
+        self.write(INSERT, 7, &hosts, bind).await?;
+        names.iter().for_each(|name| self.changed(Subject::Host(name.clone())));
+        self.drop_pending(&names).await
     }
 }
 

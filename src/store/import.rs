@@ -129,7 +129,9 @@ impl Batch {
             Self::Hosts(rows) => {
                 work.all_there(ACCOUNT, &rows, |row| row.1.login.to_string()).await?;
                 work.none_there(HOST, &rows, |row| row.1.name.to_string()).await?;
-                work.write(host::INSERT, 7, &rows, |query, row| host::bind(query, &row.1)).await
+                work.write(host::INSERT, 7, &rows, |query, row| host::bind(query, &row.1)).await?;
+                let names: Vec<_> = rows.into_iter().map(|(_, host)| host.name).collect();
+                work.drop_pending(&names).await
             }
             Self::Tokens(rows) => {
                 work.all_there(HOST, &rows, |row| row.1.name.clone()).await?;

@@ -266,8 +266,9 @@ impl Work {
 
     /// Nothing is pending of these names any longer.
     pub(super) async fn drop_pending(&mut self, names: &[Hostname]) -> Result<(), StoreError> {
-        self.of_names(DROP, names).await?;
-        names.iter().for_each(|name| self.changed(Subject::Pending(name.clone())));
+        for row in self.listed([DROP, "RETURNING name"], |delete| delete, names).await? {
+            self.changed(Subject::Pending(name(&row, 0)?));
+        }
         Ok(())
     }
 

@@ -1,20 +1,21 @@
 //! Removing hosts and accounts, with all that hangs on them.
 
 use super::host::name;
-use super::session::{Purpose, ROWS, Work, statement};
+use super::session::{Purpose, Work, statement};
 use super::{PendingRow, Store, StoreError, Subject};
 use crate::model::Hostname;
 
-const DELETE_HOST: &str = "DELETE FROM host WHERE name = $1";
+const DELETE_HOSTS: &str = "DELETE FROM host WHERE name IN";
 const HOSTS_OF: &str = "SELECT name FROM host WHERE login = $1";
 /// Names that only this account's wildcards brought into being: not those that are also somebody's host.
 const BORN_OF: &str = "SELECT name FROM born WHERE login = $1 \
     AND NOT EXISTS (SELECT 1 FROM host WHERE host.name = born.name) \
     AND NOT EXISTS (SELECT 1 FROM born AS other WHERE other.name = born.name AND other.login <> $1)";
 const TOKENS_OF: &str = "SELECT token.digest FROM token JOIN host ON host.name = token.name WHERE host.login = $1";
-const DELETE_HOSTS: &str = "DELETE FROM host WHERE login = $1";
+const DELETE_HOSTS_OF: &str = "DELETE FROM host WHERE login = $1";
 const DELETE_BORN: &str = "DELETE FROM born WHERE login = $1";
 const DELETE_ACCOUNT: &str = "DELETE FROM account WHERE login = $1";
+const FORGET: [&str; 2] = ["DELETE FROM state WHERE name IN", "DELETE FROM history WHERE name IN"];
 
 /// What becomes of the zone's records of a host that is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,10 +34,7 @@ impl Store {
     pub async fn remove_host(&self, name: &Hostname, records: Records) -> Result<(), StoreError> {
         let mut work = self.begin(Purpose::Administration).await?;
         let Some(host) = work.host(name).await? else { return work.without_host(name).await };
-        work.tokens_changed(name).await?;
-        work.run(statement(DELETE_HOST).bind(name.to_string())).await?;
-        work.forget(std::slice::from_ref(name), &host.login, records).await?;
-        work.changed(Subject::Host(name.clone()));
+        work.remove_hosts(std::slice::from_ref(name), &host.login, records).await?;
         work.changed(Subject::Account(host.login));
         work.commit().await
     }
@@ -60,7 +58,7 @@ impl Store {
         names.sort_unstable();
         let tokens = work.rows(bound(TOKENS_OF)).await?;
         tokens.iter().try_for_each(|row| work.token_changed(row))?;
-        for sql in [DELETE_HOSTS, DELETE_BORN, DELETE_ACCOUNT] {
+        for sql in [DELETE_HOSTS_OF, DELETE_BORN, DELETE_ACCOUNT] {
             work.run(bound(sql)).await?;
         }
         work.forget(&names, login, records).await?;
@@ -72,12 +70,24 @@ impl Store {
 }
 
 impl Work {
-    /// All that is known of `names`, and what is pending of them.
+    /// Hosts of `login`, with their tokens, state and history.
+    pub(super) async fn remove_hosts(
+        &mut self,
+        names: &[Hostname],
+        login: &str,
+        records: Records,
+    ) -> Result<(), StoreError> {
+        self.tokens_changed(names).await?;
+        self.of_names(DELETE_HOSTS, names).await?;
+        self.forget(names, login, records).await?;
+        names.iter().for_each(|name| self.changed(Subject::Host(name.clone())));
+        Ok(())
+    }
+
+    /// All that is known of `names`; what is pending of them from now on is what becomes of their records.
     async fn forget(&mut self, names: &[Hostname], login: &str, records: Records) -> Result<(), StoreError> {
-        for some in names.chunks(ROWS) {
-            for table in ["state", "history"] {
-                self.of_names(&format!("DELETE FROM {table} WHERE name IN"), some).await?;
-            }
+        for sql in FORGET {
+            self.of_names(sql, names).await?;
         }
         match records {
             Records::Keep => self.drop_pending(names).await,

@@ -9,7 +9,7 @@ use super::{Store, StoreError, Subject};
 use crate::model::{Hostname, Timestamp};
 
 pub(super) const BY_DIGEST: &str = "SELECT name, expires FROM token WHERE digest = $1";
-const DIGESTS_OF: &str = "SELECT digest FROM token WHERE name = $1";
+const DIGESTS_OF: &str = "SELECT digest FROM token WHERE name IN";
 const LET_EXPIRE: &str = "UPDATE token SET expires = $2 WHERE name = $1 AND (expires IS NULL OR expires > $2)";
 const DELETE_EXPIRED: &str = "DELETE FROM token WHERE name = $1 AND expires <= $2";
 const DELETE: &str = "DELETE FROM token WHERE name = $1";
@@ -50,7 +50,7 @@ impl Store {
         if work.host(name).await?.is_none() {
             return work.without_host(name).await;
         }
-        work.tokens_changed(name).await?;
+        work.tokens_changed(std::slice::from_ref(name)).await?;
         let now = Timestamp::now();
         let until = keep_old_until.unwrap_or(now);
         work.run(statement(LET_EXPIRE).bind(name.to_string()).bind(until.0)).await?;
@@ -73,7 +73,7 @@ impl Store {
         if work.host(name).await?.is_none() {
             return work.without_host(name).await;
         }
-        work.tokens_changed(name).await?;
+        work.tokens_changed(std::slice::from_ref(name)).await?;
         let revoked = work.run(statement(DELETE).bind(name.to_string())).await?;
         work.commit().await?;
         Ok(revoked)
@@ -81,9 +81,9 @@ impl Store {
 }
 
 impl Work {
-    /// Tells the feed of each token that the host has.
-    pub(super) async fn tokens_changed(&mut self, name: &Hostname) -> Result<(), StoreError> {
-        let tokens = self.rows(statement(DIGESTS_OF).bind(name.to_string())).await?;
+    /// Tells the feed of each token that the hosts have.
+    pub(super) async fn tokens_changed(&mut self, names: &[Hostname]) -> Result<(), StoreError> {
+        let tokens = self.of_names(DIGESTS_OF, names).await?;
         tokens.iter().try_for_each(|row| self.token_changed(row))
     }
 

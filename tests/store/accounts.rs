@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use dyngate::model::{PasswordDigest, Timestamp};
-use dyngate::store::{NewAccount, StoreError};
+use dyngate::model::{Change, PasswordDigest, Timestamp};
+use dyngate::store::{NewAccount, NewHost, Records, StoreError};
 
 use crate::stage::{Stage, digest, name, new_account, new_host, on_both, zone};
 
@@ -12,6 +12,7 @@ on_both!(
     a_clash_adds_nothing,
     a_rotated_secret_leaves_the_old_one_its_time,
     wildcards_are_granted_and_revoked,
+    a_change_that_is_refused_leaves_everything_as_it_was,
     accounts_are_paged_in_the_order_of_octets,
     what_does_not_fit_is_refused,
     two_who_add_the_same_account_do_not_both_succeed,
@@ -76,14 +77,50 @@ async fn a_rotated_secret_leaves_the_old_one_its_time(stage: &Stage) {
 
 async fn wildcards_are_granted_and_revoked(stage: &Stage) {
     stage.account("a", &[]).await;
-    stage.store.grant_wildcards("a", &[zone("x.example"), zone("y.example")]).await.unwrap();
-    stage.store.grant_wildcards("a", &[zone("y.example"), zone("z.example")]).await.unwrap();
+    stage.store.grant("a", &[], &[zone("x.example"), zone("y.example")]).await.unwrap();
+    stage.store.grant("a", &[], &[zone("y.example"), zone("z.example")]).await.unwrap();
     let granted = stage.store.account("a").await.unwrap().unwrap().wildcards;
     assert_eq!(granted, [zone("x.example"), zone("y.example"), zone("z.example")]);
-    let unknown = stage.store.revoke_wildcards("a", &[zone("x.example"), zone("q.example")]).await.unwrap_err();
+    let unknown = stage.store.revoke("a", &[], &[zone("x.example"), zone("q.example")]).await.unwrap_err();
     assert_eq!(unknown.to_string(), "the store has no grant of \"*.q.example\" to account \"a\"");
-    stage.store.revoke_wildcards("a", &[zone("x.example"), zone("z.example")]).await.unwrap();
+    stage.store.revoke("a", &[], &[zone("x.example"), zone("z.example")]).await.unwrap();
     assert_eq!(stage.store.account("a").await.unwrap().unwrap().wildcards, [zone("y.example")]);
+}
+
+/// What is wanted of a name is another's until the change is made.
+async fn a_change_that_is_refused_leaves_everything_as_it_was(stage: &Stage) {
+    let store = &stage.store;
+    stage.account("a", &["gone.dyn.example", "h.dyn.example"]).await;
+    stage.account("b", &["of-b.dyn.example"]).await;
+    let gone = name("gone.dyn.example");
+    store.remove_host(&gone, Records::Remove).await.unwrap();
+    let (new, taken) = (new_host("gone.dyn.example", "b"), new_host("h.dyn.example", "b"));
+    let many: Vec<_> = (0..=1000).map(|number| zone(&format!("z{number}.example"))).collect();
+    let long = NewHost { description: "x".repeat(201), ..new.clone() };
+    let both = [new.clone(), taken.clone()];
+    let new_account = new_account("c");
+    let refused = [
+        store.add_account(&new_account, &both).await,
+        store.add_account(&new_account, std::slice::from_ref(&long)).await,
+        store.add_account(&NewAccount { wildcards: many.clone(), ..new_account.clone() }, &both[..1]).await,
+        store.add_host(&long, None).await,
+        store.add_host(&NewHost { login: "nobody".into(), ..new.clone() }, None).await,
+        store.grant("b", &both, &[zone("x.example")]).await,
+        store.grant("b", &both[..1], &many).await,
+        store.revoke("b", &[name("of-b.dyn.example"), name("h.dyn.example")], &[]).await,
+        store.revoke("b", &[name("of-b.dyn.example")], &[zone("x.example")]).await,
+    ];
+    assert!(refused.iter().all(Result::is_err), "{refused:?}");
+    let removal = store.wanted_of(&gone).await.unwrap().expect("what was promised when the host was removed");
+    assert_eq!((removal.v4, removal.v6), (Change::Remove, Change::Remove));
+    assert_eq!(store.account("b").await.unwrap().unwrap().wildcards, []);
+    assert_eq!(store.hosts_of("b", 10).await.unwrap(), [name("of-b.dyn.example")]);
+
+    store.grant("b", &[new], &[zone("x.example")]).await.unwrap();
+    assert_eq!(store.wanted_of(&gone).await.unwrap(), None, "the new host's records are its own");
+    store.revoke("b", &[gone, name("of-b.dyn.example")], &[zone("x.example")]).await.unwrap();
+    assert_eq!(store.hosts_of("b", 10).await.unwrap(), []);
+    assert_eq!(store.wanted(None, 10).await.unwrap(), [], "what is revoked keeps its records");
 }
 
 async fn accounts_are_paged_in_the_order_of_octets(stage: &Stage) {

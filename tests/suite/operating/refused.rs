@@ -8,7 +8,12 @@ use lab::Kind;
 use super::{Stage, on_both};
 use crate::stage::on_every_primary;
 
-on_both!(what_the_file_declares_is_not_changed, what_cannot_be_a_host_is_refused, a_clash_is_mended_by_removing);
+on_both!(
+    what_the_file_declares_is_not_changed,
+    what_cannot_be_a_host_is_refused,
+    a_refused_command_leaves_what_another_promised,
+    a_clash_is_mended_by_removing,
+);
 
 on_every_primary!(a_name_is_asked_about_at_its_primary);
 
@@ -118,6 +123,33 @@ async fn what_cannot_be_a_host_is_refused(mut stage: Stage) {
     stage.refused(&add("x.dyn.example", ""), 1, &words);
     stage.refused(&add("x.dyn.example", " --adopt"), 1, &words);
     stage.done("account grant bob *.x.dyn.example");
+}
+
+/// A host that was removed takes its records with it, whatever is tried with its name before a gateway has done so.
+async fn a_refused_command_leaves_what_another_promised(stage: Stage) {
+    stage.done("account add alice --host a.dyn.example");
+    stage.done("account add bob");
+    let removed = stage.run("host remove a.dyn.example");
+    assert!(removed.stderr.contains("its records: waits for the gateway"), "{}", removed.stderr);
+    let long = "x".repeat(201);
+    let wildcards: Vec<_> = (0..=1000).map(|number| format!("*.w{number}.dyn.example")).collect();
+    for command in [
+        "account add a:b --host a.dyn.example".to_owned(),
+        "account add alice --host a.dyn.example".to_owned(),
+        format!("account add carl --host a.dyn.example --host {}", wildcards.join(" --host ")),
+        format!("account grant bob a.dyn.example {}", wildcards.join(" ")),
+        "account grant bob a.dyn.example alias.dyn.example".to_owned(),
+        format!("host add a.dyn.example --account bob --description {long}"),
+        "host add a.dyn.example --account nobody".to_owned(),
+        "host add a.dyn.example --account bob --address 10.0.0.1".to_owned(),
+    ] {
+        stage.refused(&command, 64, &[""]);
+        let wanted = stage.sql("SELECT name, ipv4, ipv6 FROM wanted").await;
+        assert_eq!(wanted.trim(), "a.dyn.example||", "{command}");
+    }
+    assert_eq!(stage.json("account show bob")["hosts"], serde_json::json!([]));
+    stage.done("account grant bob a.dyn.example *.b.dyn.example");
+    assert_eq!(stage.sql("SELECT COUNT(*) FROM wanted").await.trim(), "0", "the new host keeps its records");
 }
 
 async fn a_clash_is_mended_by_removing(stage: Stage) {

@@ -10,6 +10,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::Request;
 use hyper::body::Incoming;
@@ -147,6 +148,7 @@ impl Running {
         let certificates = config.http.tls.as_ref().map(Loaded::read).transpose()?.map(Certificates::new);
         let acceptor = certificates.as_ref().map(Certificates::acceptor).transpose().map_err(AppError::Tls)?;
         let mut activated = Activated::from_env();
+        let patience = if activated.is_empty() { Duration::ZERO } else { SUCCESSION };
         let plain = bind(&config.http.listen, &mut activated)?;
         let tls = bind(config.http.tls.as_ref().map_or(&[], |tls| &tls.listen), &mut activated)?;
         let admin_listener = Listener::tcp(config.admin.listen)?;
@@ -154,7 +156,7 @@ impl Running {
         let wake = Arc::new(Notify::new());
         let (ended, endings) = mpsc::unbounded_channel();
         let pool = Pool::new(Arc::new(Tcp));
-        let gateway = build(config, &pool, &metrics, &wake, &ended).await?;
+        let gateway = build(config, patience, &pool, &metrics, &wake, &ended).await?;
         let current = Current::new(InForce::new(config, gateway, None, &metrics));
         let in_force = {
             let current = current.clone();
@@ -241,8 +243,13 @@ fn tell_systemd(state: &[NotifyState<'_>], status: &str) {
     }
 }
 
+/// How long a gateway that stops may keep an SQLite store where systemd holds the sockets, so that clients wait meanwhile: longer
+/// than a stop takes. Without them it would have kept the ports as well.
+const SUCCESSION: Duration = Duration::from_secs(30);
+
 async fn build(
     config: &Config,
+    patience: Duration,
     pool: &Pool,
     metrics: &Metrics,
     wake: &Arc<Notify>,
@@ -254,7 +261,7 @@ async fn build(
             Registry::declared(config)
         }
         Location::Sqlite(_) | Location::Postgres(_) => {
-            let store = Store::open(&config.store.location).await?;
+            let store = Store::serve(&config.store.location, patience).await?;
             let clashes = registry::clashes(config, &store).await?;
             if !clashes.is_empty() {
                 return Err(AppError::Clash(clashes.join("\n")));

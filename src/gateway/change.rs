@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::{Caller, Gateway, HostVerdict, by};
 use crate::engine::{self, Change, Client, Compared, Origin};
 use crate::model::{Addresses, DesiredRecords, Hostname, Outcome, Timestamp};
 use crate::registry::{Grant, Unavailable};
-use crate::store::Born;
 
 use super::authorise::Authorised;
 
@@ -45,11 +44,10 @@ impl Gateway {
     ) -> HostVerdict {
         let account = &caller.account;
         let name = change.name.clone();
-        // One that is counted while nobody waits any longer goes on counting, as after any 911.
-        let is_new = match by(deadline, self.registry.bear(account, &name)).await {
-            Ok(Born::New) => true,
-            Ok(Born::Known) => false,
-            Ok(Born::TooMany) => return HostVerdict::new(Outcome::NotYourHost, "the account's max_hosts is reached"),
+        // One that is reserved when nobody waits any longer goes on counting, as after any 911.
+        let reservation = match by(deadline, self.registry.reserve(account, &name)).await {
+            Ok(Some(reservation)) => reservation,
+            Ok(None) => return HostVerdict::new(Outcome::NotYourHost, "the account's max_hosts is reached"),
             Err(away) => return away.into(),
         };
         let verdict = self.change(caller, zone, change, deadline).await;
@@ -57,9 +55,8 @@ impl Gateway {
             self.saw(caller, &name, verdict.outcome, DesiredRecords::default(), Timestamp::now());
         }
         // After a timeout the name may yet come into being, so it goes on counting.
-        let came_to_nothing = matches!(verdict.outcome, Outcome::NotYourHost | Outcome::TooFast | Outcome::Refused);
-        if is_new && came_to_nothing {
-            let _counts_on = timeout_at(deadline, self.registry.unbear(&account.login, &name)).await;
+        if matches!(verdict.outcome, Outcome::NotYourHost | Outcome::TooFast | Outcome::Refused) {
+            reservation.release();
         }
         verdict
     }

@@ -33,6 +33,12 @@ impl Activated {
         Self { sockets, names }
     }
 
+    /// Whether nothing was handed over.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
     /// All sockets of this name.
     pub(super) fn take(&mut self, name: &str) -> Result<Vec<Listener>, ListenError> {
         let failed = |source| ListenError::NotAListener { name: name.to_owned(), source };

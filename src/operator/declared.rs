@@ -97,7 +97,7 @@ impl Operator {
 
     /// Why there is no host `name` in the store.
     pub(super) async fn no_host(&self, name: &Hostname) -> OperatorError {
-        match self.store.born_to(name).await {
+        match self.store.reserved_for(name).await {
             Ok(Some(login)) => OperatorError::BelowWildcard { name: name.clone(), login },
             Ok(None) => OperatorError::Missing {
                 what: format!("host {name}"),

@@ -179,6 +179,7 @@ impl OperatorError {
                 | StoreError::Unfit { .. }
                 | StoreError::BadLine { .. } => At::Caller,
                 StoreError::NoFolder(_)
+                | StoreError::Served { .. }
                 | StoreError::Unavailable { .. }
                 | StoreError::Denied { .. }
                 | StoreError::Newer { .. }

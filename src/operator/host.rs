@@ -51,7 +51,7 @@ pub struct HostPages<'o> {
 enum Part {
     Declared,
     Stored,
-    Born,
+    BelowWildcards,
     Nowhere,
 }
 
@@ -98,7 +98,7 @@ impl Operator {
             Some(about) => self.view_declared(&name, about, state),
             None => match self.stored_host(&name).await {
                 Ok(host) => self.view_stored(host, state),
-                Err(OperatorError::BelowWildcard { login, .. }) => self.view_born(&name, login, state),
+                Err(OperatorError::BelowWildcard { login, .. }) => self.view_below_wildcard(&name, login, state),
                 Err(error) => return Err(error),
             },
         };
@@ -231,8 +231,8 @@ impl HostPages<'_> {
         while shown.len() < PAGE {
             let (some, next) = match self.part {
                 Part::Declared => (self.declared().await?, Part::Stored),
-                Part::Stored => (self.stored().await?, Part::Born),
-                Part::Born => (self.born().await?, Part::Nowhere),
+                Part::Stored => (self.stored().await?, Part::BelowWildcards),
+                Part::BelowWildcards => (self.below_wildcards().await?, Part::Nowhere),
                 Part::Nowhere => break,
             };
             match some {
@@ -270,8 +270,8 @@ impl HostPages<'_> {
         Ok(Some(page.into_iter().map(view).collect()))
     }
 
-    async fn born(&mut self) -> Result<Option<Vec<HostView>>, OperatorError> {
-        let mut page = self.operator.store.born(self.login.as_deref(), self.after.as_ref(), PAGE).await?;
+    async fn below_wildcards(&mut self) -> Result<Option<Vec<HostView>>, OperatorError> {
+        let mut page = self.operator.store.reserved(self.login.as_deref(), self.after.as_ref(), PAGE).await?;
         let Some((last, _)) = page.last() else { return Ok(None) };
         self.after = Some(last.clone());
         // One that the file declares by now was told with the others there.
@@ -280,7 +280,7 @@ impl HostPages<'_> {
         let mut states = states(self.operator, &names).await?;
         let view = |(name, login): (Hostname, String)| {
             let state = take(&mut states, &name);
-            self.operator.view_born(&name, login, state)
+            self.operator.view_below_wildcard(&name, login, state)
         };
         Ok(Some(page.into_iter().map(view).collect()))
     }

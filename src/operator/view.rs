@@ -101,7 +101,7 @@ impl Operator {
         }
     }
 
-    pub(super) fn view_born(&self, name: &Hostname, login: String, state: State) -> HostView {
+    pub(super) fn view_below_wildcard(&self, name: &Hostname, login: String, state: State) -> HostView {
         let declared = self.declared_account(&login).is_some();
         let about = Names { owners: vec![login], ttl: None };
         HostView { declared, below_wildcard: true, ..self.view_declared(name, &about, state) }

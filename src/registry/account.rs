@@ -24,6 +24,8 @@ pub struct Account {
     pub(super) wildcards: Vec<ZoneName>,
     /// Distinct names that the wildcard grants may bring into being.
     pub(super) max_hosts: u32,
+    /// Since when the store has it.
+    pub(super) created: Timestamp,
 }
 
 /// What stands for a password, and until when.
@@ -56,6 +58,7 @@ impl Account {
             exact: account.hosts.iter().cloned().collect(),
             wildcards: account.wildcards.clone(),
             max_hosts: account.max_hosts,
+            created: Timestamp(0),
         }
     }
 
@@ -69,6 +72,7 @@ impl Account {
             exact: HashSet::new(),
             wildcards: account.wildcards,
             max_hosts: account.max_hosts,
+            created: account.created,
         }
     }
 

@@ -14,7 +14,7 @@ use tracing::{info, warn};
 use super::decoys::{Strangers, makes_new_work, strangers};
 use super::{Account, Host, Unavailable};
 use crate::model::{Hostname, Timestamp, TokenDigest, check_login};
-use crate::store::{Born, News, Store, StoreError, Subject};
+use crate::store::{News, Store, StoreError, Subject};
 
 /// Accounts and hosts that are remembered, each; about 300 octets apiece.
 const REMEMBERED: usize = 65_536;
@@ -30,8 +30,6 @@ pub(super) struct Directory {
     accounts: Cache<Arc<str>, Remembered<Option<Arc<Account>>>>,
     hosts: Cache<Hostname, Remembered<Option<Arc<Host>>>>,
     tokens: Cache<TokenDigest, Remembered<Option<Holder>>>,
-    // Names below wildcards, with the login that they are counted for.
-    born: Cache<(Arc<str>, Hostname), ()>,
     // How often the feed lost its thread: what was remembered before is looked up again, unless the store is away.
     lost: AtomicU64,
     // Grows with each change: an answer that was under way meanwhile may be old and is not remembered.
@@ -67,7 +65,6 @@ impl Directory {
             accounts: Cache::new(REMEMBERED),
             hosts: Cache::new(REMEMBERED),
             tokens: Cache::new(REMEMBERED),
-            born: Cache::new(REMEMBERED),
             lost: AtomicU64::new(0),
             news: AtomicU64::new(0),
             grace,
@@ -169,7 +166,7 @@ impl Directory {
 
     /// At most `limit` hosts of an account, never from memory.
     pub(super) async fn hosts_of(&self, login: &str, limit: usize) -> Result<Vec<Hostname>, Unavailable> {
-        if self.away.borrow().is_some() {
+        if self.is_known_away() {
             return Err(Unavailable);
         }
         Box::pin(self.ask(self.store.hosts_of(login, limit))).await
@@ -201,7 +198,7 @@ impl Directory {
     {
         let (lost, news) = (self.lost.load(Ordering::SeqCst), self.news.load(Ordering::SeqCst));
         let remembered = cache.get(key).filter(|_| self.may_remember());
-        let is_away = self.away.borrow().is_some();
+        let is_away = self.is_known_away();
         match remembered {
             Some(remembered) if is_away || remembered.lost == lost => return Ok(remembered.value),
             // Its absence takes seconds to notice: once is enough.
@@ -219,40 +216,14 @@ impl Directory {
         Ok(value)
     }
 
-    /// Counts `name` among those that `account`'s wildcard grants brought into being. While the store is away, one that it
-    /// has counted lately is known, and no other is born.
-    pub(super) async fn bear(&self, account: &Account, name: &Hostname) -> Result<Born, Unavailable> {
-        let key = (Arc::clone(&account.login), name.clone());
-        if self.away.borrow().is_none() {
-            let bear = || self.store.bear(&account.login, name, account.max_hosts);
-            // A connection that rested for a moment may have died with a server that is back already.
-            let twice = async {
-                match bear().await {
-                    Err(StoreError::Unavailable { .. }) => bear().await,
-                    born => born,
-                }
-            };
-            match Box::pin(timeout(PATIENCE, twice)).await {
-                Ok(Ok(Born::TooMany)) => return Ok(Born::TooMany),
-                Ok(Ok(born @ (Born::Known | Born::New))) => {
-                    self.born.insert(key, ());
-                    return Ok(born);
-                }
-                Ok(Err(_)) | Err(_) => {}
-            }
-        }
-        self.born.get(&key).filter(|()| self.may_remember()).map(|()| Born::Known).ok_or(Unavailable)
-    }
-
-    /// Takes back what [`Self::bear`] counted.
-    pub(super) async fn unbear(&self, login: &Arc<str>, name: &Hostname) {
-        self.born.remove(&(Arc::clone(login), name.clone()));
-        let _counted_on = self.store.unbear(login, name).await;
-    }
-
     /// Whether what is remembered counts: always, unless the store is away for longer than the grace.
-    fn may_remember(&self) -> bool {
+    pub(super) fn may_remember(&self) -> bool {
         self.away.borrow().as_ref().is_none_or(|away| away.since.elapsed() <= self.grace)
+    }
+
+    /// Whether the store is away, as far as that was noticed.
+    pub(super) fn is_known_away(&self) -> bool {
+        self.away.borrow().is_some()
     }
 
     /// Why the store is away, if it is, and whether even what is remembered no longer counts.

@@ -6,35 +6,35 @@ mod declared;
 mod decoys;
 mod directory;
 mod recorder;
+mod reserver;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use tokio::time::Instant;
 
 use crate::config::Config;
 use crate::model::{Addresses, Hostname, PasswordDigest, Timestamp, TokenDigest, ZoneName};
-use crate::store::{Born, Store, StoreError};
+use crate::store::{Store, StoreError};
 
 use declared::Declared;
 use decoys::strangers;
 use directory::Directory;
 use recorder::Recorder;
+use reserver::Reserver;
 
 pub use account::{Account, Host};
 pub use recorder::Sighting;
+pub use reserver::Reservation;
 
 /// Everything that is declared, and everything that is kept.
 #[derive(Debug)]
 pub struct Registry {
     declared: Declared,
     kept: Option<Arc<Kept>>,
-    born: Arc<Mutex<BornHere>>,
+    reserver: Arc<Reserver>,
 }
-
-/// Without a store: names that each account's wildcard grants brought into being since the start.
-type BornHere = HashMap<Arc<str>, HashSet<Hostname>>;
 
 /// The parts that need a store.
 #[derive(Debug)]
@@ -85,7 +85,7 @@ impl Registry {
     /// What `config` declares, and nothing else.
     #[must_use]
     pub fn declared(config: &Config) -> Self {
-        Self { declared: Declared::new(config), kept: None, born: Arc::default() }
+        Self { declared: Declared::new(config), kept: None, reserver: Arc::new(Reserver::in_memory()) }
     }
 
     /// What `config` declares and `store` keeps, as one. Starts the tasks that follow the store and write to it; `wanted`
@@ -102,7 +102,8 @@ impl Registry {
         let directory = Directory::new(store.clone(), config.store.grace, strangers(&store).await?);
         tokio::spawn(Arc::clone(&directory).follow(wanted));
         let recorder = Recorder::start(store.clone(), config.store.history);
-        Ok(Self { declared, kept: Some(Arc::new(Kept { store, directory, recorder })), born: Arc::default() })
+        let reserver = Arc::new(Reserver::start(store.clone(), Arc::clone(&directory)));
+        Ok(Self { declared, kept: Some(Arc::new(Kept { store, directory, recorder })), reserver })
     }
 
     /// What `config` declares in place of what was, with the same store and all that is remembered of it.
@@ -114,10 +115,8 @@ impl Registry {
             kept.directory.met(strangers(&kept.store).await?);
         }
         let declared = Declared::new(config);
-        let mut born = self.born.lock().unwrap_or_else(PoisonError::into_inner);
-        born.retain(|login, _| declared.account(login).is_some());
-        drop(born);
-        Ok(Self { declared, kept: self.kept.clone(), born: Arc::clone(&self.born) })
+        self.reserver.retain(|login| declared.account(login).is_some());
+        Ok(Self { declared, kept: self.kept.clone(), reserver: Arc::clone(&self.reserver) })
     }
 
     /// The account of `login`.
@@ -210,36 +209,12 @@ impl Registry {
         self.declared.refused(zone, addresses)
     }
 
-    /// Counts `name` among those that `account`'s wildcard grants brought into being.
+    /// Reserves `name` for `account`, whose wildcard grant covers it; `None` where it has as many such names as it may have.
     ///
     /// # Errors
     /// [`Unavailable`]
-    pub async fn bear(&self, account: &Account, name: &Hostname) -> Result<Born, Unavailable> {
-        if let Some(kept) = &self.kept {
-            return kept.directory.bear(account, name).await;
-        }
-        let most = usize::try_from(account.max_hosts).unwrap_or(usize::MAX);
-        let mut born = self.born.lock().unwrap_or_else(PoisonError::into_inner);
-        let names = born.entry(Arc::clone(&account.login)).or_default();
-        Ok(if names.contains(name) {
-            Born::Known
-        } else if names.len() < most {
-            names.insert(name.clone());
-            Born::New
-        } else {
-            Born::TooMany
-        })
-    }
-
-    /// Takes back what [`Self::bear`] counted: the name did not come into being.
-    pub async fn unbear(&self, login: &Arc<str>, name: &Hostname) {
-        if let Some(kept) = &self.kept {
-            return kept.directory.unbear(login, name).await;
-        }
-        let mut born = self.born.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(names) = born.get_mut(login) {
-            names.remove(name);
-        }
+    pub async fn reserve(&self, account: &Account, name: &Hostname) -> Result<Option<Reservation>, Unavailable> {
+        self.reserver.reserve(account, name).await
     }
 
     /// Whether other gateways may be on the store.

@@ -27,6 +27,18 @@ pub enum StoreError {
         /// What the database or the system said.
         source: Option<Cause>,
     },
+    /// Another gateway serves the SQLite file.
+    #[error(
+        "the store {} is served by another gateway already ({by}), and an SQLite file belongs to one: stop that gateway, or give \
+         this one a file of its own; only a PostgreSQL database serves several",
+        path.display()
+    )]
+    Served {
+        /// The file.
+        path: PathBuf,
+        /// Which process does: `process 4711`.
+        by: String,
+    },
     /// We may not enter, or may not do this there.
     #[error("the store does not let dyngate in: {why}")]
     Denied {
@@ -107,6 +119,7 @@ impl StoreError {
             Self::Memory
             | Self::NoFolder(_)
             | Self::Url(_)
+            | Self::Served { .. }
             | Self::Denied { .. }
             | Self::Newer { .. }
             | Self::Broken { .. }

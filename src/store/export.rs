@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use sqlx::any::AnyRow;
 
-use super::line::{BornLine, HostLine, Line, StartLine, StateLine, TokenLine, VERSION};
+use super::line::{HostLine, Line, ReservedLine, StartLine, StateLine, TokenLine, VERSION};
 use super::session::{Purpose, Work, number, optional_number, statement, text};
 use super::{Store, StoreError, account, host, state};
 
@@ -53,11 +53,11 @@ const STAGES: [Stage; 5] = [
         },
     },
     Stage {
-        page: "SELECT login, name FROM born WHERE (login, name) > ($1, $2) ORDER BY login, name LIMIT 1000",
+        page: "SELECT login, name FROM reserved WHERE (login, name) > ($1, $2) ORDER BY login, name LIMIT 1000",
         first: &["", ""],
         read: |row| {
             let (login, name) = (text(row, 0)?, text(row, 1)?);
-            Ok((vec![login.clone(), name.clone()], Line::Born(BornLine { login, name })))
+            Ok((vec![login.clone(), name.clone()], Line::Reserved(ReservedLine { login, name })))
         },
     },
 ];

@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 use std::io;
 
-use super::line::{BornLine, Line, TokenLine, VERSION};
+use super::line::{Line, ReservedLine, TokenLine, VERSION};
 use super::session::{Purpose, ROWS, Work, text};
-use super::{Account, Host, State, Store, StoreError, account, born, host, record, token};
+use super::{Account, Host, State, Store, StoreError, account, host, record, token};
 use crate::model::Hostname;
 
 /// How much an import brought.
@@ -26,7 +26,7 @@ enum Batch {
     Hosts(Vec<(u64, Host)>),
     Tokens(Vec<(u64, TokenLine)>),
     States(Vec<(u64, (Hostname, State))>),
-    Born(Vec<(u64, BornLine)>),
+    Reserved(Vec<(u64, ReservedLine)>),
 }
 
 impl Store {
@@ -84,7 +84,7 @@ async fn fill(work: &mut Work, lines: impl Iterator<Item = io::Result<String>> +
             Line::Account(_) => imported.accounts += 1,
             Line::Host(_) => imported.hosts += 1,
             Line::Token(_) => imported.tokens += 1,
-            Line::Start(_) | Line::State(_) | Line::Born(_) => {}
+            Line::Start(_) | Line::State(_) | Line::Reserved(_) => {}
         }
         if let Some(full) = Batch::add(&mut batch, number, line).map_err(bad)? {
             full.write(work).await?;
@@ -108,14 +108,14 @@ impl Batch {
             Line::Host(line) => Self::Hosts(vec![(number, line.check()?)]),
             Line::Token(line) => Self::Tokens(vec![(number, line.check()?)]),
             Line::State(line) => Self::States(vec![(number, line.check()?)]),
-            Line::Born(line) => Self::Born(vec![(number, line.check()?)]),
+            Line::Reserved(line) => Self::Reserved(vec![(number, line.check()?)]),
         };
         Ok(match (batch.as_mut(), next) {
             (Some(Self::Accounts(rows)), Self::Accounts(row)) if rows.len() < ROWS => join(rows, row),
             (Some(Self::Hosts(rows)), Self::Hosts(row)) if rows.len() < ROWS => join(rows, row),
             (Some(Self::Tokens(rows)), Self::Tokens(row)) if rows.len() < ROWS => join(rows, row),
             (Some(Self::States(rows)), Self::States(row)) if rows.len() < ROWS => join(rows, row),
-            (Some(Self::Born(rows)), Self::Born(row)) if rows.len() < ROWS => join(rows, row),
+            (Some(Self::Reserved(rows)), Self::Reserved(row)) if rows.len() < ROWS => join(rows, row),
             (_, next) => batch.replace(next),
         })
     }
@@ -165,11 +165,8 @@ impl Batch {
                 })
                 .await
             }
-            Self::Born(rows) => {
-                work.write(born::INSERT_NEW, 2, &rows, |query, (_, line)| {
-                    query.bind(line.login.clone()).bind(line.name.clone())
-                })
-                .await
+            Self::Reserved(rows) => {
+                work.reserve_imported(rows.iter().map(|(_, line)| (line.login.as_str(), line.name.as_str()))).await
             }
         }
     }

@@ -23,7 +23,9 @@ pub(super) enum Line {
     Host(HostLine),
     Token(TokenLine),
     State(StateLine),
-    Born(BornLine),
+    /// A name below a wildcard.
+    #[serde(rename = "born")]
+    Reserved(ReservedLine),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -87,7 +89,7 @@ pub(super) struct StateLine {
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct BornLine {
+pub(super) struct ReservedLine {
     pub(super) login: String,
     pub(super) name: String,
 }
@@ -224,7 +226,7 @@ impl StateLine {
     }
 }
 
-impl BornLine {
+impl ReservedLine {
     pub(super) fn check(self) -> Result<Self, String> {
         fit::login(&self.login).map_err(|error| error.to_string())?;
         Ok(Self { name: hostname(&self.name)?.to_string(), ..self })
@@ -251,7 +253,9 @@ mod tests {
             let error = Line::read(text).unwrap_err();
             assert!(error.starts_with(why), "{text}: {error}");
         }
-        let Ok(Line::Born(line)) = Line::read(r#"{"kind":"born","login":"a","name":"B.example."}"#) else { panic!() };
+        let Ok(Line::Reserved(line)) = Line::read(r#"{"kind":"born","login":"a","name":"B.example."}"#) else {
+            panic!()
+        };
         assert_eq!(line.check().unwrap().name, "b.example");
     }
 }

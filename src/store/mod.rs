@@ -2,7 +2,6 @@
 //! neither HTTP nor DNS, nor what a gateway does with it.
 
 mod account;
-mod born;
 mod error;
 mod export;
 mod feed;
@@ -10,10 +9,12 @@ mod fit;
 mod host;
 mod import;
 mod line;
+mod lock;
 mod open;
 mod pending;
 mod record;
 mod remove;
+mod reserve;
 mod schema;
 mod session;
 mod state;
@@ -22,6 +23,7 @@ mod token;
 #[cfg(test)]
 mod tests;
 
+use std::fs::File;
 use std::sync::Arc;
 
 use sqlx::AnyPool;
@@ -29,7 +31,6 @@ use sqlx::AnyPool;
 use session::{Session, Software};
 
 pub use account::{Account, NewAccount, StoredSecret};
-pub use born::Born;
 pub use error::{Cause, StoreError};
 pub use export::Export;
 pub use feed::{Feed, News, Subject};
@@ -39,6 +40,7 @@ pub use import::Imported;
 pub use pending::PendingRow;
 pub use record::{AddressChange, Seen};
 pub use remove::Records;
+pub use reserve::{NameRequest, Reserved};
 pub use state::{Event, State};
 pub use token::TokenHolder;
 
@@ -54,6 +56,10 @@ struct Inner {
     // SQLite has one writer at a time: who waits for it waits here, in order, and not in SQLite's polling.
     writers: AnyPool,
     readers: AnyPool,
+    // What we are called among the gateways on it: another one each time that it is opened.
+    gateway: String,
+    // SQLite's, while a gateway serves it.
+    lock: Option<File>,
     // What the feed listens with; only PostgreSQL's.
     url: Option<secrecy::SecretString>,
 }
@@ -73,9 +79,10 @@ impl Store {
         Session::new(&self.inner.readers).await?.script("SELECT 1").await
     }
 
-    /// Waits for what is under way, then closes every connection.
+    /// Waits for what is under way, then closes every connection; another gateway may serve an SQLite file from then on.
     pub async fn close(&self) {
         self.inner.readers.close().await;
         self.inner.writers.close().await;
+        let _ends_with_us = self.inner.lock.as_ref().map(File::unlock);
     }
 }

@@ -9,13 +9,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use ring::rand::{SecureRandom as _, SystemRandom};
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{AnyConnection, ConnectOptions as _, Connection as _};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::error::{StoreError, classify};
-use super::session::{Software, number, statement};
+use super::lock::lock;
+use super::session::{Purpose, Software, number, statement};
 use super::{Inner, Store, schema};
 use crate::config::Location;
 
@@ -44,17 +46,38 @@ impl Store {
         sqlx::any::install_default_drivers();
         match location {
             Location::Memory => Err(StoreError::Memory),
-            Location::Sqlite(path) => open_sqlite(path).await,
+            Location::Sqlite(path) => open_sqlite(path, None).await,
             Location::Postgres(url) => open_postgres(url).await,
         }
     }
+
+    /// The same for a gateway: an SQLite file is its own until the store is closed. One that stops may take `patience` until
+    /// the file is free.
+    ///
+    /// # Errors
+    /// [`StoreError::Served`] where another gateway has the file; or as for [`Self::open`].
+    pub async fn serve(location: &Location, patience: Duration) -> Result<Self, StoreError> {
+        let Location::Sqlite(path) = location else { return Self::open(location).await };
+        sqlx::any::install_default_drivers();
+        let store = open_sqlite(path, Some(patience)).await?;
+        // In step already, unless somebody edited the file by hand.
+        let mut work = store.begin(Purpose::Recording).await?;
+        work.count_again().await?;
+        work.commit().await?;
+        Ok(store)
+    }
 }
 
-async fn open_sqlite(path: &Path) -> Result<Store, StoreError> {
+async fn open_sqlite(path: &Path, to_serve: Option<Duration>) -> Result<Store, StoreError> {
     let path = absolute(path).map_err(|error| StoreError::Url(error.to_string()))?;
     let file = path.clone();
     let prepared = tokio::task::spawn_blocking(move || prepare_file(&file)).await;
     prepared.map_err(|_| StoreError::unavailable("its file could not be looked at"))??;
+    let lock = match to_serve {
+        // First of all: a later version would change the tables under a gateway that runs.
+        Some(patience) => Some(lock(&path, patience).await?),
+        None => None,
+    };
     let Some(text) = path.to_str() else { return Err(StoreError::Url("the path is not UTF-8".into())) };
     let encoded: Vec<_> = text.split('/').map(|part| utf8_percent_encode(part, NON_ALPHANUMERIC).to_string()).collect();
     let options = options(&format!("sqlite://{}?mode=rw", encoded.join("/")))?;
@@ -71,6 +94,9 @@ async fn open_sqlite(path: &Path) -> Result<Store, StoreError> {
             // Never closed for its age: the last connection to go folds the log into the file, which takes its time.
             writers: pool(1).idle_timeout(None).max_lifetime(None).connect_lazy_with(options.clone()),
             readers: pool(SQLITE_READERS).connect_lazy_with(options),
+            // Whoever serves it is alone on it.
+            gateway: String::new(),
+            lock,
             url: None,
         }),
     })
@@ -100,7 +126,7 @@ fn prepare_file(path: &Path) -> Result<(), StoreError> {
     Err(StoreError::broken(format!("{} is not an SQLite database", path.display())))
 }
 
-fn of_the_system(path: &Path, error: io::Error) -> StoreError {
+pub(super) fn of_the_system(path: &Path, error: io::Error) -> StoreError {
     let path = path.display();
     let source = |error| Some(Box::new(error) as Box<dyn std::error::Error + Send + Sync>);
     match error.kind() {
@@ -196,9 +222,19 @@ async fn open_postgres(url: &SecretString) -> Result<Store, StoreError> {
             software: Software::Postgres,
             writers: pool(POSTGRES_WRITERS).connect_lazy_with(options.clone()),
             readers: pool(POSTGRES_READERS).connect_lazy_with(options),
+            gateway: new_name()?,
+            lock: None,
             url: Some(url.clone()),
         }),
     })
+}
+
+/// A gateway's name among those on the store.
+fn new_name() -> Result<String, StoreError> {
+    let mut octets = [0; 16];
+    let random = SystemRandom::new().fill(&mut octets);
+    random.map_err(|_| StoreError::unavailable("the system has no randomness"))?;
+    Ok(octets.iter().map(|octet| format!("{octet:02x}")).collect())
 }
 
 /// That the store is away is told once, by who follows it: the pool would tell of each wait for a connection.

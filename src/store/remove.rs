@@ -7,13 +7,14 @@ use crate::model::Hostname;
 
 const DELETE_HOSTS: &str = "DELETE FROM host WHERE name IN";
 const HOSTS_OF: &str = "SELECT name FROM host WHERE login = $1";
-/// Names that only this account's wildcards brought into being: not those that are also somebody's host.
-const BORN_OF: &str = "SELECT name FROM born WHERE login = $1 \
-    AND NOT EXISTS (SELECT 1 FROM host WHERE host.name = born.name) \
-    AND NOT EXISTS (SELECT 1 FROM born AS other WHERE other.name = born.name AND other.login <> $1)";
+/// Names below wildcards that are reserved for this account alone: not those that are also somebody's host.
+const RESERVED_OF: &str = "SELECT name FROM reserved WHERE login = $1 \
+    AND NOT EXISTS (SELECT 1 FROM host WHERE host.name = reserved.name) \
+    AND NOT EXISTS (SELECT 1 FROM reserved AS other WHERE other.name = reserved.name AND other.login <> $1)";
 const TOKENS_OF: &str = "SELECT token.digest FROM token JOIN host ON host.name = token.name WHERE host.login = $1";
 const DELETE_HOSTS_OF: &str = "DELETE FROM host WHERE login = $1";
-const DELETE_BORN: &str = "DELETE FROM born WHERE login = $1";
+const DELETE_RESERVED: &str = "DELETE FROM reserved WHERE login = $1";
+const DELETE_COUNT: &str = "DELETE FROM reserved_count WHERE login = $1";
 const DELETE_ACCOUNT: &str = "DELETE FROM account WHERE login = $1";
 const FORGET: [&str; 2] = ["DELETE FROM state WHERE name IN", "DELETE FROM history WHERE name IN"];
 
@@ -39,8 +40,8 @@ impl Store {
         work.commit().await
     }
 
-    /// Removes an account with its hosts and the names that its wildcard grants alone brought into being, and all that was
-    /// known of them; the removed names, in their order.
+    /// Removes an account with its hosts and the names below wildcards that are reserved for it alone, and all that was known
+    /// of them; the removed names, in their order.
     ///
     /// # Errors
     /// [`StoreError::Unknown`]; or the store cannot be written.
@@ -50,15 +51,16 @@ impl Store {
         if work.account(login).await?.is_none() {
             return work.without_account(login).await;
         }
+        work.lock_counts([login].into_iter()).await?;
         let bound = |sql| statement(sql).bind(login.to_owned());
         let mut names = Vec::new();
-        for row in work.rows(bound(HOSTS_OF)).await?.iter().chain(&work.rows(bound(BORN_OF)).await?) {
+        for row in work.rows(bound(HOSTS_OF)).await?.iter().chain(&work.rows(bound(RESERVED_OF)).await?) {
             names.push(name(row, 0)?);
         }
         names.sort_unstable();
         let tokens = work.rows(bound(TOKENS_OF)).await?;
         tokens.iter().try_for_each(|row| work.token_changed(row))?;
-        for sql in [DELETE_HOSTS_OF, DELETE_BORN, DELETE_ACCOUNT] {
+        for sql in [DELETE_HOSTS_OF, DELETE_RESERVED, DELETE_COUNT, DELETE_ACCOUNT] {
             work.run(bound(sql)).await?;
         }
         work.forget(&names, login, records).await?;

@@ -3,18 +3,17 @@
 use sqlx::any::AnyRow;
 
 use super::session::{Session, composed, text};
-use super::{Store, account, born, host, state, token};
+use super::{Store, account, host, reserve, state, token};
 use crate::config::Location;
 
 /// Every look-up that a request or a command on one host may cost, and the feed's.
-const LOOK_UPS: [&str; 8] = [
+const LOOK_UPS: [&str; 7] = [
     account::BY_LOGIN,
     host::BY_NAME,
     host::NAMES_OF,
     token::BY_DIGEST,
     state::BY_NAME,
-    born::KNOWN,
-    born::LOGINS,
+    reserve::LOGINS,
     super::wanted::BY_NAME,
 ];
 

@@ -92,7 +92,7 @@ async fn nobody_waits_for_a_store_that_hangs_past_his_deadline() {
     for (login, host) in [("kept", "a.dyn.example"), ("kept", "b.dyn.example"), ("wild", "old.office.dyn.example")] {
         assert_eq!(set(&gateway, login, host, 1).await, Outcome::Changed, "{host}");
     }
-    // Known to be nobody's own, but not born.
+    // Known to be nobody's own, but not reserved.
     let host = Some("new.office.dyn.example");
     let offline = UpdateRequest { wants_extra: true, ..request(&gateway, password("wild"), host, 1) };
     assert_eq!(gateway.update(offline).await.each[0].outcome, Outcome::NotAllowed);
@@ -109,8 +109,8 @@ async fn nobody_waits_for_a_store_that_hangs_past_his_deadline() {
         ("a host", password("kept"), Some("unseen.dyn.example"), 2),
         ("an account's only host", password("kept"), None, 2),
         ("a token's host", token(), None, 2),
-        ("a name is born", password("wild"), host, 2),
-        ("a name was born", password("wild"), Some("old.office.dyn.example"), 2),
+        ("a name is reserved", password("wild"), host, 2),
+        ("a name was reserved", password("wild"), Some("old.office.dyn.example"), 2),
     ] {
         let (gateway, request) = (Arc::clone(&hurried), request(&hurried, identity, host, last));
         let begun = Instant::now();

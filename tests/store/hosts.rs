@@ -80,17 +80,17 @@ async fn hosts_are_paged_by_name(stage: &Stage) {
 async fn names_below_wildcards_are_paged_by_name(stage: &Stage) {
     let store = &stage.store;
     for (login, host) in [("b", "n1"), ("a", "n1"), ("b", "n3"), ("a", "n2"), ("a", "kept")] {
-        store.bear(login, &name(&format!("{host}.dyn.example")), 10).await.unwrap();
+        stage.reserve(login, &[host], 10).await;
     }
     stage.account("a", &["kept.dyn.example"]).await;
     let [one, two, three] = ["n1", "n2", "n3"].map(|host| name(&format!("{host}.dyn.example")));
-    let first = store.born(None, None, 2).await.unwrap();
+    let first = store.reserved(None, None, 2).await.unwrap();
     assert_eq!(first, [(one.clone(), "a".to_owned()), (two.clone(), "a".to_owned())]);
-    assert_eq!(store.born(None, Some(&two), 2).await.unwrap(), [(three.clone(), "b".to_owned())]);
-    assert_eq!(store.born(Some("b"), None, 1).await.unwrap(), [(one.clone(), "b".to_owned())]);
-    assert_eq!(store.born(Some("b"), Some(&one), 9).await.unwrap(), [(three, "b".to_owned())]);
-    assert_eq!(store.born_to(&one).await.unwrap().as_deref(), Some("a"));
-    assert_eq!(store.born_to(&name("n4.dyn.example")).await.unwrap(), None);
+    assert_eq!(store.reserved(None, Some(&two), 2).await.unwrap(), [(three.clone(), "b".to_owned())]);
+    assert_eq!(store.reserved(Some("b"), None, 1).await.unwrap(), [(one.clone(), "b".to_owned())]);
+    assert_eq!(store.reserved(Some("b"), Some(&one), 9).await.unwrap(), [(three, "b".to_owned())]);
+    assert_eq!(store.reserved_for(&one).await.unwrap().as_deref(), Some("a"));
+    assert_eq!(store.reserved_for(&name("n4.dyn.example")).await.unwrap(), None);
 }
 
 async fn a_token_leads_to_its_host_until_it_ends(stage: &Stage) {
@@ -161,11 +161,8 @@ async fn a_removed_account_takes_its_names_with_it(stage: &Stage) {
     stage.account("a", &["h2.dyn.example", "h1.dyn.example"]).await;
     stage.account("b", &["shared.dyn.example"]).await;
     store.set_token(&name("h1.dyn.example"), &[1; 32], None).await.unwrap();
-    let born = ["w1.dyn.example", "shared.dyn.example", "both.dyn.example"];
-    for born in born {
-        store.bear("a", &name(born), 10).await.unwrap();
-    }
-    store.bear("c", &name("both.dyn.example"), 10).await.unwrap();
+    stage.reserve("a", &["w1", "shared", "both"], 10).await;
+    stage.reserve("c", &["both"], 10).await;
     store
         .record(&["h1", "h2", "w1", "shared", "both"].map(|first| seen(&format!("{first}.dyn.example"), 5)))
         .await

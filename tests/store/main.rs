@@ -10,7 +10,7 @@ mod feed;
 mod hosts;
 mod moving;
 mod namespace;
+mod reserved;
 mod seen;
 mod server;
 mod stage;
-mod wishes;

@@ -48,8 +48,9 @@ async fn fill(store: &Store) {
         if number < 50 {
             store.add_host(&host, None).await.unwrap();
         }
-        store.bear("Grün 1", &name(&format!("w{number}.dyn.example")), 5000).await.unwrap();
     }
+    let below: Vec<_> = (0..1100).map(|number| format!("w{number}")).collect();
+    crate::stage::reserve(store, "Grün 1", &below.iter().map(String::as_str).collect::<Vec<_>>(), 5000).await;
     let first = name("h0.dyn.example");
     let edit = HostEdit { ttl: Some(Some(300)), families: Some(Families::V4), description: Some("ß \"q\" \\".into()) };
     store.set_host(&first, &edit).await.unwrap();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use dyngate::config::Location;
 use dyngate::model::{Families, Hostname, PasswordDigest, ZoneName};
-use dyngate::store::{NewAccount, NewHost, Seen, Store};
+use dyngate::store::{NameRequest, NewAccount, NewHost, Reserved, Seen, Store};
 use tempfile::TempDir;
 
 /// Runs each of these functions as a test on SQLite and as one on PostgreSQL.
@@ -70,11 +70,26 @@ impl Stage {
         }
     }
 
+    /// Reserves names below wildcards, each `FIRST.dyn.example`, or as many as the account may have.
+    pub(crate) async fn reserve(&self, login: &str, firsts: &[&str], most: u32) -> Vec<Reserved> {
+        reserve(&self.store, login, firsts, most).await
+    }
+
     /// An account with these hosts.
     pub(crate) async fn account(&self, login: &str, hosts: &[&str]) {
         let hosts: Vec<_> = hosts.iter().map(|host| new_host(host, login)).collect();
         self.store.add_account(&new_account(login), &hosts).await.expect("an account");
     }
+}
+
+/// See [`Stage::reserve`].
+pub(crate) async fn reserve(store: &Store, login: &str, firsts: &[&str], most: u32) -> Vec<Reserved> {
+    let request = |first: &&str| NameRequest { login: login.into(), name: below(first), most };
+    store.reserve(&[], &firsts.iter().map(request).collect::<Vec<_>>()).await.expect("an answer for each")
+}
+
+pub(crate) fn below(first: &str) -> Hostname {
+    name(&format!("{first}.dyn.example"))
 }
 
 /// What sqlite3 prints.

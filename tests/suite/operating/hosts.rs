@@ -133,7 +133,7 @@ async fn names_below_wildcards_are_told(stage: Stage) {
     stage.done("account add alice --host a.dyn.example --host *.alice.dyn.example");
     stage
         .sql(
-            "INSERT INTO born (login, name) VALUES ('alice', 'x.alice.dyn.example'), ('alice', 'a.dyn.example'), \
+            "INSERT INTO reserved (login, name) VALUES ('alice', 'x.alice.dyn.example'), ('alice', 'a.dyn.example'), \
              ('alice', 'both.office.dyn.example'), ('router1', 'both.office.dyn.example'), \
              ('router1', 'home.dyn.example'), ('router1', 'desk.office.dyn.example')",
         )

@@ -1,0 +1,250 @@
+//! Names below wildcards, which count for an account once they are reserved. It knows nothing of the requests behind them.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use sqlx::any::AnyRow;
+
+use super::fit;
+use super::host::name;
+use super::session::{Purpose, Statement, Work, at_most, number, optional_text, statement, text};
+use super::{Store, StoreError};
+use crate::model::Hostname;
+
+const RESERVED: &str = "SELECT login, name, gateway FROM reserved WHERE name IN";
+/// Not those that are also a host: it tells more of them. A name of several accounts is the first one's.
+const PAGE: &str = "SELECT name, MIN(login) FROM reserved WHERE name > $1 \
+                    AND NOT EXISTS (SELECT 1 FROM host WHERE host.name = reserved.name) \
+                    GROUP BY name ORDER BY name LIMIT $2";
+const PAGE_OF: &str = "SELECT name, login FROM reserved WHERE login = $3 AND name > $1 \
+                       AND NOT EXISTS (SELECT 1 FROM host WHERE host.name = reserved.name) ORDER BY name LIMIT $2";
+pub(super) const LOGINS: &str = "SELECT login FROM reserved WHERE name = $1 ORDER BY login LIMIT 1";
+const INSERT: [&str; 2] =
+    ["INSERT INTO reserved (login, name, gateway)", "ON CONFLICT (login, name) DO NOTHING RETURNING login"];
+const DELETE: &str = "DELETE FROM reserved WHERE login = ? AND gateway = ? AND name IN";
+/// Locks the counts too, one gateway at a time for each login: it may be one of the file, which has no row to lock.
+const COUNTS: [&str; 2] = [
+    "INSERT INTO reserved_count (login, names)",
+    "ON CONFLICT (login) DO UPDATE SET names = reserved_count.names RETURNING login, names",
+];
+const SET_COUNTS: [&str; 2] =
+    ["INSERT INTO reserved_count (login, names)", "ON CONFLICT (login) DO UPDATE SET names = excluded.names"];
+/// They write nothing where the counts are right, so that a full disk keeps no gateway from starting.
+const COUNT_AGAIN: [&str; 2] = [
+    "INSERT INTO reserved_count (login, names) SELECT login, COUNT(*) FROM reserved WHERE TRUE GROUP BY login \
+     ON CONFLICT (login) DO UPDATE SET names = excluded.names WHERE reserved_count.names <> excluded.names",
+    "UPDATE reserved_count SET names = 0 WHERE names <> 0 \
+     AND NOT EXISTS (SELECT 1 FROM reserved WHERE reserved.login = reserved_count.login)",
+];
+
+/// A name below a wildcard, which is to count for an account.
+#[derive(Debug, Clone)]
+pub struct NameRequest {
+    /// The account's.
+    pub login: Arc<str>,
+    /// The name.
+    pub name: Hostname,
+    /// How many such names the account may have.
+    pub most: u32,
+}
+
+/// Whether a name is reserved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reserved {
+    /// It is, since this call.
+    New,
+    /// It had been before.
+    Known,
+    /// It is not: the account has as many as it may have.
+    TooMany,
+}
+
+impl Store {
+    /// Gives back what `released` names, and reserves what `requests` name in their order, in one transaction; what became of
+    /// each request. A name is given back only where this store, as it was opened, reserved it and no other gateway asked for
+    /// it since.
+    ///
+    /// # Errors
+    /// The store cannot be written; then nothing was.
+    pub async fn reserve(
+        &self,
+        released: &[(Arc<str>, Hostname)],
+        requests: &[NameRequest],
+    ) -> Result<Vec<Reserved>, StoreError> {
+        requests.iter().try_for_each(|request| fit::login(&request.login))?;
+        let gateway = self.inner.gateway.as_str();
+        if released.is_empty() {
+            // Nearly always; it needs no writer.
+            let names = requests.iter().map(|request| request.name.clone()).collect::<BTreeSet<_>>();
+            let there = There::of(&self.of_names(RESERVED, &Vec::from_iter(names)).await?, gateway)?;
+            if requests.iter().all(|request| there.ours.contains(&key(request))) {
+                return Ok(vec![Reserved::Known; requests.len()]);
+            }
+        }
+        let mut work = self.begin(Purpose::Recording).await?;
+        let reserved = work.reserve(gateway, released, requests).await?;
+        work.commit().await?;
+        Ok(reserved)
+    }
+
+    /// At most `limit` names below wildcards that are reserved and are no hosts, of `login` or of all, each with the account:
+    /// in the order of the names, those after `after`.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn reserved(
+        &self,
+        login: Option<&str>,
+        after: Option<&Hostname>,
+        limit: usize,
+    ) -> Result<Vec<(Hostname, String)>, StoreError> {
+        let after = after.map(ToString::to_string).unwrap_or_default();
+        let page = match login {
+            Some(login) => statement(PAGE_OF).bind(after).bind(at_most(limit)).bind(login.to_owned()),
+            None => statement(PAGE).bind(after).bind(at_most(limit)),
+        };
+        self.rows(page).await?.iter().map(|row| Ok((name(row, 0)?, text(row, 1)?))).collect()
+    }
+
+    /// The first account that `name` is reserved for.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn reserved_for(&self, name: &Hostname) -> Result<Option<String>, StoreError> {
+        let row = self.row(statement(LOGINS).bind(name.to_string())).await?;
+        row.map(|row| text(&row, 0)).transpose()
+    }
+}
+
+type Key = (String, String);
+
+fn key(request: &NameRequest) -> Key {
+    (request.login.to_string(), request.name.to_string())
+}
+
+/// What is reserved of the names that were asked for, for whatever login.
+struct There {
+    /// By us, or for good.
+    ours: HashSet<Key>,
+    /// By another gateway, which may give it back.
+    others: HashSet<Key>,
+}
+
+impl There {
+    fn of(rows: &[AnyRow], gateway: &str) -> Result<Self, StoreError> {
+        let mut there = Self { ours: HashSet::new(), others: HashSet::new() };
+        for row in rows {
+            let is_ours = optional_text(row, 2)?.is_none_or(|by| by == gateway);
+            let of_whom = if is_ours { &mut there.ours } else { &mut there.others };
+            of_whom.insert((text(row, 0)?, text(row, 1)?));
+        }
+        Ok(there)
+    }
+}
+
+impl Work {
+    async fn reserve(
+        &mut self,
+        gateway: &str,
+        released: &[(Arc<str>, Hostname)],
+        requests: &[NameRequest],
+    ) -> Result<Vec<Reserved>, StoreError> {
+        let logins = released.iter().map(|(login, _)| login).chain(requests.iter().map(|request| &request.login));
+        let before = self.lock_counts(logins.map(AsRef::as_ref)).await?;
+        let mut counts = before.clone();
+
+        let mut given_back: HashMap<&str, Vec<&Hostname>> = HashMap::new();
+        released.iter().for_each(|(login, name)| given_back.entry(login).or_default().push(name));
+        for (login, names) in given_back {
+            let bind = |query: Statement| query.bind(login.to_owned()).bind(gateway.to_owned());
+            let deleted = self.listed([DELETE, "RETURNING login"], bind, &names).await?.len();
+            *counts.entry(login.to_owned()).or_default() -= at_most(deleted);
+        }
+
+        let names = requests.iter().map(|request| request.name.clone()).collect::<BTreeSet<_>>();
+        let there = There::of(&self.of_names(RESERVED, &Vec::from_iter(names)).await?, gateway)?;
+        let (mut new, mut shared, mut answers) = (BTreeSet::new(), BTreeSet::new(), Vec::with_capacity(requests.len()));
+        for request in requests {
+            let key = key(request);
+            let count = counts.entry(key.0.clone()).or_default();
+            answers.push(if there.ours.contains(&key) {
+                Reserved::Known
+            } else if there.others.contains(&key) {
+                shared.insert(key);
+                Reserved::Known
+            } else if new.contains(&key) {
+                Reserved::New
+            } else if *count < i64::from(request.most) {
+                *count += 1;
+                new.insert(key);
+                Reserved::New
+            } else {
+                Reserved::TooMany
+            });
+        }
+        if !shared.is_empty() {
+            self.share(gateway, &shared).await?;
+        }
+        self.write(INSERT, 3, &Vec::from_iter(new), |query, (login, name)| {
+            query.bind(login.clone()).bind(name.clone()).bind(gateway.to_owned())
+        })
+        .await?;
+        counts.retain(|login, count| before.get(login) != Some(count));
+        self.set_counts(counts).await?;
+        Ok(answers)
+    }
+
+    /// Another gateway reserved these and may still see its request fail: what two rely on stays.
+    async fn share(&mut self, gateway: &str, names: &BTreeSet<Key>) -> Result<(), StoreError> {
+        let logins: BTreeSet<_> = names.iter().map(|(login, _)| login).collect();
+        // Of other accounts nothing: their counts are not locked.
+        let places = vec!["?"; logins.len()].join(", ");
+        let share =
+            format!("UPDATE reserved SET gateway = NULL WHERE gateway <> ? AND login IN ({places}) AND name IN");
+        let bind = |query: Statement| {
+            logins.iter().fold(query.bind(gateway.to_owned()), |query, login| query.bind((*login).clone()))
+        };
+        let names: Vec<_> = names.iter().map(|(_, name)| name).collect();
+        self.listed([&share, ""], bind, &names).await.map(drop)
+    }
+
+    /// How many names each of these has. Nobody else changes that before the end of this transaction; the order keeps two
+    /// gateways from waiting for each other.
+    pub(super) async fn lock_counts(
+        &mut self,
+        logins: impl Iterator<Item = &str>,
+    ) -> Result<HashMap<String, i64>, StoreError> {
+        let logins: BTreeSet<_> = logins.collect();
+        let bind = |query: Statement, login: &&str| query.bind((*login).to_owned()).bind(0_i64);
+        let counts = self.write_returning(COUNTS, 2, &Vec::from_iter(logins), bind).await?;
+        counts.iter().map(|row| Ok((text(row, 0)?, number(row, 1)?))).collect()
+    }
+
+    async fn set_counts(&mut self, counts: HashMap<String, i64>) -> Result<(), StoreError> {
+        let counts = Vec::from_iter(counts);
+        self.write(SET_COUNTS, 2, &counts, |query, (login, count)| query.bind(login.clone()).bind(*count)).await
+    }
+
+    /// Reserves these for good, however many the accounts may have.
+    pub(super) async fn reserve_imported<'a>(
+        &mut self,
+        names: impl Iterator<Item = (&'a str, &'a str)> + Clone,
+    ) -> Result<(), StoreError> {
+        let mut counts = self.lock_counts(names.clone().map(|(login, _)| login)).await?;
+        let bind = |query: Statement, (login, name): &(&str, &str)| {
+            query.bind((*login).to_owned()).bind((*name).to_owned()).bind(None::<String>)
+        };
+        for new in self.write_returning(INSERT, 3, &Vec::from_iter(names), bind).await? {
+            *counts.entry(text(&new, 0)?).or_default() += 1;
+        }
+        self.set_counts(counts).await
+    }
+
+    /// Makes the counts from the names that are there, where nobody else writes.
+    pub(super) async fn count_again(&mut self) -> Result<(), StoreError> {
+        for sql in COUNT_AGAIN {
+            self.run(statement(sql)).await?;
+        }
+        Ok(())
+    }
+}

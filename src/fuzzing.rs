@@ -3,23 +3,24 @@
 
 use crate::config;
 use crate::dns;
-use crate::http;
+use crate::net;
+use crate::public;
 
 /// A target takes any octets and panics where what it promises does not hold.
 pub type Target = fn(&[u8]);
 
 /// All targets by name: `fuzz/fuzz_targets/NAME.rs` runs one, `fuzz/corpus/NAME/` holds its inputs.
 pub const TARGETS: [(&str, Target); 10] = [
-    ("authorization", http::fuzzing::authorization),
+    ("authorization", public::fuzzing::authorization),
     ("configuration", config::fuzzing::configuration),
-    ("connection", http::fuzzing::connection),
-    ("forwarding", http::fuzzing::forwarding),
+    ("connection", public::fuzzing::connection),
+    ("forwarding", net::fuzzing::forwarding),
     ("frames", dns::fuzzing::frames),
     ("key_file", config::fuzzing::key_file),
     ("name", dns::fuzzing::name),
-    ("proxy_header", http::fuzzing::proxy_header),
+    ("proxy_header", net::fuzzing::proxy_header),
     ("reply", dns::fuzzing::reply),
-    ("update", http::fuzzing::update),
+    ("update", public::fuzzing::update),
 ];
 
 /// Runs the target `name` once.

@@ -2,7 +2,7 @@
 //!
 //! The rooms and their order are described in docs/ARCHITECTURE.md; a test keeps the order.
 
-pub mod admin;
+pub mod api;
 pub mod app;
 pub mod auth;
 pub mod check;
@@ -14,10 +14,11 @@ pub mod engine;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
 pub mod gateway;
-pub mod http;
 pub mod limit;
 pub mod metrics;
 pub mod model;
+pub mod net;
 pub mod operator;
+pub mod public;
 pub mod registry;
 pub mod store;

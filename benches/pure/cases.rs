@@ -11,10 +11,11 @@ use dyngate::dns::{EncodeError, Reply, RrsetWrite, Signer, Update, Verifier, cla
 use dyngate::engine::Wish;
 use dyngate::engine::measuring::{Coalesced, Coalescing};
 use dyngate::gateway::Gateway;
-use dyngate::http::{Peer, Proxies, Public};
 use dyngate::limit::Limits;
 use dyngate::metrics::Metrics;
 use dyngate::model::{Addresses, Hostname, KeyName, PasswordDigest, TsigKey, ZoneName};
+use dyngate::net::{Peer, Proxies};
+use dyngate::public::Public;
 use dyngate::registry::Registry;
 use hickory_proto::op::{Message, MessageType, OpCode};
 use hickory_proto::rr::rdata::tsig::{TSIG, TsigAlgorithm, make_tsig_record};

@@ -4,8 +4,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::config::Config;
 use crate::gateway::Gateway;
-use crate::http::{Proxies, Public, Sources};
 use crate::metrics::Metrics;
+use crate::net::{ConnectionLimit, Proxies};
+use crate::public::Public;
 
 /// All that a reload replaces at once.
 #[derive(Debug)]
@@ -13,12 +14,17 @@ pub(super) struct InForce {
     pub(super) gateway: Arc<Gateway>,
     pub(super) public: Public,
     pub(super) proxies: Arc<Proxies>,
-    pub(super) sources: Arc<Sources>,
+    pub(super) per_source: Arc<ConnectionLimit>,
 }
 
 impl InForce {
     /// What `config` says over `gateway`; `before` are the connections that are there.
-    pub(super) fn new(config: &Config, gateway: Arc<Gateway>, before: Option<&Sources>, metrics: &Metrics) -> Self {
+    pub(super) fn new(
+        config: &Config,
+        gateway: Arc<Gateway>,
+        before: Option<&ConnectionLimit>,
+        metrics: &Metrics,
+    ) -> Self {
         let proxies = Arc::new(Proxies {
             trusted: config.http.trusted_proxies.clone(),
             unix: config.http.trusts_unix,
@@ -26,12 +32,12 @@ impl InForce {
         });
         // Who lifts the limit on a source's requests does not want one on its connections.
         let most = config.http.connections_per_source.filter(|_| config.limits.source.is_some());
-        let sources = match before {
+        let per_source = match before {
             Some(before) => before.with(most, Arc::clone(&proxies)),
-            None => Sources::new(most, Arc::clone(&proxies)),
+            None => ConnectionLimit::new(most, Arc::clone(&proxies)),
         };
         let public = Public::new(Arc::clone(&gateway), Arc::clone(&proxies), metrics);
-        Self { gateway, public, proxies, sources }
+        Self { gateway, public, proxies, per_source }
     }
 }
 

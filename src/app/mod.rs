@@ -23,17 +23,20 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 use tracing::{info, warn};
 
-use crate::admin::Admin;
-use crate::admin::reload::Order;
+use crate::api::AdminApi;
+use crate::api::reload::ReloadRequest;
 use crate::auth::{Authenticator, NoRandomness};
 use crate::config::certificate::PairError;
 use crate::config::{self, Config, Location};
 use crate::dns::{EncodeError, Pool, Tcp};
 use crate::engine::{self, Ended};
 use crate::gateway::Gateway;
-use crate::http::{Activated, Certificates, ListenError, Listener, Loaded, Peer, Place, server};
 use crate::limit::Limits;
 use crate::metrics::Metrics;
+use crate::net::{
+    self, Activated, BoundAddress, Certificates, ConnectionPolicy, ListenError, ListeningSocket, LoadedCertificate,
+    Peer,
+};
 use crate::registry::{self, Registry};
 use crate::store::{Store, StoreError};
 use in_force::{Current, InForce};
@@ -122,12 +125,12 @@ pub async fn serve(config: &Config, path: &Path, ready_file: Option<&Path>, hang
 #[derive(Debug)]
 pub struct Running {
     /// Where routers are answered over plain HTTP, in the order of the configuration.
-    pub http: Vec<Place>,
+    pub http: Vec<BoundAddress>,
     /// Where they are answered over TLS.
-    pub https: Vec<Place>,
+    pub https: Vec<BoundAddress>,
     /// The real address for health and metrics.
     pub admin: SocketAddr,
-    reloads: mpsc::Sender<Order>,
+    reloads: mpsc::Sender<ReloadRequest>,
     public_servers: JoinSet<()>,
     public_stop: watch::Sender<bool>,
     admin_server: JoinHandle<()>,
@@ -145,13 +148,13 @@ impl Running {
         raise_open_files();
         let mut registry = MetricsRegistry::default();
         let metrics = Metrics::register(&mut registry);
-        let certificates = config.http.tls.as_ref().map(Loaded::read).transpose()?.map(Certificates::new);
+        let certificates = config.http.tls.as_ref().map(LoadedCertificate::read).transpose()?.map(Certificates::new);
         let acceptor = certificates.as_ref().map(Certificates::acceptor).transpose().map_err(AppError::Tls)?;
         let mut activated = Activated::from_env();
         let patience = if activated.is_empty() { Duration::ZERO } else { SUCCESSION };
         let plain = bind(&config.http.listen, &mut activated)?;
         let tls = bind(config.http.tls.as_ref().map_or(&[], |tls| &tls.listen), &mut activated)?;
-        let admin_listener = Listener::tcp(config.admin.listen)?;
+        let admin_listener = ListeningSocket::tcp(config.admin.listen)?;
         activated.warn_of_rest();
         let wake = Arc::new(Notify::new());
         let (ended, endings) = mpsc::unbounded_channel();
@@ -165,9 +168,9 @@ impl Running {
         tokio::spawn(Gateway::look_after_pending(in_force.clone(), Arc::clone(&wake), endings));
         let (public_stop, stopped) = watch::channel(false);
         let (mut http, mut https, mut public_servers) = (Vec::new(), Vec::new(), JoinSet::new());
-        let doors = plain.into_iter().map(|listener| (listener, None));
+        let listeners = plain.into_iter().map(|listener| (listener, None));
         for ((listener, proxy_protocol), tls) in
-            doors.chain(tls.into_iter().map(|listener| (listener, acceptor.clone())))
+            listeners.chain(tls.into_iter().map(|listener| (listener, acceptor.clone())))
         {
             info!(address = %listener.place(), tls = tls.is_some(), proxy_protocol, "listening for routers");
             if tls.is_some() { &mut https } else { &mut http }.push(listener.place().clone());
@@ -195,13 +198,13 @@ impl Running {
 
         let admin_address = admin_listener.place().tcp().unwrap_or(config.admin.listen);
         info!(address = %admin_address, "listening for health, metrics and reloads");
-        let admin = Arc::new(Admin::new(in_force, registry, reloads.clone(), stopped));
+        let admin = Arc::new(AdminApi::new(in_force, registry, reloads.clone(), stopped));
         let answer = move |_: Peer, request: Request<Incoming>| {
             let admin = Arc::clone(&admin);
             async move { admin.answer(request.method(), request.uri().path(), request.headers()).await }
         };
         let (admin_stop, admin_stopped) = watch::channel(false);
-        let admin_server = tokio::spawn(server::serve(admin_listener, server::Door::default, answer, admin_stopped));
+        let admin_server = tokio::spawn(net::serve(admin_listener, ConnectionPolicy::default, answer, admin_stopped));
         Ok(Self {
             http,
             https,
@@ -222,7 +225,7 @@ impl Running {
     /// The first address for plain HTTP.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
-        self.http.iter().find_map(Place::tcp)
+        self.http.iter().find_map(BoundAddress::tcp)
     }
 
     /// Takes no new connections and finishes what is in flight, at most 10 s for each listener's.
@@ -290,26 +293,26 @@ async fn build(
 
 /// Answers routers; each connection and each request by what is then in force.
 async fn serve_routers(
-    listener: Listener,
+    listener: ListeningSocket,
     proxy_protocol: bool,
     tls: Option<TlsAcceptor>,
     current: Current,
     stop: watch::Receiver<bool>,
 ) {
     let for_requests = current.clone();
-    let door = move || {
+    let policy = move || {
         let in_force = current.get();
         let proxy_protocol = proxy_protocol.then(|| Arc::clone(&in_force.proxies));
-        server::Door { proxy_protocol, sources: Some(Arc::clone(&in_force.sources)), tls: tls.clone() }
+        ConnectionPolicy { proxy_protocol, per_source: Some(Arc::clone(&in_force.per_source)), tls: tls.clone() }
     };
     let answer = move |peer, request| {
         let in_force = for_requests.get();
         async move { in_force.public.answer(peer, request).await }
     };
-    server::serve(listener, door, answer, stop).await;
+    net::serve(listener, policy, answer, stop).await;
 }
 
-fn all_places(http: &[Place], https: &[Place]) -> String {
+fn all_places(http: &[BoundAddress], https: &[BoundAddress]) -> String {
     http.iter().chain(https).map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
@@ -326,10 +329,13 @@ fn raise_open_files() {
 }
 
 /// Each listener, and whether it is for proxies that speak the PROXY protocol.
-fn bind(listeners: &[config::Listener], activated: &mut Activated) -> Result<Vec<(Listener, bool)>, ListenError> {
+fn bind(
+    listeners: &[config::Listener],
+    activated: &mut Activated,
+) -> Result<Vec<(ListeningSocket, bool)>, ListenError> {
     let mut bound = Vec::with_capacity(listeners.len());
     for listener in listeners {
-        let sockets = Listener::bind(&listener.endpoint, activated)?;
+        let sockets = ListeningSocket::bind(&listener.endpoint, activated)?;
         bound.extend(sockets.into_iter().map(|socket| (socket, listener.proxy_protocol)));
     }
     Ok(bound)
@@ -337,7 +343,7 @@ fn bind(listeners: &[config::Listener], activated: &mut Activated) -> Result<Vec
 
 fn write_ready_file(path: &Path, running: &Running) -> Result<(), AppError> {
     let failed = |source| AppError::ReadyFile { path: path.to_owned(), source };
-    let first = |places: &[Place]| places.first().map(ToString::to_string);
+    let first = |places: &[BoundAddress]| places.first().map(ToString::to_string);
     let content = serde_json::json!({
         "http": first(&running.http),
         "https": first(&running.https),

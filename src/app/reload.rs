@@ -13,14 +13,14 @@ use super::difference::{changed, needs_restart};
 use super::in_force::{Current, InForce};
 use super::patience::{Impatient, Patience};
 use super::tell_systemd;
-use crate::admin::reload::{Order, Refused, Reloaded};
+use crate::api::reload::{ReloadRefused, ReloadRequest, Reloaded};
 use crate::config::Config;
 use crate::dns::Pool;
 use crate::engine::{self, Ended, Settings, WeakZone};
 use crate::gateway::Gateway;
-use crate::http::{Certificates, Loaded};
 use crate::metrics::Metrics;
 use crate::model::ZoneName;
+use crate::net::{Certificates, LoadedCertificate};
 use crate::registry::{self, Registry};
 
 /// Who wants a reload and is not served yet; all of them are served by the next one.
@@ -29,7 +29,7 @@ const MOST_ORDERS: usize = 16;
 const READ_WITHIN: Duration = Duration::from_secs(30);
 
 /// The configuration, and the certificate that it names.
-type Read = Result<(Config, Option<Loaded>), Vec<String>>;
+type Read = Result<(Config, Option<LoadedCertificate>), Vec<String>>;
 
 /// What is needed to reload.
 pub(super) struct Reloader {
@@ -60,19 +60,22 @@ struct Checked {
     config: Config,
     registry: Registry,
     zones: Vec<Settings>,
-    certificate: Option<Loaded>,
+    certificate: Option<LoadedCertificate>,
 }
 
 /// Asks for a reload and does not wait for it. One that waits already will read the file after this.
-pub(super) fn order(orders: &mpsc::Sender<Order>) {
+pub(super) fn order(orders: &mpsc::Sender<ReloadRequest>) {
     let (order, _nobody_waits) = oneshot::channel();
     let _one_is_to_come = orders.try_send(order);
 }
 
 impl Reloader {
     /// Reloads whenever it is ordered, one after the other, until `stop` turns true. The sender is for those who order.
-    pub(super) fn start(self, mut stop: watch::Receiver<bool>) -> (mpsc::Sender<Order>, impl Future<Output = ()>) {
-        let (orders, mut queue) = mpsc::channel::<Order>(MOST_ORDERS);
+    pub(super) fn start(
+        self,
+        mut stop: watch::Receiver<bool>,
+    ) -> (mpsc::Sender<ReloadRequest>, impl Future<Output = ()>) {
+        let (orders, mut queue) = mpsc::channel::<ReloadRequest>(MOST_ORDERS);
         let mut reloader = self;
         let run = async move {
             let serve = async {
@@ -92,7 +95,7 @@ impl Reloader {
         (orders, run)
     }
 
-    async fn reload(&mut self) -> Result<Reloaded, Refused> {
+    async fn reload(&mut self) -> Result<Reloaded, ReloadRefused> {
         let now = NotifyState::monotonic_usec_now().ok();
         let reloading: Vec<_> = std::iter::once(NotifyState::Reloading).chain(now).collect();
         tell_systemd(&reloading, "reading the configuration again");
@@ -117,7 +120,7 @@ impl Reloader {
                     error!("{problem}");
                 }
                 error!(file, problems = problems.len(), "the configuration cannot be used; the one in force stays");
-                Err(Refused { file, problems })
+                Err(ReloadRefused { file, problems })
             }
         };
         tell_systemd(&[NotifyState::Ready], &status(&self.config, &self.routers));
@@ -172,7 +175,7 @@ impl Reloader {
         self.part(&config, &before.gateway, &zones);
         before.gateway.limits().set(&config.limits);
         let gateway = Arc::new(before.gateway.succeeded(registry, zones, &config.engine));
-        self.current.set(InForce::new(&config, gateway, Some(&before.sources), &self.metrics));
+        self.current.set(InForce::new(&config, gateway, Some(&before.per_source), &self.metrics));
         if let (Some(certificates), Some(new)) = (&self.certificates, certificate) {
             certificates.show(new);
         }
@@ -201,7 +204,7 @@ fn read(path: &Path) -> Read {
         // One line each: a log is read line by line.
         errors.problems().iter().map(|problem| problem.to_string().replace("\n  ", "; ")).collect::<Vec<_>>()
     })?;
-    let certificate = config.http.tls.as_ref().map(Loaded::read).transpose();
+    let certificate = config.http.tls.as_ref().map(LoadedCertificate::read).transpose();
     let certificate = certificate.map_err(|error| vec![format!("{}: {error}", path.display())])?;
     Ok((config, certificate))
 }

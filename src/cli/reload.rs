@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::operating::{Common, note, print, print_json};
 use super::{Ended, USAGE, fail};
-use crate::admin::reload::{Reloaded, ask};
+use crate::api::reload::{Reloaded, request_reload};
 use crate::config::Config;
 
 /// Where systemd keeps the copies of LoadCredential=.
@@ -15,7 +15,7 @@ pub(super) fn run(common: &Common) -> Ended {
     let path = &common.file.config;
     let config = Config::load(path)
         .map_err(|errors| fail(USAGE, &format_args!("the configuration cannot be used; nothing was sent\n{errors}")))?;
-    match ask(config.admin.listen) {
+    match request_reload(config.admin.listen) {
         Ok(Ok(reloaded)) => {
             note_file(path, &reloaded.file);
             let shown = if common.json { print_json(&reloaded) } else { print(&text(&reloaded)) };

@@ -7,8 +7,8 @@ const ROWS: [&[&str]; 12] = [
     &["main", "cli", "fuzzing"],
     &["demo"],
     &["app"],
-    &["http"],
-    &["admin"],
+    &["public", "api"],
+    &["net"],
     &["gateway", "check", "operator"],
     &["auth", "limit"],
     &["registry"],
@@ -61,11 +61,11 @@ fn a_room_imports_only_from_later_rows() {
 }
 
 #[test]
-fn only_dns_knows_hickory_and_only_http_and_admin_know_hyper() {
+fn only_dns_knows_hickory_and_only_what_serves_http_knows_hyper() {
     for (room, path, text) in all() {
         let uses = |name: &str| text.contains(&format!("use {name}"));
         assert!(room == "dns" || !uses("hickory"), "{} uses hickory", path.display());
-        let may_use_hyper = ["http", "admin", "app"].contains(&room.as_str());
+        let may_use_hyper = ["public", "api", "net", "app"].contains(&room.as_str());
         assert!(may_use_hyper || !uses("hyper"), "{} uses hyper", path.display());
     }
 }

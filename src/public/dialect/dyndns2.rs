@@ -3,21 +3,21 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::super::parameters::Parameters;
 use super::Answer;
 use crate::gateway::{Admitted, BadAddress, HostVerdict, Identity, UpdateRequest};
-use crate::http::Client;
-use crate::http::parameters::Parameters;
 use crate::model::{Addresses, Family, Outcome, canonical};
+use crate::net::ClientAddress;
 
 /// The label of the metrics.
-pub const NAME: &str = "dyndns2";
+pub(in crate::public) const NAME: &str = "dyndns2";
 
 /// What is counted and logged of a list of hosts that is too long anyway: each takes more room than its octets did.
 const MOST_READ: usize = 256;
 
 /// Addresses as the client spelled them, for the echo: pfSense compares with strcmp, OpenWrt sends IPv6 expanded.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Spelling {
+pub(in crate::public) struct Spelling {
     v4: Option<String>,
     v6: Option<String>,
 }
@@ -43,10 +43,10 @@ enum Scope {
 }
 
 /// Reads what is asked for.
-pub(in crate::http) fn parse(
+pub(in crate::public) fn parse(
     parameters: &Parameters,
     identity: Identity,
-    client: Client,
+    client: ClientAddress,
     admitted: Admitted,
     agent: Option<Arc<str>>,
 ) -> (UpdateRequest, Spelling) {
@@ -112,7 +112,7 @@ fn add(addresses: &mut Addresses, spelling: &mut Spelling, address: IpAddr, text
 
 /// The answer for `verdicts`: one line for each.
 #[must_use]
-pub fn render(verdicts: &[HostVerdict], spelling: &Spelling) -> Answer {
+pub(in crate::public) fn render(verdicts: &[HostVerdict], spelling: &Spelling) -> Answer {
     let outcomes = || verdicts.iter().map(|verdict| verdict.outcome);
     let lines: Vec<_> = outcomes().map(|outcome| line(outcome, spelling)).collect();
     let reasons: Vec<_> = outcomes().map(reason).collect();

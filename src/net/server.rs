@@ -19,8 +19,8 @@ use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
 use super::client_address::{Peer, Proxies};
-use super::connections::{Patient, Sources};
-use super::listener::{Listener, Stream};
+use super::connections::{ConnectionLimit, WriteTimeout};
+use super::listener::{AcceptedStream, ListeningSocket};
 use super::proxy_protocol::{self, Header};
 use super::tls::shake_hands;
 
@@ -42,26 +42,26 @@ const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/pla
 
 /// What a connection passes before its first request; nothing, by default.
 #[derive(Clone, Default)]
-pub struct Door {
+pub struct ConnectionPolicy {
     /// Connections from these alone, each of which must begin with a PROXY header.
     pub proxy_protocol: Option<Arc<Proxies>>,
     /// Where the connections of each source are counted.
-    pub sources: Option<Arc<Sources>>,
+    pub per_source: Option<Arc<ConnectionLimit>>,
     /// TLS.
     pub tls: Option<TlsAcceptor>,
 }
 
-impl std::fmt::Debug for Door {
+impl std::fmt::Debug for ConnectionPolicy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Door").field("proxy_protocol", &self.proxy_protocol).finish_non_exhaustive()
+        f.debug_struct("ConnectionPolicy").field("proxy_protocol", &self.proxy_protocol).finish_non_exhaustive()
     }
 }
 
 /// Serves `listener` with `answer` until `stop` turns true, then finishes what is in flight, at most 10 s. Each
-/// connection passes the `door` that is there when it comes.
-pub async fn serve<D, F, R>(listener: Listener, door: D, answer: F, mut stop: watch::Receiver<bool>)
+/// connection passes the `policy` that is there when it comes.
+pub async fn serve<D, F, R>(listener: ListeningSocket, policy: D, answer: F, mut stop: watch::Receiver<bool>)
 where
-    D: Fn() -> Door + Send,
+    D: Fn() -> ConnectionPolicy + Send,
     F: Fn(Peer, Request<Incoming>) -> R + Clone + Send + 'static,
     R: Future<Output = Response<Full<Bytes>>> + Send + 'static,
 {
@@ -71,17 +71,17 @@ where
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    let door = door();
-                    if door.proxy_protocol.as_ref().is_some_and(|proxies| !proxies.trusts_peer(peer)) {
+                    let policy = policy();
+                    if policy.proxy_protocol.as_ref().is_some_and(|proxies| !proxies.trusts_peer(peer)) {
                         debug!(%peer, "is no trusted proxy, and the listener is for those alone");
                         continue;
                     }
                     // Behind a proxy, the source is known with its header.
-                    let sources = door.sources.as_ref().filter(|_| door.proxy_protocol.is_none());
-                    let held = sources.map_or(Ok(None), |sources| sources.hold(peer));
+                    let per_source = policy.per_source.as_ref().filter(|_| policy.proxy_protocol.is_none());
+                    let held = per_source.map_or(Ok(None), |per_source| per_source.hold(peer));
                     match (Arc::clone(&places).try_acquire_owned(), held) {
                         (Ok(place), Ok(held)) => {
-                            let connection = serve_connection(stream, peer, door, answer.clone(), stop.clone());
+                            let connection = serve_connection(stream, peer, policy, answer.clone(), stop.clone());
                             connections.spawn(async move {
                                 connection.await;
                                 drop((place, held));
@@ -89,7 +89,7 @@ where
                         }
                         (_, held) => {
                             debug!(%peer, of_one_source = held.is_err(), "a connection too many is turned away");
-                            if door.tls.is_none() {
+                            if policy.tls.is_none() {
                                 drop(tokio::spawn(turn_away(stream)));
                             }
                         }
@@ -108,18 +108,23 @@ where
     }
 }
 
-/// The way of a connection through its door to its requests.
-async fn serve_connection<F, R>(stream: Stream, peer: Peer, door: Door, answer: F, mut stop: watch::Receiver<bool>)
-where
+/// The way of a connection through its policy to its requests.
+async fn serve_connection<F, R>(
+    stream: AcceptedStream,
+    peer: Peer,
+    policy: ConnectionPolicy,
+    answer: F,
+    mut stop: watch::Receiver<bool>,
+) where
     F: Fn(Peer, Request<Incoming>) -> R + Send + 'static,
     R: Future<Output = Response<Full<Bytes>>> + Send + 'static,
 {
     if let Err(error) = stream.set_nodelay() {
         return debug!(%peer, %error, "a connection ended before it began");
     }
-    let mut stream = Patient::new(stream);
+    let mut stream = WriteTimeout::new(stream);
     let (mut client, mut _held) = (peer, None);
-    if door.proxy_protocol.is_some() {
+    if policy.proxy_protocol.is_some() {
         let header = tokio::select! {
             header = timeout(PROXY_HEADER_WITHIN, read_proxy_header(&mut stream)) => header,
             () = stopped(&mut stop) => return,
@@ -129,17 +134,17 @@ where
             Ok(Err(error)) => return debug!(%peer, %error, "a proxy is not understood"),
             Err(_) => return debug!(%peer, "a proxy sent no whole PROXY header in time"),
         }
-        match door.sources.as_ref().map_or(Ok(None), |sources| sources.hold(client)) {
+        match policy.per_source.as_ref().map_or(Ok(None), |per_source| per_source.hold(client)) {
             Ok(held) => _held = held,
             Err(_) => {
                 debug!(peer = %client, of_one_source = true, "a connection too many is turned away");
-                return if door.tls.is_none() {
+                return if policy.tls.is_none() {
                     turn_away(stream).await
                 };
             }
         }
     }
-    let Some(acceptor) = &door.tls else { return converse(stream, client, answer, stop).await };
+    let Some(acceptor) = &policy.tls else { return converse(stream, client, answer, stop).await };
     // In a box of its own, so that plain connections stay small.
     let inside = Box::pin(async {
         let stream = tokio::select! {

@@ -1,4 +1,4 @@
-//! Health, metrics and the wish for a reload, on a listener of their own. Knows no dialect.
+//! Health, metrics and requests for a reload, on a listener of their own. Knows no dialect.
 
 pub mod reload;
 
@@ -14,34 +14,34 @@ use serde::Serialize;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::gateway::Gateway;
-use reload::Order;
+use reload::ReloadRequest;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Serves the admin listener.
-pub struct Admin {
+pub struct AdminApi {
     gateway: Box<dyn Fn() -> Arc<Gateway> + Send + Sync>,
     registry: Registry,
-    reloads: mpsc::Sender<Order>,
+    reloads: mpsc::Sender<ReloadRequest>,
     stop: watch::Receiver<bool>,
 }
 
-impl std::fmt::Debug for Admin {
+impl std::fmt::Debug for AdminApi {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Admin").finish_non_exhaustive()
+        f.debug_struct("AdminApi").finish_non_exhaustive()
     }
 }
 
-impl Admin {
+impl AdminApi {
     /// A service that shows the health of the `gateway` in force, the metrics of `registry`, and that we are not ready once
-    /// `stop` is true; it passes on to `reloads` who wants a reload.
+    /// `stop` is true; it passes requests for a reload on to `reloads`.
     #[must_use]
     pub fn new(
         gateway: impl Fn() -> Arc<Gateway> + Send + Sync + 'static,
         registry: Registry,
-        reloads: mpsc::Sender<Order>,
+        reloads: mpsc::Sender<ReloadRequest>,
         stop: watch::Receiver<bool>,
     ) -> Self {
         Self { gateway: Box::new(gateway), registry, reloads, stop }
@@ -68,8 +68,8 @@ impl Admin {
             let why = "`dyngate reload` may do this, and no web page\n";
             return respond(StatusCode::FORBIDDEN, TEXT, why.to_owned());
         }
-        let (order, done) = oneshot::channel();
-        if self.reloads.try_send(order).is_err() {
+        let (request, done) = oneshot::channel();
+        if self.reloads.try_send(request).is_err() {
             let why = "stopping, or too many want the same\n";
             return respond(StatusCode::SERVICE_UNAVAILABLE, TEXT, why.to_owned());
         }

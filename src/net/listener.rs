@@ -70,14 +70,14 @@ pub enum ListenError {
 
 /// Where a listener really is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum BoundAddress {
     /// The address, with the port that was free.
     Tcp(SocketAddr),
     /// The socket file.
     Unix(PathBuf),
 }
 
-impl Place {
+impl BoundAddress {
     /// The address, if it is one.
     #[must_use]
     pub fn tcp(&self) -> Option<SocketAddr> {
@@ -89,7 +89,7 @@ impl Place {
 }
 
 /// As the configuration would spell it.
-impl std::fmt::Display for Place {
+impl std::fmt::Display for BoundAddress {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Tcp(address) => address.fmt(f),
@@ -100,9 +100,9 @@ impl std::fmt::Display for Place {
 
 /// A socket that accepts; its file, if we made one, goes when this is dropped.
 #[derive(Debug)]
-pub struct Listener {
+pub struct ListeningSocket {
     socket: Socket,
-    place: Place,
+    place: BoundAddress,
     _file: Option<SocketFile>,
 }
 
@@ -112,7 +112,7 @@ enum Socket {
     Unix(UnixListener),
 }
 
-impl Listener {
+impl ListeningSocket {
     /// Listens on `endpoint`; systemd may hand over several sockets under one name. Must run inside a tokio runtime.
     ///
     /// # Errors
@@ -150,33 +150,33 @@ impl Listener {
         // Nobody can connect before it listens.
         fs::set_permissions(path, fs::Permissions::from_mode(SOCKET_MODE)).map_err(failed)?;
         let listener = socket.listen(BACKLOG).map_err(failed)?;
-        Ok(Self { socket: Socket::Unix(listener), place: Place::Unix(path.to_owned()), _file: Some(file) })
+        Ok(Self { socket: Socket::Unix(listener), place: BoundAddress::Unix(path.to_owned()), _file: Some(file) })
     }
 
     pub(super) fn accepting_tcp(listener: TcpListener) -> io::Result<Self> {
-        let place = Place::Tcp(listener.local_addr()?);
+        let place = BoundAddress::Tcp(listener.local_addr()?);
         Ok(Self { socket: Socket::Tcp(listener), place, _file: None })
     }
 
     pub(super) fn accepting_unix(listener: UnixListener) -> io::Result<Self> {
         let address = listener.local_addr()?;
-        let place = Place::Unix(address.as_pathname().unwrap_or(Path::new("")).to_owned());
+        let place = BoundAddress::Unix(address.as_pathname().unwrap_or(Path::new("")).to_owned());
         Ok(Self { socket: Socket::Unix(listener), place, _file: None })
     }
 
     /// Where it is.
     #[must_use]
-    pub fn place(&self) -> &Place {
+    pub fn place(&self) -> &BoundAddress {
         &self.place
     }
 
-    pub(super) async fn accept(&self) -> io::Result<(Stream, Peer)> {
+    pub(super) async fn accept(&self) -> io::Result<(AcceptedStream, Peer)> {
         match &self.socket {
             Socket::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
-                Ok((Stream::Tcp(stream), Peer::Ip(peer)))
+                Ok((AcceptedStream::Tcp(stream), Peer::Ip(peer)))
             }
-            Socket::Unix(listener) => Ok((Stream::Unix(listener.accept().await?.0), Peer::Unix)),
+            Socket::Unix(listener) => Ok((AcceptedStream::Unix(listener.accept().await?.0), Peer::Unix)),
         }
     }
 }
@@ -226,12 +226,12 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
 
 /// A connection as it was accepted.
 #[derive(Debug)]
-pub(super) enum Stream {
+pub(super) enum AcceptedStream {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
 
-impl Stream {
+impl AcceptedStream {
     /// Sends small answers at once.
     pub(super) fn set_nodelay(&self) -> io::Result<()> {
         match self {
@@ -257,13 +257,13 @@ macro_rules! on_stream {
     };
 }
 
-impl AsyncRead for Stream {
+impl AsyncRead for AcceptedStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         on_stream!(self, stream => stream.poll_read(cx, buf))
     }
 }
 
-impl AsyncWrite for Stream {
+impl AsyncWrite for AcceptedStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         on_stream!(self, stream => stream.poll_write(cx, buf))
     }
@@ -298,9 +298,9 @@ mod tests {
 
     #[tokio::test]
     async fn both_families_listen_on_one_port() {
-        let four = Listener::tcp("0.0.0.0:0".parse().unwrap()).unwrap();
+        let four = ListeningSocket::tcp("0.0.0.0:0".parse().unwrap()).unwrap();
         let port = four.place().tcp().unwrap().port();
-        let six = Listener::tcp(([0_u16; 8], port).into()).unwrap();
+        let six = ListeningSocket::tcp(([0_u16; 8], port).into()).unwrap();
         assert_eq!(six.place().to_string(), format!("[::]:{port}"));
         let (accepted, connected) = tokio::join!(six.accept(), TcpStream::connect(("::1", port)));
         assert!(connected.is_ok());
@@ -311,24 +311,24 @@ mod tests {
     async fn a_socket_file_comes_and_goes_and_only_a_stale_one_is_removed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("http.sock");
-        let listener = Listener::unix(&path).unwrap();
+        let listener = ListeningSocket::unix(&path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, SOCKET_MODE);
-        assert!(matches!(Listener::unix(&path), Err(ListenError::Held(_))), "somebody accepts there");
+        assert!(matches!(ListeningSocket::unix(&path), Err(ListenError::Held(_))), "somebody accepts there");
         drop(listener);
         assert!(!path.exists());
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
         assert!(path.exists(), "left behind");
-        let first = Listener::unix(&path).unwrap();
+        let first = ListeningSocket::unix(&path).unwrap();
         // Another one in its place is not ours to remove.
         fs::remove_file(&path).unwrap();
-        let _second = Listener::unix(&path).unwrap();
+        let _second = ListeningSocket::unix(&path).unwrap();
         drop(first);
         assert!(path.exists());
         let file = folder.path().join("file");
         fs::write(&file, "mine").unwrap();
-        assert!(matches!(Listener::unix(&file), Err(ListenError::NotASocket(_))));
+        assert!(matches!(ListeningSocket::unix(&file), Err(ListenError::NotASocket(_))));
         assert_eq!(fs::read_to_string(&file).unwrap(), "mine");
-        let error = Listener::unix(&folder.path().join("absent/http.sock")).unwrap_err();
+        let error = ListeningSocket::unix(&folder.path().join("absent/http.sock")).unwrap_err();
         assert!(error.to_string().contains("its folder must exist"), "{error}");
     }
 }

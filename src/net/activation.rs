@@ -7,7 +7,7 @@ use listenfd::ListenFd;
 use tokio::net::{TcpListener, UnixListener};
 use tracing::warn;
 
-use super::listener::{ListenError, Listener};
+use super::listener::{ListenError, ListeningSocket};
 
 /// What systemd handed over and nobody took yet.
 pub struct Activated {
@@ -40,7 +40,7 @@ impl Activated {
     }
 
     /// All sockets of this name.
-    pub(super) fn take(&mut self, name: &str) -> Result<Vec<Listener>, ListenError> {
+    pub(super) fn take(&mut self, name: &str) -> Result<Vec<ListeningSocket>, ListenError> {
         let failed = |source| ListenError::NotAListener { name: name.to_owned(), source };
         let mut taken = Vec::new();
         for (number, there) in self.names.iter().enumerate() {
@@ -71,14 +71,14 @@ impl Activated {
     }
 }
 
-fn listener(sockets: &mut ListenFd, number: usize) -> io::Result<Option<Listener>> {
+fn listener(sockets: &mut ListenFd, number: usize) -> io::Result<Option<ListeningSocket>> {
     // Which of the two it is, the socket itself tells; the wrong one stays where it is.
     if let Ok(taken) = sockets.take_tcp_listener(number) {
         let Some(socket) = taken else { return Ok(None) };
         socket.set_nonblocking(true)?;
-        return Listener::accepting_tcp(TcpListener::from_std(socket)?).map(Some);
+        return ListeningSocket::accepting_tcp(TcpListener::from_std(socket)?).map(Some);
     }
     let Some(socket) = sockets.take_unix_listener(number)? else { return Ok(None) };
     socket.set_nonblocking(true)?;
-    Listener::accepting_unix(UnixListener::from_std(socket)?).map(Some)
+    ListeningSocket::accepting_unix(UnixListener::from_std(socket)?).map(Some)
 }

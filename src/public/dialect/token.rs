@@ -2,31 +2,31 @@
 
 use std::sync::Arc;
 
+use super::super::parameters::Parameters;
 use super::Answer;
 use super::dyndns2::{self, Spelling};
 use crate::gateway::{Admitted, HostVerdict, Identity, UpdateRequest};
-use crate::http::Client;
-use crate::http::parameters::Parameters;
 use crate::model::TokenDigest;
+use crate::net::ClientAddress;
 
 /// The label of the metrics.
-pub const NAME: &str = "token";
+pub(in crate::public) const NAME: &str = "token";
 
 const PATHS: [&str; 2] = ["/update/", "/cpanelwebcall/"];
 
 /// The token in `path`, and the path as a log may show it.
 #[must_use]
-pub fn of_path(path: &str) -> Option<(TokenDigest, &'static str)> {
+pub(in crate::public) fn of_path(path: &str) -> Option<(TokenDigest, &'static str)> {
     let (prefix, token) = PATHS.iter().find_map(|prefix| Some((*prefix, path.strip_prefix(prefix)?)))?;
     let shown = if prefix == "/update/" { "/update/…" } else { "/cpanelwebcall/…" };
     Some((TokenDigest::of(token), shown))
 }
 
 /// Reads what is asked for: an address, or the caller's own.
-pub(in crate::http) fn parse(
+pub(in crate::public) fn parse(
     parameters: &Parameters,
     token: TokenDigest,
-    client: Client,
+    client: ClientAddress,
     admitted: Admitted,
     agent: Option<Arc<str>>,
 ) -> (UpdateRequest, Spelling) {
@@ -36,7 +36,7 @@ pub(in crate::http) fn parse(
 
 /// dyndns2's answer, without a challenge: there is no login to ask for.
 #[must_use]
-pub fn render(verdicts: &[HostVerdict], spelling: &Spelling) -> Answer {
+pub(in crate::public) fn render(verdicts: &[HostVerdict], spelling: &Spelling) -> Answer {
     Answer { challenge: false, ..dyndns2::render(verdicts, spelling) }
 }
 

@@ -17,6 +17,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tracing::{debug, error, info, warn};
 
+use super::client_address::Peer;
 use crate::config::Tls;
 use crate::config::certificate::{Pair, PairError, Trace, date};
 
@@ -33,37 +34,37 @@ const LINGER_MOST: u64 = 64 * 1024;
 
 /// A pair that was read, fits and is in time, and what its files looked like before.
 #[derive(Debug)]
-pub struct Loaded {
+pub struct LoadedCertificate {
     files: Tls,
-    traces: Traces,
+    stamps: FileStamps,
     pair: Pair,
 }
 
 /// The pair that is shown to new connections.
 #[derive(Debug)]
 pub struct Certificates {
-    shown: RwLock<Loaded>,
+    shown: RwLock<LoadedCertificate>,
 }
 
 /// What both files looked like.
-type Traces = [Option<Trace>; 2];
+type FileStamps = [Option<Trace>; 2];
 
-impl Loaded {
+impl LoadedCertificate {
     /// Reads the files that `files` names.
     ///
     /// # Errors
     /// [`PairError`]: nothing could be shown.
     pub fn read(files: &Tls) -> Result<Self, PairError> {
         // Before the files are read: what changes in between is seen as a change.
-        let traces = traces(files);
-        Ok(Self { files: files.clone(), traces, pair: Pair::load(files, SystemTime::now())? })
+        let stamps = stamps(files);
+        Ok(Self { files: files.clone(), stamps, pair: Pair::load(files, SystemTime::now())? })
     }
 }
 
 impl Certificates {
     /// Begins with `first`.
     #[must_use]
-    pub fn new(first: Loaded) -> Arc<Self> {
+    pub fn new(first: LoadedCertificate) -> Arc<Self> {
         Arc::new(Self { shown: RwLock::new(first) })
     }
 
@@ -83,7 +84,7 @@ impl Certificates {
     }
 
     /// Shows `new` to new connections, and looks at its files from now on.
-    pub fn show(&self, new: Loaded) {
+    pub fn show(&self, new: LoadedCertificate) {
         let (file, expires) = (new.files.certificate.display().to_string(), date(new.pair.not_after));
         let old = std::mem::replace(&mut *self.shown.write().unwrap_or_else(PoisonError::into_inner), new);
         if old.pair.certified.cert == self.pair().certified.cert {
@@ -95,7 +96,7 @@ impl Certificates {
 
     /// Reads the files again whenever they have changed, until `stop` turns true.
     pub async fn keep(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
-        let (mut seen, mut warned) = (self.shown().traces, None::<Instant>);
+        let (mut seen, mut warned) = (self.shown().stamps, None::<Instant>);
         loop {
             if self.pair().expires_soon(SystemTime::now()) && warned.is_none_or(|at| at.elapsed() > WARN_EVERY) {
                 warned = Some(Instant::now());
@@ -107,9 +108,9 @@ impl Certificates {
                 () = sleep(LOOK_EVERY) => {}
                 _ = stop.wait_for(|stop| *stop) => return,
             }
-            let (files, tried) = (self.shown().files.clone(), self.shown().traces);
+            let (files, tried) = (self.shown().files.clone(), self.shown().stamps);
             let looked_at = files.clone();
-            let Ok(now) = spawn_blocking(move || traces(&looked_at)).await else { continue };
+            let Ok(now) = spawn_blocking(move || stamps(&looked_at)).await else { continue };
             // Two files are written one after the other: a pair is read once nothing moves any more.
             let settled = std::mem::replace(&mut seen, now) == now;
             if settled && now != tried {
@@ -118,9 +119,9 @@ impl Certificates {
         }
     }
 
-    async fn read_again(&self, files: Tls, now: Traces) {
+    async fn read_again(&self, files: Tls, now: FileStamps) {
         let read_from = files.clone();
-        let Ok(read) = spawn_blocking(move || Loaded::read(&read_from)).await else { return };
+        let Ok(read) = spawn_blocking(move || LoadedCertificate::read(&read_from)).await else { return };
         // A reload may have named others meanwhile.
         if self.shown().files != files {
             return;
@@ -130,12 +131,12 @@ impl Certificates {
             Err(error) => {
                 let expires = date(self.pair().not_after);
                 error!(%error, expires, "the new certificate cannot be used; the old one stays");
-                self.shown.write().unwrap_or_else(PoisonError::into_inner).traces = now;
+                self.shown.write().unwrap_or_else(PoisonError::into_inner).stamps = now;
             }
         }
     }
 
-    fn shown(&self) -> RwLockReadGuard<'_, Loaded> {
+    fn shown(&self) -> RwLockReadGuard<'_, LoadedCertificate> {
         self.shown.read().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -150,13 +151,13 @@ impl ResolvesServerCert for Certificates {
     }
 }
 
-fn traces(files: &Tls) -> Traces {
+fn stamps(files: &Tls) -> FileStamps {
     let [certificate, key]: [&Path; 2] = [&files.certificate, &files.private_key];
     [Trace::of(certificate), Trace::of(key)]
 }
 
 /// The stream inside TLS, or nothing, and then the connection is closed.
-pub(super) async fn shake_hands<S>(acceptor: &TlsAcceptor, stream: S, peer: super::Peer) -> Option<TlsStream<S>>
+pub(super) async fn shake_hands<S>(acceptor: &TlsAcceptor, stream: S, peer: Peer) -> Option<TlsStream<S>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {

@@ -20,7 +20,7 @@ const TAKEN_WITHIN: Duration = Duration::from_secs(20);
 /// How many connections each source holds, over all listeners that share it. A source is there as long as it holds one, so
 /// that there are never more than connections.
 #[derive(Debug)]
-pub struct Sources {
+pub struct ConnectionLimit {
     most: Option<u32>,
     proxies: Arc<Proxies>,
     held: Arc<Mutex<HashMap<Network, u32>>>,
@@ -40,7 +40,7 @@ pub(super) struct Held {
     source: IpAddr,
 }
 
-impl Sources {
+impl ConnectionLimit {
     /// At most `most` for each, where given; trusted proxies, and peers without an address, hold as many as they like.
     #[must_use]
     pub fn new(most: Option<u32>, proxies: Arc<Proxies>) -> Arc<Self> {
@@ -105,12 +105,12 @@ fn networks(address: IpAddr) -> impl Iterator<Item = (Network, u32)> {
 
 /// A stream whose writes fail once the other side has taken nothing for [`TAKEN_WITHIN`].
 #[derive(Debug)]
-pub(super) struct Patient<S> {
+pub(super) struct WriteTimeout<S> {
     stream: S,
     stuck: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S> Patient<S> {
+impl<S> WriteTimeout<S> {
     pub(super) fn new(stream: S) -> Self {
         Self { stream, stuck: None }
     }
@@ -129,13 +129,13 @@ impl<S> Patient<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for WriteTimeout<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.judge(cx, written)
@@ -172,9 +172,12 @@ mod tests {
     use super::*;
     use crate::config::ForwardingHeader;
 
-    fn sources(most: u32) -> Arc<Sources> {
+    fn limit(most: u32) -> Arc<ConnectionLimit> {
         let trusted = vec!["127.0.0.1/32".parse().unwrap()];
-        Sources::new(Some(most), Arc::new(Proxies { trusted, unix: false, header: ForwardingHeader::Forwarded }))
+        ConnectionLimit::new(
+            Some(most),
+            Arc::new(Proxies { trusted, unix: false, header: ForwardingHeader::Forwarded }),
+        )
     }
 
     fn peer(address: &str) -> Peer {
@@ -183,44 +186,44 @@ mod tests {
 
     #[test]
     fn a_source_holds_so_many_and_others_are_not_touched() {
-        let sources = sources(2);
-        let first = sources.hold(peer("192.0.2.1")).unwrap();
-        let _second = sources.hold(peer("::ffff:192.0.2.1")).unwrap();
-        assert_eq!(sources.hold(peer("192.0.2.1")).unwrap_err(), TooMany);
-        let _neighbour = sources.hold(peer("192.0.2.2")).unwrap();
+        let limit = limit(2);
+        let first = limit.hold(peer("192.0.2.1")).unwrap();
+        let _second = limit.hold(peer("::ffff:192.0.2.1")).unwrap();
+        assert_eq!(limit.hold(peer("192.0.2.1")).unwrap_err(), TooMany);
+        let _neighbour = limit.hold(peer("192.0.2.2")).unwrap();
         drop(first);
-        assert!(sources.hold(peer("192.0.2.1")).is_ok());
-        let _six = [sources.hold(peer("2001:db8::1")).unwrap(), sources.hold(peer("2001:db8::2")).unwrap()];
-        assert!(sources.hold(peer("2001:db8::3")).is_err(), "the same /64");
-        assert!(sources.hold(peer("2001:db8:0:1::1")).is_ok());
+        assert!(limit.hold(peer("192.0.2.1")).is_ok());
+        let _six = [limit.hold(peer("2001:db8::1")).unwrap(), limit.hold(peer("2001:db8::2")).unwrap()];
+        assert!(limit.hold(peer("2001:db8::3")).is_err(), "the same /64");
+        assert!(limit.hold(peer("2001:db8:0:1::1")).is_ok());
         for exempt in [peer("127.0.0.1"), Peer::Unix, Peer::Unnamed] {
-            assert!((0..10).all(|_| sources.hold(exempt).unwrap().is_none()), "{exempt}");
+            assert!((0..10).all(|_| limit.hold(exempt).unwrap().is_none()), "{exempt}");
         }
     }
 
     #[test]
     fn a_56_holds_four_times_and_a_48_sixteen_times_what_a_64_does() {
-        let sources = sources(2);
-        let hold = |network: u16| sources.hold(peer(&format!("2001:db8:0:{network:x}::1")));
+        let limit = limit(2);
+        let hold = |network: u16| limit.hold(peer(&format!("2001:db8:0:{network:x}::1")));
         let of_56: Vec<_> = (0..0x100).filter_map(|n| hold(n).ok()).collect();
         assert_eq!(of_56.len(), 8);
         let of_48: Vec<_> = (1..0x100).filter_map(|n| hold(n << 8).ok()).collect();
         assert_eq!(of_56.len() + of_48.len(), 32);
-        let _another = sources.hold(peer("2001:db8:1::1")).unwrap();
+        let _another = limit.hold(peer("2001:db8:1::1")).unwrap();
         drop(of_56);
         assert!(hold(0).is_ok());
         drop(of_48);
-        assert_eq!(sources.held.lock().unwrap().len(), 3, "the other one's networks");
+        assert_eq!(limit.held.lock().unwrap().len(), 3, "the other one's networks");
     }
 
     #[test]
     fn other_bounds_hold_for_the_connections_that_are_there() {
-        let sources = sources(2);
-        let first = sources.hold(peer("192.0.2.1")).unwrap();
-        let _second = sources.hold(peer("192.0.2.1")).unwrap();
-        let lifted = sources.with(None, Arc::clone(&sources.proxies));
+        let limit = limit(2);
+        let first = limit.hold(peer("192.0.2.1")).unwrap();
+        let _second = limit.hold(peer("192.0.2.1")).unwrap();
+        let lifted = limit.with(None, Arc::clone(&limit.proxies));
         let _third = lifted.hold(peer("192.0.2.1")).unwrap();
-        let lowered = lifted.with(Some(3), Arc::clone(&sources.proxies));
+        let lowered = lifted.with(Some(3), Arc::clone(&limit.proxies));
         assert!(lowered.hold(peer("192.0.2.1")).is_err(), "all three count");
         drop(first);
         assert!(lowered.hold(peer("192.0.2.1")).is_ok());
@@ -228,17 +231,17 @@ mod tests {
 
     #[test]
     fn who_is_gone_is_forgotten() {
-        let sources = sources(2);
+        let limit = limit(2);
         for number in 0..1000_u32 {
-            drop(sources.hold(Peer::Ip((std::net::Ipv4Addr::from(number), 1).into())).unwrap());
+            drop(limit.hold(Peer::Ip((std::net::Ipv4Addr::from(number), 1).into())).unwrap());
         }
-        assert!(sources.held.lock().unwrap().is_empty());
+        assert!(limit.held.lock().unwrap().is_empty());
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_takes_nothing_is_given_up_and_who_takes_slowly_is_not() {
         let (ours, mut theirs) = duplex(8);
-        let mut ours = Patient::new(ours);
+        let mut ours = WriteTimeout::new(ours);
         let slow = tokio::spawn(async move {
             let mut octets = [0; 8];
             for _ in 0..5 {

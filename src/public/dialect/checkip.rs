@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 /// The form of the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub(in crate::public) enum Form {
     /// Dyn's page, which holds exactly one address.
     Page,
     /// The address and a line end, as plain text.
@@ -14,7 +14,7 @@ pub enum Form {
 impl Form {
     /// The form that `path` asks for.
     #[must_use]
-    pub fn of(path: &str) -> Option<Self> {
+    pub(in crate::public) fn of(path: &str) -> Option<Self> {
         match path {
             "/nic/checkip" | "/checkip" => Some(Self::Page),
             "/myip" => Some(Self::Bare),
@@ -24,7 +24,7 @@ impl Form {
 
     /// The value of `Content-Type`.
     #[must_use]
-    pub fn content_type(self) -> &'static str {
+    pub(in crate::public) fn content_type(self) -> &'static str {
         match self {
             Self::Page => "text/html",
             Self::Bare => "text/plain",
@@ -33,7 +33,7 @@ impl Form {
 
     /// The body; the address as in RFC 5952, for OPNsense reads lower case only.
     #[must_use]
-    pub fn render(self, address: IpAddr) -> String {
+    pub(in crate::public) fn render(self, address: IpAddr) -> String {
         match self {
             Self::Page => format!(
                 "<html><head><title>Current IP Check</title></head><body>Current IP Address: {address}</body></html>\r\n"

@@ -12,7 +12,6 @@ use tokio::time::{Instant, timeout};
 
 use super::access_log::{self, Entry, TurnedAway, shortened};
 use super::authorization::credentials;
-use super::client_address::{Client, Peer, Proxies};
 use super::dialect::Answer;
 use super::dialect::checkip;
 use super::dialect::dyndns2::{self, Spelling};
@@ -21,6 +20,7 @@ use super::parameters::Parameters;
 use crate::gateway::{Gateway, Identity, Verdicts};
 use crate::metrics::{DialectMetrics, Metrics};
 use crate::model::TokenDigest;
+use crate::net::{ClientAddress, Peer, Proxies};
 
 /// The longest request line, all headers together, and body that are read, in octets.
 const MAX_REQUEST_LINE: usize = 8 * 1024;
@@ -183,7 +183,7 @@ impl Public {
         })
     }
 
-    fn client(&self, peer: Peer, headers: &HeaderMap) -> Client {
+    fn client(&self, peer: Peer, headers: &HeaderMap) -> ClientAddress {
         self.proxies.client(peer, headers)
     }
 }
@@ -194,7 +194,7 @@ struct Seen<'a> {
     dialect: Dialect,
     path: &'a str,
     agent: &'a str,
-    client: Client,
+    client: ClientAddress,
 }
 
 fn within_bounds(request: &Request<Incoming>) -> Result<(), StatusCode> {

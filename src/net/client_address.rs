@@ -46,7 +46,7 @@ const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// The client behind a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Client {
+pub struct ClientAddress {
     /// For limits and log: the last address that is certain.
     pub source: IpAddr,
     /// What may become a record; `None` where a trusted proxy named something that is no address, and where nobody named
@@ -68,10 +68,10 @@ pub struct Proxies {
 impl Proxies {
     /// Walks all lines of the header from the right, past trusted networks.
     #[must_use]
-    pub fn client(&self, peer: Peer, headers: &HeaderMap) -> Client {
+    pub fn client(&self, peer: Peer, headers: &HeaderMap) -> ClientAddress {
         let mut address = peer.ip();
         if !self.trusts_peer(peer) {
-            return Client { source: address.unwrap_or(NOWHERE), address };
+            return ClientAddress { source: address.unwrap_or(NOWHERE), address };
         }
         let name = match self.header {
             ForwardingHeader::XForwardedFor => "x-forwarded-for",
@@ -85,14 +85,14 @@ impl Proxies {
                 ForwardingHeader::Forwarded => forwarded_for(hop),
             });
             let Some(named) = named.map(canonical) else {
-                return Client { source: address.unwrap_or(NOWHERE), address: None };
+                return ClientAddress { source: address.unwrap_or(NOWHERE), address: None };
             };
             address = Some(named);
             if !self.trusts(named) {
                 break;
             }
         }
-        Client { source: address.unwrap_or(NOWHERE), address }
+        ClientAddress { source: address.unwrap_or(NOWHERE), address }
     }
 
     /// Whether what `peer` says of its client is believed.
@@ -150,7 +150,7 @@ mod tests {
 
     use super::*;
 
-    fn client(header: ForwardingHeader, peer: &str, lines: &[&str]) -> Client {
+    fn client(header: ForwardingHeader, peer: &str, lines: &[&str]) -> ClientAddress {
         let name = match header {
             ForwardingHeader::XForwardedFor => "x-forwarded-for",
             ForwardingHeader::Forwarded => "forwarded",
@@ -168,9 +168,9 @@ mod tests {
         Proxies { trusted, unix: true, header }.client(peer, &headers)
     }
 
-    fn certain(address: &str) -> Client {
+    fn certain(address: &str) -> ClientAddress {
         let address = address.parse().unwrap();
-        Client { source: address, address: Some(address) }
+        ClientAddress { source: address, address: Some(address) }
     }
 
     #[test]
@@ -219,7 +219,7 @@ mod tests {
         for lines in
             [&["198.51.100.1, unknown"][..], &["_hidden"], &["198.51.100.1, 1.2.3"], &["[2001:db8::1"], &["\"a"]]
         {
-            let expected = Client { source: proxy, address: None };
+            let expected = ClientAddress { source: proxy, address: None };
             assert_eq!(client(ForwardingHeader::XForwardedFor, "127.0.0.1", lines), expected, "{lines:?}");
             assert_eq!(client(ForwardingHeader::Forwarded, "127.0.0.1", lines), expected, "{lines:?}");
         }
@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn who_has_no_address_and_is_not_named_gets_none() {
-        let nobody = Client { source: NOWHERE, address: None };
+        let nobody = ClientAddress { source: NOWHERE, address: None };
         for (peer, lines) in
             [("unix", &[][..]), ("unix", &["unknown"]), ("unnamed", &[]), ("unnamed", &["198.51.100.1"])]
         {

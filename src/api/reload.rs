@@ -18,7 +18,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(120);
 const MOST: u64 = 4 * 1024 * 1024;
 
 /// Somebody wants the configuration to be read again, and waits for what came of it.
-pub type Order = oneshot::Sender<Result<Reloaded, Refused>>;
+pub type ReloadRequest = oneshot::Sender<Result<Reloaded, ReloadRefused>>;
 
 /// The new configuration is in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,7 +33,7 @@ pub struct Reloaded {
 
 /// The old configuration stays.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Refused {
+pub struct ReloadRefused {
     /// The file that was read.
     pub file: String,
     /// What is wrong with it, one by one.
@@ -42,7 +42,7 @@ pub struct Refused {
 
 /// Why nobody answered.
 #[derive(Debug, thiserror::Error)]
-pub enum AskError {
+pub enum ReloadCallError {
     /// Port 0 is another one at each start.
     #[error("[admin] listen takes a free port, and which one only the gateway's log and ready file tell")]
     AnyPort,
@@ -62,13 +62,14 @@ pub(super) fn may_reload(headers: &HeaderMap) -> bool {
 /// Asks the gateway whose admin listener is at `address` to read its configuration again, and waits for what comes of it.
 ///
 /// # Errors
-/// [`AskError`]
-pub fn ask(address: SocketAddr) -> Result<Result<Reloaded, Refused>, AskError> {
+/// [`ReloadCallError`]
+pub fn request_reload(address: SocketAddr) -> Result<Result<Reloaded, ReloadRefused>, ReloadCallError> {
     if address.port() == 0 {
-        return Err(AskError::AnyPort);
+        return Err(ReloadCallError::AnyPort);
     }
-    let (status, body) = exchange(reachable(address)).map_err(|error| AskError::Away(address, error))?;
-    let stranger = || AskError::Stranger(address, format!("{status} {}", body.chars().take(200).collect::<String>()));
+    let (status, body) = exchange(reachable(address)).map_err(|error| ReloadCallError::Away(address, error))?;
+    let stranger =
+        || ReloadCallError::Stranger(address, format!("{status} {}", body.chars().take(200).collect::<String>()));
     match status.as_str() {
         "200" => serde_json::from_str(&body).map(Ok).map_err(|_| stranger()),
         "422" => serde_json::from_str(&body).map(Err).map_err(|_| stranger()),

@@ -1,15 +1,15 @@
 //! The dialects: each a pure `parse` from a request to what is asked for, and a pure, total `render` from outcomes to an
 //! answer.
 
-pub mod checkip;
-pub mod dyndns2;
-pub mod token;
+pub(in crate::public) mod checkip;
+pub(in crate::public) mod dyndns2;
+pub(in crate::public) mod token;
 
 use std::time::Duration;
 
 /// An answer, before it is HTTP.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
+pub(in crate::public) struct Answer {
     /// The status code.
     pub status: u16,
     /// The body, whole.

@@ -1,0 +1,11 @@
+//! The routers' listener: from octets to a request of a dialect, and from outcomes to an answer. Knows no DNS and no storage.
+
+mod access_log;
+mod authorization;
+mod dialect;
+#[cfg(any(fuzzing, test))]
+pub mod fuzzing;
+mod parameters;
+mod service;
+
+pub use service::Public;

@@ -10,7 +10,7 @@ use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
 use tokio::time::Instant;
 
-use super::store::{Ask, BoundedStore};
+use super::store::{BoundedStore, KeyQuery};
 use crate::config::Quota;
 
 /// A burst is cut so that it fills within this time: governor counts nanoseconds in 64 bits and does not check.
@@ -19,7 +19,7 @@ const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// A limiter with one quota for each key.
 #[derive(Debug)]
 pub(super) struct Limiter {
-    rate: RateLimiter<Ask, BoundedStore, TokioClock, NoOpMiddleware<Nanos>>,
+    rate: RateLimiter<KeyQuery, BoundedStore, TokioClock, NoOpMiddleware<Nanos>>,
     burst: NonZeroU32,
     /// How long one takes to come back.
     interval: Duration,
@@ -73,7 +73,7 @@ impl Limiter {
     /// # Errors
     /// The time until there are as many; nothing is taken then.
     pub(super) fn take<K: Hash + ?Sized>(&self, key: &K, count: u32) -> Result<(), Duration> {
-        self.ask(Ask { fingerprint: self.fingerprints.hash_one(key), take: true }, count.min(self.burst.get()))
+        self.ask(KeyQuery { fingerprint: self.fingerprints.hash_one(key), take: true }, count.min(self.burst.get()))
     }
 
     /// Whether there are `count` for `key`; takes nothing.
@@ -81,12 +81,12 @@ impl Limiter {
     /// # Errors
     /// The time until there are as many, or, for more than the burst ever gives, the time in which one comes back.
     pub(super) fn look<K: Hash + ?Sized>(&self, key: &K, count: u32) -> Result<(), Duration> {
-        self.ask(Ask { fingerprint: self.fingerprints.hash_one(key), take: false }, count)
+        self.ask(KeyQuery { fingerprint: self.fingerprints.hash_one(key), take: false }, count)
     }
 
-    fn ask(&self, ask: Ask, count: u32) -> Result<(), Duration> {
+    fn ask(&self, query: KeyQuery, count: u32) -> Result<(), Duration> {
         let Some(count) = NonZeroU32::new(count) else { return Ok(()) };
-        match self.rate.check_key_n(&ask, count) {
+        match self.rate.check_key_n(&query, count) {
             Ok(Ok(())) => Ok(()),
             Ok(Err(until)) => Err(until.wait_time_from(self.rate.clock().now())),
             Err(_more_than_the_burst) => Err(self.interval),

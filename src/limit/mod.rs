@@ -1,23 +1,22 @@
 //! How often may they: one limiter a rule, each keyed, capped and swept. Knows nothing of HTTP.
 
+mod concurrent;
 mod limiter;
 mod repeats;
 mod store;
-mod undecided;
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use crate::config::{self, Quota};
 use crate::metrics::{LimitKind, Metrics};
-use crate::model::{Addresses, Hostname, canonical};
+use crate::model::{Addresses, Hostname, SourcePrefix, SourceTier};
 
 use limiter::Limiter;
 use repeats::Repeats;
-use undecided::Undecided;
 
-pub use undecided::Guess;
+pub use concurrent::{Concurrent, Counted};
 
 /// The limits of the contract; one that is `"off"` never refuses and keeps nothing.
 ///
@@ -27,8 +26,8 @@ pub use undecided::Guess;
 pub struct Limits {
     // One value for all who ask, whatever configuration they see: nothing that is counted is lost in a reload.
     rules: RwLock<Rules>,
-    // Passwords that are being hashed, by the network that they came from.
-    undecided: Undecided,
+    // Passwords that are being hashed, by where they came from.
+    undecided: Concurrent,
     metrics: Metrics,
 }
 
@@ -36,26 +35,19 @@ pub struct Limits {
 struct Rules {
     host: Option<Limiter>,
     account: Option<Limiter>,
-    source: Option<Sources>,
+    source: Option<PerSource>,
     failed_logins: Option<FailedLogins>,
     repeats: Option<Repeats>,
 }
 
-/// The `source` limit: who is given a /56 or a /48 could else come from a new /64 each time.
+/// One limiter a tier, each with its factor of the quota: the `source` limit, and that side of `failed_logins`.
 #[derive(Debug)]
-struct Sources {
-    /// An IPv4 address or an IPv6 /64: the quota itself.
-    address: Limiter,
-    /// 4 times the quota.
-    slash56: Limiter,
-    /// 16 times the quota.
-    slash48: Limiter,
-}
+struct PerSource([Limiter; SourceTier::ALL.len()]);
 
 /// The `failed_logins` limit, once for each side of it.
 #[derive(Debug)]
 struct FailedLogins {
-    source: Limiter,
+    source: PerSource,
     login: Limiter,
 }
 
@@ -64,7 +56,7 @@ impl Limits {
     #[must_use]
     pub fn new(config: &config::Limits, metrics: Metrics) -> Self {
         let rules = Rules { host: None, account: None, source: None, failed_logins: None, repeats: None };
-        let limits = Self { rules: RwLock::new(rules), undecided: Undecided::default(), metrics };
+        let limits = Self { rules: RwLock::new(rules), undecided: Concurrent::default(), metrics };
         limits.set(config);
         limits
     }
@@ -75,7 +67,7 @@ impl Limits {
         let Rules { host, account, source, failed_logins, repeats } = &mut *rules;
         renew(host, config.host, Limiter::new, Limiter::with);
         renew(account, config.account, Limiter::new, Limiter::with);
-        renew(source, config.source, Sources::new, Sources::with);
+        renew(source, config.source, PerSource::new, PerSource::with);
         renew(failed_logins, config.failed_logins, FailedLogins::new, FailedLogins::with);
         renew(repeats, config.repeats, Repeats::new, Repeats::with);
     }
@@ -119,11 +111,10 @@ impl Limits {
     ///
     /// # Errors
     /// The time until a password may be hashed for both.
-    pub fn may_hash(&self, source: IpAddr, login: &str, undecided: u32) -> Result<Guess, Duration> {
-        let network = prefix(source, 64);
-        let guess = self.undecided.one_more(network);
+    pub fn may_hash(&self, source: IpAddr, login: &str, undecided: u32) -> Result<Counted, Duration> {
+        let guess = self.undecided.add(source);
         let verdict = self.rules().failed_logins.as_ref().map_or(Ok(()), |failed| {
-            let of_source = failed.source.look(&network, guess.number());
+            let of_source = failed.source.look(source, guess.numbers());
             let of_login = failed.login.look(login, undecided.saturating_add(1));
             match (of_source, of_login) {
                 (Err(one), Err(other)) => Err(one.max(other)),
@@ -138,7 +129,7 @@ impl Limits {
         if let Some(failed) = &self.rules().failed_logins {
             // Where nothing is left there is nothing to take: `may_hash` refuses already.
             let _exhausted = failed.login.take(login, 1);
-            let _exhausted = failed.source.take(&prefix(source, 64), 1);
+            failed.source.count(source);
         }
     }
 
@@ -184,7 +175,7 @@ fn renew<R>(rule: &mut Option<R>, quota: Option<Quota>, new: fn(Quota) -> R, wit
 
 impl FailedLogins {
     fn new(quota: Quota) -> Self {
-        Self { source: Limiter::new(quota), login: Limiter::new(quota) }
+        Self { source: PerSource::new(quota), login: Limiter::new(quota) }
     }
 
     fn with(self, quota: Quota) -> Self {
@@ -192,47 +183,42 @@ impl FailedLogins {
     }
 }
 
-impl Sources {
+impl PerSource {
     fn new(quota: Quota) -> Self {
-        let [slash56, slash48] = [4, 16].map(|factor| Limiter::new(times(quota, factor)));
-        Self { address: Limiter::new(quota), slash56, slash48 }
+        Self(SourceTier::ALL.map(|tier| Limiter::new(times(quota, tier.factor))))
     }
 
     fn with(self, quota: Quota) -> Self {
-        Self {
-            address: self.address.with(quota),
-            slash56: self.slash56.with(times(quota, 4)),
-            slash48: self.slash48.with(times(quota, 16)),
-        }
+        let mut tiers = SourceTier::ALL.into_iter();
+        Self(self.0.map(|limiter| match tiers.next() {
+            Some(tier) => limiter.with(times(quota, tier.factor)),
+            None => limiter,
+        }))
+    }
+
+    fn tiers(&self, source: IpAddr) -> impl Iterator<Item = (&Limiter, SourcePrefix)> {
+        self.0.iter().zip(SourcePrefix::around(source))
+    }
+
+    /// Whether each tier has so many for `source`; takes nothing.
+    fn look(&self, source: IpAddr, counts: [u32; SourceTier::ALL.len()]) -> Result<(), Duration> {
+        self.tiers(source).zip(counts).try_for_each(|((limiter, network), count)| limiter.look(&network, count))
     }
 
     /// All must agree, and are asked before anything is taken: a /64 that floods and is refused leaves the /48 to its
     /// neighbours, and a network that is refused as a whole costs its single customers nothing. Between the question
     /// and the taking another thread may take the last of a wider network; then this request loses what the
     /// narrower ones gave, narrowest first so that it is its own.
-    fn take(&self, address: IpAddr) -> Result<(), Duration> {
-        if canonical(address).is_ipv4() {
-            return self.address.take(&prefix(address, 64), 1);
-        }
-        let widths = [(&self.address, 64), (&self.slash56, 56), (&self.slash48, 48)];
-        for (limiter, width) in widths {
-            limiter.look(&prefix(address, width), 1)?;
-        }
-        for (limiter, width) in widths {
-            limiter.take(&prefix(address, width), 1)?;
-        }
-        Ok(())
+    fn take(&self, source: IpAddr) -> Result<(), Duration> {
+        self.look(source, [1; SourceTier::ALL.len()])?;
+        self.tiers(source).try_for_each(|(limiter, network)| limiter.take(&network, 1))
     }
-}
 
-/// The network of `width` bits around an IPv6 address; an IPv4 address (also a mapped one) is itself.
-fn prefix(address: IpAddr, width: u32) -> IpAddr {
-    match canonical(address) {
-        IpAddr::V6(v6) => {
-            let host_bits = u128::MAX.checked_shr(width).unwrap_or(0);
-            Ipv6Addr::from_bits(v6.to_bits() & !host_bits).into()
+    /// Counts one in each tier that has any left.
+    fn count(&self, source: IpAddr) {
+        for (limiter, network) in self.tiers(source) {
+            let _exhausted = limiter.take(&network, 1);
         }
-        v4 @ IpAddr::V4(_) => v4,
     }
 }
 

@@ -13,13 +13,13 @@ const WAYS: usize = 16;
 const CAPACITY: usize = SHARDS * SETS * WAYS;
 const _: () = assert!(CAPACITY <= 100_000);
 
-/// A key's fingerprint and its theoretical arrival time (TAT, in nanoseconds). An empty place is all zero, which says
-/// the same as a place whose TAT is past: nothing.
-type Place = (u64, u64);
+/// A key's fingerprint and its theoretical arrival time (TAT, in nanoseconds). An empty slot is all zero, which says
+/// the same as a slot whose TAT is past: nothing.
+type Slot = (u64, u64);
 
 /// A question about one key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Ask {
+pub(super) struct KeyQuery {
     /// The key: a keyed hash of it, evenly spread, which no attacker can aim at one set.
     pub(super) fingerprint: u64,
     /// Whether the new state is kept, or was only asked for.
@@ -28,17 +28,17 @@ pub(super) struct Ask {
 
 /// TATs by fingerprint.
 ///
-/// A fingerprint belongs to one set of sixteen places. When all are taken, the one with the smallest TAT is given up: whose
+/// A fingerprint belongs to one set of sixteen slots. When all are taken, the one with the smallest TAT is given up: whose
 /// TAT is past goes first and loses nothing, then whoever would be free again soonest, so that a flood of new keys
 /// displaces its own before it displaces a key that is limited. There is nothing to sweep, and no request ever pays
 /// for another's growth.
 #[derive(Debug, Default)]
 pub(super) struct BoundedStore {
-    shards: [Mutex<Vec<Place>>; SHARDS],
+    shards: [Mutex<Vec<Slot>>; SHARDS],
 }
 
 impl BoundedStore {
-    fn shard(&self, fingerprint: u64) -> MutexGuard<'_, Vec<Place>> {
+    fn shard(&self, fingerprint: u64) -> MutexGuard<'_, Vec<Slot>> {
         let shard = &self.shards[(fingerprint >> 32) as usize % SHARDS];
         shard.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -55,13 +55,13 @@ impl BoundedStore {
 }
 
 impl StateStore for BoundedStore {
-    type Key = Ask;
+    type Key = KeyQuery;
 
-    fn measure_and_replace<T, F, E>(&self, ask: &Ask, measure: F) -> Result<T, E>
+    fn measure_and_replace<T, F, E>(&self, query: &KeyQuery, measure: F) -> Result<T, E>
     where
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
     {
-        let Ask { fingerprint, take } = *ask;
+        let KeyQuery { fingerprint, take } = *query;
         let mut places = self.shard(fingerprint);
         let start = (fingerprint & u64::from(u32::MAX)) as usize % SETS * WAYS;
         let known = places.get(start..start + WAYS).and_then(|set| set.iter().position(|place| place.0 == fingerprint));
@@ -90,19 +90,19 @@ mod tests {
 
     impl BoundedStore {
         fn set(&self, fingerprint: u64, tat: u64) {
-            let ask = Ask { fingerprint, take: true };
-            let stored: Result<(), ()> = self.measure_and_replace(&ask, |_| Ok(((), Nanos::new(tat))));
+            let query = KeyQuery { fingerprint, take: true };
+            let stored: Result<(), ()> = self.measure_and_replace(&query, |_| Ok(((), Nanos::new(tat))));
             stored.unwrap();
         }
 
         fn get(&self, fingerprint: u64) -> Option<u64> {
-            let ask = Ask { fingerprint, take: false };
-            let seen: Result<_, ()> = self.measure_and_replace(&ask, |tat| Ok((tat, Nanos::new(u64::MAX))));
+            let query = KeyQuery { fingerprint, take: false };
+            let seen: Result<_, ()> = self.measure_and_replace(&query, |tat| Ok((tat, Nanos::new(u64::MAX))));
             seen.unwrap().map(Nanos::as_u64)
         }
 
         fn len(&self) -> usize {
-            let live = |shard: &Mutex<Vec<Place>>| shard.lock().unwrap().iter().filter(|place| place.1 > 0).count();
+            let live = |shard: &Mutex<Vec<Slot>>| shard.lock().unwrap().iter().filter(|place| place.1 > 0).count();
             self.shards.iter().map(live).sum()
         }
     }
@@ -113,8 +113,8 @@ mod tests {
         assert_eq!(store.get(7), None);
         assert!(store.shards.iter().all(|shard| shard.lock().unwrap().is_empty()), "no memory before the first key");
         store.set(7, 40);
-        let refused: Result<(), u64> =
-            store.measure_and_replace(&Ask { fingerprint: 7, take: true }, |tat| Err(tat.map_or(0, Nanos::as_u64)));
+        let refused: Result<(), u64> = store
+            .measure_and_replace(&KeyQuery { fingerprint: 7, take: true }, |tat| Err(tat.map_or(0, Nanos::as_u64)));
         assert_eq!((refused, store.get(7)), (Err(40), Some(40)));
     }
 

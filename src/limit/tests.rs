@@ -137,9 +137,28 @@ async fn guesses_of_one_source_at_many_logins_count_while_they_are_hashed() {
     limits.set(&all(quota(1, 2)));
     let one = guess("2001:db8::1", 103).unwrap();
     limits.set(&all(quota(2, 2)));
-    assert_eq!((guess("2001:db8::1", 104).is_ok(), one.number()), (true, 1), "a reload forgets none");
+    assert_eq!((guess("2001:db8::1", 104).is_ok(), one.numbers()[0]), (true, 1), "a reload forgets none");
     let _two = guess("2001:db8::1", 105).unwrap();
     assert!(guess("2001:db8::1", 106).is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_guesser_with_a_48_has_sixteen_times_the_guesses_and_no_more() {
+    let guesses = |limits: &Limits, times, network: fn(u32) -> u32| {
+        allowed(times, |n| {
+            let (source, login) = (ip(&format!("2001:db8:0:{:x}::1", network(n))), format!("router{n}"));
+            limits.may_hash(source, &login, 0).map(|_guess| limits.failed_login(source, &login))
+        })
+    };
+    let (of_56, _) = limits(quota(10, 1));
+    assert_eq!(guesses(&of_56, 200, |n| n % 256), 40);
+    let (of_48, _) = limits(quota(10, 1));
+    assert_eq!(guesses(&of_48, 300, |n| n * 211), 160);
+    assert!(of_48.may_hash(ip("2001:db8:1::1"), "router", 0).is_ok(), "another /48 is another customer");
+    // All at once, before any is known to be wrong.
+    let (at_once, _) = limits(quota(10, 1));
+    let guess = |n: u32| at_once.may_hash(ip(&format!("2001:db8:0:{:x}::1", n * 211)), &format!("router{n}"), 0);
+    assert_eq!((0..300).filter_map(|n| guess(n).ok()).collect::<Vec<_>>().len(), 160);
 }
 
 #[tokio::test(start_paused = true)]

@@ -11,7 +11,8 @@ use tracing::{info, warn};
 use crate::gateway::Verdicts;
 
 /// What a request was, as far as the log may tell.
-pub(super) struct Entry<'a> {
+pub(super) struct AccessLine<'a> {
+    pub(super) start: Instant,
     pub(super) source: IpAddr,
     pub(super) path: &'a str,
     pub(super) agent: &'a str,
@@ -59,20 +60,20 @@ impl TurnedAway {
 }
 
 /// Writes the line.
-pub(super) fn write(entry: &Entry<'_>, verdicts: &Verdicts, took: Duration) {
+pub(super) fn write(line: &AccessLine<'_>, verdicts: &Verdicts, took: Duration) {
     let list = |texts: Vec<&str>| texts.join(",");
     let hosts = list(verdicts.hosts.iter().map(String::as_str).collect());
     info!(
         target: "dyngate::access",
-        source = %entry.source,
+        source = %line.source,
         login = verdicts.login.as_deref().unwrap_or("-"),
         host = ?shortened(&hosts),
         outcome = list(verdicts.each.iter().map(|verdict| verdict.outcome.label()).collect()),
         reason = list(verdicts.each.iter().map(|verdict| verdict.reason.as_ref()).collect()),
         rcode = list(verdicts.each.iter().map(|verdict| verdict.rcode.as_deref().unwrap_or("-")).collect()),
         ms = u64::try_from(took.as_micros()).unwrap_or(u64::MAX) as f64 / 1000.0,
-        path = ?shortened(entry.path),
-        agent = ?entry.agent,
+        path = ?shortened(line.path),
+        agent = ?line.agent,
         "request"
     );
 }

@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use hyper::header::{AUTHORIZATION, HeaderMap};
 
 use super::parameters::{Parameters, text};
 use crate::auth::Credentials;
@@ -19,8 +20,8 @@ const PASSWORD: [&str; 4] = ["password", "pass", "passwd", "p"];
 
 /// The credentials of a request; a Basic header wins over the query. An empty `Basic :`, which inadyn sends where nothing is
 /// configured, is none.
-pub(super) fn credentials(header: Option<&[u8]>, parameters: &Parameters) -> Option<Credentials> {
-    match header.and_then(basic) {
+pub(super) fn credentials(headers: &HeaderMap, parameters: &Parameters) -> Option<Credentials> {
+    match headers.get(AUTHORIZATION).and_then(|value| basic(value.as_bytes())) {
         Some(Basic::Given(credentials)) => return Some(credentials),
         Some(Basic::Unreadable) => return None,
         Some(Basic::Empty) | None => {}
@@ -53,12 +54,18 @@ fn basic(header: &[u8]) -> Option<Basic> {
 
 #[cfg(test)]
 mod tests {
+    use hyper::header::HeaderValue;
     use proptest::prelude::*;
 
     use super::*;
 
+    fn headers(authorization: Option<&[u8]>) -> HeaderMap {
+        let value = authorization.and_then(|octets| HeaderValue::from_bytes(octets).ok());
+        value.into_iter().map(|value| (AUTHORIZATION, value)).collect()
+    }
+
     fn login(header: Option<&str>, query: &str) -> Option<String> {
-        credentials(header.map(str::as_bytes), &Parameters::parse(query.as_bytes())).map(|found| found.login)
+        credentials(&headers(header.map(str::as_bytes)), &Parameters::parse(query.as_bytes())).map(|found| found.login)
     }
 
     #[test]
@@ -77,7 +84,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_header_panics(octets: Vec<u8>) {
-            let _read = credentials(Some(&octets), &Parameters::default());
+            let _read = credentials(&headers(Some(&octets)), &Parameters::default());
         }
     }
 }

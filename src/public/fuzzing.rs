@@ -6,7 +6,8 @@ use std::sync::{Arc, OnceLock};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hyper::header::HeaderValue;
+use hyper::Request;
+use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -14,11 +15,11 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
 use super::Public;
 use super::authorization::credentials;
-use super::dialect::dyndns2;
+use super::dialect::{DialectRequest, dyndns2};
 use super::parameters::Parameters;
 use crate::auth::Authenticator;
 use crate::config::{Config, ForwardingHeader};
-use crate::gateway::{Gateway, HostVerdict, Identity};
+use crate::gateway::{Gateway, HostVerdict};
 use crate::limit::Limits;
 use crate::metrics::Metrics;
 use crate::model::{Outcome, canonical};
@@ -125,10 +126,10 @@ pub fn update(octets: &[u8]) {
     let (query, form) = octets.split_at(at);
     let parameters = Parameters::parse(query).or(Parameters::parse(form.get(1..).unwrap_or_default()));
     round_trip(&parameters);
-    let Ok(admitted) = gateway().admit(CALLER) else { panic!("there is no limit") };
     let client = ClientAddress { source: CALLER, address: Some(CALLER) };
-    let identity = credentials(None, &parameters).map_or(Identity::Nobody, Identity::Password);
-    let (asked, spelling) = dyndns2::parse(&parameters, identity, client, admitted, None);
+    let (head, ()) = Request::new(()).into_parts();
+    let request = DialectRequest { head: &head, rest: "", parameters: &parameters, client };
+    let asked = dyndns2::parse(&request);
 
     let named = parameters.first("hostname").unwrap_or_default();
     for host in &asked.hosts {
@@ -147,13 +148,13 @@ pub fn update(octets: &[u8]) {
         } else {
             assert!(addresses.iter().eq([CALLER]), "{addresses:?} of {given:?}");
         }
-        let good = dyndns2::render(&[verdict(Outcome::Changed)], &spelling).body;
+        let good = dyndns2::render(&[verdict(Outcome::Changed)], &asked.spelling).body;
         let echoed = good.strip_prefix("good ").map(|echo| echo.split(',').map(|text| text.parse().map(canonical)));
         assert!(echoed.is_some_and(|echoed| echoed.eq(addresses.iter().map(Ok))), "{good}");
     }
     for outcome in Outcome::ALL {
         for count in [1, 20] {
-            let answer = dyndns2::render(&vec![verdict(outcome); count], &spelling);
+            let answer = dyndns2::render(&vec![verdict(outcome); count], &asked.spelling);
             assert_eq!(answer.body.lines().count(), count);
             assert!(answer.body.lines().all(|line| (3..100).contains(&line.len())), "{}", answer.body);
             assert!(answer.body.bytes().all(|octet| octet.is_ascii_graphic() || b" \n".contains(&octet)));
@@ -191,11 +192,16 @@ pub fn authorization(octets: &[u8]) {
 /// Whether the header holds credentials.
 fn check_credentials(header: &[u8]) -> bool {
     let nothing = Parameters::default();
-    let Some(found) = credentials(Some(header), &nothing) else { return false };
+    let headers =
+        |octets: &[u8]| HeaderValue::from_bytes(octets).map(|value| HeaderMap::from_iter([(AUTHORIZATION, value)]));
+    // What HTTP lets through of it in a header.
+    let Ok(given) = headers(header) else { return false };
+    let Some(found) = credentials(&given, &nothing) else { return false };
     assert!(!found.login.contains(':'));
     assert!(!found.login.is_empty() || !found.password.expose().is_empty(), "an empty pair is none");
     let written = STANDARD.encode([found.login.as_bytes(), b":", found.password.expose()].concat());
-    let Some(again) = credentials(Some(format!("basic {written}").as_bytes()), &nothing) else {
+    let again = headers(format!("basic {written}").as_bytes()).ok();
+    let Some(again) = again.and_then(|headers| credentials(&headers, &nothing)) else {
         panic!("no credentials in {written}");
     };
     assert_eq!(again.login, found.login);

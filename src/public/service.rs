@@ -1,26 +1,23 @@
-//! What the public listener serves: bounds, method, path, dialect, in this order.
+//! What the routers' listener serves: bounds, method, path, dialect, in this order. Names no dialect.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
-use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode, Version};
 use tokio::time::{Instant, timeout};
 
-use super::access_log::{self, Entry, TurnedAway, shortened};
-use super::authorization::credentials;
-use super::dialect::Answer;
-use super::dialect::checkip;
-use super::dialect::dyndns2::{self, Spelling};
-use super::dialect::token;
+use super::access_log::{self, AccessLine, TurnedAway, shortened};
+use super::dialect::{self, DialectRequest, NOWHERE, Parse, Parsed, Rendered, Spelling, Spoken, TABLE};
 use super::parameters::Parameters;
-use crate::gateway::{Gateway, Identity, Verdicts};
+use crate::gateway::{Gateway, UpdateRequest, Verdicts};
 use crate::metrics::{DialectMetrics, Metrics};
-use crate::model::TokenDigest;
-use crate::net::{ClientAddress, Peer, Proxies};
+use crate::model::Outcome;
+use crate::net::{Peer, Proxies};
 
 /// The longest request line, all headers together, and body that are read, in octets.
 const MAX_REQUEST_LINE: usize = 8 * 1024;
@@ -32,30 +29,25 @@ const BODY_WITHIN: Duration = Duration::from_secs(10);
 
 const REASON: HeaderName = HeaderName::from_static("x-dyngate-reason");
 
-/// Serves the public listener.
+/// Serves the routers' listener.
 #[derive(Debug)]
 pub struct Public {
     gateway: Arc<Gateway>,
     proxies: Arc<Proxies>,
-    dyndns2: DialectMetrics,
-    token: DialectMetrics,
+    /// One for each row of the table that asks for updates.
+    metrics: [Option<DialectMetrics>; TABLE.len()],
     turned_away: TurnedAway,
-}
-
-/// How an update is asked for.
-#[derive(Clone, Copy)]
-enum Dialect {
-    Dyndns2,
-    /// The token of one host, and its path as a log may show it.
-    Token(TokenDigest, &'static str),
 }
 
 impl Public {
     /// A service over `gateway`.
     #[must_use]
     pub fn new(gateway: Arc<Gateway>, proxies: Arc<Proxies>, metrics: &Metrics) -> Self {
-        let [dyndns2, token] = [dyndns2::NAME, token::NAME].map(|name| metrics.dialect(name));
-        Self { gateway, proxies, dyndns2, token, turned_away: TurnedAway::new() }
+        let metrics = std::array::from_fn(|row| match TABLE[row].parse {
+            Parse::Update(_) => Some(metrics.dialect(TABLE[row].name)),
+            Parse::Answer(_) => None,
+        });
+        Self { gateway, proxies, metrics, turned_away: TurnedAway::new() }
     }
 
     /// Answers one request of `peer`.
@@ -81,120 +73,81 @@ impl Public {
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, POST"));
             return response;
         }
-        let path = collapse_slashes(request.uri().path());
-        if let Some(form) = checkip::Form::of(&path) {
-            return self.check_address(peer, request.headers(), form);
-        }
-        if let Some((digest, shown)) = token::of_path(&path) {
-            return self.update(peer, request, Dialect::Token(digest, shown)).await;
-        }
-        match path.as_str() {
-            "/nic/update" | "/v3/update" => self.update(peer, request, Dialect::Dyndns2).await,
-            _ => text(
-                StatusCode::NOT_FOUND,
-                "nothing is served here; updates go to /nic/update, /checkip tells your address",
-            ),
-        }
-    }
-
-    /// Counts towards the source limit; what is not an address is not shown in its place.
-    fn check_address(&self, peer: Peer, headers: &HeaderMap, form: checkip::Form) -> Response<Full<Bytes>> {
-        let client = self.client(peer, headers);
-        if let Err(verdicts) = self.gateway.admit(client.source) {
-            return respond(&dyndns2::render(&verdicts.each, &Spelling::default()));
-        }
-        let Some(address) = client.address else { return text(StatusCode::BAD_REQUEST, "badip") };
-        let mut response = Response::new(Full::from(form.render(address)));
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(form.content_type()));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-        headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
-        response
-    }
-
-    async fn update(&self, peer: Peer, request: Request<Incoming>, dialect: Dialect) -> Response<Full<Bytes>> {
         let start = Instant::now();
-        let (parts, body) = request.into_parts();
-        let client = self.client(peer, &parts.headers);
-        let agent: Option<Arc<str>> =
-            field(&parts.headers, &header::USER_AGENT).map(|agent| shortened(&String::from_utf8_lossy(agent)).into());
-        let path = match dialect {
-            Dialect::Dyndns2 => parts.uri.path(),
-            Dialect::Token(_, shown) => shown,
+        let (head, body) = request.into_parts();
+        let path = collapse_slashes(head.uri.path());
+        let nowhere = || text(StatusCode::NOT_FOUND, NOWHERE);
+        let Some(spoken) = dialect::at(&TABLE, &path).next() else { return nowhere() };
+        let client = self.proxies.client(peer, &head.headers);
+        let agent = head.headers.get(header::USER_AGENT).map(|agent| String::from_utf8_lossy(agent.as_bytes()));
+        let agent: Option<Arc<str>> = agent.map(|agent| shortened(&agent).into());
+        let line = |spoken: &Spoken<'_>| AccessLine {
+            start,
+            source: client.source,
+            path: spoken.shown(head.uri.path()),
+            agent: agent.as_deref().unwrap_or("-"),
         };
-        let seen = Seen { start, dialect, path, agent: agent.as_deref().unwrap_or("-"), client };
         let admitted = match self.gateway.admit(client.source) {
             Ok(admitted) => admitted,
             Err(verdicts) => {
                 let is_shown = self.turned_away.is_shown();
-                return self.finish(&seen, &verdicts, &Spelling::default(), is_shown);
+                return self.finish(spoken, &line(&spoken), &verdicts, &Spelling::default(), is_shown);
             }
         };
-        let body = match parts.method {
-            Method::POST => match form(body).await {
+        let form = match head.method {
+            Method::POST => match read_form(body).await {
                 Ok(octets) => octets,
                 Err(status) => return text(status, "badagent"),
             },
             _ => Bytes::new(),
         };
         // Parameters take forty times the room of their octets: none are kept while anybody is waited for.
-        let (asked, spelling) = {
-            let query = Parameters::parse(parts.uri.query().unwrap_or_default().as_bytes());
-            let parameters = query.or(Parameters::parse(&body));
-            match dialect {
-                Dialect::Dyndns2 => {
-                    let credentials = credentials(field(&parts.headers, &header::AUTHORIZATION), &parameters);
-                    let identity = credentials.map_or(Identity::Nobody, Identity::Password);
-                    dyndns2::parse(&parameters, identity, client, admitted, agent.clone())
-                }
-                Dialect::Token(digest, _) => token::parse(&parameters, digest, client, admitted, agent.clone()),
+        let (spoken, parsed) = {
+            let query = Parameters::parse(head.uri.query().unwrap_or_default().as_bytes());
+            let parameters = &query.or(Parameters::parse(&form));
+            let asked = |rest| DialectRequest { head: &head, rest, parameters, client };
+            let mut rows = dialect::at(&TABLE, &path);
+            let found = rows.find(|spoken| (spoken.dialect.claims)(&asked(spoken.rest)));
+            let Some(spoken) = found else { return nowhere() };
+            match spoken.dialect.parse {
+                Parse::Update(parse) => (spoken, parse(&asked(spoken.rest))),
+                Parse::Answer(parse) => return uncached(http(parse(&asked(spoken.rest)))),
             }
         };
-        let verdicts = self.gateway.update(asked).await;
-        self.finish(&seen, &verdicts, &spelling, true)
+        let Parsed { identity, hosts, addresses, wants_extra, spelling } = parsed;
+        let request = UpdateRequest { identity, hosts, addresses, wants_extra, admitted, agent: agent.clone() };
+        let verdicts = self.gateway.update(request).await;
+        self.finish(spoken, &line(&spoken), &verdicts, &spelling, true)
     }
 
-    /// Counts, logs where it is shown, and answers.
+    /// Counts an update, logs it where it is shown, and answers.
     fn finish(
         &self,
-        seen: &Seen<'_>,
+        spoken: Spoken<'_>,
+        line: &AccessLine<'_>,
         verdicts: &Verdicts,
         spelling: &Spelling,
         is_shown: bool,
     ) -> Response<Full<Bytes>> {
-        let took = seen.start.elapsed();
-        // What is said once was said of each host.
-        let times = if verdicts.each.len() == 1 { verdicts.hosts.len().max(1) } else { 1 };
-        let metrics = match seen.dialect {
-            Dialect::Dyndns2 => &self.dyndns2,
-            Dialect::Token(..) => &self.token,
-        };
-        for verdict in &verdicts.each {
-            metrics.hosts(verdict.outcome, times);
+        if let Some(metrics) = &self.metrics[spoken.row] {
+            let took = line.start.elapsed();
+            // What is said once was said of each host.
+            let times = if verdicts.each.len() == 1 { verdicts.hosts.len().max(1) } else { 1 };
+            for verdict in &verdicts.each {
+                metrics.hosts(verdict.outcome, times);
+            }
+            metrics.request(took.as_secs_f64());
+            if is_shown {
+                access_log::write(line, verdicts, took);
+            }
         }
-        metrics.request(took.as_secs_f64());
-        let entry = Entry { source: seen.client.source, path: seen.path, agent: seen.agent };
-        if is_shown {
-            access_log::write(&entry, verdicts, took);
+        let mut response = http((spoken.dialect.render)(&verdicts.each, spelling));
+        if spoken.dialect.challenges && verdicts.each.iter().any(|verdict| verdict.outcome == Outcome::BadCredentials) {
+            let challenge = HeaderValue::from_static("Basic realm=\"dyngate\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }
-        respond(&match seen.dialect {
-            Dialect::Dyndns2 => dyndns2::render(&verdicts.each, spelling),
-            Dialect::Token(..) => token::render(&verdicts.each, spelling),
-        })
+        response
     }
-
-    fn client(&self, peer: Peer, headers: &HeaderMap) -> ClientAddress {
-        self.proxies.client(peer, headers)
-    }
-}
-
-/// What is known of a request from its headers on.
-struct Seen<'a> {
-    start: Instant,
-    dialect: Dialect,
-    path: &'a str,
-    agent: &'a str,
-    client: ClientAddress,
 }
 
 fn within_bounds(request: &Request<Incoming>) -> Result<(), StatusCode> {
@@ -217,7 +170,7 @@ fn within_bounds(request: &Request<Incoming>) -> Result<(), StatusCode> {
     Ok(())
 }
 
-async fn form(body: Incoming) -> Result<Bytes, StatusCode> {
+async fn read_form(body: Incoming) -> Result<Bytes, StatusCode> {
     match timeout(BODY_WITHIN, Limited::new(body, MAX_BODY).collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(StatusCode::PAYLOAD_TOO_LARGE),
@@ -227,40 +180,44 @@ async fn form(body: Incoming) -> Result<Bytes, StatusCode> {
 }
 
 /// UniFi sends `//nic/update`.
-fn collapse_slashes(path: &str) -> String {
+fn collapse_slashes(path: &str) -> Cow<'_, str> {
+    if !path.contains("//") {
+        return path.into();
+    }
     let mut collapsed = String::with_capacity(path.len());
     for character in path.chars() {
         if character != '/' || !collapsed.ends_with('/') {
             collapsed.push(character);
         }
     }
-    collapsed
+    collapsed.into()
 }
 
-fn field<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
-    headers.get(name).map(HeaderValue::as_bytes)
-}
-
-fn text(status: StatusCode, body: &'static str) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(body));
+fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     response
 }
 
-fn respond(answer: &Answer) -> Response<Full<Bytes>> {
-    let mut response = text(StatusCode::from_u16(answer.status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE), "");
-    *response.body_mut() = Full::from(answer.body.clone());
+fn http(rendered: Rendered) -> Response<Full<Bytes>> {
+    let Rendered { status, content_type, body, reason, retry_after } = rendered;
+    let mut response = text(StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE), body);
     let headers = response.headers_mut();
-    if let Ok(reason) = HeaderValue::from_str(&answer.reason) {
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    if let Some(reason) = HeaderValue::from_str(&reason).ok().filter(|reason| !reason.is_empty()) {
         headers.insert(REASON, reason);
     }
-    if let Some(wait) = answer.retry_after {
+    if let Some(wait) = retry_after {
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
     }
-    if answer.challenge {
-        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"dyngate\""));
-    }
+    response
+}
+
+fn uncached(mut response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
     response
 }

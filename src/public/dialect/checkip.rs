@@ -2,43 +2,27 @@
 
 use std::net::IpAddr;
 
-/// The form of the answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::public) enum Form {
-    /// Dyn's page, which holds exactly one address.
-    Page,
-    /// The address and a line end, as plain text.
-    Bare,
+use super::{DialectRequest, Rendered};
+
+/// Dyn's page, which holds exactly one address; as in RFC 5952, for OPNsense reads lower case only.
+pub(super) fn page(request: &DialectRequest<'_>) -> Rendered {
+    answer(request, "text/html", |address| {
+        format!(
+            "<html><head><title>Current IP Check</title></head><body>Current IP Address: {address}</body></html>\r\n"
+        )
+    })
 }
 
-impl Form {
-    /// The form that `path` asks for.
-    #[must_use]
-    pub(in crate::public) fn of(path: &str) -> Option<Self> {
-        match path {
-            "/nic/checkip" | "/checkip" => Some(Self::Page),
-            "/myip" => Some(Self::Bare),
-            _ => None,
-        }
-    }
+/// The address and a line end.
+pub(super) fn bare(request: &DialectRequest<'_>) -> Rendered {
+    answer(request, "text/plain", |address| format!("{address}\n"))
+}
 
-    /// The value of `Content-Type`.
-    #[must_use]
-    pub(in crate::public) fn content_type(self) -> &'static str {
-        match self {
-            Self::Page => "text/html",
-            Self::Bare => "text/plain",
-        }
-    }
-
-    /// The body; the address as in RFC 5952, for OPNsense reads lower case only.
-    #[must_use]
-    pub(in crate::public) fn render(self, address: IpAddr) -> String {
-        match self {
-            Self::Page => format!(
-                "<html><head><title>Current IP Check</title></head><body>Current IP Address: {address}</body></html>\r\n"
-            ),
-            Self::Bare => format!("{address}\n"),
-        }
-    }
+/// What is not an address is not shown in its place.
+fn answer(request: &DialectRequest<'_>, content_type: &'static str, write: fn(IpAddr) -> String) -> Rendered {
+    let (status, content_type, body) = match request.client.address {
+        Some(address) => (200, content_type, write(address)),
+        None => (400, "text/plain", "badip".to_owned()),
+    };
+    Rendered { status, content_type, body, reason: String::new(), retry_after: None }
 }

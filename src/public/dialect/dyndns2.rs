@@ -1,26 +1,15 @@
 //! dyndns2, the protocol of `/nic/update`: Dyn's "Members NIC Update API" as routers speak it.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
-use super::super::parameters::Parameters;
-use super::Answer;
-use crate::gateway::{Admitted, BadAddress, HostVerdict, Identity, UpdateRequest};
+use super::{DialectRequest, Parsed, Rendered, Spelling};
+use crate::gateway::{BadAddress, HostVerdict, Identity};
 use crate::model::{Addresses, Family, Outcome, canonical};
-use crate::net::ClientAddress;
-
-/// The label of the metrics.
-pub(in crate::public) const NAME: &str = "dyndns2";
+use crate::public::authorization::credentials;
+use crate::public::parameters::Parameters;
 
 /// What is counted and logged of a list of hosts that is too long anyway: each takes more room than its octets did.
 const MOST_READ: usize = 256;
-
-/// Addresses as the client spelled them, for the echo: pfSense compares with strcmp, OpenWrt sends IPv6 expanded.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(in crate::public) struct Spelling {
-    v4: Option<String>,
-    v6: Option<String>,
-}
 
 // `ip4addr` and `ip6addr` are seen from routers; each parameter takes both families.
 const ADDRESSES: [(&str, Scope); 9] = [
@@ -43,13 +32,8 @@ enum Scope {
 }
 
 /// Reads what is asked for.
-pub(in crate::public) fn parse(
-    parameters: &Parameters,
-    identity: Identity,
-    client: ClientAddress,
-    admitted: Admitted,
-    agent: Option<Arc<str>>,
-) -> (UpdateRequest, Spelling) {
+pub(in crate::public) fn parse(request: &DialectRequest<'_>) -> Parsed {
+    let DialectRequest { head, parameters, client, .. } = *request;
     let (addresses, spelling) = match read_addresses(parameters, client.address) {
         Ok((addresses, spelling)) => (Ok(addresses), spelling),
         Err(error) => (Err(error), Spelling::default()),
@@ -57,15 +41,13 @@ pub(in crate::public) fn parse(
     let hosts = parameters.first("hostname").unwrap_or_default().split(',').map(str::trim_ascii);
     let is = |key, value: &str| parameters.first(key).is_some_and(|given| given.eq_ignore_ascii_case(value));
     let mx = parameters.first("mx").is_some_and(|mx| !mx.is_empty() && !mx.eq_ignore_ascii_case("nochg"));
-    let request = UpdateRequest {
-        identity,
+    Parsed {
+        identity: credentials(&head.headers, parameters).map_or(Identity::Nobody, Identity::Password),
         hosts: hosts.filter(|host| !host.is_empty()).take(MOST_READ).map(str::to_owned).collect(),
         addresses,
         wants_extra: is("offline", "yes") || is("wildcard", "on") || mx,
-        admitted,
-        agent,
-    };
-    (request, spelling)
+        spelling,
+    }
 }
 
 fn read_addresses(parameters: &Parameters, caller: Option<IpAddr>) -> Result<(Addresses, Spelling), BadAddress> {
@@ -111,21 +93,20 @@ fn add(addresses: &mut Addresses, spelling: &mut Spelling, address: IpAddr, text
 }
 
 /// The answer for `verdicts`: one line for each.
-#[must_use]
-pub(in crate::public) fn render(verdicts: &[HostVerdict], spelling: &Spelling) -> Answer {
+pub(in crate::public) fn render(verdicts: &[HostVerdict], spelling: &Spelling) -> Rendered {
     let outcomes = || verdicts.iter().map(|verdict| verdict.outcome);
     let lines: Vec<_> = outcomes().map(|outcome| line(outcome, spelling)).collect();
     let reasons: Vec<_> = outcomes().map(reason).collect();
-    Answer {
+    Rendered {
         status: match verdicts {
             [only] => status(only.outcome),
             _ if outcomes().any(|outcome| status(outcome) == 503) => 503,
             _ => 200,
         },
+        content_type: "text/plain",
         body: lines.join("\n"),
         reason: reasons.join(", "),
         retry_after: verdicts.iter().filter_map(|verdict| verdict.retry_after).max(),
-        challenge: outcomes().any(|outcome| outcome == Outcome::BadCredentials),
     }
 }
 

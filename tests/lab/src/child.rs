@@ -1,6 +1,7 @@
 //! A child process that never outlives its value: signalled by process id, killed and reaped on drop.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::{self, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -10,24 +11,74 @@ use tokio::time::{Instant, sleep};
 
 use crate::Error;
 
-/// A running child whose output goes to a file.
+/// What servers say in lower case when another program has their port. BIND says why at a higher log level only, and where
+/// it is TCP alone it goes on without.
+const TAKEN: [&str; 3] = ["address already in use", "address in use", "unable to listen on any configured interfaces"];
+
+/// A running child whose output goes to a file; killed and reaped when dropped.
 #[derive(Debug)]
-pub(crate) struct Child {
+pub struct Child {
     what: String,
     inner: process::Child,
     log: PathBuf,
+    /// How many octets of the file are of those before it.
+    before: u64,
 }
 
 impl Child {
     /// Starts `command` with its standard output and error appended to `log`.
-    pub(crate) fn spawn(what: &str, mut command: Command, log: &Path) -> Result<Self, Error> {
+    ///
+    /// # Errors
+    /// The system refused the file or the program.
+    pub fn spawn(what: &str, mut command: Command, log: &Path) -> Result<Self, Error> {
         let open = || -> Result<File, Error> {
             let file = OpenOptions::new().create(true).append(true).open(log);
             file.map_err(Error::io(format!("open {}", log.display())))
         };
         command.stdin(Stdio::null()).stdout(open()?).stderr(open()?);
+        let before = fs::metadata(log).map_or(0, |log| log.len());
         let inner = command.spawn().map_err(Error::io(format!("start {what}")))?;
-        Ok(Self { what: what.to_owned(), inner, log: log.to_owned() })
+        Ok(Self { what: what.to_owned(), inner, log: log.to_owned(), before })
+    }
+
+    /// Waits until `ready` misses nothing: its error says what.
+    ///
+    /// # Errors
+    /// It ended, another program has its port, or something is still missing after `limit`.
+    pub async fn until(
+        &mut self,
+        limit: Duration,
+        mut ready: impl AsyncFnMut() -> Result<(), String>,
+    ) -> Result<(), Error> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let missing = ready().await.err();
+            let ended = self.ended()?;
+            if self.port_is_taken() {
+                return Err(Error::PortTaken { what: self.what.clone(), log: self.log() });
+            }
+            let why = match (missing, ended) {
+                (None, None) => return Ok(()),
+                (_, Some(status)) => format!("it ended with {status}"),
+                (Some(missing), None) if Instant::now() >= deadline => format!("not ready within {limit:?}: {missing}"),
+                (Some(_), None) => {
+                    sleep(Duration::from_millis(10)).await;
+                    continue;
+                }
+            };
+            return Err(Error::NotStarted { what: self.what.clone(), why, log: self.log() });
+        }
+    }
+
+    /// Whether it has said so since its start.
+    fn port_is_taken(&self) -> bool {
+        let mut own = vec![];
+        let read = File::open(&self.log).and_then(|mut file| {
+            file.seek(SeekFrom::Start(self.before))?;
+            file.read_to_end(&mut own)
+        });
+        let own = String::from_utf8_lossy(&own).to_lowercase();
+        read.is_ok() && TAKEN.iter().any(|words| own.contains(words))
     }
 
     /// The process id; it stays ours until the child is reaped.
@@ -106,7 +157,8 @@ impl Child {
     }
 
     /// All that it and those before it on the same file wrote.
-    pub(crate) fn log(&self) -> String {
+    #[must_use]
+    pub fn log(&self) -> String {
         read_log(&self.log)
     }
 }

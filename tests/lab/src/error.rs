@@ -21,6 +21,14 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// Another program listens where a child was to.
+    #[error("{what}: another program has its port\n--- its log ---\n{log}")]
+    PortTaken {
+        /// Which child.
+        what: String,
+        /// All it wrote.
+        log: String,
+    },
     /// A child ended early or never answered.
     #[error("{what} did not start: {why}\n--- its log ---\n{log}")]
     NotStarted {
@@ -51,6 +59,15 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether another port would do.
+    pub(crate) fn is_of_a_taken_port(&self) -> bool {
+        match self {
+            Self::PortTaken { .. } => true,
+            Self::Io { source, .. } => source.kind() == io::ErrorKind::AddrInUse,
+            _ => false,
+        }
+    }
+
     /// For `map_err`: the system's error with what was tried.
     pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();

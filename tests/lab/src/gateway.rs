@@ -13,7 +13,6 @@ use ring::digest::SHA256;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use rustix::process::Signal;
 use tempfile::TempDir;
-use tokio::time::{Instant, sleep};
 
 use crate::Error;
 use crate::child::{Child, read_log};
@@ -145,24 +144,18 @@ impl Gateway {
         command.arg("serve").arg("--config").arg(self.scratch.path().join(CONFIG)).arg("--ready-file").arg(&ready);
         command.args(&self.builder.arguments).current_dir(self.scratch.path());
         command.env_remove("DYNGATE_CONFIG").envs(self.builder.env.iter().map(|(name, value)| (name, value)));
-        self.child = Some(Child::spawn("dyngate", command, &self.log_file())?);
-        let deadline = Instant::now() + START;
-        loop {
-            if let Ok(text) = fs::read_to_string(&ready) {
-                return self.listens(&text);
+        let mut child = Child::spawn("dyngate", command, &self.log_file())?;
+        let mut text = String::new();
+        let there = async || match fs::read_to_string(&ready) {
+            Ok(said) => {
+                text = said;
+                Ok(())
             }
-            let ended = self.child.as_mut().map(Child::ended).transpose()?.flatten();
-            let why = match ended {
-                Some(status) => format!("it ended with {status}"),
-                None if Instant::now() >= deadline => format!("no ready file within {START:?}"),
-                None => {
-                    sleep(Duration::from_millis(5)).await;
-                    continue;
-                }
-            };
-            self.child = None;
-            return Err(Error::NotStarted { what: "dyngate".to_owned(), why, log: self.log() });
-        }
+            Err(error) => Err(format!("the ready file: {error}")),
+        };
+        child.until(START, there).await?;
+        self.child = Some(child);
+        self.listens(&text)
     }
 
     fn listens(&mut self, ready: &str) -> Result<(), Error> {

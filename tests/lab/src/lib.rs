@@ -17,6 +17,7 @@ mod program;
 mod query;
 mod server;
 mod setup;
+mod until;
 
 pub mod fake;
 pub mod http;
@@ -24,14 +25,16 @@ pub mod load;
 pub mod path;
 
 pub use chance::Chance;
+pub use child::Child;
 pub use choice::chosen;
 pub use error::Error;
 pub use gateway::{Builder, Gateway, digest, faketime, new_secret, steppable_clock};
 pub use hickory_proto::op::{OpCode, ResponseCode};
 pub use hickory_proto::rr::RecordType;
 pub use machine::{machine, said, servers};
-pub use port::Port;
+pub use port::{Port, at_free_port, elsewhere};
 pub use postgres::Postgres;
 pub use query::{Answer, Record, query, query_dnssec};
 pub use server::Server;
 pub use setup::{Key, Kind, Right, Setup, Zone};
+pub use until::until;

@@ -14,6 +14,32 @@ use crate::Error;
 const FIRST: u32 = 12_000;
 const COUNT: u32 = 20_000;
 
+/// Often enough for any machine that has free ports at all.
+const ATTEMPTS: u32 = 10;
+
+/// Starts something at a port of its own, and again at another one where a program has taken it meanwhile: between the look
+/// for a free port and its use lies a moment that belongs to everybody.
+///
+/// # Errors
+/// What `start` says of anything else.
+pub async fn at_free_port<T>(mut start: impl AsyncFnMut(Port) -> Result<T, Error>) -> Result<T, Error> {
+    elsewhere(async || start(Port::reserve()?).await).await
+}
+
+/// As [`at_free_port`], where `start` itself finds a place: several ports, or an address.
+///
+/// # Errors
+/// As for [`at_free_port`].
+pub async fn elsewhere<T>(mut start: impl AsyncFnMut() -> Result<T, Error>) -> Result<T, Error> {
+    for _ in 1..ATTEMPTS {
+        match start().await {
+            Err(error) if error.is_of_a_taken_port() => {}
+            done => return done,
+        }
+    }
+    start().await
+}
+
 /// A port, reserved by a lock on a file as long as the value lives.
 #[derive(Debug)]
 pub struct Port {
@@ -51,7 +77,8 @@ impl Port {
     }
 
     /// The bare number, for configuration files.
-    pub(crate) fn number(&self) -> u16 {
+    #[must_use]
+    pub fn number(&self) -> u16 {
         self.number
     }
 }

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::Error;
 use crate::child::{Child, read_log, stopped};
-use crate::port::Port;
+use crate::port::{Port, at_free_port};
 use crate::program::{find, run, write};
 
 /// How long it may take until it answers; generous, since tests share two cores and it may have to recover.
@@ -40,21 +40,15 @@ impl Postgres {
     /// A missing program with the package to install; a server that does not come up, with its log.
     pub async fn start() -> Result<Self, Error> {
         let programs = programs()?;
-        let mut attempt = 1;
-        loop {
+        at_free_port(async |port| {
             let scratch = TempDir::with_prefix("dyngate-lab-").map_err(Error::io("make a scratch folder"))?;
-            let mut server = Self { child: None, port: Port::reserve()?, programs: programs.clone(), scratch };
+            let mut server = Self { child: None, port, programs: programs.clone(), scratch };
             server.make_cluster().await?;
-            match server.start_again().await {
-                Ok(()) => {
-                    server.make_database("dyngate").await?;
-                    return Ok(server);
-                }
-                // A stranger took the port between our look and the server's.
-                Err(Error::NotStarted { log, .. }) if attempt < 5 && log.contains("in use") => attempt += 1,
-                Err(error) => return Err(error),
-            }
-        }
+            server.start_again().await?;
+            server.make_database("dyngate").await?;
+            Ok(server)
+        })
+        .await
     }
 
     async fn make_cluster(&self) -> Result<(), Error> {
@@ -87,9 +81,12 @@ impl Postgres {
             command.arg("-D").arg(folder.join("data")).arg("-p").arg(self.port.number().to_string());
             command.arg("-c").arg(format!("unix_socket_directories={}", folder.display()));
             command.args(["-c", "listen_addresses=127.0.0.1", "-c", "max_connections=60", "-c", "shared_buffers=32MB"]);
-            self.child = Some(Child::spawn("postgres", command, &self.log_file())?);
-            match self.ready(deadline).await {
-                Ok(()) => return Ok(()),
+            let mut child = Child::spawn("postgres", command, &self.log_file())?;
+            match child.until(START, async || self.answers().await.map_err(|error| error.to_string())).await {
+                Ok(()) => {
+                    self.child = Some(child);
+                    return Ok(());
+                }
                 // After SIGKILL its orphans end by themselves, and hold the shared memory until then.
                 Err(Error::NotStarted { log, .. })
                     if Instant::now() < deadline && last_lines(&log).contains("shared memory block") =>
@@ -101,23 +98,10 @@ impl Postgres {
         }
     }
 
-    async fn ready(&mut self, deadline: Instant) -> Result<(), Error> {
-        loop {
-            let mut question = Command::new(self.programs.join("pg_isready"));
-            question.args(["-q", "-h", "127.0.0.1", "-p"]).arg(self.port.number().to_string());
-            if run(question, String::new()).await.is_ok() {
-                return Ok(());
-            }
-            let why = match self.child.as_mut().map(Child::ended).transpose()?.flatten() {
-                Some(status) => format!("it ended with {status}"),
-                None if Instant::now() < deadline => {
-                    sleep(Duration::from_millis(20)).await;
-                    continue;
-                }
-                None => "it does not answer".to_owned(),
-            };
-            return Err(Error::NotStarted { what: "postgres".to_owned(), why, log: self.log() });
-        }
+    async fn answers(&self) -> Result<(), Error> {
+        let mut question = Command::new(self.programs.join("pg_isready"));
+        question.args(["-q", "-h", "127.0.0.1", "-p"]).arg(self.port.number().to_string());
+        run(question, String::new()).await.map(drop)
     }
 
     /// Makes one more empty database.

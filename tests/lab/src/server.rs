@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use tempfile::TempDir;
-use tokio::time::{Instant, sleep};
 
 use crate::child::{Child, read_log};
-use crate::port::Port;
+use crate::port::{Port, at_free_port};
 use crate::program::{find, run};
 use crate::query::{query, query_dnssec};
 use crate::setup::HAND;
@@ -47,20 +46,19 @@ impl Server {
     /// # Errors
     /// As for [`Server::start`].
     pub async fn start_in(folder: &Path, kind: Kind, setup: Setup) -> Result<Self, Error> {
-        let mut attempt = 1;
-        loop {
-            let scratch =
-                TempDir::with_prefix_in("dyngate-lab-", folder).map_err(Error::io("make a scratch folder"))?;
-            let port = Port::reserve()?;
-            let command = primary::prepare(kind, scratch.path(), port.number(), &setup).await?;
-            let mut server = Self { child: None, kind, setup: setup.clone(), port, command, scratch };
-            match server.start_again().await {
-                Ok(()) => return Ok(server),
-                // A stranger took the port between our look and the server's.
-                Err(Error::NotStarted { log, .. }) if attempt < 5 && log.contains("in use") => attempt += 1,
-                Err(error) => return Err(error),
-            }
-        }
+        at_free_port(async |port| Self::start_at(port, folder, kind, &setup).await).await
+    }
+
+    /// As [`Server::start_in`], at this port.
+    ///
+    /// # Errors
+    /// As for [`Server::start`], or the port is taken.
+    pub async fn start_at(port: Port, folder: &Path, kind: Kind, setup: &Setup) -> Result<Self, Error> {
+        let scratch = TempDir::with_prefix_in("dyngate-lab-", folder).map_err(Error::io("make a scratch folder"))?;
+        let command = primary::prepare(kind, scratch.path(), port.number(), setup).await?;
+        let mut server = Self { child: None, kind, setup: setup.clone(), port, command, scratch };
+        server.start_again().await?;
+        Ok(server)
     }
 
     /// Starts it again after `stop` or `kill`: same port, same data.
@@ -74,33 +72,27 @@ impl Server {
             command.current_dir(folder);
         }
         self.child = None;
-        let child = Child::spawn(&self.kind.to_string(), command, &self.log_file())?;
+        let mut child = Child::spawn(&self.kind.to_string(), command, &self.log_file())?;
+        let missing = async || match self.missing().await {
+            Some(missing) => Err(missing),
+            None => Ok(()),
+        };
+        child.until(START, missing).await?;
         self.child = Some(child);
-        self.ready().await
+        Ok(())
     }
 
-    async fn ready(&mut self) -> Result<(), Error> {
-        let deadline = Instant::now() + START;
-        let names: Vec<_> = self.setup.zones.iter().map(|zone| zone.name.clone()).collect();
-        for name in names {
-            loop {
-                let why = match query_dnssec(self.addr(), &name, "SOA").await {
-                    Ok(answer) if self.serves(&answer) => break,
-                    Ok(answer) => format!("{name} SOA: {:?}", answer),
-                    Err(error) => error.to_string(),
-                };
-                let why = match self.child.as_mut().map(Child::ended).transpose()?.flatten() {
-                    Some(status) => format!("it ended with {status}"),
-                    None if Instant::now() < deadline => {
-                        sleep(Duration::from_millis(20)).await;
-                        continue;
-                    }
-                    None => why,
-                };
-                return Err(Error::NotStarted { what: self.kind.to_string(), why, log: self.log() });
+    /// What of its zones it does not serve yet.
+    async fn missing(&self) -> Option<String> {
+        for zone in &self.setup.zones {
+            let name = &zone.name;
+            match query_dnssec(self.addr(), name, "SOA").await {
+                Ok(answer) if self.serves(&answer) => {}
+                Ok(answer) => return Some(format!("{name} SOA: {answer:?}")),
+                Err(error) => return Some(error.to_string()),
             }
         }
-        Ok(())
+        None
     }
 
     fn serves(&self, answer: &Answer) -> bool {

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::port::Port;
+use crate::port::{Port, at_free_port};
 use crate::{Error, Key};
 
 /// What the fake does with a message.
@@ -127,9 +127,12 @@ impl FakePrimary {
             opened: watch::Sender::new(0),
             half_open: AtomicBool::new(false),
         });
-        let fake = Self { port: Port::reserve()?, shared, accepting: Mutex::new(None) };
-        fake.listen_again().await?;
-        Ok(fake)
+        at_free_port(async |port| {
+            let fake = Self { port, shared: Arc::clone(&shared), accepting: Mutex::new(None) };
+            fake.listen_again().await?;
+            Ok(fake)
+        })
+        .await
     }
 
     /// Where it listens; the same after `listen_again`.

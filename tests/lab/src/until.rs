@@ -1,0 +1,20 @@
+//! The wait for something that nobody announces: bounded, and it says for what it waited.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+/// Longer than anything takes on a busy machine, shorter than the suite lets a test run.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Looks again and again until `look` is satisfied.
+///
+/// # Panics
+/// It is not within a minute.
+pub async fn until(what: &str, mut look: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !look().await {
+        assert!(Instant::now() < deadline, "waited {PATIENCE:?} for: {what}");
+        sleep(Duration::from_millis(10)).await;
+    }
+}

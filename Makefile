@@ -9,16 +9,18 @@ export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-test: ## install what is missing, build, run every test against real name servers
+test: ## install what is missing, build, run every test against real name servers, and name all that fail
 	@scripts/install-deps.sh servers tests
 	@scripts/install-clients.sh || true # their tests say that they are skipped
 	cargo build --workspace --locked
-	@if cargo nextest --version >/dev/null 2>&1; then \
-	    echo "cargo nextest run --workspace --locked"; cargo nextest run --workspace --locked; \
+	@run() { echo "$$*"; "$$@" || failed=1; }; failed=0; \
+	if cargo nextest --version >/dev/null 2>&1; then \
+	    run cargo nextest run --workspace --locked --no-fail-fast; \
 	else \
-	    echo "cargo test --workspace --locked --lib --bins --tests"; cargo test --workspace --locked --lib --bins --tests; \
-	fi
-	cargo test --workspace --doc --locked
+	    run cargo test --workspace --locked --lib --bins --tests --no-fail-fast; \
+	fi; \
+	run cargo test --workspace --doc --locked --no-fail-fast; \
+	exit $$failed
 
 lint: ## formatting and clippy; warnings are errors
 	cargo fmt --all --check

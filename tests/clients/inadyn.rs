@@ -3,10 +3,11 @@
 use std::fs;
 use std::time::Duration;
 
+use lab::soon;
 use rustix::process::Signal;
 
 use crate::program::{Program, Ran};
-use crate::stage::{HOME, LOGIN, OFFICE, SECRET, STRANGE, Stage, nudge, until};
+use crate::stage::{HOME, LOGIN, OFFICE, SECRET, STRANGE, Stage, nudge};
 
 const ARGUMENTS: [&str; 5] =
     ["--foreground", "--no-pidfile", "--config=inadyn.conf", "--cache-dir=.", "--loglevel=notice"];
@@ -108,7 +109,7 @@ async fn a_daemon_goes_through_change_outage_and_recovery() {
     configure(&stage, SECRET, HOME);
     stage.write("address", "203.0.113.7\n");
     let mut daemon = Program::start("inadyn", &ARGUMENTS, stage.folder());
-    until("the first update", async || cached(&stage, HOME) == "203.0.113.7").await;
+    soon("the first update", async || cached(&stage, HOME) == "203.0.113.7").await;
     // SIGUSR2: look at the address now. One that comes while it is at work would break off its request.
     stage.write("address", "203.0.113.8\n");
     nudge("the change", || daemon.signal(Signal::USR2), async || cached(&stage, HOME) == "203.0.113.8").await;

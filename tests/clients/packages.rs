@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use lab::{Kind, Server, Setup};
+use lab::{Kind, Server, Setup, soon};
 
 use crate::program::{Program, Ran, find, said};
-use crate::stage::{HOME, LOGIN, SECRET, STRANGE, Stage, ZONE, until};
+use crate::stage::{HOME, LOGIN, SECRET, STRANGE, Stage, ZONE};
 
 /// The program in target/clients, or the word that it was not run.
 fn installed(program: &str) -> Option<String> {
@@ -79,7 +79,7 @@ async fn ddns_where_installed() {
     let mut arguments = vec![modules.as_str(), "PYTHONIOENCODING=utf-8", script, "--dns=noip", "--endpoint", &endpoint];
     arguments.extend(["--id", LOGIN, "--token", SECRET, "--ipv4", HOME, "--index4", "shell:cat address"]);
     let running = Program::start("env", &arguments, stage.folder());
-    until("it tries again", async || running.output().contains("HTTP 503 error, retrying in")).await;
+    soon("it tries again", async || running.output().contains("HTTP 503 error, retrying in")).await;
     stage.end_outage().await;
     let ran = running.ended(Duration::from_secs(60)).await;
     ran.assert(0, "set home.dyn.example[IPv4]: 203.0.113.8 successfully.");
@@ -110,10 +110,10 @@ async fn ddns_client_where_installed() {
     update(&stage, SECRET, STRANGE, "203.0.113.7").ended(limit).await.assert(1, "Error: nohost");
     // It does not end before we close the idle connection, ten seconds later.
     let refused = update(&stage, "wrong", HOME, "203.0.113.8");
-    until("badauth", async || refused.output().contains("Error: 401 Unauthorized")).await;
+    soon("badauth", async || refused.output().contains("Error: 401 Unauthorized")).await;
     stage.begin_outage().await;
     let down = update(&stage, SECRET, HOME, "203.0.113.8");
-    until("911", async || down.output().contains("Error: 503 Service Unavailable")).await;
+    soon("911", async || down.output().contains("Error: 503 Service Unavailable")).await;
     stage.end_outage().await;
     update(&stage, SECRET, HOME, "203.0.113.8").ended(limit).await.assert(0, "good 203.0.113.8");
     assert_eq!(stage.served(HOME).await, ["203.0.113.8"]);

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use lab::soon;
 use rustix::process::Signal;
 
 use crate::namespace::{IPV4, IPV6, IPV6_NAME, inside};
 use crate::program::Program;
-use crate::stage::{HOME, LOGIN, OFFICE, SECRET, STRANGE, Stage, nudge, until};
+use crate::stage::{HOME, LOGIN, OFFICE, SECRET, STRANGE, Stage, nudge};
 
 const INADYN: [&str; 5] =
     ["--foreground", "--no-pidfile", "--config=inadyn.conf", "--cache-dir=.", "--loglevel=notice"];
@@ -42,15 +43,15 @@ async fn inadyns_builtin_provider_where_namespaces_are_allowed() {
     // A stranger's host does not end it, as it ends the `custom` provider.
     builtin(&stage, SECRET, STRANGE);
     let mut daemon = Program::start("inadyn", &INADYN, stage.folder());
-    until("nohost is seen", async || daemon.output().contains("[200 OK] nohost")).await;
-    until("it rests", async || stage.count("not_your_host").await >= 1.0).await;
+    soon("nohost is seen", async || daemon.output().contains("[200 OK] nohost")).await;
+    soon("it rests", async || stage.count("not_your_host").await >= 1.0).await;
     assert!(daemon.runs(), "{}", daemon.output());
     drop(daemon);
     // Outage and recovery.
     stage.begin_outage().await;
     builtin(&stage, SECRET, OFFICE);
     let mut daemon = Program::start("inadyn", &INADYN, stage.folder());
-    until("it means to come back", async || daemon.output().contains("Will retry again in 600 sec")).await;
+    soon("it means to come back", async || daemon.output().contains("Will retry again in 600 sec")).await;
     assert!(daemon.output().contains("[503 Service Unavailable] 911"), "{}", daemon.output());
     stage.end_outage().await;
     daemon.signal(Signal::USR2);

@@ -116,12 +116,3 @@ pub(crate) async fn nudge(what: &str, mut nudge: impl FnMut(), mut look: impl As
         }
     }
 }
-
-/// Repeats `look` until it is satisfied.
-pub(crate) async fn until(what: &str, mut look: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !look().await {
-        assert!(Instant::now() < deadline, "waited {PATIENCE:?} for: {what}");
-        sleep(Duration::from_millis(50)).await;
-    }
-}

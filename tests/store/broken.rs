@@ -111,7 +111,7 @@ async fn a_locked_file_is_waited_for_and_then_named() {
         assert!(error.is_temporary());
     }
     let waited = begun.elapsed();
-    assert!(waited.as_secs() >= 4 && waited.as_secs() < 9, "{waited:?}");
+    assert!(waited.as_secs() >= 4, "not before its time: {waited:?}");
     assert!(stage.store.account("a").await.unwrap().unwrap().enabled, "readers do not wait for writers");
     std::io::Write::write_all(&mut input, b"COMMIT;\n.quit\n").unwrap();
     other.wait().unwrap();

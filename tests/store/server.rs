@@ -1,12 +1,11 @@
 //! PostgreSQL stores that cannot serve, and come back.
 
-use std::time::Duration;
-
 use dyngate::config::Location;
 use dyngate::store::{News, Store, StoreError};
-use tokio::time::{Instant, sleep, timeout};
+use lab::soon;
+use tokio::time::timeout;
 
-use crate::stage::{Stage, name, new_account};
+use crate::stage::{MINUTE, Stage, name, new_account};
 
 async fn refused(url: &str) -> StoreError {
     Store::open(&Location::Postgres(url.to_owned().into())).await.expect_err("no store")
@@ -27,12 +26,8 @@ fn full(error: &StoreError) -> String {
 async fn what_keeps_us_out_is_named_without_the_password() {
     let server = lab::Postgres::start().await.unwrap();
     let (url, password) = (server.url(), server.password());
-    let closed = {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.local_addr().unwrap().port()
-    };
     let port = url.split("127.0.0.1:").nth(1).unwrap().split('/').next().unwrap();
-    let other = url.replace(&format!("127.0.0.1:{port}"), &format!("127.0.0.1:{closed}"));
+    let other = url.replace(&format!("127.0.0.1:{port}"), "127.0.0.1:1");
     let cases = [
         (url.replace(password, "wr0ng-pass"), "refused the role or the password"),
         (server.url_of("nowhere"), "no such database"),
@@ -112,33 +107,30 @@ async fn a_server_that_was_killed_is_used_again_when_it_is_back() {
     assert_eq!(feed.next().await.unwrap(), News::Lost);
     let (store, mut server) = (stage.store.clone(), stage.server.take().unwrap());
     server.kill();
-    let begun = Instant::now();
-    let error = loop {
-        match store.account("a").await {
-            // The orphan that serves this connection has not noticed yet.
-            Ok(_) => sleep(Duration::from_millis(10)).await,
-            Err(error) => break error,
-        }
-    };
-    assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
-    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
-    let error = timeout(Duration::from_secs(8), feed.next()).await.unwrap().unwrap_err();
+    let mut error = None;
+    // The orphan that serves this connection may not have noticed yet.
+    soon("the store is away", async || {
+        error = store.account("a").await.err();
+        error.is_some()
+    })
+    .await;
+    assert!(matches!(error, Some(StoreError::Unavailable { .. })), "{error:?}");
+    let error = timeout(MINUTE, feed.next()).await.expect("the feed hears of it").unwrap_err();
     assert!(error.is_temporary(), "{error:?}");
     server.start_again().await.unwrap();
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while store.ping().await.is_err() {
-        assert!(Instant::now() < deadline);
-        sleep(Duration::from_millis(50)).await;
-    }
+    soon("the store is back", async || store.ping().await.is_ok()).await;
     assert!(store.account("a").await.unwrap().is_some());
     store.add_account(&new_account("b"), &[]).await.unwrap();
-    let news = loop {
-        match feed.next().await {
-            Ok(news) => break news,
-            Err(error) => assert!(error.is_temporary() && Instant::now() < deadline, "{error:?}"),
+    let mut news = None;
+    soon("the feed goes on", async || match timeout(MINUTE, feed.next()).await.expect("it ends") {
+        Ok(heard) => news.replace(heard).is_none(),
+        Err(error) => {
+            assert!(error.is_temporary(), "{error:?}");
+            false
         }
-    };
-    assert!(matches!(news, News::Changed(_)), "{news:?}");
+    })
+    .await;
+    assert!(matches!(news, Some(News::Changed(_))), "{news:?}");
     stage.server = Some(server);
 }
 
@@ -147,19 +139,21 @@ async fn a_server_that_does_not_answer_is_given_up_in_time() {
     let stage = Stage::postgres().await;
     stage.account("a", &["h.dyn.example"]).await;
     let server = stage.server.as_ref().unwrap();
-    // Somebody's session holds what a change needs.
-    let lock = "BEGIN; LOCK TABLE host; SELECT pg_sleep(9); COMMIT";
-    let (begun, host) = (Instant::now(), name("h.dyn.example"));
+    // Somebody's session holds what a change needs until it is ended.
+    let lock = "BEGIN; LOCK TABLE host; SELECT pg_sleep(600); COMMIT";
+    let sessions = "FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+    let host = name("h.dyn.example");
     let work = async {
-        sleep(Duration::from_millis(700)).await;
+        let is_held = format!("SELECT COUNT(*) {sessions}");
+        soon("the lock is held", async || server.sql("dyngate", &is_held).await.unwrap().trim() == "1").await;
         let (read, write) = tokio::join!(stage.store.host(&host), stage.store.block(&host, Some("x")));
         for error in [read.map(drop).unwrap_err(), write.unwrap_err()] {
             assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
         }
-        assert!(begun.elapsed() < Duration::from_secs(9), "{:?}", begun.elapsed());
         assert!(stage.store.account("a").await.unwrap().is_some(), "others are served meanwhile");
+        server.sql("dyngate", &format!("SELECT pg_terminate_backend(pid) {sessions}")).await.unwrap();
     };
     let (locked, ()) = tokio::join!(server.sql("dyngate", lock), work);
-    locked.unwrap();
+    assert!(locked.is_err(), "it was held until now");
     stage.store.block(&host, Some("x")).await.unwrap();
 }

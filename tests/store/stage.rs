@@ -27,8 +27,8 @@ macro_rules! on_both {
 }
 pub(crate) use on_both;
 
-/// How long a change may take to be in force everywhere.
-pub(crate) const IN_FORCE: Duration = Duration::from_secs(2);
+/// Longer than a busy machine keeps news back, shorter than the suite lets a test run.
+pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 
 /// A fresh store.
 pub(crate) struct Stage {

@@ -1,7 +1,7 @@
 //! Who gets in: credentials, their cost, and what wrong ones lead to.
 
 use lab::http::{Request, Response};
-use lab::{Gateway, Key, Kind, Server, Setup, digest};
+use lab::{Gateway, Key, Kind, Server, Setup, digest, soon};
 
 use crate::stage::{Config, LOGIN, SECRET, ZONE};
 
@@ -157,12 +157,7 @@ async fn hanging_up_saves_no_failed_login() {
         let request = Request::get(target).basic("person", &format!("guess{guess}"));
         connection.write(&request.octets(stage.gateway.http())).await.unwrap();
     }
-    let counted = async {
-        while stage.failures().await < 3.0 {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(std::time::Duration::from_secs(60), counted).await.expect("three failed logins are counted");
+    soon("three failed logins are counted", async || stage.failures().await >= 3.0).await;
     assert_eq!(stage.login("person", "guess3", "person").await.text(), "911");
 }
 

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use lab::Key;
+use lab::{Key, soon};
 
 use crate::stage::{Config, program};
 
@@ -98,20 +98,15 @@ async fn sighup_ends_nothing_and_sigterm_ends_cleanly() {
     let mut gateway = Config::new(&key, "127.0.0.1:1".parse().unwrap()).start().await;
     gateway.reload().unwrap();
     // Two signals at once come in either order.
-    let said = async {
-        while !gateway.log().contains("configuration reloaded") {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(std::time::Duration::from_secs(10), said).await.unwrap();
+    soon("it is reloaded", async || gateway.log().contains("configuration reloaded")).await;
     let healthy = lab::http::Request::get("/healthz").send(gateway.admin()).await.unwrap();
     assert_eq!((healthy.status, healthy.text().as_str()), (200, "ok\n"));
     let status = gateway.stop().await.unwrap();
     assert_eq!(status.code(), Some(0));
 }
 
-#[test]
-fn sighup_while_the_configuration_is_read_ends_nothing_and_is_a_reload_afterwards() {
+#[tokio::test(flavor = "multi_thread")]
+async fn sighup_while_the_configuration_is_read_ends_nothing_and_is_a_reload_afterwards() {
     let folder = tempfile::tempdir().unwrap();
     let (file, log) = (folder.path().join("gateway.toml"), folder.path().join("log"));
     assert!(Command::new("mkfifo").arg(&file).status().unwrap().success());
@@ -123,15 +118,14 @@ fn sighup_while_the_configuration_is_read_ends_nothing_and_is_a_reload_afterward
         .unwrap();
     let pid = child.id().to_string();
     let signal = |name: &str| assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
-    let mut logged = |words: &str| {
-        loop {
+    let mut logged = async |words: &str| {
+        soon(words, async || {
             let said = std::fs::read_to_string(&log).unwrap();
-            if said.contains(words) {
-                return;
-            }
-            assert!(child.try_wait().unwrap().is_none(), "{said}");
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
+            let is_said = said.contains(words);
+            assert!(is_said || child.try_wait().unwrap().is_none(), "{said}");
+            is_said
+        })
+        .await;
     };
     // A pipe opens for writing once somebody reads it, and has an end once nobody writes.
     let write = || std::fs::OpenOptions::new().write(true).open(&file).unwrap();
@@ -139,9 +133,9 @@ fn sighup_while_the_configuration_is_read_ends_nothing_and_is_a_reload_afterward
     signal("-HUP");
     writer.write_all(toml.as_bytes()).unwrap();
     drop(writer);
-    logged("dyngate is ready");
+    logged("dyngate is ready").await;
     write().write_all(toml.as_bytes()).unwrap();
-    logged("configuration reloaded");
+    logged("configuration reloaded").await;
     signal("-TERM");
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }

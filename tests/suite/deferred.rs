@@ -9,11 +9,11 @@ use dyngate::config::Location;
 use dyngate::model::{Families, Hostname, PasswordDigest};
 use dyngate::store::{NewAccount, NewHost, Store};
 use lab::http::Request;
-use lab::{Gateway, Key, Kind, Postgres, Server, Setup, digest};
+use lab::{Gateway, Key, Kind, Postgres, Server, Setup, digest, soon};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
-use crate::stage::{Config, SECRET, ZONE, program};
+use crate::stage::{Config, NOBODY, SECRET, ZONE, program};
 
 const HOME: &str = "home.dyn.example";
 const ENGINE: &str = "[engine]\ndeadline = \"1s\"\n";
@@ -114,14 +114,6 @@ fn name(text: &str) -> Hostname {
 
 async fn deferred(gateway: &Gateway) -> f64 {
     gateway.metric("dyngate_deferred_changes{zone=\"dyn.example\"").await.unwrap()
-}
-
-async fn soon(what: &str, mut look: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !look().await {
-        assert!(Instant::now() < deadline, "{what}");
-        sleep(Duration::from_millis(20)).await;
-    }
 }
 
 macro_rules! on_bind_and_knot {
@@ -284,9 +276,7 @@ async fn another_gateway_on_the_store_does_it() {
     let mut stage = Stage::postgres(Kind::Knot).await;
     let other = stage.gateway(ENGINE).await;
     assert_eq!(stage.set(&other, "203.0.113.1").await, "good 203.0.113.1");
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    stage.config.primaries = vec![nobody.local_addr().unwrap()];
-    drop(nobody);
+    stage.config.primaries = vec![NOBODY.parse().unwrap()];
     let one = stage.gateway(ENGINE).await;
     assert_eq!(stage.set(&one, "203.0.113.2").await, "911");
     soon("the other one sets it", async || stage.served().await == ["203.0.113.2"]).await;

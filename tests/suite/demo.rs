@@ -7,16 +7,13 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use lab::http::{Request, Response};
+use lab::soon;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process};
 use tempfile::TempDir;
-use tokio::time::{Instant, sleep};
 
 use crate::stage::program;
-
-const LIMIT: Duration = Duration::from_secs(60);
 
 /// A demonstration whose scratch folder lies in a folder of the test; in a process group of its own, as in a terminal.
 struct Demo {
@@ -72,14 +69,6 @@ impl Drop for Demo {
     fn drop(&mut self) {
         let _ended = self.child.kill();
         let _reaped = self.child.wait();
-    }
-}
-
-async fn until(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + LIMIT;
-    while !condition() {
-        assert!(Instant::now() < deadline, "{what} within {LIMIT:?}");
-        sleep(Duration::from_millis(10)).await;
     }
 }
 
@@ -181,7 +170,7 @@ async fn sigkill_leaves_nothing_behind() {
     assert!(demo.left_behind(server(&said)), "it runs");
     kill_process(demo.pid(), Signal::KILL).unwrap();
     demo.child.wait().unwrap();
-    until("server and folder are gone", || !demo.left_behind(server(&said))).await;
+    soon("server and folder are gone", async || !demo.left_behind(server(&said))).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -190,7 +179,7 @@ async fn ctrl_c_while_the_name_server_starts_leaves_nothing_behind() {
     script(folder.path(), "knotd", "echo $$ >pid.new; mv pid.new pid; exec sleep 1000");
     let mut demo = Demo::start(&["--path", folder.path().to_str().unwrap()]);
     let pid = || demo.folders().first().and_then(|scratch| fs::read_to_string(scratch.join("pid")).ok());
-    until("the name server is started", || pid().is_some()).await;
+    soon("the name server is started", async || pid().is_some()).await;
     let server = Pid::from_raw(pid().unwrap().trim().parse().unwrap()).unwrap();
     kill_process(demo.pid(), Signal::INT).unwrap();
     assert_eq!(demo.end().0, Some(0));

@@ -5,15 +5,14 @@ mod proxies;
 
 use std::ffi::OsStr;
 use std::fs;
-use std::fs::{File, OpenOptions};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio, id};
+use std::process::{Command, Output, id};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use dyngate::config::Config;
-use tokio::time::{Instant, sleep};
+use lab::Child;
 
 use crate::stage::program;
 
@@ -33,7 +32,7 @@ pub(crate) fn swap(text: &str, from: &str, to: &str) -> String {
     text.replace(from, to)
 }
 
-/// A loopback address that is this test's alone, so that every port of it is free.
+/// A loopback address for a test: nobody is likely to have a port of it.
 pub(crate) fn address() -> Ipv4Addr {
     static NEXT: AtomicU8 = AtomicU8::new(64);
     let [.., high, low] = id().to_be_bytes();
@@ -59,39 +58,23 @@ pub(crate) fn run(command: &mut Command) -> String {
     String::from_utf8(stdout).unwrap()
 }
 
-/// A server in the foreground; killed and reaped when dropped.
-pub(crate) struct Running {
-    child: Child,
-    log: PathBuf,
-}
+/// A server in the foreground that a test starts itself.
+pub(crate) struct Running(Child);
 
 impl Running {
-    pub(crate) fn start(mut command: Command, folder: &Path) -> Self {
-        let log = folder.join("output.log");
-        let open = || -> File { OpenOptions::new().create(true).append(true).open(&log).unwrap() };
-        let child = command.stdin(Stdio::null()).stdout(open()).stderr(open()).spawn().unwrap();
-        Self { child, log }
+    pub(crate) fn start(command: Command, folder: &Path) -> Self {
+        let what = command.get_program().to_string_lossy().into_owned();
+        Self(Child::spawn(&what, command, &folder.join("output.log")).unwrap())
     }
 
-    /// Waits for `ready`, and fails with the log where the server ends first.
-    pub(crate) async fn until<F: Future<Output = bool>>(&mut self, ready: impl Fn() -> F) {
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while !ready().await {
-            let ended = self.child.try_wait().unwrap();
-            assert!(ended.is_none() && Instant::now() < deadline, "{ended:?}\n{}", self.log());
-            sleep(Duration::from_millis(20)).await;
-        }
+    /// Waits for `ready`; where another program has its port, [`lab::elsewhere`] tries again.
+    pub(crate) async fn until<F: Future<Output = bool>>(&mut self, ready: impl Fn() -> F) -> Result<(), lab::Error> {
+        let ready = async || if ready().await { Ok(()) } else { Err("it does not serve".to_owned()) };
+        self.0.until(Duration::from_secs(60), ready).await
     }
 
     pub(crate) fn log(&self) -> String {
-        fs::read_to_string(&self.log).unwrap()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _already_ended = self.child.kill();
-        let _reaped = self.child.wait();
+        self.0.log()
     }
 }
 

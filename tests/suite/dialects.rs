@@ -85,7 +85,7 @@ async fn play(stage: &Stage, lines: Vec<Line>) -> Result<(), String> {
                 compare(&answer, &expected).map_err(|wrong| format!("{wrong}\nin {answer:?}"))?;
             }
             Line::Closed => {
-                let rest = connection.closed(Duration::from_secs(5)).await.map_err(|error| error.to_string())?;
+                let rest = connection.closed(Duration::from_secs(60)).await.map_err(|error| error.to_string())?;
                 if !rest.is_empty() {
                     return Err(format!("before the end: {:?}", String::from_utf8_lossy(&rest)));
                 }

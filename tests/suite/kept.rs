@@ -1,20 +1,15 @@
 //! A gateway on a store: what commands change is in force at once, and what was seen of hosts is written down.
 
-use std::time::Duration;
-
 use dyngate::config::Location;
 use dyngate::model::{Families, Hostname, PasswordDigest, TokenDigest};
 use dyngate::store::{HostEdit, NewAccount, NewHost, State, Store};
 use lab::http::Request;
-use lab::{Gateway, Key, Kind, Postgres, Server, Setup, digest};
+use lab::{Gateway, Key, Kind, Postgres, Server, Setup, digest, soon};
 use tempfile::TempDir;
-use tokio::time::{Instant, sleep};
 
 use crate::stage::{Config, LOGIN, SECRET, ZONE};
 
 const HOME: &str = "home.dyn.example";
-/// How long a change may take to be in force everywhere.
-const IN_FORCE: Duration = Duration::from_secs(2);
 
 /// A real primary, a store with one account and one host, and gateways on both.
 struct Stage {
@@ -86,15 +81,6 @@ async fn set(gateway: &Gateway, address: &str) -> String {
     as_account(gateway, "kept", &format!("hostname={HOME}&myip={address}")).await
 }
 
-/// Waits for `look` to be true, as long as a change may take.
-async fn soon(what: &str, mut look: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + IN_FORCE + Duration::from_secs(3);
-    while !look().await {
-        assert!(Instant::now() < deadline, "{what}");
-        sleep(Duration::from_millis(20)).await;
-    }
-}
-
 macro_rules! on_both {
     ($($test:ident),* $(,)?) => {
         mod sqlite {
@@ -155,7 +141,7 @@ async fn what_was_seen_is_written_down_and_survives(stage: Stage) {
 
     let mut gateway = stage.gateway("").await;
     assert_eq!(set(&gateway, "203.0.113.3").await, "good 203.0.113.3");
-    soon("what was seen is written within a second", async || stage.state().await.addresses.v4 == address(3)).await;
+    soon("what was seen is written", async || stage.state().await.addresses.v4 == address(3)).await;
     gateway.kill();
     assert!(stage.store.account("kept").await.unwrap().is_some());
 }

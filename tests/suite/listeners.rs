@@ -3,16 +3,16 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
 use lab::http::{Connection, Request};
-use lab::{Gateway, Key, Kind, Server, Setup};
+use lab::{Gateway, Key, Kind, Port, Server, Setup, soon};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixStream;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
 use crate::deploying::{Running, command, find, run};
 use crate::stage::{Config, LOGIN, SECRET, ZONE, program};
@@ -79,25 +79,30 @@ async fn nginx_on_a_unix_socket_names_the_client() {
     let mut config = Config::new(&key, primary.addr());
     config.zone = "allow = [\"127.0.0.0/8\"]".to_owned();
     let gateway = start(&toml(&config, "[\"unix:http.sock\"]", "trusted_proxies = [\"unix\"]")).await;
-    let (folder, address) = (tempfile::tempdir().unwrap(), crate::deploying::address());
-    let (here, socket) = (folder.path().display(), gateway.folder().join("http.sock"));
+    let (folder, socket) = (tempfile::tempdir().unwrap(), gateway.folder().join("http.sock"));
+    let here = folder.path().display();
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|kind| format!("{kind}_temp_path {here}/{kind};\n"))
         .concat();
     let conf = folder.path().join("nginx.conf");
-    let text = format!(
-        "daemon off;\nmaster_process off;\npid {here}/nginx.pid;\nerror_log {here}/error.log info;\n\
-         events {{ worker_connections 64; }}\nhttp {{\n{temporary}access_log off;\nserver {{\nlisten {address}:10080;\n\
-         location / {{ proxy_pass http://unix:{}; proxy_http_version 1.1; proxy_set_header X-Forwarded-For $remote_addr; }}\n\
-         }}\n}}\n",
-        socket.display()
-    );
-    fs::write(&conf, text).unwrap();
-    let mut nginx = command("nginx");
-    nginx.arg("-e").arg(folder.path().join("start.log")).arg("-p").arg(folder.path()).arg("-c").arg(&conf);
-    let mut running = Running::start(nginx, folder.path());
-    let front = SocketAddr::from((address, 10080));
-    running.until(|| async move { tokio::net::TcpStream::connect(front).await.is_ok() }).await;
+    let started = lab::elsewhere(async || {
+        let address = crate::deploying::address();
+        let text = format!(
+            "daemon off;\nmaster_process off;\npid {here}/nginx.pid;\nerror_log {here}/error.log info;\n\
+             events {{ worker_connections 64; }}\nhttp {{\n{temporary}access_log off;\nserver {{\nlisten {address}:10080;\n\
+             location / {{ proxy_pass http://unix:{}; proxy_http_version 1.1; proxy_set_header X-Forwarded-For $remote_addr; }}\n\
+             }}\n}}\n",
+            socket.display()
+        );
+        fs::write(&conf, text).unwrap();
+        let mut nginx = command("nginx");
+        nginx.arg("-e").arg(folder.path().join("start.log")).arg("-p").arg(folder.path()).arg("-c").arg(&conf);
+        let mut running = Running::start(nginx, folder.path());
+        let front = SocketAddr::from((address, 10080));
+        running.until(|| async move { tokio::net::TcpStream::connect(front).await.is_ok() }).await?;
+        Ok((running, front))
+    });
+    let (running, front) = started.await.unwrap();
     let request = Request::get("/nic/update?hostname=home.dyn.example").basic(LOGIN, SECRET);
     let forged = request.from([127, 0, 0, 7]).header("X-Forwarded-For", "203.0.113.66");
     assert_eq!(forged.send(front).await.unwrap().text(), "good 127.0.0.7", "{}", running.log());
@@ -106,10 +111,14 @@ async fn nginx_on_a_unix_socket_names_the_client() {
 #[tokio::test(flavor = "multi_thread")]
 async fn both_families_on_one_port() {
     let config = Config::new(&Key::generate("k"), "127.0.0.1:1".parse().unwrap());
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let gateway = start(&toml(&config, &format!("[\"0.0.0.0:{port}\", \"[::]:{port}\"]"), "")).await;
+    let started = lab::at_free_port(async |port: Port| {
+        let listen = format!("[\"0.0.0.0:{0}\", \"[::]:{0}\"]", port.number());
+        let gateway = Gateway::builder(program()).config(&toml(&config, &listen, "")).start().await?;
+        Ok((gateway, port))
+    });
+    let (gateway, port) = started.await.unwrap();
     for (address, shown) in [("127.0.0.1", "127.0.0.1\n"), ("::1", "::1\n")] {
-        let address = SocketAddr::new(address.parse::<IpAddr>().unwrap(), port);
+        let address = SocketAddr::new(address.parse::<IpAddr>().unwrap(), port.number());
         assert_eq!(Request::get("/myip").send(address).await.unwrap().text(), shown);
     }
     assert_eq!(gateway.log().matches("listening for routers").count(), 2);
@@ -127,18 +136,28 @@ async fn systemd_hands_over_its_sockets_by_name() {
     let file = folder.path().join("gateway.toml");
     let tls = certificates.section("[\"systemd:https\"]");
     fs::write(&file, toml(&config, "[\"systemd:http\"]", &tls)).unwrap();
-    let port = |text: &str| TcpListener::bind(text).unwrap().local_addr().unwrap();
-    let (four, six, https) = (port("127.0.0.1:0"), port("[::1]:0"), port("127.0.0.1:0"));
-    let (socket, ready) = (folder.path().join("http.sock"), folder.path().join("ready.json"));
-    let mut activate = std::process::Command::new(activate);
-    activate.args(["-l", &four.to_string(), "-l", &six.to_string(), "-l", socket.to_str().unwrap()]);
-    activate.args(["-l", &https.to_string(), "-l", folder.path().join("idle.sock").to_str().unwrap()]);
-    activate.args(["--fdname=http:http:http:https:nobody", "--"]).arg(program());
-    activate.args(["serve", "--config"]).arg(&file).arg("--ready-file").arg(&ready);
-    let mut running = Running::start(activate, folder.path());
-    // It runs the program when the first one knocks, and that connection is served too.
-    running.until(|| async { tokio::net::TcpStream::connect(four).await.is_ok() }).await;
-    running.until(|| async { ready.exists() }).await;
+    let started = lab::elsewhere(async || {
+        let scratch = tempfile::tempdir().unwrap();
+        let [four, six, https] = [Port::reserve()?, Port::reserve()?, Port::reserve()?];
+        let six_addr = SocketAddr::new("::1".parse().unwrap(), six.number());
+        let (socket, ready) = (scratch.path().join("http.sock"), scratch.path().join("ready.json"));
+        let mut activate = std::process::Command::new(&activate);
+        for listen in [four.addr().to_string(), six_addr.to_string(), socket.display().to_string()] {
+            activate.args(["-l", &listen]);
+        }
+        activate.args(["-l", &https.addr().to_string(), "-l", scratch.path().join("idle.sock").to_str().unwrap()]);
+        activate.args(["--fdname=http:http:http:https:nobody", "--"]).arg(program());
+        activate.args(["serve", "--config"]).arg(&file).arg("--ready-file").arg(&ready);
+        let mut running = Running::start(activate, scratch.path());
+        // It runs the program when the first one knocks, and that connection is served too.
+        let knocks = four.addr();
+        running.until(|| async move { tokio::net::TcpStream::connect(knocks).await.is_ok() }).await?;
+        running.until(|| async { ready.exists() }).await?;
+        Ok((running, scratch, [four, six, https], six_addr))
+    });
+    let (running, scratch, [four, _six, https], six) = started.await.unwrap();
+    let (four, https) = (four.addr(), https.addr());
+    let (socket, ready) = (scratch.path().join("http.sock"), scratch.path().join("ready.json"));
     assert_eq!(Request::get("/myip").send(four).await.unwrap().text(), "127.0.0.1\n", "{}", running.log());
     assert_eq!(Request::get("/myip").send(six).await.unwrap().text(), "::1\n");
     assert_eq!(curl(&socket, "/myip", &[]), "badip");
@@ -184,15 +203,11 @@ async fn one_source_holds_so_many_connections_and_no_other_feels_it() {
         held.push(connection);
     }
     held.remove(0);
-    let deadline = Instant::now() + Duration::from_secs(10);
-    loop {
+    soon("the place is free again", async || {
         let mut again = open([127, 0, 0, 1]).await.unwrap();
-        match again.send(&ask).await {
-            Ok(answer) if answer.status == 200 => break,
-            _ => assert!(Instant::now() < deadline, "the place is free again"),
-        }
-        sleep(Duration::from_millis(20)).await;
-    }
+        again.send(&ask).await.is_ok_and(|answer| answer.status == 200)
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -202,7 +217,7 @@ async fn who_never_reads_his_answers_is_cut() {
     let mut stream = UnixStream::connect(gateway.folder().join("http.sock")).await.unwrap();
     let requests = "GET /nic/update HTTP/1.1\r\nHost: x\r\n\r\n".repeat(100);
     let start = Instant::now();
-    let ended = timeout(Duration::from_secs(60), async {
+    let ended = timeout(Duration::from_secs(120), async {
         loop {
             if let Err(error) = stream.write_all(requests.as_bytes()).await {
                 return error;
@@ -211,5 +226,5 @@ async fn who_never_reads_his_answers_is_cut() {
     });
     let error = ended.await.expect("the gateway ends it");
     assert!(matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset), "{error}");
-    assert!((19..40).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+    assert!(start.elapsed().as_secs() >= 19, "not before its time: {:?}", start.elapsed());
 }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use lab::fake::{Action, FakePrimary};
 use lab::load::{read_back, storm};
-use lab::{Gateway, Key, Kind, Server, Setup};
+use lab::{Gateway, Key, Kind, Server, Setup, soon};
 
 use crate::stage::{Config, LOGIN, SECRET, Stage, ZONE};
 
@@ -68,11 +68,13 @@ async fn powerdns() {
 async fn all_move(gateway: &Gateway, address: [u8; 4]) -> Vec<(String, IpAddr)> {
     let hosts: Vec<_> = beside().iter().map(|zone| (format!("h.{zone}"), IpAddr::from(address))).collect();
     let mut left = hosts.clone();
-    while !left.is_empty() {
+    soon("all have it", async || {
         let bodies = storm(gateway.http(), (LOGIN, SECRET), &left, left.len()).await.unwrap();
         let answered: Vec<_> = left.drain(..).zip(bodies).collect();
         left = answered.into_iter().filter(|(_, body)| body == "911").map(|(host, _)| host).collect();
-    }
+        left.is_empty()
+    })
+    .await;
     hosts
 }
 

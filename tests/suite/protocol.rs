@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use lab::http::{Connection, Request, Response, raw};
-use lab::{Gateway, Key, Kind, Server, Setup};
+use lab::{Gateway, Key, Kind, Server, Setup, soon};
 
 use crate::stage::{Config, LOGIN, SECRET, Stage, ZONE, update};
 
@@ -153,7 +153,7 @@ async fn old_clients_are_answered_as_they_need_it() {
     let mut connection = Connection::open(stage.gateway.http(), None).await.unwrap();
     let response = connection.send(&old).await.unwrap();
     assert_answer(&response, 200, "good 203.0.113.7", "changed");
-    connection.closed(std::time::Duration::from_secs(5)).await.expect("an HTTP/1.0 connection is closed");
+    connection.closed(std::time::Duration::from_secs(60)).await.expect("an HTTP/1.0 connection is closed");
     // The same with a keep-alive wish, which would leave inadyn waiting for ever.
     let octets = String::from_utf8(old.octets(stage.gateway.http())).unwrap();
     let wishing = octets.replacen("\r\n", "\r\nConnection: keep-alive\r\n", 1);
@@ -321,17 +321,13 @@ async fn a_stop_finishes_what_is_in_flight() {
     assert_eq!(stage.set("home.dyn.example", "203.0.113.1").await, "good 203.0.113.1");
     stage.primary.pause().await.unwrap();
     let (response, ()) = tokio::join!(update(&stage.gateway, "hostname=home.dyn.example&myip=203.0.113.7"), async {
-        while stage.gateway.metric("dyngate_pending_changes").await.unwrap() < 1.0 {
-            tokio::task::yield_now().await;
-        }
+        soon("it is pending", async || stage.gateway.metric("dyngate_pending_changes").await.unwrap() >= 1.0).await;
         let pid = stage.gateway.pid().unwrap().to_string();
         std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap();
-        while !stage.gateway.log().contains("stopping") {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
+        soon("it stops", async || stage.gateway.log().contains("stopping")).await;
     });
     // The primary was asleep: the answer is 911 by the deadline, not a cut connection.
     assert_eq!(response.text(), "911");
     stage.primary.resume().unwrap();
-    assert_eq!(stage.gateway.wait(std::time::Duration::from_secs(12)).await.unwrap().code(), Some(0));
+    assert_eq!(stage.gateway.wait(std::time::Duration::from_secs(60)).await.unwrap().code(), Some(0));
 }

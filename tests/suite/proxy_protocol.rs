@@ -137,9 +137,9 @@ async fn a_header_must_come_in_time_and_sources_are_counted_behind_the_proxy() {
     let other = open(&v4([203, 0, 113, 8])).await.send(&Request::get("/myip")).await.unwrap();
     assert_eq!(other.text(), "203.0.113.8\n");
     for connection in [&mut silent, &mut half] {
-        assert_eq!(connection.closed(Duration::from_secs(10)).await.unwrap(), b"");
+        assert_eq!(connection.closed(Duration::from_secs(60)).await.unwrap(), b"");
     }
-    assert!((4..9).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+    assert!(start.elapsed().as_secs() >= 4, "not before its time: {:?}", start.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -147,22 +147,27 @@ async fn haproxy_names_its_client_before_plain_http_and_before_tls() {
     let (key, certificates) = (Key::generate("k"), crate::tls::Certificates::new());
     let primary = Server::start(Kind::Knot, Setup::new().key(&key).zone(ZONE)).await.unwrap();
     let gateway = gateway(&key, primary.addr(), Some(&certificates)).await;
-    let (folder, front) = (tempfile::tempdir().unwrap(), address());
+    let folder = tempfile::tempdir().unwrap();
     let conf = folder.path().join("haproxy.cfg");
     let (http, https) = (gateway.http(), gateway.https().unwrap());
     // The page's own words, then the same for TLS.
     let [page] = blocks("haproxy")[..] else { panic!("one block for haproxy") };
-    let page = swap(page, "bind :8245", &format!("bind {front}:10080"));
-    let plain = swap(&page, "127.0.0.1:8247", &format!("{http} source 127.0.0.65"));
-    let tls = swap(&swap(&page, "listen dyngate", "listen tls"), "10080", "10443");
-    let tls = swap(&tls, "127.0.0.1:8247", &format!("{https} source 127.0.0.66"));
-    let timeouts = "defaults\n    timeout connect 5s\n    timeout client 30s\n    timeout server 30s\n";
-    fs::write(&conf, format!("global\n    maxconn 100\n{timeouts}{plain}{tls}")).unwrap();
-    let mut haproxy = command("haproxy");
-    haproxy.args(["-db", "-f"]).arg(&conf);
-    let mut running = Running::start(haproxy, folder.path());
+    let started = lab::elsewhere(async || {
+        let front = address();
+        let page = swap(page, "bind :8245", &format!("bind {front}:10080"));
+        let plain = swap(&page, "127.0.0.1:8247", &format!("{http} source 127.0.0.65"));
+        let tls = swap(&swap(&page, "listen dyngate", "listen tls"), "10080", "10443");
+        let tls = swap(&tls, "127.0.0.1:8247", &format!("{https} source 127.0.0.66"));
+        let timeouts = "defaults\n    timeout connect 5s\n    timeout client 30s\n    timeout server 30s\n";
+        fs::write(&conf, format!("global\n    maxconn 100\n{timeouts}{plain}{tls}")).unwrap();
+        let mut haproxy = command("haproxy");
+        haproxy.args(["-db", "-f"]).arg(&conf);
+        let mut running = Running::start(haproxy, folder.path());
+        running.until(|| async move { tokio::net::TcpStream::connect((front, 10080)).await.is_ok() }).await?;
+        Ok((running, front))
+    });
+    let (running, front) = started.await.unwrap();
     let plain = SocketAddr::from((front, 10080));
-    running.until(|| async move { tokio::net::TcpStream::connect(plain).await.is_ok() }).await;
     let update = Request::get("/nic/update?hostname=home.dyn.example").basic(LOGIN, SECRET);
     let answer = update.from([127, 0, 0, 7]).header("X-Forwarded-For", "203.0.113.66").send(plain).await;
     assert_eq!(answer.unwrap().text(), "good 127.0.0.7", "{}", running.log());

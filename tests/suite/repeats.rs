@@ -1,8 +1,6 @@
 //! The abuse rule: who repeats himself is answered from memory, and `abuse` where the operator says so.
 
-use std::time::Duration;
-
-use lab::Kind;
+use lab::{Kind, soon};
 
 use crate::stage::{Stage, on_every_primary};
 
@@ -50,12 +48,7 @@ async fn failures_of_ours_never_count(kind: Kind) {
         assert_eq!(stage.set(HOST, "203.0.113.7").await, "911");
     }
     stage.primary.start_again().await.unwrap();
-    let back = async {
-        while stage.set(HOST, "203.0.113.7").await == "911" {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), back).await.expect("the primary is back");
+    soon("the primary is back", async || stage.set(HOST, "203.0.113.7").await != "911").await;
     // The answer that ended the wait was the first after a 911, and is none of the three.
     assert_eq!(repeated(&stage, "203.0.113.7", 10).await, (3, "abuse".to_owned()), "{}", stage.gateway.log());
 }

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,7 +9,7 @@ use dyngate::config::Location;
 use dyngate::model::{PasswordDigest, ZoneName};
 use dyngate::store::{NewAccount, Store};
 use lab::http::{Connection, Request, raw};
-use lab::{Gateway, Key, Kind, Postgres, Server, Setup, digest};
+use lab::{Gateway, Key, Kind, Postgres, Server, Setup, digest, soon};
 use tempfile::TempDir;
 
 use crate::stage::{Config, LOGIN, SECRET, ZONE};
@@ -356,12 +355,7 @@ async fn an_agent_of_any_length_costs_no_more_than_a_line() {
     let agent = "z".repeat(15_000);
     let request = Request::get("/nic/update?hostname=home.dyn.example&myip=203.0.113.7").basic(LOGIN, SECRET);
     assert_eq!(stage.send(request.header("User-Agent", &agent)).await.1, "good 203.0.113.7");
-    let logged = async {
-        while !stage.gateway.log().contains("zzz") {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), logged).await.expect("the request is logged");
+    soon("the request is logged", async || stage.gateway.log().contains("zzz")).await;
     assert!(!stage.gateway.log().contains(&"z".repeat(301)));
 }
 

@@ -9,6 +9,8 @@ use lab::{Gateway, Key, Kind, Server, Setup, digest};
 pub(crate) const ZONE: &str = "dyn.example";
 pub(crate) const LOGIN: &str = "router1";
 pub(crate) const SECRET: &str = "a-generated-secret";
+/// Nobody listens there: a port that was free a moment ago may be anybody's by now.
+pub(crate) const NOBODY: &str = "127.0.0.1:1";
 
 pub(crate) fn program() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_dyngate"))

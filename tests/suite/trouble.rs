@@ -2,7 +2,7 @@
 
 use lab::{Gateway, Key, Kind, Server, Setup, faketime};
 
-use crate::stage::{Config, Stage, ZONE, on_every_primary, program, update};
+use crate::stage::{Config, NOBODY, Stage, ZONE, on_every_primary, program, update};
 
 on_every_primary!(
     stopped_and_started,
@@ -42,10 +42,8 @@ async fn stopped_and_started(kind: Kind) {
 }
 
 async fn the_second_in_the_list_is_used(kind: Kind) {
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let dead = nobody.local_addr().unwrap();
-    drop(nobody);
-    let stage = Stage::with(kind, |setup| setup, &[], |config| config.primaries.insert(0, dead)).await;
+    let dead = |config: &mut Config| config.primaries.insert(0, NOBODY.parse().unwrap());
+    let stage = Stage::with(kind, |setup| setup, &[], dead).await;
     assert_eq!(stage.set("home.dyn.example", "203.0.113.7").await, "good 203.0.113.7");
     assert_eq!(stage.served("home.dyn.example").await, ["203.0.113.7"]);
     assert_eq!(stage.set("home.dyn.example", "203.0.113.7").await, "nochg 203.0.113.7");

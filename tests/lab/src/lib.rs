@@ -17,7 +17,7 @@ mod program;
 mod query;
 mod server;
 mod setup;
-mod until;
+mod soon;
 
 pub mod fake;
 pub mod http;
@@ -37,4 +37,4 @@ pub use postgres::Postgres;
 pub use query::{Answer, Record, query, query_dnssec};
 pub use server::Server;
 pub use setup::{Key, Kind, Right, Setup, Zone};
-pub use until::until;
+pub use soon::soon;

@@ -15,9 +15,9 @@ use lab::fake::{Action, FakePrimary};
 use lab::{Error, Key};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
-const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
 
 fn name(text: &str) -> Name {
     Name::from_ascii(text).expect("a name")
@@ -84,7 +84,7 @@ async fn answers_are_signed_over_the_request() -> Result<(), Error> {
         assert!(verified);
         assert_eq!((answer.metadata.id, answer.metadata.response_code), (7, ResponseCode::Refused));
         assert_eq!((answer.metadata.message_type, answer.metadata.op_code), (MessageType::Response, OpCode::Update));
-        let received = fake.wait_for(1, SECOND).await?;
+        let received = fake.wait_for(1, MINUTE).await?;
         assert_eq!((received[0].connection, received[0].number, received[0].id), (0, 0, 7));
         assert_eq!((received[0].zone.as_str(), received[0].opcode), ("dyn.example", OpCode::Update));
         assert_eq!(received[0].owners, ["home.dyn.example"]);
@@ -210,9 +210,8 @@ async fn it_goes_away_and_comes_back() -> Result<(), Error> {
 
     fake.half_open(true);
     let mut client = Client::open(&fake, &key).await.expect("it accepts");
-    let (seen, start) = (fake.received().len(), Instant::now());
+    let seen = fake.received().len();
     assert!(timeout(Duration::from_millis(100), client.ask()).await.is_err(), "it never reads");
-    assert!(start.elapsed() < SECOND);
     assert_eq!(fake.received().len(), seen);
     assert!(fake.wait_for(seen + 1, Duration::from_millis(10)).await.is_err());
     Ok(())

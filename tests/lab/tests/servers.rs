@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use lab::{Error, Key, Kind, RecordType, ResponseCode, Right, Server, Setup};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 const ZONE: &str = "dyn.example";
 const HOST: &str = "home.dyn.example";
@@ -59,9 +59,7 @@ async fn signs(kind: Kind) -> Result<(), Error> {
     assert!(!server.query(ZONE, "DNSKEY").await?.records.is_empty());
     server.edit(&["update add home.dyn.example 60 A 192.0.2.1"]).await?;
     // BIND signs inline, on its own time: nothing promises that an acknowledged edit is served at once.
-    while server.addresses(HOST).await?.is_empty() {
-        sleep(Duration::from_millis(10)).await;
-    }
+    lab::soon("it is served", async || server.addresses(HOST).await.is_ok_and(|served| !served.is_empty())).await;
     let signed = lab::query_dnssec(server.addr(), HOST, "A").await?;
     assert!(signed.records.iter().any(|record| record.kind == RecordType::RRSIG), "{signed:?}");
     server.stop().await?;

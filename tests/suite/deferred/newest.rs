@@ -18,9 +18,7 @@ impl Stage {
 
     /// A gateway that cannot reach the primary.
     pub(super) async fn cut_off(&mut self, engine: &str, envs: Vec<(String, String)>) -> Gateway {
-        let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let primaries = std::mem::replace(&mut self.config.primaries, vec![nobody.local_addr().unwrap()]);
-        drop(nobody);
+        let primaries = std::mem::replace(&mut self.config.primaries, vec![NOBODY.parse().unwrap()]);
         let toml = self.toml(engine);
         self.config.primaries = primaries;
         Gateway::builder(program()).config(&toml).envs(envs).start().await.expect("the gateway starts")

@@ -26,15 +26,15 @@ fn prepare(secrets: &Path) -> String {
     run(script.env("PATH", format!("{path}:{}", sbin.display())))
 }
 
-async fn knotd(conf: &Path, scratch: &Path) -> Running {
+async fn knotd(conf: &Path, scratch: &Path) -> Result<Running, lab::Error> {
     let mut knotd = command("knotd");
     knotd.arg("-c").arg(conf);
     let mut knotd = Running::start(knotd, scratch);
     let listen = fs::read_to_string(scratch.join("listen")).unwrap().parse().unwrap();
     knotd
         .until(|| async move { query(listen, "dyn.example", "SOA").await.is_ok_and(|answer| answer.authoritative) })
-        .await;
-    knotd
+        .await?;
+    Ok(knotd)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -49,24 +49,27 @@ async fn knot_and_gateway_of_the_compose_file_work_together() {
     assert_eq!(prepare(&secrets), said, "what is there stays");
     assert_eq!((read("gateway-key.key"), read("router1.secret")), (key.clone(), secret.clone()));
 
-    let listen = address();
-    fs::write(scratch.path().join("listen"), format!("{listen}:{PORT}")).unwrap();
     let here = scratch.path().display();
-    let mut conf = fs::read_to_string(folder().join("knot.conf")).unwrap();
-    for (from, to) in [
-        ("0.0.0.0@53", format!("{listen}@{PORT}")),
-        ("rundir: /rundir", format!("rundir: {here}")),
-        // The journal's default size reserves 20 GiB of address space.
-        ("storage: /storage", format!("storage: {here}\n    journal-db-max-size: 512M")),
-        (" /secrets/", format!(" {}/", secrets.display())),
-        (" /compose/", format!(" {}/", folder().display())),
-    ] {
-        conf = swap(&conf, from, &to);
-    }
     let conf_file = scratch.path().join("knot.conf");
-    fs::write(&conf_file, conf).unwrap();
-    run(command("knotc").arg("-c").arg(&conf_file).arg("conf-check"));
-    let knot = knotd(&conf_file, scratch.path()).await;
+    let started = lab::elsewhere(async || {
+        let listen = address();
+        fs::write(scratch.path().join("listen"), format!("{listen}:{PORT}")).unwrap();
+        let mut conf = fs::read_to_string(folder().join("knot.conf")).unwrap();
+        for (from, to) in [
+            ("0.0.0.0@53", format!("{listen}@{PORT}")),
+            ("rundir: /rundir", format!("rundir: {here}")),
+            // The journal's default size reserves 20 GiB of address space.
+            ("storage: /storage", format!("storage: {here}\n    journal-db-max-size: 512M")),
+            (" /secrets/", format!(" {}/", secrets.display())),
+            (" /compose/", format!(" {}/", folder().display())),
+        ] {
+            conf = swap(&conf, from, &to);
+        }
+        fs::write(&conf_file, conf).unwrap();
+        run(command("knotc").arg("-c").arg(&conf_file).arg("conf-check"));
+        Ok((knotd(&conf_file, scratch.path()).await?, listen))
+    });
+    let (knot, listen) = started.await.unwrap();
 
     let toml = read("gateway.toml");
     let toml = swap(&toml, "[\"knot\"]", &format!("[\"{listen}:{PORT}\"]"));
@@ -79,7 +82,7 @@ async fn knot_and_gateway_of_the_compose_file_work_together() {
     assert_eq!((answer.status, answer.text().as_str()), (200, "good 198.51.100.7"), "{}", gateway.log());
 
     drop(knot);
-    let _knot = knotd(&conf_file, scratch.path()).await;
+    let _knot = knotd(&conf_file, scratch.path()).await.unwrap();
     let kept = query((listen, PORT).into(), "home.dyn.example", "A").await.unwrap().addresses();
     assert_eq!(kept, ["198.51.100.7".parse::<std::net::IpAddr>().unwrap()], "the journal outlives the server");
 }

@@ -27,7 +27,7 @@ struct Front {
 
 impl Front {
     /// `start` writes the configuration for a gateway into a folder, and says what to run.
-    async fn new(start: impl FnOnce(&Path, Ipv4Addr, SocketAddr) -> std::process::Command) -> Self {
+    async fn new(start: impl Fn(&Path, Ipv4Addr, SocketAddr) -> std::process::Command) -> Self {
         let key = Key::generate("gateway-key");
         let primary = Server::start(Kind::Knot, Setup::new().key(&key).zone_with(ZONE, &[])).await.unwrap();
         let mut config = Config::new(&key, primary.addr());
@@ -38,10 +38,14 @@ impl Front {
         let toml = swap(&config.toml(), "[http]\nlisten = [\"127.0.0.1:0\"]\n", &http);
         let gateway = Gateway::builder(program()).config(&toml).start().await.unwrap();
 
-        let (scratch, address) = (tempfile::tempdir().unwrap(), address());
-        let mut running = Running::start(start(scratch.path(), address, gateway.http()), scratch.path());
-        running.until(|| async move { TcpStream::connect((address, HTTP)).await.is_ok() }).await;
-        running.until(|| async move { TcpStream::connect((address, HTTPS)).await.is_ok() }).await;
+        let proxy = lab::elsewhere(async || {
+            let (scratch, address) = (tempfile::tempdir().unwrap(), address());
+            let mut running = Running::start(start(scratch.path(), address, gateway.http()), scratch.path());
+            running.until(|| async move { TcpStream::connect((address, HTTP)).await.is_ok() }).await?;
+            running.until(|| async move { TcpStream::connect((address, HTTPS)).await.is_ok() }).await?;
+            Ok((running, address, scratch))
+        });
+        let (running, address, scratch) = proxy.await.unwrap();
         Self { running, address, gateway, primary, scratch }
     }
 
@@ -110,7 +114,7 @@ impl Front {
         let mut old = Connection::open((self.address, HTTP).into(), None).await.unwrap();
         let answer = old.send(&bare.clone().basic(LOGIN, SECRET).http10().header("Host", NAME)).await.unwrap();
         assert_eq!(answer.text(), "nochg 198.51.100.1");
-        assert_eq!(old.closed(std::time::Duration::from_secs(5)).await.unwrap(), b"", "an HTTP/1.0 connection ends");
+        assert_eq!(old.closed(std::time::Duration::from_secs(60)).await.unwrap(), b"", "an HTTP/1.0 connection ends");
     }
 
     fn tls_works(&self) {

@@ -1,9 +1,6 @@
 //! What was asked for while the primary was away, over a reload.
 
-use std::time::Duration;
-
-use lab::{Gateway, Key, Kind, Server, Setup};
-use tokio::time::{Instant, sleep};
+use lab::{Gateway, Key, Kind, Server, Setup, soon};
 
 use super::reload;
 use crate::stage::{Config, ZONE, update};
@@ -14,14 +11,6 @@ async fn set(gateway: &Gateway, address: &str) -> String {
 
 async fn deferred(gateway: &Gateway) -> f64 {
     gateway.metric("dyngate_deferred_changes{zone=\"dyn.example\"").await.unwrap()
-}
-
-async fn soon(what: &str, gateway: &Gateway, mut look: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !look().await {
-        assert!(Instant::now() < deadline, "{what}\n{}", gateway.log());
-        sleep(Duration::from_millis(20)).await;
-    }
 }
 
 async fn primary(key: &Key) -> Server {
@@ -53,8 +42,8 @@ async fn it_is_done_at_the_primary_that_a_reload_names() {
     let served = async || {
         new.addresses("home.dyn.example").await.unwrap() == ["203.0.113.2".parse::<std::net::IpAddr>().unwrap()]
     };
-    soon("the address", &gateway, served).await;
-    soon("nothing is left", &gateway, async || deferred(&gateway).await == 0.0).await;
+    soon("the address", served).await;
+    soon("nothing is left", async || deferred(&gateway).await == 0.0).await;
     new.stop().await.unwrap();
     assert_eq!(set(&gateway, "203.0.113.3").await, "911");
     assert_eq!(deferred(&gateway).await, 0.0, "nothing is deferred from the reload on");
@@ -77,8 +66,8 @@ async fn it_is_dropped_with_its_zone_and_its_gauge_goes() {
     assert_eq!(deferred(&gateway).await, 1.0);
     let without = with.toml().replace("dyn.example", "other.example");
     reload(&gateway, &without).await;
-    soon("it is dropped", &gateway, async || gateway.log().contains("no zone of ours holds the name")).await;
-    soon("the gauge goes", &gateway, async || !gateway.metrics().await.unwrap().contains("zone=\"dyn.example\"")).await;
+    soon("it is dropped", async || gateway.log().contains("no zone of ours holds the name")).await;
+    soon("the gauge goes", async || !gateway.metrics().await.unwrap().contains("zone=\"dyn.example\"")).await;
     reload(&gateway, &with.toml()).await;
     assert_eq!(deferred(&gateway).await, 0.0);
     primary.start_again().await.unwrap();

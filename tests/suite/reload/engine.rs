@@ -1,10 +1,14 @@
 //! Zones, primaries and the engine's times over a reload.
 
 use lab::fake::{Action, FakePrimary};
-use lab::{Key, Kind, Server, Setup};
+use lab::{Gateway, Key, Kind, Server, Setup, soon};
 
 use super::{account, reload};
 use crate::stage::{Config, Stage, ZONE, update};
+
+async fn sent(gateway: &Gateway) -> f64 {
+    gateway.metric("dyngate_update_batch_hosts_count").await.unwrap()
+}
 
 fn zone(name: &str, key: &Key, primary: &Server) -> String {
     format!("[[zone]]\nname = \"{name}\"\nkey = \"{}\"\nprimaries = [\"{}\"]\n", key.name, primary.addr())
@@ -39,11 +43,7 @@ async fn a_zone_comes_and_goes_with_its_series_and_what_was_remembered_of_its_na
     assert_eq!(reload(&gateway, &config.toml()).await["changed"], serde_json::json!(["zones: 1 removed"]));
     assert_eq!(set("203.0.113.1").await, "good 203.0.113.1", "what was remembered of the zone above is old");
     assert_eq!(parent.addresses("a.office.dyn.example").await.unwrap().len(), 1);
-    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(10);
-    while series().await {
-        assert!(tokio::time::Instant::now() < deadline, "the series of a removed zone stay");
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
+    soon("the series of a removed zone go", async || !series().await).await;
     assert!(gateway.metrics().await.unwrap().contains("zone=\"dyn.example\""));
 }
 
@@ -62,9 +62,7 @@ async fn a_change_under_way_in_a_removed_zone_is_finished() {
     let toml = config.toml().replace("name = \"dyn.example\"", "name = \"other.example\"");
     let meanwhile = async {
         // The message is on its way once it was counted.
-        while gateway.metric("dyngate_update_batch_hosts_count").await.unwrap() < 2.0 {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
+        soon("the second message", async || sent(&gateway).await >= 2.0).await;
         let said = reload(&gateway, &toml).await;
         assert!(said["changed"].to_string().contains("zones: 1 added, 1 removed"), "{said}");
         primary.resume()
@@ -88,9 +86,7 @@ async fn a_primary_that_is_no_longer_listed_is_left_and_its_unanswered_change_go
         lab::http::Request::get("/nic/update?hostname=h.dyn.example&myip=203.0.113.1").basic("exact", "secret");
     config.primaries = vec![next.addr()];
     let meanwhile = async {
-        while gateway.metric("dyngate_update_batch_hosts_count").await.unwrap() < 1.0 {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
+        soon("the first message", async || sent(&gateway).await >= 1.0).await;
         reload(&gateway, &config.toml()).await
     };
     let (answer, _) = tokio::join!(request.send(gateway.http()), meanwhile);
@@ -126,9 +122,7 @@ async fn a_zone_that_comes_back_while_a_change_of_it_is_under_way_has_one_lane()
     assert_eq!(set(1).await, "good 203.0.113.1");
     primary.pause().await.unwrap();
     let meanwhile = async {
-        while gateway.metric("dyngate_update_batch_hosts_count").await.unwrap() < 2.0 {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
+        soon("the second message", async || sent(&gateway).await >= 2.0).await;
         let without = config.toml().replace("dyn.example", "other.example");
         assert!(reload(&gateway, &without).await["changed"].to_string().contains("zones: 1 added, 1 removed"));
         reload(&gateway, &config.toml()).await;

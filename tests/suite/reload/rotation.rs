@@ -4,13 +4,11 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::Duration;
 
 use lab::http::{Connection, Request};
 use lab::load::read_back;
-use lab::{Gateway, Key, Kind, Server, Setup};
+use lab::{Gateway, Key, Kind, Server, Setup, soon};
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::time::sleep;
 
 use super::reload;
 use crate::stage::{Config, LOGIN, SECRET, ZONE};
@@ -38,9 +36,10 @@ async fn rotate(kind: Kind, file: &str) {
         .collect();
     let more = async |count: u32| {
         let until = done.load(Ordering::Relaxed) + count;
-        while done.load(Ordering::Relaxed) < until && !routers.iter().any(tokio::task::JoinHandle::is_finished) {
-            sleep(Duration::from_millis(5)).await;
-        }
+        soon("the routers go on", async || {
+            done.load(Ordering::Relaxed) >= until || routers.iter().any(tokio::task::JoinHandle::is_finished)
+        })
+        .await;
     };
     more(300).await;
     let said = reload(&gateway, &Config::new(&new, primary.addr()).toml()).await;
@@ -50,9 +49,8 @@ async fn rotate(kind: Kind, file: &str) {
     let conf = primary.folder().join(file);
     fs::write(&conf, fs::read_to_string(&conf).unwrap().replace("old-key", "gone-key")).unwrap();
     kill_process(Pid::from_raw(primary.pid().unwrap().cast_signed()).unwrap(), Signal::HUP).unwrap();
-    while primary.edit_as(&old, &["update add old.dyn.example 60 A 192.0.2.1"]).await.is_ok() {
-        sleep(Duration::from_millis(20)).await;
-    }
+    let old_works = async || primary.edit_as(&old, &["update add old.dyn.example 60 A 192.0.2.1"]).await.is_ok();
+    soon("the old key is refused", async || !old_works().await).await;
     more(300).await;
     stop.store(true, Ordering::Relaxed);
     let mut held = Vec::new();
@@ -106,9 +104,7 @@ async fn a_message_in_flight_is_verified_with_the_key_that_signed_it() {
     let sent = async || gateway.metric("dyngate_update_batch_hosts_count").await.unwrap();
     let before = sent().await;
     let meanwhile = async {
-        while sent().await <= before {
-            sleep(Duration::from_millis(5)).await;
-        }
+        soon("it is sent", async || sent().await > before).await;
         reload(&gateway, &config.toml()).await;
         primary.resume().unwrap();
     };

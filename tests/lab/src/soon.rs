@@ -11,7 +11,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 ///
 /// # Panics
 /// It is not within a minute.
-pub async fn until(what: &str, mut look: impl AsyncFnMut() -> bool) {
+pub async fn soon(what: &str, mut look: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !look().await {
         assert!(Instant::now() < deadline, "waited {PATIENCE:?} for: {what}");

@@ -70,7 +70,7 @@ together: ## TIMES=40: so many rounds of each test of two gateways on one store,
 ROWS := all
 ROUNDS := 5
 HOSTS := 20000
-bench: ## measure against real name servers, all within a quarter of an hour; ROWS=storm ROUNDS=3 for less, WRITE=docs
+bench: ## measure against real name servers, all within half an hour; ROWS=storm ROUNDS=3 for less, WRITE=docs
 	@scripts/install-deps.sh servers build
 	cargo bench --locked --bench rows -- rows=$(ROWS) rounds=$(ROUNDS) hosts=$(HOSTS) $(if $(KNOWN),known=$(KNOWN)) $(if $(WRITE),write=$(WRITE)) $(if $(LOG),log=$(LOG))
 

@@ -1,4 +1,5 @@
-//! Processor time of the gateway, the primary and the load generator, from /proc, and which of them was the limit.
+//! Processor time of the gateways, the primary, the store's server and the load generator, from /proc, and which of them was
+//! the limit.
 
 use std::collections::HashMap;
 use std::{fs, process, thread};
@@ -23,8 +24,11 @@ pub(crate) struct Used {
 pub(crate) struct Cpu {
     /// Of the clock.
     pub(crate) seconds: f64,
+    /// Of all gateways.
     pub(crate) gateway: Used,
     pub(crate) primary: Used,
+    /// Of the store's server; a thread of it is a process.
+    pub(crate) store: Used,
     pub(crate) load: Used,
     all: f64,
 }
@@ -32,37 +36,44 @@ pub(crate) struct Cpu {
 impl Cpu {
     /// What strangers on the machine took.
     pub(crate) fn others(&self) -> f64 {
-        (self.all - self.gateway.seconds - self.primary.seconds - self.load.seconds).max(0.0)
+        let Self { gateway, primary, store, load, .. } = self;
+        (self.all - gateway.seconds - primary.seconds - store.seconds - load.seconds).max(0.0)
     }
 }
 
 /// Looks at the processes from now on.
 pub(crate) struct Watch {
     began: Instant,
-    gateway: Option<u32>,
+    gateways: Vec<u32>,
     primary: Option<u32>,
-    before: [Times; 3],
+    store: Option<u32>,
+    before: [Times; 4],
     all: f64,
 }
 
 impl Watch {
-    /// The load generator is this process.
+    /// One gateway without a store, or with one that is no process.
     pub(crate) fn start(gateway: Option<u32>, primary: Option<u32>) -> Self {
-        let before = [Times::of(gateway), Times::of(primary), Times::of(Some(process::id()))];
-        Self { began: Instant::now(), gateway, primary, before, all: machine_seconds() }
+        Self::of(gateway.into_iter().collect(), primary, None)
+    }
+
+    /// The load generator is this process.
+    pub(crate) fn of(gateways: Vec<u32>, primary: Option<u32>, store: Option<u32>) -> Self {
+        let before = Self::times(&gateways, primary, store);
+        Self { began: Instant::now(), gateways, primary, store, before, all: machine_seconds() }
+    }
+
+    fn times(gateways: &[u32], primary: Option<u32>, store: Option<u32>) -> [Times; 4] {
+        [Times::of(gateways), Times::of(primary.as_slice()), Times::of_family(store), Times::of(&[process::id()])]
     }
 
     /// What was used since the start.
     pub(crate) fn stop(&self) -> Cpu {
         let seconds = self.began.elapsed().as_secs_f64();
-        let [gateway, primary, load] = &self.before;
-        Cpu {
-            seconds,
-            gateway: Times::of(self.gateway).since(gateway),
-            primary: Times::of(self.primary).since(primary),
-            load: Times::of(Some(process::id())).since(load),
-            all: machine_seconds() - self.all,
-        }
+        let now = Self::times(&self.gateways, self.primary, self.store);
+        let used = |party: usize| now[party].since(&self.before[party]);
+        let [gateway, primary, store, load] = [0, 1, 2, 3].map(used);
+        Cpu { seconds, gateway, primary, store, load, all: machine_seconds() - self.all }
     }
 }
 
@@ -79,12 +90,12 @@ pub(crate) fn strangers<'a>(rounds: impl Iterator<Item = &'a Cpu>) -> f64 {
 pub(crate) fn limit<'a>(rounds: impl Iterator<Item = &'a Cpu>) -> String {
     let cores = thread::available_parallelism().map_or(1.0, |cores| crate::row::float(cores.get()));
     let (mut clock, mut busy, mut others) = (0.0, 0.0, 0.0);
-    let mut parties = [("gateway", Used::default()), ("primary", Used::default()), ("load generator", Used::default())];
+    let mut parties = ["gateway", "primary", "store", "load generator"].map(|party| (party, Used::default()));
     for cpu in rounds {
         clock += cpu.seconds;
         busy += cpu.all;
         others += cpu.others();
-        for ((_, sum), used) in parties.iter_mut().zip([cpu.gateway, cpu.primary, cpu.load]) {
+        for ((_, sum), used) in parties.iter_mut().zip([cpu.gateway, cpu.primary, cpu.store, cpu.load]) {
             sum.seconds += used.seconds;
             sum.busiest += used.busiest;
         }
@@ -118,7 +129,7 @@ pub(crate) fn limit<'a>(rounds: impl Iterator<Item = &'a Cpu>) -> String {
     }
 }
 
-/// Processor time of a process and of each of its threads, in seconds since their start.
+/// Processor time of processes and of each of their threads, in seconds since their start.
 #[derive(Default)]
 struct Times {
     process: f64,
@@ -126,14 +137,24 @@ struct Times {
 }
 
 impl Times {
-    fn of(pid: Option<u32>) -> Self {
-        let Some(pid) = pid else { return Self::default() };
-        let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    fn of(pids: &[u32]) -> Self {
+        let tasks = pids.iter().flat_map(|pid| fs::read_dir(format!("/proc/{pid}/task"))).flatten().flatten();
         let threads = tasks.map(|task| {
             let name = task.file_name().to_string_lossy().into_owned();
-            (name, stat_seconds(&task.path().join("stat").to_string_lossy()))
+            (name, stat_seconds(&task.path().join("stat").to_string_lossy(), OWN))
         });
-        Self { process: stat_seconds(&format!("/proc/{pid}/stat")), threads: threads.collect() }
+        let process = pids.iter().map(|pid| stat_seconds(&format!("/proc/{pid}/stat"), OWN)).sum();
+        Self { process, threads: threads.collect() }
+    }
+
+    /// Of a process and its children; those that have ended are part of its own record.
+    fn of_family(pid: Option<u32>) -> Self {
+        let Some(pid) = pid else { return Self::default() };
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        let children: Vec<u32> = children.split_whitespace().filter_map(|child| child.parse().ok()).collect();
+        let mut all = Self::of(&children);
+        all.process += stat_seconds(&format!("/proc/{pid}/stat"), OWN_AND_REAPED);
+        all
     }
 
     fn since(&self, before: &Self) -> Used {
@@ -144,10 +165,14 @@ impl Times {
 }
 
 /// utime and stime, the 14th and 15th field: see proc(5).
-fn stat_seconds(file: &str) -> f64 {
+const OWN: usize = 2;
+/// And cutime and cstime behind them.
+const OWN_AND_REAPED: usize = 4;
+
+fn stat_seconds(file: &str, fields: usize) -> f64 {
     let stat = fs::read_to_string(file).unwrap_or_default();
-    let fields = stat.rsplit_once(") ").map(|(_, rest)| rest).unwrap_or_default().split(' ');
-    fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / TICKS
+    let all = stat.rsplit_once(") ").map(|(_, rest)| rest).unwrap_or_default().split(' ');
+    all.skip(11).take(fields).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / TICKS
 }
 
 /// All but idle and iowait of all processors.

@@ -1,22 +1,19 @@
 //! Row "hosts known": routers that repeat themselves, start-up and memory where the store holds few hosts and where it holds
-//! very many. Each host has an account of its own with a generated secret, and an address that was seen before.
+//! very many, in SQLite and in PostgreSQL. Each host has an account of its own with a generated secret, and an address that was
+//! seen before.
 
-use std::fs::File;
-use std::io::{BufWriter, Write as _};
-use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use lab::load::{Plan, Ran, Reports, exchange};
-use lab::{Gateway, Key, Kind, Server, Setup, digest};
+use lab::{Gateway, Key, Kind, Server, Setup};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
 use crate::cpu::{Watch, memory_mib};
 use crate::row::{Compare, Goal, Round, Row, Spread, float};
 use crate::stage::{CLIENTS, UNLIMITED, ZONE};
+use crate::store::{Database, SEEN, Store, account_line, host_line};
 use crate::{Bench, Failure, no_change};
 
 const REQUESTS: usize = 60_000;
@@ -27,33 +24,40 @@ const REPEATED: usize = 1000;
 /// Between two looks whether the gateway has written all that it has seen of hosts, and how many of them at most.
 const REST: Duration = Duration::from_millis(500);
 const MOST_RESTS: usize = 120;
-/// When all was made and seen, in milliseconds since the epoch.
-const SEEN: u64 = 1_700_000_000_000;
 
 pub(crate) async fn run(bench: &Bench) -> Result<Vec<Row>, Failure> {
     let key = Key::generate("gateway-key");
     let mut primary = Server::start(Kind::Bind, Setup::new().key(&key).zone(ZONE)).await?;
-    let mut stores = vec![];
-    for size in &bench.options.known {
-        stores.push(Store::fill(bench, *size, &key, &primary).await?);
-    }
-    for round in 0..bench.options.rounds {
-        let count = stores.len();
-        for turn in 0..count {
-            stores[(round + turn) % count].round(bench, &primary).await?;
-        }
-    }
-    let fewest = stores.first().map(|store| store.rates.clone()).unwrap_or_default();
     let mut rows = vec![];
-    for (place, store) in stores.into_iter().enumerate() {
-        rows.extend(store.rows((place > 0).then_some(&fewest)).await?);
+    for database in [Database::Sqlite, Database::Postgres] {
+        rows.extend(of(bench, database, &key, &primary).await?);
     }
     primary.stop().await?;
     Ok(rows)
 }
 
+async fn of(bench: &Bench, database: Database, key: &Key, primary: &Server) -> Result<Vec<Row>, Failure> {
+    let mut known = vec![];
+    for size in &bench.options.known {
+        known.push(Known::fill(bench, database, *size, key, primary).await?);
+    }
+    for round in 0..bench.options.rounds {
+        let count = known.len();
+        for turn in 0..count {
+            known[(round + turn) % count].round(bench, primary).await?;
+        }
+    }
+    let fewest = known.first().map(|known| known.rates.clone()).unwrap_or_default();
+    let mut rows = vec![];
+    for (place, known) in known.into_iter().enumerate() {
+        rows.extend(known.rows((place > 0).then_some(&fewest)).await?);
+    }
+    Ok(rows)
+}
+
 /// A gateway on a store with so many hosts, and what was measured of it.
-struct Store {
+struct Known {
+    database: Database,
     size: usize,
     gateway: Gateway,
     filled: f64,
@@ -62,37 +66,40 @@ struct Store {
     rates: Vec<Round>,
     starts: Vec<Round>,
     sizes: Vec<Round>,
-    // The store lies in it; dropped last.
-    _folder: TempDir,
+    // Dropped last.
+    store: Store,
 }
 
-impl Store {
-    async fn fill(bench: &Bench, size: usize, key: &Key, primary: &Server) -> Result<Self, Failure> {
-        let folder = TempDir::with_prefix("dyngate-known-")?;
+impl Known {
+    async fn fill(
+        bench: &Bench,
+        database: Database,
+        size: usize,
+        key: &Key,
+        primary: &Server,
+    ) -> Result<Self, Failure> {
+        let store = Store::new(database).await?;
         let config = format!(
-            "[http]\nlisten = [\"127.0.0.1:0\"]\n[admin]\nlisten = \"127.0.0.1:0\"\n{UNLIMITED}{}\
-             [store]\nurl = \"sqlite:{}\"\n[[zone]]\nname = \"{ZONE}\"\nprimaries = [\"{}\"]\nkey = \"{}\"\n",
+            "[http]\nlisten = [\"127.0.0.1:0\"]\n[admin]\nlisten = \"127.0.0.1:0\"\n{UNLIMITED}{}{}\
+             [[zone]]\nname = \"{ZONE}\"\nprimaries = [\"{}\"]\nkey = \"{}\"\n",
             key.toml(),
-            folder.path().join("dyngate.db").display(),
+            store.section(),
             primary.addr(),
             key.name
         );
-        let (file, lines) = (folder.path().join("gateway.toml"), folder.path().join("hosts.jsonl"));
-        std::fs::write(&file, &config)?;
-        write_lines(&lines, size)?;
         let began = Instant::now();
-        let mut import = Command::new(env!("CARGO_BIN_EXE_dyngate"));
-        import.arg("import").arg(&lines).arg("--config").arg(&file).stdout(Stdio::null());
-        let done = tokio::task::spawn_blocking(move || import.status()).await??;
-        if !done.success() {
-            return Err(format!("dyngate import ended with {done}").into());
-        }
-        std::fs::remove_file(&lines)?;
+        let accounts = (0..size).map(|n| account_line(&login(n), &secret(n), &[]));
+        let hosts = (0..size).map(|n| host_line(&host(n, size), &login(n)));
+        store.import(&config, accounts.chain(hosts).chain((0..size).map(|n| state_line(n, size)))).await?;
         let filled = began.elapsed().as_secs_f64();
-        bench.say(&format!("hosts known: {size} imported in {filled:.0} s"));
+        bench.say(&format!("hosts known, {database}: {size} imported in {filled:.0} s"));
         let gateway = Gateway::builder(env!("CARGO_BIN_EXE_dyngate")).config(&config).start().await?;
         let (storms, median, rates, starts, sizes) = (vec![], vec![], vec![], vec![], vec![]);
-        Ok(Self { size, gateway, filled, storms, median, rates, starts, sizes, _folder: folder })
+        Ok(Self { database, size, gateway, filled, storms, median, rates, starts, sizes, store })
+    }
+
+    fn watch(&self, primary: &Server) -> Watch {
+        Watch::of(self.gateway.pid().into_iter().collect(), primary.pid(), self.store.pid())
     }
 
     async fn round(&mut self, bench: &Bench, primary: &Server) -> Result<(), Failure> {
@@ -100,7 +107,7 @@ impl Store {
         let began = Instant::now();
         self.gateway.start_again().await?;
         let took = began.elapsed().as_secs_f64();
-        let watch = Watch::start(self.gateway.pid(), primary.pid());
+        let watch = self.watch(primary);
 
         let changed = self.reports(bench, CHANGED);
         let hosts = float(changed.hosts.len());
@@ -114,12 +121,15 @@ impl Store {
         right(exchange(self.gateway.http(), &repeated, plan).await?)?;
         let repeated = Arc::new(Arc::into_inner(repeated).ok_or("a client is still there")?.unchanged());
         self.rest(primary).await;
-        let watch = Watch::start(self.gateway.pid(), primary.pid());
+        let watch = self.watch(primary);
         let ran = right(exchange(self.gateway.http(), &repeated, Plan::new(REQUESTS, no_change::CLIENTS)).await?)?;
         let cpu = watch.stop();
         let rate = float(REQUESTS) / ran.took.as_secs_f64();
         let resident = memory_mib(self.gateway.pid(), "VmRSS");
-        bench.say(&format!("hosts known, {}: ready after {took:.2} s, {rate:.0} req/s, {resident:.0} MiB", self.size));
+        let Self { database, size, .. } = self;
+        bench.say(&format!(
+            "hosts known, {database}, {size}: ready after {took:.2} s, {rate:.0} req/s, {resident:.0} MiB"
+        ));
         self.storms.push(hosts / storm.took.as_secs_f64());
         self.median.push(ran.latency(0.5).as_secs_f64() * 1000.0);
         self.rates.push(Round { measured: rate, against: 0.0, cpu: cpu.clone() });
@@ -130,7 +140,7 @@ impl Store {
     /// Waits until what the changes left to be written is in the store: until the gateway does nothing for half a second.
     async fn rest(&self, primary: &Server) {
         for _ in 0..MOST_RESTS {
-            let watch = Watch::start(self.gateway.pid(), primary.pid());
+            let watch = self.watch(primary);
             sleep(REST).await;
             if watch.stop().gateway.seconds < REST.as_secs_f64() / 20.0 {
                 return;
@@ -165,7 +175,7 @@ impl Store {
         );
         let name = "hosts known";
         let row = |on: &str, unit, compare, goal, rounds, note| {
-            let on = format!("{} hosts: {on}", self.size);
+            let on = format!("{}, {} hosts: {on}", self.database, self.size);
             Row { name, on, against: "the fewest", unit, compare, goal, rounds, note }
         };
         let alone = Compare::Alone;
@@ -177,33 +187,12 @@ impl Store {
     }
 }
 
-/// The export of a store with so many accounts, one host each, and where each host points to.
-fn write_lines(file: &Path, size: usize) -> Result<(), Failure> {
-    let mut lines = BufWriter::new(File::create(file)?);
-    let mut line = |value: Value| -> Result<(), Failure> {
-        serde_json::to_writer(&mut lines, &value)?;
-        Ok(lines.write_all(b"\n")?)
-    };
-    line(json!({ "kind": "dyngate-export", "version": 1 }))?;
-    for n in 0..size {
-        line(json!({
-            "kind": "account", "login": login(n), "secrets": [{ "digest": digest(&secret(n)), "expires": null }],
-            "wildcards": [], "max_hosts": 100, "enabled": true, "created": SEEN,
-        }))?;
-    }
-    for n in 0..size {
-        line(json!({
-            "kind": "host", "name": host(n, size), "account": login(n), "ttl": null, "families": "46",
-            "description": "", "blocked": null, "created": SEEN,
-        }))?;
-    }
-    for n in 0..size {
-        line(json!({
-            "kind": "state", "name": host(n, size), "ipv4": "198.51.100.1", "ipv6": null, "verified": SEEN,
-            "last_update": SEEN, "last_seen": SEEN, "last_outcome": "changed", "agent": "bench", "source": "198.51.100.1",
-        }))?;
-    }
-    Ok(lines.flush()?)
+/// Where a host points to, as a line of an export.
+fn state_line(n: usize, of: usize) -> Value {
+    json!({
+        "kind": "state", "name": host(n, of), "ipv4": "198.51.100.1", "ipv6": null, "verified": SEEN,
+        "last_update": SEEN, "last_seen": SEEN, "last_outcome": "changed", "agent": "bench", "source": "198.51.100.1",
+    })
 }
 
 fn login(n: usize) -> String {

@@ -23,8 +23,11 @@ mod report;
 mod restart;
 mod row;
 mod stage;
+mod store;
 mod storm;
 mod svg;
+mod two_gateways;
+mod with_store;
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -102,6 +105,8 @@ impl Bench {
             Name::NoChange => no_change::run(self).await?,
             Name::OneAtATime => one_at_a_time::run(self).await?,
             Name::ManyZones => many_zones::run(self).await?,
+            Name::Store => with_store::run(self).await?,
+            Name::TwoGateways => two_gateways::run(self).await?,
             Name::HostsKnown => hosts_known::run(self).await?,
             Name::Password => password::run(self).await?,
             Name::Restart => restart::run(self).await?,

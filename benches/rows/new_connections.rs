@@ -3,8 +3,17 @@
 use lab::Kind;
 
 use crate::row::{Goal, Row};
+use crate::stage::CLIENTS;
 use crate::{Bench, Failure, storm};
 
 pub(crate) async fn run(bench: &Bench) -> Result<Vec<Row>, Failure> {
-    Ok(vec![storm::on(bench, Kind::Bind, "storm, new connections", true, Goal::AtLeast(3.0)).await?])
+    let case = storm::Case {
+        name: "storm, new connections",
+        kind: Kind::Bind,
+        clients: CLIENTS,
+        connection_each: true,
+        database: None,
+        goal: Goal::AtLeast(3.0),
+    };
+    Ok(vec![storm::on(bench, &case).await?.row])
 }

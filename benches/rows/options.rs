@@ -10,6 +10,8 @@ use crate::Failure;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Name {
     Storm,
+    Store,
+    TwoGateways,
     NewConnections,
     NoChange,
     OneAtATime,
@@ -25,8 +27,10 @@ pub(crate) enum Name {
 
 impl Name {
     /// In the order in which they are measured.
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 14] = [
         Self::Storm,
+        Self::Store,
+        Self::TwoGateways,
         Self::NewConnections,
         Self::NoChange,
         Self::OneAtATime,
@@ -45,6 +49,8 @@ impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Storm => "storm",
+            Self::Store => "store",
+            Self::TwoGateways => "two-gateways",
             Self::NewConnections => "new-connections",
             Self::NoChange => "no-change",
             Self::OneAtATime => "one-at-a-time",

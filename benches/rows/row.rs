@@ -23,6 +23,8 @@ pub(crate) enum Compare {
 pub(crate) enum Goal {
     AtLeast(f64),
     AtMost(f64),
+    /// Not the median alone: each round.
+    EachAtMost(f64),
     /// The figure is told only.
     Told,
 }
@@ -68,11 +70,12 @@ impl Row {
         }))
     }
 
-    /// Whether the median reaches the goal; `None` without one.
+    /// Whether the goal is reached; `None` without one.
     pub(crate) fn met(&self) -> Option<bool> {
         match self.goal {
             Goal::AtLeast(least) => Some(self.compared().median >= least),
             Goal::AtMost(most) => Some(self.compared().median <= most),
+            Goal::EachAtMost(most) => Some(self.compared().most <= most),
             Goal::Told => None,
         }
     }
@@ -98,6 +101,7 @@ impl Row {
         let goal = match self.goal {
             Goal::AtLeast(least) => format!("≥ {least} {goal_unit}"),
             Goal::AtMost(most) => format!("≤ {most} {goal_unit}"),
+            Goal::EachAtMost(most) => format!("≤ {most} {goal_unit} in each round"),
             Goal::Told => "–".to_owned(),
         };
         let met = match (self.met(), self.is_noisy()) {
@@ -128,6 +132,7 @@ impl Row {
         let goal = match self.goal {
             Goal::AtLeast(least) => json!({ "at_least": least }),
             Goal::AtMost(most) => json!({ "at_most": most }),
+            Goal::EachAtMost(most) => json!({ "each_at_most": most }),
             Goal::Told => Value::Null,
         };
         json!({
@@ -151,7 +156,7 @@ impl Round {
             "measured": measured, "against": against, "seconds": cpu.seconds,
             "cpu": {
                 "gateway": cpu.gateway.seconds, "primary": cpu.primary.seconds,
-                "load": cpu.load.seconds, "others": cpu.others(),
+                "store": cpu.store.seconds, "load": cpu.load.seconds, "others": cpu.others(),
             },
         })
     }

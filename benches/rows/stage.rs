@@ -7,10 +7,12 @@ use std::sync::Arc;
 
 use lab::load::{Plan, Ran, Reports, Updates, exchange, read_back};
 use lab::{Gateway, Key, Kind, Server, Setup, digest, new_secret};
+use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::cpu::{Cpu, Watch};
 use crate::row::float;
+use crate::store::{Database, Store, account_line, host_line};
 use crate::{Bench, Failure};
 
 /// The zone of all hosts, where one is enough.
@@ -31,6 +33,9 @@ pub(crate) const UNLIMITED: &str =
 pub(crate) struct Plot {
     pub(crate) kind: Kind,
     pub(crate) zones: Vec<String>,
+    pub(crate) grants: Grants,
+    /// Where the accounts of `grants` are; in the file without one.
+    pub(crate) database: Option<Database>,
     /// Further `[[account]]` tables.
     pub(crate) accounts: String,
     pub(crate) limits: &'static str,
@@ -40,17 +45,28 @@ pub(crate) struct Plot {
 impl Plot {
     pub(crate) fn new(bench: &Bench, kind: Kind) -> Self {
         let log = bench.options.log.clone();
-        Self { kind, zones: vec![ZONE.to_owned()], accounts: String::new(), limits: UNLIMITED, log }
+        Self {
+            kind,
+            zones: vec![ZONE.to_owned()],
+            grants: Grants::Wildcard,
+            database: None,
+            accounts: String::new(),
+            limits: UNLIMITED,
+            log,
+        }
     }
 
     /// gateway.toml; where there are as many primaries as zones, each zone has its own.
     pub(crate) fn config(&self, key: &Key, secret: &str, primaries: &[SocketAddr]) -> String {
         let grants: Vec<_> = self.zones.iter().map(|zone| format!("*.{zone}")).collect();
+        self.config_of(key, &account(LOGIN, &digest(secret), &grants), primaries)
+    }
+
+    fn config_of(&self, key: &Key, more: &str, primaries: &[SocketAddr]) -> String {
         let mut config = format!(
-            "[http]\nlisten = [\"127.0.0.1:0\"]\n[admin]\nlisten = \"127.0.0.1:0\"\n{}{}{}{}",
+            "[http]\nlisten = [\"127.0.0.1:0\"]\n[admin]\nlisten = \"127.0.0.1:0\"\n{}{}{more}{}",
             self.limits,
             key.toml(),
-            account(LOGIN, &digest(secret), &grants),
             self.accounts,
         );
         for (zone, primary) in self.zones.iter().zip(primaries.iter().cycle()) {
@@ -60,17 +76,72 @@ impl Plot {
         config
     }
 
+    fn members(&self) -> Vec<Member> {
+        let member = |login: String, hosts, wildcards| Member { login, secret: new_secret(), hosts, wildcards };
+        match self.grants {
+            Grants::Wildcard => vec![member(LOGIN.to_owned(), vec![], self.zones.clone())],
+            Grants::Exact(hosts) => {
+                let count = hosts.div_ceil(10);
+                let own = |account: usize| (account..hosts).step_by(count).map(host).collect();
+                (0..count).map(|account| member(format!("customer{account}"), own(account), vec![])).collect()
+            }
+        }
+    }
+
     pub(crate) async fn start(self) -> Result<Stage, Failure> {
-        let (key, secret) = (Key::generate("gateway-key"), new_secret());
+        let (key, members) = (Key::generate("gateway-key"), self.members());
         let setup = self.zones.iter().fold(Setup::new().key(&key), |setup, zone| setup.zone(zone));
         let primary = Server::start(self.kind, setup).await?;
-        let config = self.config(&key, &secret, &[primary.addr()]);
+        let store = match self.database {
+            Some(database) => Some(Store::new(database).await?),
+            None => None,
+        };
+        let tables = || members.iter().map(Member::table).collect();
+        let more = store.as_ref().map_or_else(tables, Store::section);
+        let config = self.config_of(&key, &more, &[primary.addr()]);
+        if let Some(store) = &store {
+            let accounts = members.iter().map(Member::account_line);
+            store.import(&config, accounts.chain(members.iter().flat_map(Member::host_lines))).await?;
+        }
         let mut gateway = Gateway::builder(env!("CARGO_BIN_EXE_dyngate")).config(&config);
         if let Some(log) = &self.log {
             gateway = gateway.env("DYNGATE_LOG", log);
         }
         let gateway = gateway.start().await?;
-        Ok(Stage { key, credentials: vec![(LOGIN.to_owned(), secret)], primary, gateway })
+        let credentials = members.into_iter().map(|member| (member.login, member.secret)).collect();
+        Ok(Stage { key, credentials, primary, gateway, config, store })
+    }
+}
+
+/// Who may change the names of the zone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Grants {
+    /// One account, by a wildcard.
+    Wildcard,
+    /// The first so many, ten to an account, each by its name.
+    Exact(usize),
+}
+
+/// An account.
+struct Member {
+    login: String,
+    secret: String,
+    hosts: Vec<String>,
+    wildcards: Vec<String>,
+}
+
+impl Member {
+    fn table(&self) -> String {
+        let wildcards = self.wildcards.iter().map(|zone| format!("*.{zone}"));
+        account(&self.login, &digest(&self.secret), &self.hosts.iter().cloned().chain(wildcards).collect::<Vec<_>>())
+    }
+
+    fn account_line(&self) -> Value {
+        account_line(&self.login, &self.secret, &self.wildcards)
+    }
+
+    fn host_lines(&self) -> impl Iterator<Item = Value> {
+        self.hosts.iter().map(|host| host_line(host, &self.login))
     }
 }
 
@@ -82,10 +153,12 @@ pub(crate) fn account(login: &str, secret: &str, grants: &[String]) -> String {
 /// A running primary and a running gateway.
 pub(crate) struct Stage {
     pub(crate) key: Key,
-    /// The account with the generated token.
+    /// The accounts, all with generated tokens: host n belongs to number n modulo their number.
     pub(crate) credentials: Vec<(String, String)>,
     pub(crate) primary: Server,
     pub(crate) gateway: Gateway,
+    config: String,
+    store: Option<Store>,
 }
 
 /// What a storm gave.
@@ -104,10 +177,21 @@ impl Stage {
     }
 
     pub(crate) fn watch(&self) -> Watch {
-        Watch::start(self.gateway.pid(), self.primary.pid())
+        self.watch_with(None)
     }
 
-    /// Reports of `hosts` by the account with the token.
+    /// As [`Self::watch`], with another gateway.
+    pub(crate) fn watch_with(&self, other: Option<&Gateway>) -> Watch {
+        let gateways = [Some(&self.gateway), other].into_iter().flatten().filter_map(Gateway::pid).collect();
+        Watch::of(gateways, self.primary.pid(), self.store.as_ref().and_then(Store::pid))
+    }
+
+    /// Another gateway on the same store and the same primary.
+    pub(crate) async fn another(&self) -> Result<Gateway, Failure> {
+        Ok(Gateway::builder(env!("CARGO_BIN_EXE_dyngate")).config(&self.config).start().await?)
+    }
+
+    /// Reports of `hosts` by their accounts.
     pub(crate) fn reports(&self, hosts: Vec<(String, IpAddr)>) -> Reports {
         Reports::new(self.gateway.http(), &self.credentials, hosts, "")
     }
@@ -127,12 +211,12 @@ impl Stage {
 
     /// As [`Self::storm_of`], where some may be told to come back: the rate is of those that were acknowledged.
     pub(crate) async fn storm_or_911(&self, reports: Reports, plan: Plan) -> Result<Storm, Failure> {
-        let sent = self.messages().await?;
+        let sent = messages(&self.gateway).await?;
         let watch = self.watch();
         let shared = Arc::new(reports);
         let ran = exchange(self.gateway.http(), &shared, plan).await?;
         let cpu = watch.stop();
-        let messages = self.messages().await? - sent;
+        let messages = messages(&self.gateway).await? - sent;
         if ran.wrong.iter().any(|(_, answer)| answer != "911") {
             self.all_right(&ran)?;
         }
@@ -180,10 +264,6 @@ impl Stage {
         Ok(float(hosts.len()) / began.elapsed().as_secs_f64())
     }
 
-    async fn messages(&self) -> Result<f64, lab::Error> {
-        self.gateway.metric("dyngate_update_batch_hosts_count").await
-    }
-
     pub(crate) async fn stop(mut self) -> Result<(), Failure> {
         self.gateway.stop().await?;
         self.primary.stop().await?;
@@ -191,7 +271,16 @@ impl Stage {
     }
 }
 
+/// How many UPDATEs a gateway has sent.
+pub(crate) async fn messages(gateway: &Gateway) -> Result<f64, lab::Error> {
+    gateway.metric("dyngate_update_batch_hosts_count").await
+}
+
 /// `count` names in the zone.
 pub(crate) fn names(count: usize) -> impl Iterator<Item = String> {
-    (0..count).map(|n| format!("h{n}.{ZONE}"))
+    (0..count).map(host)
+}
+
+fn host(n: usize) -> String {
+    format!("h{n}.{ZONE}")
 }

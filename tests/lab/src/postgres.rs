@@ -141,6 +141,12 @@ impl Postgres {
         PASSWORD
     }
 
+    /// Its process id, not those of the processes that serve its clients; `None` when it is stopped.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::pid)
+    }
+
     /// Its scratch folder.
     #[must_use]
     pub fn folder(&self) -> &Path {

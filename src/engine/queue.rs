@@ -183,8 +183,11 @@ impl ZoneQueue {
         let Self { waiting, parked, ended, .. } = self;
         let (before, mut newly_parked) = (waiting.len(), false);
         waiting.retain(|name, entry| {
+            if entry.is_awaited() {
+                return true;
+            }
             if !entry.is_parked {
-                if entry.is_awaited() || entry.is_authorised(now) {
+                if entry.is_authorised(now) {
                     return true;
                 }
                 entry.waiters.clear();
@@ -542,20 +545,20 @@ impl ZoneQueue {
 
     /// Takes out of a name what may leave; the rest is parked.
     fn take_leaving(&mut self, name: &Hostname, now: Instant) -> Option<Entry> {
+        if !self.waiting.get(name)?.is_authorised(now) {
+            self.park(name.clone());
+            return None;
+        }
         let mut entry = self.waiting.remove(name)?;
-        let rest = entry.part_unauthorised(now, || self.cache.begin(name));
-        let leaves = !entry.rrsets.is_empty();
-        if let Some(rest) = rest {
+        if let Some(rest) = entry.part_unauthorised(now, || self.cache.begin(name)) {
             self.waiting.insert(name.clone(), rest);
             self.park(name.clone());
         }
-        leaves.then(|| {
-            self.locked.insert(name.clone());
-            entry
-        })
+        self.locked.insert(name.clone());
+        Some(entry)
     }
 
-    /// Nobody waits for what is pending of `name`: it leaves when it was authorised again.
+    /// What is pending of `name` leaves when it was authorised again, whoever waits for it.
     fn park(&mut self, name: Hostname) {
         if let Some(entry) = self.waiting.get_mut(&name) {
             entry.is_parked = true;
@@ -620,7 +623,7 @@ impl ZoneQueue {
     /// Lets a name that waits leave with its batch class, or parks it.
     fn queue(&mut self, name: Hostname, now: Instant) {
         let Some(entry) = self.waiting.get(&name) else { return };
-        if !entry.is_authorised(now) && !entry.is_awaited() {
+        if !entry.is_authorised(now) {
             return self.park(name);
         }
         let class = match self.quarantine.class(&name, &entry.account, now) {
@@ -652,15 +655,15 @@ impl ZoneQueue {
         let mut size = 0;
         // Who waits no longer than until then came before the silence ended.
         let through_silence = self.silent_until.map_or(now, |end| end + self.deadline);
-        let mut too_late = Vec::new();
+        let mut to_park = Vec::new();
         while let Some(name) = queue.front() {
             let Some(entry) = self.waiting.get_mut(name) else {
                 queue.pop_front();
                 continue;
             };
-            let is_in_time =
-                if entry.is_background() { entry.is_authorised(now) } else { entry.is_awaited_at(answered) };
-            if is_in_time {
+            if !entry.is_authorised(now) {
+                to_park.extend(queue.pop_front());
+            } else if entry.is_background() || entry.is_awaited_at(answered) {
                 if size > 0 && size + entry.rrsets.len() > most {
                     break;
                 }
@@ -670,10 +673,10 @@ impl ZoneQueue {
                 let is_too_much = entry.is_awaited_at(through_silence);
                 let trouble = if is_too_much { Trouble::Overloaded } else { Trouble::Silent };
                 tell(std::mem::take(&mut entry.waiters), trouble);
-                too_late.extend(queue.pop_front());
+                to_park.extend(queue.pop_front());
             }
         }
-        too_late.into_iter().for_each(|name| self.park(name));
+        to_park.into_iter().for_each(|name| self.park(name));
         self.ready.forget_empty();
         Some((names, History::new(class)))
     }

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::authorise::Authorised;
+use super::pending::Cleared;
 use super::{Caller, Gateway, HostVerdict, by};
-use crate::engine::{self, Change, Client, Compared, Origin};
+use crate::engine::{self, Change, Client, Compared, Origin, Trouble};
 use crate::model::{Addresses, DesiredRecords, Hostname, Outcome, Timestamp};
 use crate::registry::{Grant, Unavailable};
-
-use super::authorise::Authorised;
 
 impl Gateway {
     /// Sets `addresses` at `name`, as was authorised.
@@ -92,13 +92,16 @@ impl Gateway {
         compared: Compared,
         deadline: Instant,
     ) -> Result<HostVerdict, Unavailable> {
-        // Another gateway may be doing what was asked for before, and must not be done after us.
-        if self.registry.is_shared()
-            && let Err(away) = self.pending.clear(&change, deadline).await
+        // Another gateway may be doing what was asked for before, and must not be done after us. Rows that a store keeps which is
+        // away are worked on only once all gateways have told it what they answered meanwhile.
+        let is_shared = self.registry.is_shared();
+        if is_shared
+            && self.registry.trouble().is_none()
+            && self.pending.clear(&change, deadline).await == Cleared::Leased
         {
             // It is the newest all the same: what is pending here of an older request gives way to it.
             let _no_more_room = zone.park(change, None);
-            return Err(away);
+            return Ok(HostVerdict::of(Err(Trouble::Timeout)));
         }
         if compared != Compared::Differs && zone.holds(&change, deadline).await {
             return Ok(HostVerdict {
@@ -113,9 +116,9 @@ impl Gateway {
         let (answer, unanswered) = submitted.answer_or_none().await;
         if let Some(unanswered) = unanswered {
             self.watch(zone, change, unanswered);
-        } else if answer.is_ok() && !self.registry.is_shared() {
+        } else if answer.is_ok() && !is_shared && self.pending.clear(&change, deadline).await != Cleared::Yes {
             // A row of an older request would bring that back at the next start.
-            self.pending.clear(&change, deadline).await?;
+            return Err(Unavailable);
         }
         Ok(HostVerdict::of(answer))
     }

@@ -88,6 +88,17 @@ struct Clear {
     cleared: oneshot::Sender<Result<bool, Unavailable>>,
 }
 
+/// Whether older rows are gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cleared {
+    /// They are, or there was none.
+    Yes,
+    /// Another gateway is working on one until the deadline.
+    Leased,
+    /// The store does not do it.
+    Unavailable,
+}
+
 /// What became of a row.
 enum RowEnd {
     Done,
@@ -101,7 +112,7 @@ impl Pending {
         let (clear, clears) = mpsc::channel(MOST_CLEARED);
         let shared = Shared {
             rows: Mutex::default(),
-            any_rows: AtomicBool::new(true),
+            any_rows: AtomicBool::new(false),
             found: Mutex::default(),
             clear,
             clears: Mutex::new(Some(clears)),
@@ -122,11 +133,8 @@ impl Pending {
         self.worth.map_or(Keep::WithCaller, |worth| Keep::Until(Instant::now() + worth))
     }
 
-    /// Older rows of what `change` changes go from the store, and no other gateway is working on one.
-    ///
-    /// # Errors
-    /// The store did not do it by `deadline`.
-    pub(super) async fn clear(&self, change: &Change, deadline: Instant) -> Result<(), Unavailable> {
+    /// Older rows of what `change` changes go from the store.
+    pub(super) async fn clear(&self, change: &Change, deadline: Instant) -> Cleared {
         let key = |rtype| RrKey { name: change.name.clone(), rtype };
         let keys = || change.records.iter().map(|(rtype, _)| (key(rtype), change.origin.accepted));
         let may_have_rows = self.shared.any_rows.load(Ordering::Relaxed) || {
@@ -134,16 +142,19 @@ impl Pending {
             !rows.is_empty() && keys().any(|(key, _)| rows.contains_key(&key))
         };
         if !may_have_rows {
-            return Ok(());
+            return Cleared::Yes;
         }
         loop {
             let (cleared, is_leased) = oneshot::channel();
             let clear = Clear { keys: keys().collect(), cleared };
-            self.shared.clear.try_send(clear).map_err(|_| Unavailable)?;
+            if self.shared.clear.try_send(clear).is_err() {
+                return Cleared::Unavailable;
+            }
             match timeout_at(deadline, is_leased).await {
-                Ok(Ok(Ok(false))) => return Ok(()),
+                Ok(Ok(Ok(false))) => return Cleared::Yes,
                 Ok(Ok(Ok(true))) if Instant::now() + LEASED < deadline => sleep(LEASED).await,
-                Ok(_) | Err(_) => return Err(Unavailable),
+                Ok(Ok(Ok(true))) => return Cleared::Leased,
+                Ok(_) | Err(_) => return Cleared::Unavailable,
             }
         }
     }
@@ -199,12 +210,11 @@ impl Gateway {
     /// # Errors
     /// The store cannot be read.
     pub async fn prepare(&self) -> Result<(), StoreError> {
-        if self.registry.store().is_none() {
-            self.pending.shared.any_rows.store(false, Ordering::Relaxed);
-        }
-        if !self.registry.is_shared() {
-            self.load(false).await?;
-            self.pending.shared.any_rows.store(false, Ordering::Relaxed);
+        match self.registry.store() {
+            Some(store) if store.is_shared() => {
+                self.pending.shared.any_rows.store(store.any_pending().await?, Ordering::Relaxed);
+            }
+            Some(_) | None => self.load(false).await?,
         }
         Ok(())
     }
@@ -226,8 +236,8 @@ impl Gateway {
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut again = interval(AGAIN);
         again.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // Rows that are to go from the store.
-        let mut over = Vec::new();
+        // Rows that are to go from the store, and whether some could not be worked on yet for their age.
+        let (mut over, mut has_young) = (Vec::new(), false);
         loop {
             let mut has_news = false;
             tokio::select! {
@@ -258,16 +268,21 @@ impl Gateway {
             for zone in gateway.zones.values().filter(|zone| zone.parked_count() > 0) {
                 gateway.look_after_zone(zone, false).await;
             }
-            if has_news {
-                let done =
-                    if gateway.registry.is_shared() { gateway.work_on_rows().await } else { gateway.load(true).await };
-                if let Err(error) = done {
-                    // The store's trouble, which /readyz tells.
-                    debug!(%error, "pending changes wait for the store");
+            let looked = if gateway.registry.is_shared() {
+                if has_news {
+                    gateway.pending.shared.any_rows.store(true, Ordering::Relaxed);
                 }
-            } else if gateway.registry.is_shared() && gateway.pending.shared.any_rows.load(Ordering::Relaxed) {
-                let _tried_again = gateway.work_on_rows().await;
-            }
+                if has_news || has_young { gateway.work_on_rows().await } else { Ok(false) }
+            } else if has_news {
+                gateway.load(true).await.map(|()| false)
+            } else {
+                Ok(false)
+            };
+            // Else the store's trouble, which /readyz tells.
+            has_young = looked.unwrap_or_else(|error| {
+                debug!(%error, "pending changes wait for the store");
+                true
+            });
             for zone in gateway.zones.keys() {
                 gateway.pending.shared.report(zone, gateway.pending(zone), gateway.pending.worth);
             }
@@ -364,7 +379,12 @@ impl Gateway {
             if may_release {
                 let ready: Vec<_> = page.into_iter().filter(|parked| parked.is_ready).collect();
                 released += ready.len();
+                let Ok(taken_back) = self.taken_back(&ready).await else { continue };
                 for parked in ready {
+                    if taken_back.contains(&parked.key) {
+                        verdicts.push((parked, Verdict::Forget));
+                        continue;
+                    }
                     match self.may_still(&parked.key, &parked.desired, &parked.origin).await {
                         Ok(Some(ttl)) => verdicts.push((parked, Verdict::Release { ttl })),
                         // Nobody can tell now.
@@ -388,6 +408,16 @@ impl Gateway {
                 return;
             }
         }
+    }
+
+    /// Which of those that commands wanted they want no longer: their rows are gone.
+    async fn taken_back(&self, ready: &[Parked]) -> Result<HashSet<RrKey>, StoreError> {
+        let of_commands: Vec<_> = ready.iter().filter(|parked| parked.origin.client.is_none()).collect();
+        let Some(store) = self.registry.store().filter(|_| !of_commands.is_empty()) else { return Ok(HashSet::new()) };
+        let names: Vec<_> = of_commands.iter().map(|parked| parked.key.name.clone()).collect();
+        let wanted: HashSet<_> = store.pending_of(&names).await?.into_iter().map(|row| (row.key, row.stamp)).collect();
+        let is_gone = |parked: &&&Parked| !parked.row.is_some_and(|row| wanted.contains(&(parked.key.clone(), row)));
+        Ok(of_commands.iter().filter(is_gone).map(|parked| parked.key.clone()).collect())
     }
 
     /// Writes `unkept` to the store, if there is one.
@@ -463,27 +493,28 @@ impl Gateway {
 
     // ---- A store of several gateways.
 
-    /// Works on the rows of zones that can be reached, a page at a time; the first trouble of a zone ends its part.
-    async fn work_on_rows(self: &Arc<Self>) -> Result<(), StoreError> {
-        let Some(store) = self.registry.store() else { return Ok(()) };
+    /// Works on the rows of zones that can be reached, a page at a time; the first trouble of a zone ends its part. Whether some
+    /// are too young yet, or another gateway works on them.
+    async fn work_on_rows(self: &Arc<Self>) -> Result<bool, StoreError> {
+        let Some(store) = self.registry.store() else { return Ok(false) };
         // What was answered while the store was away is told first, by all gateways.
         if self.registry.returned() + SETTLED > Instant::now() {
-            return Ok(());
+            return Ok(true);
         }
         self.registry.flush().await;
         let mut found = HashMap::new();
         let mut troubled = HashSet::new();
-        let (mut after, mut any) = (None, false);
+        let (mut after, mut any, mut has_young) = (None, false, false);
         loop {
             let page = store.pending(after.as_ref(), AT_ONCE).await?;
             let Some(last) = page.last() else { break };
             after = Some(last.key.clone());
             any = true;
-            self.work_on_page(page, &mut found, &mut troubled).await?;
+            has_young |= self.work_on_page(page, &mut found, &mut troubled).await?;
         }
         self.pending.shared.any_rows.store(any, Ordering::Relaxed);
         *self.pending.shared.found() = found;
-        Ok(())
+        Ok(has_young)
     }
 
     async fn work_on_page(
@@ -491,8 +522,8 @@ impl Gateway {
         page: Vec<PendingRow>,
         found: &mut HashMap<ZoneName, usize>,
         troubled: &mut HashSet<ZoneName>,
-    ) -> Result<(), StoreError> {
-        let Some(store) = self.registry.store() else { return Ok(()) };
+    ) -> Result<bool, StoreError> {
+        let Some(store) = self.registry.store() else { return Ok(false) };
         let (mut over, mut due) = (Vec::new(), Vec::new());
         for row in page {
             match self.zone_of(&row.key.name) {
@@ -513,6 +544,7 @@ impl Gateway {
         let owner = &self.pending.shared.owner;
         let lease = self.deadline * 2 + Duration::from_secs(10);
         let leased = if due.is_empty() { Vec::new() } else { store.lease_pending(&due, owner, SETTLED, lease).await? };
+        let has_young = leased.len() < due.len();
         let mut under_way = JoinSet::new();
         for row in leased {
             let gateway = Arc::clone(self);
@@ -554,7 +586,10 @@ impl Gateway {
             }
         }
         store.end_pending(&over).await?;
-        store.release_pending(&left, owner).await
+        // Those as well of which a newer one took the place meanwhile.
+        left.extend(over.into_iter().map(|(key, _)| key));
+        store.release_pending(&left, owner).await?;
+        Ok(has_young)
     }
 
     /// Makes the change of a leased row, unless something newer stands.

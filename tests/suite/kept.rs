@@ -177,7 +177,7 @@ async fn a_change_in_the_store_is_in_force_without_a_restart(stage: Stage) {
         families: Families::Both,
         description: String::new(),
     };
-    stage.store.add_host(&new, None).await.unwrap();
+    stage.store.add_host(&new, &[]).await.unwrap();
     let request = Request::get("/nic/update?hostname=new.dyn.example&myip=203.0.113.5").basic("kept", "another-secret");
     soon("a new host", async || request.clone().send(gateway.http()).await.unwrap().text().ends_with("203.0.113.5"))
         .await;

@@ -15,6 +15,7 @@ mod dialects;
 mod fail2ban;
 mod faults;
 mod kept;
+mod late_updates;
 mod listeners;
 mod manual;
 mod many_zones;
@@ -31,6 +32,6 @@ mod rooms;
 mod security;
 mod stage;
 mod storm;
-mod strays;
+
 mod tls;
 mod trouble;

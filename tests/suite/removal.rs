@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dyngate::dns::{Pool, Tcp};
-use dyngate::engine::{Answer, Applied, Compared, Settings, Wish, Zone};
+use dyngate::engine::{Answer, Applied, Change, Compared, Keep, Origin, Settings, Zone};
 use dyngate::metrics::Metrics;
-use dyngate::model::{Addresses, Change, Family, Hostname, Records};
+use dyngate::model::{DesiredRecords, Hostname, RrType, Timestamp};
 use lab::{Key, Kind, RecordType, Server, Setup, soon};
 use prometheus_client::registry::Registry;
 use tokio::task::JoinSet;
@@ -25,7 +25,15 @@ on_every_primary!(
 );
 
 const DONE: Answer = Ok(Applied { superseded: false });
-const ALL: Records = Records::REMOVED;
+
+/// No addresses.
+fn none() -> DesiredRecords {
+    DesiredRecords::absent(RrType::ALL)
+}
+
+fn without(rtype: RrType) -> DesiredRecords {
+    DesiredRecords::absent([rtype])
+}
 
 /// A primary, and the engine of its zone.
 struct Bench {
@@ -46,16 +54,17 @@ impl Bench {
         let config = dyngate::config::Config::parse(&text, Path::new("gateway.toml")).unwrap();
         let mut metrics = Registry::default();
         let settings = Settings::new(&config.zones[0], &config.engine).unwrap();
-        let engine = Zone::start(&Pool::new(Arc::new(Tcp)), settings, &Metrics::register(&mut metrics));
+        let (ended, _endings) = tokio::sync::mpsc::unbounded_channel();
+        let engine = Zone::start(&Pool::new(Arc::new(Tcp)), settings, &Metrics::register(&mut metrics), ended);
         Self { primary, engine, metrics }
     }
 
-    async fn change(&self, host: &str, records: Records) -> Answer {
-        change(&self.engine, wish(host, records)).await
+    async fn change(&self, host: &str, records: DesiredRecords) -> Answer {
+        change(&self.engine, wanted(host, records)).await
     }
 
-    fn compare(&self, host: &str, records: Records) -> Compared {
-        self.engine.compare(&wish(host, records))
+    fn compare(&self, host: &str, records: DesiredRecords) -> Compared {
+        self.engine.compare(&wanted(host, records))
     }
 
     async fn served(&self, host: &str) -> Vec<String> {
@@ -76,45 +85,51 @@ impl Bench {
     }
 }
 
-async fn change(engine: &Zone, wish: Wish) -> Answer {
-    engine.change(wish, Instant::now() + Duration::from_secs(30)).await
+async fn change(engine: &Zone, change: Change) -> Answer {
+    engine.change(change, Instant::now() + Duration::from_secs(30)).await
 }
 
-fn wish(host: &str, records: Records) -> Wish {
+fn wanted(host: &str, records: DesiredRecords) -> Change {
     let name = Hostname::parse(&format!("{host}.{ZONE}")).unwrap();
-    Wish { name, records, ttl: 60, account: Arc::from("operator") }
+    let (account, accepted) = (Arc::from("operator"), Timestamp::now());
+    let origin = Arc::new(Origin { account, client: None, accepted, keep: Keep::WithCaller });
+    Change { name, records, origin }
 }
 
-fn set(text: &str) -> Records {
-    Addresses::from(text.parse::<IpAddr>().unwrap()).into()
+fn set(text: &str) -> DesiredRecords {
+    DesiredRecords::set(text.parse::<IpAddr>().unwrap().into(), 60)
 }
 
-fn set_both(v4: &str, v6: &str) -> Records {
-    Records { v4: set(v4).v4, v6: set(v6).v6 }
+fn both(one: DesiredRecords, other: DesiredRecords) -> DesiredRecords {
+    one.iter().chain(other.iter()).map(|(rtype, desired)| (rtype, desired.clone())).collect()
+}
+
+fn set_both(v4: &str, v6: &str) -> DesiredRecords {
+    both(set(v4), set(v6))
 }
 
 async fn one_family_and_then_all(kind: Kind) {
     let lines =
         ["old 3600 IN A 192.0.2.1", "old 3600 IN A 192.0.2.2", "old 3600 IN AAAA 2001:db8::1", "old IN TXT kept"];
     let bench = Bench::new(kind, &lines).await;
-    let both = set_both("203.0.113.7", "2001:db8::7");
-    assert_eq!(bench.change("home", both).await, DONE);
-    assert_eq!(bench.change("home", Records::without(Family::V6)).await, DONE);
+    let two = set_both("203.0.113.7", "2001:db8::7");
+    assert_eq!(bench.change("home", two.clone()).await, DONE);
+    assert_eq!(bench.change("home", without(RrType::Aaaa)).await, DONE);
     assert_eq!(bench.served("home").await, ["203.0.113.7"]);
     assert_eq!(bench.compare("home", set("203.0.113.7")), Compared::Same);
     assert_eq!(bench.compare("home", set("2001:db8::7")), Compared::Differs);
-    assert_eq!(bench.change("home", ALL).await, DONE);
+    assert_eq!(bench.change("home", none()).await, DONE);
     assert!(bench.served("home").await.is_empty());
-    assert_eq!(bench.compare("home", both), Compared::Differs);
-    assert_eq!(bench.compare("home", ALL), Compared::Same);
-    assert_eq!(bench.change("home", Records { v4: Change::Remove, ..set("2001:db8::8") }).await, DONE);
+    assert_eq!(bench.compare("home", two.clone()), Compared::Differs);
+    assert_eq!(bench.compare("home", none()), Compared::Same);
+    assert_eq!(bench.change("home", both(without(RrType::A), set("2001:db8::8"))).await, DONE);
     assert_eq!(bench.served("home").await, ["2001:db8::8"]);
-    assert_eq!(bench.change("home", both).await, DONE);
+    assert_eq!(bench.change("home", two.clone()).await, DONE);
     assert_eq!(bench.served("home").await, ["203.0.113.7", "2001:db8::7"]);
     // An RRset is removed whole, whoever wrote it, and no other type is touched.
-    assert_eq!(bench.change("old", Records::without(Family::V4)).await, DONE);
+    assert_eq!(bench.change("old", without(RrType::A)).await, DONE);
     assert_eq!(bench.served("old").await, ["2001:db8::1"]);
-    assert_eq!(bench.change("old", ALL).await, DONE);
+    assert_eq!(bench.change("old", none()).await, DONE);
     assert!(bench.served("old").await.is_empty());
     assert_eq!(bench.count("old", "TXT").await, 1);
 }
@@ -123,11 +138,11 @@ async fn what_is_not_there_is_removed(kind: Kind) {
     let bench = Bench::new(kind, &["*.wild 60 IN A 192.0.2.1", "v6 60 IN AAAA 2001:db8::1"]).await;
     for host in ["never", "a.b.never", "host.wild"] {
         let deadline = Instant::now() + Duration::from_secs(5);
-        assert!(!bench.engine.holds(&wish(host, ALL), deadline).await, "nobody is asked whether nothing is there");
-        assert_eq!(bench.change(host, ALL).await, DONE, "{host}");
-        assert_eq!(bench.change(host, ALL).await, DONE, "{host} again");
+        assert!(!bench.engine.holds(&wanted(host, none()), deadline).await, "nobody is asked whether nothing is there");
+        assert_eq!(bench.change(host, none()).await, DONE, "{host}");
+        assert_eq!(bench.change(host, none()).await, DONE, "{host} again");
     }
-    assert_eq!(bench.change("v6", Records::without(Family::V4)).await, DONE);
+    assert_eq!(bench.change("v6", without(RrType::A)).await, DONE);
     assert_eq!(bench.served("v6").await, ["2001:db8::1"]);
     assert_eq!(bench.served("host.wild").await, ["192.0.2.1"], "the wildcard's record is not the host's");
 }
@@ -137,7 +152,7 @@ async fn a_cname_is_left_alone(kind: Kind) {
     let bench = Bench::new(kind, &lines).await;
     let before = bench.messages();
     for host in ["alias", "a.moved"] {
-        assert_eq!(bench.change(host, ALL).await, DONE, "{host}");
+        assert_eq!(bench.change(host, none()).await, DONE, "{host}");
     }
     assert_eq!(bench.messages() - before, 2, "nothing was sent twice");
     assert_eq!((bench.count("alias", "CNAME").await, bench.count("moved", "DNAME").await), (1, 1));
@@ -145,9 +160,9 @@ async fn a_cname_is_left_alone(kind: Kind) {
     let mut tasks = JoinSet::new();
     for n in 0..60_u8 {
         let is_removal = n % 3 == 0;
-        let wish = wish("busy", if is_removal { ALL } else { set(&format!("203.0.113.{n}")) });
+        let removes_or_sets = wanted("busy", if is_removal { none() } else { set(&format!("203.0.113.{n}")) });
         let engine = bench.engine.clone();
-        tasks.spawn(async move { (is_removal, change(&engine, wish).await) });
+        tasks.spawn(async move { (is_removal, change(&engine, removes_or_sets).await) });
     }
     while let Some(done) = tasks.join_next().await {
         let (is_removal, answer) = done.unwrap();
@@ -162,10 +177,10 @@ async fn a_cname_is_left_alone(kind: Kind) {
 /// BIND acknowledges an inline-signed zone's UPDATE once its unsigned half has it, and serves the signed half: wait.
 async fn a_signed_zone_stays_signed(kind: Kind) {
     let bench = Bench::with(kind, Setup::new().signed(), &[]).await;
-    let steps: [(Records, &[&str]); 4] = [
+    let steps: [(DesiredRecords, &[&str]); 4] = [
         (set_both("203.0.113.7", "2001:db8::7"), &["203.0.113.7", "2001:db8::7"]),
-        (Records::without(Family::V4), &["2001:db8::7"]),
-        (ALL, &[]),
+        (without(RrType::A), &["2001:db8::7"]),
+        (none(), &[]),
         (set("203.0.113.8"), &["203.0.113.8"]),
     ];
     for (records, expected) in steps {
@@ -185,15 +200,15 @@ async fn removed_and_set_in_one_storm(kind: Kind) {
     let host = |n: u8| format!("h{n}");
     let first = |n: u8| set_both(&format!("203.0.113.{n}"), &format!("2001:db8::{n:x}"));
     let moved = |n: u8| set_both(&format!("198.51.100.{n}"), &format!("2001:db8::1:{n:x}"));
-    all(&bench, (0..HOSTS).map(|n| wish(&host(n), first(n)))).await;
+    all(&bench, (0..HOSTS).map(|n| wanted(&host(n), first(n)))).await;
     let before = bench.messages();
     let storm = (0..HOSTS).flat_map(|n| match n % 4 {
-        0 => vec![wish(&host(n), ALL)],
-        1 => vec![wish(&host(n), Records::without(Family::V6))],
-        2 => vec![wish(&host(n), moved(n))],
-        _ => vec![wish(&host(n), ALL), wish(&host(n), Records { v6: Change::Leave, ..moved(n) })],
+        0 => vec![wanted(&host(n), none())],
+        1 => vec![wanted(&host(n), without(RrType::Aaaa))],
+        2 => vec![wanted(&host(n), moved(n))],
+        _ => vec![wanted(&host(n), none()), wanted(&host(n), set(&format!("198.51.100.{n}")))],
     });
-    all(&bench, storm.chain((0..2).map(|n| wish(&format!("alias{n}"), ALL)))).await;
+    all(&bench, storm.chain((0..2).map(|n| wanted(&format!("alias{n}"), none())))).await;
     let messages = bench.messages() - before;
     assert!(messages <= 100, "{messages} messages for {HOSTS} hosts");
     for n in 0..HOSTS {
@@ -208,9 +223,9 @@ async fn removed_and_set_in_one_storm(kind: Kind) {
     assert_eq!((bench.count("alias0", "CNAME").await, bench.count("alias1", "CNAME").await), (1, 1));
 }
 
-/// All of `wishes` at once, submitted in their order; each must succeed.
-async fn all(bench: &Bench, wishes: impl Iterator<Item = Wish>) {
-    let changes = wishes.map(|wish| change(&bench.engine, wish));
+/// All of `changes` at once, submitted in their order; each must succeed.
+async fn all(bench: &Bench, changes: impl Iterator<Item = Change>) {
+    let changes = changes.map(|wanted| change(&bench.engine, wanted));
     let mut changes: Vec<_> = changes.map(Box::pin).collect();
     let mut answers = vec![None; changes.len()];
     std::future::poll_fn(|context| {

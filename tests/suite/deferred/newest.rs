@@ -1,7 +1,6 @@
 //! What is deferred and what is newer, where gateways share a store, commands come in between, and refusals and reloads.
 
-use dyngate::model::{Change, Timestamp};
-use dyngate::store::{HostEdit, Records, Wanted};
+use dyngate::store::{HostEdit, Records};
 use tokio::task::JoinHandle;
 
 use super::*;
@@ -81,15 +80,15 @@ async fn a_gateway_whose_clock_is_ahead_does_not_keep_what_another_was_told_late
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn once_nothing_is_deferred_any_longer_a_newer_request_replaces_what_was() {
+async fn once_nothing_is_deferred_any_longer_a_newer_request_takes_what_was_with_it() {
     let mut stage = Stage::sqlite(Kind::Knot).await;
     let gateway = stage.gateway(ENGINE).await;
     stage.defers_the_second(&gateway).await;
     stage.is_written().await;
     reload(&gateway, &stage.toml(&format!("{ENGINE}defer = \"off\"\n"))).await;
-    assert_eq!(stage.set(&gateway, "203.0.113.3").await, "911");
+    assert_eq!(stage.set(&gateway, "203.0.113.3").await, "911", "which goes with its caller");
     stage.primary.start_again().await.unwrap();
-    stage.ends_with(&["203.0.113.3"], &gateway).await;
+    stage.ends_with(&["203.0.113.1"], &gateway).await;
     assert_eq!(deferred(&gateway).await, 0.0);
 }
 
@@ -106,7 +105,7 @@ async fn what_a_newer_request_was_refused_is_not_undercut_by_an_older_address() 
     soon("refused", async || stage.set(&gateway, "203.0.113.3").await == "dnserr").await;
     stage.config.key.secret = good;
     reload(&gateway, &stage.toml(ENGINE)).await;
-    stage.ends_with(&["203.0.113.3"], &gateway).await;
+    stage.ends_with(&["203.0.113.1"], &gateway).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -134,15 +133,11 @@ async fn what_a_command_wants_of_one_family_is_done_though_a_later_request_names
     wait_at_the_primary(&gateway, 1.0).await;
     let description = String::new();
     let host = NewHost { name: name(NEW), login: "kept".to_owned(), ttl: None, families: Families::Both, description };
-    let wish = Wanted {
-        v4: Change::Set([203, 0, 113, 9].into()),
-        v6: Change::Leave,
-        ttl: 60,
-        ..Wanted::removal(name(NEW), "kept".to_owned(), Timestamp::now())
-    };
-    stage.store().add_host(&host, Some(&wish)).await.unwrap();
+    let desired = Desired::Set { data: RrData::A([203, 0, 113, 9].into()), ttl: 60 };
+    let row = PendingRow::of_command(RrKey { name: name(NEW), rtype: RrType::A }, desired, "kept");
+    stage.store().add_host(&host, &[row]).await.unwrap();
     soon("the gateway knows", async || ask(&gateway, NEW, "127.0.0.1").await.unwrap() == "badip").await;
-    // The news of the host and of the wish come together, and a look follows, which shows nowhere.
+    // The news of the host and of the row come together, and a look follows, which shows nowhere.
     sleep(Duration::from_secs(1)).await;
     let later = ask(&gateway, NEW, "2001:db8::9");
     wait_at_the_primary(&gateway, 2.0).await;
@@ -151,7 +146,7 @@ async fn what_a_command_wants_of_one_family_is_done_though_a_later_request_names
         (earlier.await.unwrap().as_str(), later.await.unwrap().as_str()),
         ("good 203.0.113.2", "good 2001:db8::9")
     );
-    soon("nothing is pending", async || stage.store().wanted_of(&name(NEW)).await.unwrap().is_none()).await;
+    soon("nothing is pending", async || stage.store().pending_of(&[name(NEW)]).await.unwrap().is_empty()).await;
     let served = stage.primary.addresses(NEW).await.unwrap();
     let both: [std::net::IpAddr; 2] = ["203.0.113.9".parse().unwrap(), "2001:db8::9".parse().unwrap()];
     assert_eq!(served, both, "{}", gateway.log());
@@ -174,7 +169,7 @@ async fn what_another_gateway_replaced_does_not_count_again_once_a_request_claim
 
 /// The other one looks for something to do while the newer request is under way: three seconds after its start.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_gateway_that_looks_for_errands_does_not_keep_a_newer_request_from_being_deferred() {
+async fn a_gateway_that_works_on_rows_does_not_keep_a_newer_request_from_being_deferred() {
     let mut stage = Stage::postgres(Kind::Knot).await;
     let one = stage.cut_off("[engine]\ndeadline = \"6s\"\n", vec![]).await;
     assert_eq!(stage.set(&one, "203.0.113.1").await, "911");

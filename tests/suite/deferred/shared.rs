@@ -4,8 +4,6 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use dyngate::model::Timestamp;
-use dyngate::store::Wanted;
 use hickory_proto::op::Message;
 use hickory_proto::rr::RData;
 use lab::path::Path;
@@ -36,8 +34,9 @@ impl Stage {
 
     /// The families that are written for `host`.
     async fn written(&self, host: &str) -> (bool, bool) {
-        let wanted = self.store().wanted_of(&name(host)).await.unwrap();
-        wanted.map_or((false, false), |wanted| (wanted.v4.is_made(), wanted.v6.is_made()))
+        let rows = self.store().pending_of(&[name(host)]).await.unwrap();
+        let has = |rtype| rows.iter().any(|row| row.key.rtype == rtype);
+        (has(RrType::A), has(RrType::Aaaa))
     }
 }
 
@@ -72,9 +71,12 @@ async fn acknowledged_while_the_store_is_away(envs: Vec<(String, String)>) {
     let other = stage.gateway(ENGINE).await;
     assert_eq!(stage.set(&other, "203.0.113.1").await, "good 203.0.113.1");
     let gone = name("gone.dyn.example");
-    stage.store().want(&[Wanted::removal(gone.clone(), "kept".to_owned(), Timestamp::now())]).await.unwrap();
-    soon("it has looked, and will not for 10 s", async || stage.store().wanted_of(&gone).await.unwrap().is_none())
-        .await;
+    let removal = PendingRow::of_command(RrKey { name: gone.clone(), rtype: RrType::A }, Desired::Absent, "kept");
+    stage.store().keep_pending(&[removal]).await.unwrap();
+    soon("it has looked, and will not for 10 s", async || {
+        stage.store().pending_of(std::slice::from_ref(&gone)).await.unwrap().is_empty()
+    })
+    .await;
     assert_eq!(stage.set(&one, "203.0.113.2").await, "911");
     stage.is_written().await;
     stage.kill_the_store(&[&one, &other]).await;

@@ -183,6 +183,7 @@ impl OperatorError {
                 | StoreError::Unavailable { .. }
                 | StoreError::Denied { .. }
                 | StoreError::Newer { .. }
+                | StoreError::OlderGateways { .. }
                 | StoreError::ReadOnly { .. }
                 | StoreError::Full { .. }
                 | StoreError::Broken { .. } => At::Machine,

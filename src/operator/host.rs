@@ -79,7 +79,9 @@ impl Operator {
         };
         let wanted: Vec<_> = DesiredRecords::set(addresses, options.ttl.unwrap_or(zone.ttl))
             .iter()
-            .map(|(rtype, desired)| PendingRow::of_command(RrKey { name: name.clone(), rtype }, desired.clone(), login))
+            .map(|(rtype, desired)| {
+                PendingRow::of_command(RrKey { name: name.clone(), rtype }, desired.clone(), login.to_owned())
+            })
             .collect();
         self.store.add_host(&host, &wanted).await?;
         let records =

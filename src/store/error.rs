@@ -58,6 +58,15 @@ pub enum StoreError {
         /// The latest one that is.
         known: i64,
     },
+    /// Gateways of an older version are on it, which cannot do with its new tables; nothing was changed.
+    #[error(
+        "the store is in use by gateways of an older dyngate ({them}): stop all of them first, since gateways of two versions \
+         cannot share a store; nothing was changed"
+    )]
+    OlderGateways {
+        /// Their sessions: `from 192.0.2.1, backend 4711`.
+        them: String,
+    },
     /// It can be read and not written: a read-only file, folder, disk or replica.
     #[error("the store cannot be written: {why}")]
     ReadOnly {
@@ -122,6 +131,7 @@ impl StoreError {
             | Self::Served { .. }
             | Self::Denied { .. }
             | Self::Newer { .. }
+            | Self::OlderGateways { .. }
             | Self::Broken { .. }
             | Self::Clash { .. }
             | Self::Unknown { .. }

@@ -19,8 +19,8 @@ struct Stage {
 /// A line, after the key of its row.
 type Keyed = (Vec<String>, Line);
 
-/// What is exported, in this order: an account comes before its hosts, a host before its tokens. Holders stay behind, since
-/// they are processes; so does what is pending, which is made where it was asked for, and the history.
+/// What is exported, in this order: an account comes before its hosts, a host before its tokens. Pending
+/// changes stay behind, since they are made where they were accepted, and so does the history.
 const STAGES: [Stage; 5] = [
     Stage {
         page: "SELECT login, secrets, wildcards, max_hosts, enabled, created FROM account WHERE login > $1 \

@@ -43,7 +43,7 @@ pub enum Subject {
     Host(Hostname),
     /// A token, by the SHA-256 of it.
     Token([u8; 32]),
-    /// What is to be made of a name in its zone.
+    /// Changes that are still to be made, of this name at least.
     Pending(Hostname),
 }
 
@@ -176,7 +176,7 @@ impl Reader {
                 EVERYTHING => lost = true,
                 subject => match Subject::parse(subject) {
                     Some(subject) => subjects.push(subject),
-                    // Of a later version: nothing that we keep can be told from it.
+                    // Of another version: nothing that we keep can be told from it.
                     None => lost = true,
                 },
             }

@@ -159,7 +159,7 @@ impl Batch {
                         .bind(state.last_outcome.clone())
                         .bind(state.agent.clone())
                         .bind(state.source.map(|source| source.to_string()))
-                        // Of no use where nothing pending moves with it.
+                        // Of no use where no pending change moves with it.
                         .bind(None::<i64>)
                         .bind(None::<i64>)
                 })

@@ -220,7 +220,6 @@ impl StateLine {
             last_outcome: self.last_outcome,
             agent: self.agent.as_deref().map(fit::agent),
             source: self.source,
-            ..State::default()
         };
         Ok((name, state))
     }

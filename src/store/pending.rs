@@ -1,6 +1,7 @@
-//! Changes that are still to be made: of commands, and of requests that nobody waits for any longer. Knows no queue and no zone.
+//! Changes of RRsets that are still to be made, for commands and for requests that the primary kept from being answered.
+//! Knows nothing of how they are made.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -10,28 +11,67 @@ use tracing::warn;
 use super::fit;
 use super::host::name;
 use super::session::{
-    Clocks, Purpose, ROWS, Software, Statement, Work, at_most, composed, number, optional_number, optional_text,
-    places, statement, text,
+    Clocks, Purpose, ROWS, Software, Statement, Work, at_most, number, optional_number, optional_text, statement, text,
 };
 use super::{Store, StoreError, Subject};
 use crate::model::{Desired, Hostname, RrData, RrKey, RrType, Timestamp};
 
-const COLUMNS: &str = "name, rtype, data, ttl, account, source, agent, accepted, expires";
-const PAGE: &str = "SELECT name, rtype, data, ttl, account, source, agent, accepted, expires FROM pending \
-                    WHERE name > $1 OR (name = $1 AND rtype > $2) ORDER BY name, rtype LIMIT $3";
-const PAGE_OF_COMMANDS: &str = "SELECT name, rtype, data, ttl, account, source, agent, accepted, expires FROM pending \
-                                WHERE source IS NULL AND (name > $1 OR (name = $1 AND rtype > $2)) \
-                                ORDER BY name, rtype LIMIT $3";
-const BY_NAMES: &str =
-    "SELECT name, rtype, data, ttl, account, source, agent, accepted, expires FROM pending WHERE name IN";
-const ANY: &str = "SELECT COUNT(*) FROM (SELECT 1 FROM pending LIMIT 1) AS some";
-const INSERT: &str = "INSERT INTO pending (name, rtype, data, ttl, account, source, agent, accepted, expires)";
-/// A lease on the older row stays until its gateway is done with it.
-const UPDATE: &str = "ON CONFLICT (name, rtype) DO UPDATE SET data = excluded.data, ttl = excluded.ttl, \
-                      account = excluded.account, source = excluded.source, agent = excluded.agent, \
-                      accepted = excluded.accepted, expires = excluded.expires";
-const DROP: &str = "DELETE FROM pending WHERE name IN";
-const RELEASE_ALL: &str = "UPDATE pending SET lease_owner = NULL, lease_until = NULL WHERE lease_owner = $1";
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT name, rtype, data, ttl, account, source, agent, accepted, expires, lease_owner, lease_until \
+             FROM pending ",
+            $rest
+        )
+    };
+}
+
+/// `accepted` always grows, so that it tells a row from the one that it replaced. The lease stays: whoever works on the older
+/// row may still be sending it.
+macro_rules! upsert {
+    ($condition:literal) => {
+        [
+            "INSERT INTO pending (name, rtype, data, ttl, account, source, agent, accepted, expires)",
+            concat!(
+                "ON CONFLICT (name, rtype) DO UPDATE SET data = excluded.data, ttl = excluded.ttl, \
+                 account = excluded.account, source = excluded.source, agent = excluded.agent, \
+                 expires = excluded.expires, accepted = CASE WHEN excluded.accepted > pending.accepted \
+                 THEN excluded.accepted ELSE pending.accepted + 1 END ",
+                $condition,
+                " RETURNING name, rtype, accepted"
+            ),
+        ]
+    };
+}
+
+const PAGE: &str = select!("WHERE (name, rtype) > ($1, $2) ORDER BY name, rtype LIMIT $3");
+const PAGE_OF_COMMANDS: &str =
+    select!("WHERE source IS NULL AND (name, rtype) > ($1, $2) ORDER BY name, rtype LIMIT $3");
+const BY_NAMES: &str = select!("WHERE name IN");
+#[cfg(test)]
+pub(super) const BY_NAME: &str = select!("WHERE name = $1");
+const ANY: &str = "SELECT name FROM pending LIMIT 1";
+const UPSERT: [&str; 2] = upsert!("");
+/// Of what gateways say, the newest stands; but that a command wants a name's records gone does not give way to a request that
+/// a gateway accepted before it heard of that.
+const UPSERT_NEWER: [&str; 2] = upsert!(
+    "WHERE excluded.accepted >= pending.accepted \
+     AND (excluded.source IS NULL OR pending.source IS NOT NULL OR pending.data IS NOT NULL)"
+);
+const DELETE: [&str; 2] = ["DELETE FROM pending WHERE (name, rtype) IN (", ")"];
+const DELETE_NAMES: &str = "DELETE FROM pending WHERE name IN";
+const LEASE: [&str; 2] = [
+    "UPDATE pending SET lease_owner = lease.owner, lease_until = lease.until FROM (",
+    ") AS lease (name, rtype, owner, until) WHERE pending.name = lease.name AND pending.rtype = lease.rtype",
+];
+const RELEASE: [&str; 2] = ["UPDATE pending SET lease_owner = NULL, lease_until = NULL WHERE (name, rtype) IN (", ")"];
+const LEASED_TO: &str = "SELECT name, rtype FROM pending WHERE lease_owner = $1";
+/// Of a time that is yet to come, the store's clock was set back since: nobody knows what came after it.
+const ANSWERED: &str = "SELECT pending.name, pending.rtype, pending.accepted FROM pending \
+    JOIN state ON state.name = pending.name \
+    WHERE CASE pending.rtype WHEN 'A' THEN state.settled4 ELSE state.settled6 END > pending.accepted \
+    AND CASE pending.rtype WHEN 'A' THEN state.settled4 ELSE state.settled6 END <= $1 \
+    ORDER BY pending.name, pending.rtype LIMIT $2";
 
 /// A change of one RRset that is still to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,43 +86,81 @@ pub struct PendingRow {
     pub source: Option<IpAddr>,
     /// What its client calls itself.
     pub agent: Option<String>,
-    /// When the request was accepted, by our clock.
+    /// When its request was accepted, by our clock.
     pub accepted: Timestamp,
-    /// The same as the store has it, which tells the row from a newer one; of no meaning before it is written.
-    pub stamp: Timestamp,
     /// From when on it is not worth making.
     pub expires: Option<Timestamp>,
+    /// What the store keeps as `accepted`, exactly, by its own clock: it tells this row from one that replaced it. Nothing
+    /// where the row is written.
+    pub stamp: Timestamp,
+}
+
+impl PendingRow {
+    /// That a command wants `data` in the RRset `key`, or nothing in it.
+    #[must_use]
+    pub fn of_command(key: RrKey, desired: Desired, account: String) -> Self {
+        let (accepted, stamp) = (Timestamp::now(), Timestamp::default());
+        Self { key, desired, account, source: None, agent: None, accepted, expires: None, stamp }
+    }
+
+    /// That a command wants `name` to have no address.
+    #[must_use]
+    pub fn removal(name: &Hostname, account: &str) -> [Self; 2] {
+        [RrType::A, RrType::Aaaa]
+            .map(|rtype| Self::of_command(RrKey { name: name.clone(), rtype }, Desired::Absent, account.to_owned()))
+    }
+}
+
+/// What of a row decides who may touch it; readable even where the rest is not.
+struct Locked {
+    key: RrKey,
+    stamp: Timestamp,
+    owner: Option<String>,
+    until: Option<Timestamp>,
+    row: AnyRow,
+}
+
+impl Locked {
+    fn is_leased(&self, clocks: Clocks) -> bool {
+        self.owner.is_some() && self.until.is_some_and(|until| until > clocks.theirs)
+    }
 }
 
 impl Store {
-    /// Writes what nobody waits for, each in place of an older row of its RRset; where gateways share the store a newer one
-    /// stays. The rows that stand as they were given, each with its stamp.
+    /// Writes rows in groups, the newest of each RRset. In SQLite they replace what is there; in PostgreSQL only where they
+    /// are not older. The keys and stamps of those that stand.
     ///
     /// # Errors
-    /// [`StoreError::Unfit`]; or the store cannot be written.
+    /// The store cannot be written.
     pub async fn keep_pending(&self, rows: &[PendingRow]) -> Result<Vec<(RrKey, Timestamp)>, StoreError> {
-        let Some(first) = rows.first() else { return Ok(Vec::new()) };
-        // Where there are others to tell, the feed's lock is taken.
-        let purpose = if self.is_shared() { Purpose::Administration } else { Purpose::Recording };
-        let mut work = self.begin(purpose).await?;
-        let only_newer = if self.is_shared() { "WHERE excluded.accepted >= pending.accepted" } else { "" };
-        let kept = work.write_pending(rows, only_newer).await?;
-        if self.is_shared() {
-            work.changed(Subject::Pending(first.key.name.clone()));
+        if rows.is_empty() {
+            return Ok(Vec::new());
         }
+        let upsert = if self.is_shared() { UPSERT_NEWER } else { UPSERT };
+        let mut work = self.begin(Purpose::Administration).await?;
+        let kept = work.upsert_pending(upsert, rows).await?;
+        let of_commands: BTreeSet<_> = rows.iter().filter(|row| row.source.is_none()).map(|row| &row.key).collect();
+        let mut names: BTreeSet<_> =
+            kept.iter().filter(|(key, _)| of_commands.contains(key)).map(|(key, _)| &key.name).collect();
+        if names.is_empty() && self.is_shared() {
+            // That there is something at all: others look for the rest by themselves.
+            names.extend(kept.first().map(|(key, _)| &key.name));
+        }
+        names.into_iter().for_each(|name| work.changed(Subject::Pending(name.clone())));
         work.commit().await?;
         Ok(kept)
     }
 
-    /// At most `limit` rows in the order of the keys, those after `after`.
+    /// At most `limit` rows in the order of their keys, those after `after`; fewer where no more follow. One that cannot be
+    /// read is left out with a warning.
     ///
     /// # Errors
     /// The store cannot be read.
     pub async fn pending(&self, after: Option<&RrKey>, limit: usize) -> Result<Vec<PendingRow>, StoreError> {
-        self.page(PAGE, after, limit).await
+        self.page_of_pending(PAGE, after, limit).await
     }
 
-    /// The same of what commands want.
+    /// The same of those that commands want.
     ///
     /// # Errors
     /// The store cannot be read.
@@ -91,41 +169,53 @@ impl Store {
         after: Option<&RrKey>,
         limit: usize,
     ) -> Result<Vec<PendingRow>, StoreError> {
-        self.page(PAGE_OF_COMMANDS, after, limit).await
+        self.page_of_pending(PAGE_OF_COMMANDS, after, limit).await
     }
 
-    async fn page(
+    async fn page_of_pending(
         &self,
         sql: &'static str,
         after: Option<&RrKey>,
         limit: usize,
     ) -> Result<Vec<PendingRow>, StoreError> {
-        let (name, rtype) = after.map(|key| (key.name.to_string(), key.rtype.as_str())).unwrap_or_default();
         let mut work = self.begin(Purpose::Snapshot).await?;
-        let rows = work.rows(statement(sql).bind(name).bind(rtype).bind(at_most(limit))).await?;
-        work.read_pending(&rows).await
+        let clocks = work.clocks().await?;
+        let mut after = after.map(|key| (key.name.to_string(), key.rtype.as_str().to_owned())).unwrap_or_default();
+        let mut page = Vec::new();
+        while page.len() < limit {
+            let missing = limit - page.len();
+            let some = statement(sql).bind(after.0).bind(after.1).bind(at_most(missing));
+            let rows = work.rows(some).await?;
+            page.extend(rows.iter().filter_map(|row| readable(row, clocks)));
+            let last = rows.last().filter(|_| rows.len() == missing);
+            let Some((Ok(name), Ok(rtype))) = last.map(|row| (text(row, 0), text(row, 1))) else { break };
+            after = (name, rtype);
+        }
+        work.abandon().await?;
+        Ok(page)
     }
 
-    /// What is pending of `names`.
+    /// The rows of `names`.
     ///
     /// # Errors
     /// The store cannot be read.
     pub async fn pending_of(&self, names: &[Hostname]) -> Result<Vec<PendingRow>, StoreError> {
         let mut work = self.begin(Purpose::Snapshot).await?;
+        let clocks = work.clocks().await?;
         let rows = work.of_names(BY_NAMES, names).await?;
-        work.read_pending(&rows).await
+        work.abandon().await?;
+        Ok(rows.iter().filter_map(|row| readable(row, clocks)).collect())
     }
 
-    /// Whether anything is pending.
+    /// Whether there are rows at all.
     ///
     /// # Errors
     /// The store cannot be read.
     pub async fn any_pending(&self) -> Result<bool, StoreError> {
-        let row = self.row(statement(ANY)).await?;
-        Ok(row.map_or(Ok(0), |row| number(&row, 0))? > 0)
+        Ok(self.row(statement(ANY)).await?.is_some())
     }
 
-    /// These rows are over, each where it is still the one with this stamp.
+    /// These rows are over: they go, by their stamps, unless they were replaced.
     ///
     /// # Errors
     /// The store cannot be written.
@@ -133,66 +223,70 @@ impl Store {
         if rows.is_empty() {
             return Ok(());
         }
-        let mut rows: Vec<_> = rows.iter().collect();
-        rows.sort();
-        let mut work = self.begin(Purpose::Recording).await?;
-        for some in rows.chunks(ROWS) {
-            let list = vec!["(?, ?, CAST(? AS BIGINT))"; some.len()].join(", ");
-            let sql = format!("DELETE FROM pending WHERE (name, rtype, accepted) IN (VALUES {list})");
-            let delete = composed(work.software(), sql);
-            let bind = |delete: Statement, (key, stamp): &&(RrKey, Timestamp)| bind_key(delete, key).bind(stamp.0);
-            work.run(some.iter().fold(delete, bind)).await?;
-        }
+        let mut work = self.begin(Purpose::Pending).await?;
+        let locked = work.lock_pending(rows.iter().map(|(key, _)| &key.name)).await?;
+        let ended: HashSet<_> = rows.iter().map(|(key, stamp)| (key, *stamp)).collect();
+        let is_over = |row: &Locked| ended.contains(&(&row.key, row.stamp));
+        let over: Vec<_> = locked.into_iter().filter(is_over).map(|row| row.key).collect();
+        work.write(DELETE, 2, &over, bind_key).await?;
         work.commit().await
     }
 
-    /// Requests for these RRsets were accepted then: older rows go, but for leased ones, whose keys are returned. Of a store
-    /// that is not shared all rows go.
+    /// Requests that were accepted at these times, by our clock, are about to be compared or were answered: older rows of
+    /// their keys go, but for leased ones, whose keys are returned. In SQLite, where all requests are ours, each row goes.
     ///
     /// # Errors
     /// The store cannot be written.
     pub async fn clear_pending(&self, requests: &[(RrKey, Timestamp)]) -> Result<Vec<RrKey>, StoreError> {
-        // A statement may name each row once.
-        let mut newest: BTreeMap<&RrKey, Timestamp> = BTreeMap::new();
-        for (key, asked) in requests {
-            newest.entry(key).and_modify(|newest| *newest = (*newest).max(*asked)).or_insert(*asked);
+        if requests.is_empty() {
+            return Ok(Vec::new());
         }
-        let newest: Vec<_> = newest.into_iter().collect();
-        let mut work = self.begin(Purpose::Recording).await?;
+        let mut accepted: HashMap<&RrKey, Timestamp> = HashMap::new();
+        for (key, at) in requests {
+            let newest = accepted.entry(key).or_default();
+            *newest = (*newest).max(*at);
+        }
+        let mut work = self.begin(Purpose::Pending).await?;
+        let locked = work.lock_pending(accepted.keys().map(|key| &key.name)).await?;
+        if locked.is_empty() {
+            work.abandon().await?;
+            return Ok(Vec::new());
+        }
         let clocks = work.clocks().await?;
-        let mut leased = Vec::new();
-        for some in newest.chunks(ROWS) {
-            match work.software() {
-                Software::Sqlite => {
-                    let sql = format!("DELETE FROM pending WHERE (name, rtype) IN (VALUES {})", keys_list(some.len()));
-                    let delete = composed(work.software(), sql);
-                    work.run(some.iter().fold(delete, |delete, (key, _)| bind_key(delete, key))).await?;
-                }
-                Software::Postgres => {
-                    let list = vec!["(?, ?, CAST(? AS BIGINT))"; some.len()].join(", ");
-                    let older = format!(
-                        "(VALUES {list}) AS asked (name, rtype, at) WHERE pending.name = asked.name \
-                         AND pending.rtype = asked.rtype AND pending.accepted <= asked.at"
-                    );
-                    let bind = |statement: Statement, (key, asked): &(&RrKey, Timestamp)| {
-                        bind_key(statement, key).bind(clocks.earliest(*asked).0)
-                    };
-                    let free = format!("DELETE FROM pending USING {older} AND COALESCE(lease_until, 0) <= ?");
-                    let free = some.iter().fold(composed(work.software(), free), bind);
-                    work.run(free.bind(clocks.theirs.0)).await?;
-                    let rest = format!("SELECT pending.name, pending.rtype FROM pending, {older}");
-                    let rest = some.iter().fold(composed(work.software(), rest), bind);
-                    for row in work.rows(rest).await? {
-                        leased.push(key(&row)?);
-                    }
-                }
-            }
-        }
+        let is_alone = !self.is_shared();
+        let is_older =
+            |row: &Locked| accepted.get(&row.key).is_some_and(|at| is_alone || row.stamp < clocks.earliest(*at));
+        let older = locked.into_iter().filter(is_older);
+        let (leased, over): (Vec<_>, Vec<_>) = older.partition(|row| row.is_leased(clocks));
+        let over: Vec<_> = over.into_iter().map(|row| row.key).collect();
+        work.write(DELETE, 2, &over, bind_key).await?;
         work.commit().await?;
-        Ok(leased)
+        Ok(leased.into_iter().map(|row| row.key).collect())
     }
 
-    /// Takes the lease on those of `keys` that nobody has and that were accepted `age` ago or earlier, for `lease`; the rows.
+    /// Drops the rows for whose RRset a request was answered that had been accepted later; their keys.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub async fn drop_answered(&self) -> Result<Vec<RrKey>, StoreError> {
+        let mut all = Vec::new();
+        loop {
+            let mut work = self.begin(Purpose::Snapshot).await?;
+            let now = work.clocks().await?.theirs;
+            let rows = work.rows(statement(ANSWERED).bind(now.0).bind(at_most(ROWS))).await?;
+            work.abandon().await?;
+            let answered = |row: &AnyRow| Some((key(row).ok()?, Timestamp(number(row, 2).ok()?)));
+            let answered: Vec<_> = rows.iter().filter_map(answered).collect();
+            self.end_pending(&answered).await?;
+            all.extend(answered.into_iter().map(|(key, _)| key));
+            if rows.len() < ROWS {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// Takes the lease, for `lease` from now, on those of `keys` that nobody has and that were accepted `age` ago or earlier:
+    /// the rows. SQLite's gateway is alone and needs none: all of their rows.
     ///
     /// # Errors
     /// The store cannot be written.
@@ -203,175 +297,177 @@ impl Store {
         age: Duration,
         lease: Duration,
     ) -> Result<Vec<PendingRow>, StoreError> {
-        let mut work = self.begin(Purpose::Recording).await?;
-        let now = work.clocks().await?.theirs;
-        let mut leased = Vec::new();
-        for some in keys.chunks(ROWS) {
-            let sql = format!(
-                "UPDATE pending SET lease_owner = ?, lease_until = ? WHERE (name, rtype) IN \
-                 (SELECT name, rtype FROM pending WHERE (name, rtype) IN (VALUES {}) AND accepted <= ? \
-                 AND COALESCE(lease_until, 0) <= ? ORDER BY name, rtype{}) RETURNING {COLUMNS}",
-                keys_list(some.len()),
-                if self.is_shared() { " FOR UPDATE SKIP LOCKED" } else { "" }
-            );
-            let take = composed(work.software(), sql).bind(owner.to_owned()).bind(now.plus(lease).0);
-            let take = some.iter().fold(take, bind_key).bind(now.minus(age).0).bind(now.0);
-            let rows = work.rows(take).await?;
-            let clocks = work.clocks().await?;
-            leased.extend(rows.iter().filter_map(|row| read(row, clocks)));
+        let asked: BTreeSet<_> = keys.iter().collect();
+        if !self.is_shared() {
+            let names: BTreeSet<_> = keys.iter().map(|key| key.name.clone()).collect();
+            let mut rows = self.pending_of(&names.into_iter().collect::<Vec<_>>()).await?;
+            rows.retain(|row| asked.contains(&row.key));
+            return Ok(rows);
         }
+        let mut work = self.begin(Purpose::Pending).await?;
+        let locked = work.lock_pending(asked.iter().map(|key| &key.name)).await?;
+        let clocks = work.clocks().await?;
+        let (newest, until) = (clocks.theirs.minus(age), clocks.theirs.plus(lease));
+        let is_free = |row: &&Locked| asked.contains(&row.key) && !row.is_leased(clocks) && row.stamp <= newest;
+        let taken = locked.iter().filter(is_free).filter_map(|row| readable(&row.row, clocks));
+        let taken: Vec<_> = taken.collect();
+        let bind = |query, row: &PendingRow| bind_key(query, &row.key).bind(owner.to_owned()).bind(until.0);
+        work.write(LEASE, 4, &taken, bind).await?;
         work.commit().await?;
-        Ok(leased)
+        Ok(taken)
     }
 
-    /// The leases of `owner` on these rows end.
+    /// The leases that `owner` has on `keys` end.
     ///
     /// # Errors
     /// The store cannot be written.
     pub async fn release_pending(&self, keys: &[RrKey], owner: &str) -> Result<(), StoreError> {
-        if keys.is_empty() {
+        if keys.is_empty() || !self.is_shared() {
             return Ok(());
         }
-        let mut work = self.begin(Purpose::Recording).await?;
-        for some in keys.chunks(ROWS) {
-            let sql = format!(
-                "UPDATE pending SET lease_owner = NULL, lease_until = NULL WHERE lease_owner = ? \
-                 AND (name, rtype) IN (VALUES {})",
-                keys_list(some.len())
-            );
-            let release = composed(work.software(), sql).bind(owner.to_owned());
-            work.run(some.iter().fold(release, bind_key)).await?;
-        }
+        let asked: BTreeSet<_> = keys.iter().collect();
+        let mut work = self.begin(Purpose::Pending).await?;
+        let locked = work.lock_pending(asked.iter().map(|key| &key.name)).await?;
+        let is_its = |row: &Locked| asked.contains(&row.key) && row.owner.as_deref() == Some(owner);
+        let its: Vec<_> = locked.into_iter().filter(is_its).map(|row| row.key).collect();
+        work.write(RELEASE, 2, &its, bind_key).await?;
         work.commit().await
     }
 
-    /// All leases of `owner` end.
+    /// All leases of `owner` end: it stops.
     ///
     /// # Errors
     /// The store cannot be written.
     pub async fn release_all_pending(&self, owner: &str) -> Result<(), StoreError> {
-        let mut work = self.begin(Purpose::Recording).await?;
-        work.run(statement(RELEASE_ALL).bind(owner.to_owned())).await?;
-        work.commit().await
+        let rows = self.rows(statement(LEASED_TO).bind(owner.to_owned())).await?;
+        let keys: Vec<_> = rows.iter().filter_map(|row| key(row).ok()).collect();
+        self.release_pending(&keys, owner).await
     }
 }
 
 impl Work {
-    /// What a command wants of the zone, in place of whatever was pending of the same RRsets.
+    /// What a command wants stands in place of what was wanted of its RRsets, whoever accepted that when.
     pub(super) async fn put_pending(&mut self, rows: &[PendingRow]) -> Result<(), StoreError> {
-        self.write_pending(rows, "").await?;
-        rows.iter().for_each(|row| self.changed(Subject::Pending(row.key.name.clone())));
-        Ok(())
-    }
-
-    /// Nothing is pending of these names any longer.
-    pub(super) async fn drop_pending(&mut self, names: &[Hostname]) -> Result<(), StoreError> {
-        for row in self.listed([DROP, "RETURNING name"], |delete| delete, names).await? {
-            self.changed(Subject::Pending(name(&row, 0)?));
-        }
-        Ok(())
-    }
-
-    async fn write_pending(&mut self, rows: &[PendingRow], only: &str) -> Result<Vec<(RrKey, Timestamp)>, StoreError> {
-        // One statement may touch each row once; in the order of the keys, so that two gateways never wait in a circle.
-        let mut newest: BTreeMap<&RrKey, &PendingRow> = BTreeMap::new();
         for row in rows {
             fit::login(&row.account)?;
             if let Desired::Set { ttl, .. } = row.desired {
                 fit::ttl(ttl)?;
             }
-            newest.insert(&row.key, row);
+        }
+        self.upsert_pending(UPSERT, rows).await?;
+        let names: BTreeSet<_> = rows.iter().map(|row| &row.key.name).collect();
+        names.into_iter().for_each(|name| self.changed(Subject::Pending(name.clone())));
+        Ok(())
+    }
+
+    /// Nothing is wanted of `names` any longer, whoever asked for it.
+    pub(super) async fn drop_pending(&mut self, names: &[Hostname]) -> Result<(), StoreError> {
+        self.lock_pending(names.iter()).await?;
+        let gone = self.listed([DELETE_NAMES, "RETURNING name"], |delete| delete, names).await?;
+        let gone: BTreeSet<_> = gone.iter().filter_map(|row| name(row, 0).ok()).collect();
+        gone.into_iter().for_each(|name| self.changed(Subject::Pending(name)));
+        Ok(())
+    }
+
+    /// Writes the newest of each key, in the order of the keys; the keys and stamps that were written.
+    async fn upsert_pending(
+        &mut self,
+        upsert: [&str; 2],
+        rows: &[PendingRow],
+    ) -> Result<Vec<(RrKey, Timestamp)>, StoreError> {
+        let mut newest: BTreeMap<&RrKey, &PendingRow> = BTreeMap::new();
+        for row in rows {
+            let of_key = newest.entry(&row.key).or_insert(row);
+            if row.accepted >= of_key.accepted {
+                *of_key = row;
+            }
         }
         let newest: Vec<_> = newest.into_values().collect();
         let clocks = self.clocks().await?;
-        let after = format!("{UPDATE} {only} RETURNING name, rtype, accepted");
-        let bind = |query: Statement, row: &&PendingRow| {
-            let (data, ttl) = match &row.desired {
-                Desired::Absent => (None, 0),
-                Desired::Set { data, ttl } => (Some(data.to_string()), i64::from(*ttl)),
-            };
-            bind_key(query, &row.key)
-                .bind(data)
-                .bind(ttl)
-                .bind(row.account.clone())
-                .bind(row.source.map(|source| source.to_string()))
-                .bind(row.agent.as_deref().map(fit::agent))
-                .bind(clocks.latest(row.accepted).0)
-                .bind(row.expires.map(|expires| expires.0))
-        };
-        let written = self.write_returning([INSERT, &after], 9, &newest, bind).await?;
+        let bind = |query, row: &&PendingRow| bind_row(query, row, clocks);
+        let written = self.write_returning(upsert, 9, &newest, bind).await?;
         written.iter().map(|row| Ok((key(row)?, Timestamp(number(row, 2)?)))).collect()
     }
 
-    async fn read_pending(mut self, rows: &[AnyRow]) -> Result<Vec<PendingRow>, StoreError> {
-        let clocks = self.clocks().await?;
-        self.abandon().await?;
-        Ok(rows.iter().filter_map(|row| read(row, clocks)).collect())
+    /// The rows of these names, which nobody else changes until the transaction ends. All lock them in one order, so that two
+    /// never wait for each other.
+    async fn lock_pending(&mut self, names: impl Iterator<Item = &Hostname>) -> Result<Vec<Locked>, StoreError> {
+        let names: BTreeSet<_> = names.collect();
+        let names: Vec<_> = names.into_iter().collect();
+        let lock = match self.software() {
+            // It has one writer.
+            Software::Sqlite => "",
+            Software::Postgres => "ORDER BY name, rtype FOR UPDATE",
+        };
+        let rows = self.listed([BY_NAMES, lock], |query| query, &names).await?;
+        let locked = |row: AnyRow| {
+            Some(Locked {
+                key: key(&row).ok()?,
+                stamp: Timestamp(number(&row, 7).ok()?),
+                owner: optional_text(&row, 9).ok()?,
+                until: optional_number(&row, 10).ok()?.map(Timestamp),
+                row,
+            })
+        };
+        Ok(rows.into_iter().filter_map(locked).collect())
     }
-}
-
-fn keys_list(count: usize) -> String {
-    vec![places(2); count].join(", ")
 }
 
 fn bind_key(query: Statement, key: &RrKey) -> Statement {
-    query.bind(key.name.to_string()).bind(key.rtype.as_str())
+    query.bind(key.name.to_string()).bind(key.rtype.as_str().to_owned())
 }
 
-fn key(row: &AnyRow) -> Result<RrKey, StoreError> {
-    let rtype = text(row, 1)?;
-    let rtype = rtype.parse().map_err(|_| StoreError::broken(format!("\"{rtype}\" is no record type")))?;
-    Ok(RrKey { name: name(row, 0)?, rtype })
-}
-
-/// One that cannot be read is passed over, and named.
-fn read(row: &AnyRow, clocks: Clocks) -> Option<PendingRow> {
-    let read = || -> Result<PendingRow, StoreError> {
-        let key = key(row)?;
-        let broken = |what| StoreError::broken(format!("the {what} of \"{key}\" cannot be read"));
-        let desired = match optional_text(row, 2)? {
-            None => Desired::Absent,
-            Some(data) => Desired::Set {
-                data: RrData::parse(key.rtype, &data).ok_or_else(|| broken("data"))?,
-                ttl: u32::try_from(number(row, 3)?).map_err(|_| broken("TTL"))?,
-            },
-        };
-        let source = optional_text(row, 5)?.map(|source| source.parse()).transpose().map_err(|_| broken("source"))?;
-        let stamp = Timestamp(number(row, 7)?);
-        Ok(PendingRow {
-            desired,
-            account: text(row, 4)?,
-            source,
-            agent: optional_text(row, 6)?,
-            accepted: clocks.ours(stamp),
-            stamp,
-            expires: optional_number(row, 8)?.map(Timestamp),
-            key,
-        })
+fn bind_row(query: Statement, row: &PendingRow, clocks: Clocks) -> Statement {
+    let (data, ttl) = match &row.desired {
+        Desired::Absent => (None, 0),
+        Desired::Set { data, ttl } => (Some(data.to_string()), i64::from(*ttl)),
     };
-    match read() {
-        Ok(row) => Some(row),
-        Err(error) => {
-            let of = text(row, 0).unwrap_or_default();
-            warn!(name = of, %error, "a row of the table \"pending\" is passed over: remove it, or its host");
-            None
-        }
-    }
+    bind_key(query, &row.key)
+        .bind(data)
+        .bind(ttl)
+        .bind(row.account.clone())
+        .bind(row.source.map(|source| source.to_string()))
+        .bind(row.agent.as_deref().map(fit::agent))
+        .bind(clocks.latest(row.accepted).0)
+        .bind(row.expires.map(|expires| expires.0))
 }
 
-/// What a command wants: `desired` of one RRset, on behalf of `account`.
-impl PendingRow {
-    /// A row that a command writes now.
-    #[must_use]
-    pub fn of_command(key: RrKey, desired: Desired, account: &str) -> Self {
-        let now = Timestamp::now();
-        let account = account.to_owned();
-        Self { key, desired, account, source: None, agent: None, accepted: now, stamp: now, expires: None }
-    }
+/// The key of a row that begins with it.
+fn key(row: &AnyRow) -> Result<RrKey, StoreError> {
+    let name = name(row, 0)?;
+    let rtype = text(row, 1)?;
+    let unknown = |_| StoreError::broken(format!("it holds {rtype:?} as a type of \"{name}\""));
+    Ok(RrKey { rtype: rtype.parse().map_err(unknown)?, name })
+}
 
-    /// Rows by which `name` has no address any more.
-    pub(super) fn removal(name: &Hostname, account: &str) -> impl Iterator<Item = Self> {
-        let key = move |rtype| RrKey { name: name.clone(), rtype };
-        RrType::ALL.into_iter().map(move |rtype| Self::of_command(key(rtype), Desired::Absent, account))
-    }
+/// The row, unless somebody's hand spoiled it: the others are not to wait for it.
+fn readable(row: &AnyRow, clocks: Clocks) -> Option<PendingRow> {
+    let said = read(row, clocks);
+    said.inspect_err(|error| {
+        let name = text(row, 0).unwrap_or_default();
+        warn!(host = ?name, %error, "a pending change is passed over: delete its row from the store's table \"pending\"");
+    })
+    .ok()
+}
+
+fn read(row: &AnyRow, clocks: Clocks) -> Result<PendingRow, StoreError> {
+    let key = key(row)?;
+    let broken = |what| StoreError::broken(format!("the {what} of the change of \"{}\" cannot be read", key.name));
+    let ttl = u32::try_from(number(row, 3)?).map_err(|_| broken("TTL"))?;
+    let desired = match optional_text(row, 2)? {
+        None => Desired::Absent,
+        Some(text) => Desired::Set { data: RrData::parse(key.rtype, &text).ok_or_else(|| broken("data"))?, ttl },
+    };
+    let source = optional_text(row, 5)?.map(|text| text.parse()).transpose().map_err(|_| broken("source"))?;
+    let stamp = Timestamp(number(row, 7)?);
+    Ok(PendingRow {
+        desired,
+        account: text(row, 4)?,
+        source,
+        agent: optional_text(row, 6)?,
+        accepted: clocks.ours(stamp),
+        expires: optional_number(row, 8)?.map(Timestamp),
+        stamp,
+        key,
+    })
 }

@@ -94,8 +94,8 @@ impl Work {
         match records {
             Records::Keep => self.drop_pending(names).await,
             Records::Remove => {
-                let removals: Vec<_> = names.iter().flat_map(|name| PendingRow::removal(name, login)).collect();
-                self.put_pending(&removals).await
+                let removals = names.iter().flat_map(|name| PendingRow::removal(name, login));
+                self.put_pending(&removals.collect::<Vec<_>>()).await
             }
         }
     }

@@ -1,12 +1,14 @@
 //! The schema: embedded migrations, one text for both databases.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::{AnyConnection, AssertSqlSafe, SqlSafeStr as _};
+use tokio::time::{Instant, sleep};
 
 use super::error::{StoreError, classify};
-use super::session::Software;
+use super::session::{Software, number, optional_number, statement, text};
 
 /// Version, description and text of each migration; one that was released is never changed.
 const MIGRATIONS: [(i64, &str, &str); 5] = [
@@ -20,11 +22,34 @@ const MIGRATIONS: [(i64, &str, &str); 5] = [
 /// The table that says which migrations were applied.
 const TABLE: &str = "dyngate_migrations";
 
-/// Brings an empty or older database to this version.
+/// Other sessions of gateways. PostgreSQL shows the last statement of each session of our role, and a gateway has one that
+/// listens to the feed (feed.rs) and says nothing after that.
+const GATEWAYS: &str = "SELECT 'from ' || COALESCE(host(client_addr), 'its own machine') || ', backend ' || pid \
+    FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() \
+    AND query LIKE 'LISTEN \"dyngate\"%' ORDER BY pid";
+const HAS_TABLE: &str =
+    "SELECT COUNT(*) FROM pg_class WHERE relname = 'dyngate_migrations' AND pg_table_is_visible(oid)";
+const APPLIED: &str = "SELECT MAX(version) FROM dyngate_migrations";
+
+/// How long the session of a gateway that has stopped may be seen.
+const LEAVING: Duration = Duration::from_secs(2);
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// The version that this dyngate knows.
+fn latest() -> i64 {
+    MIGRATIONS.iter().map(|(version, ..)| *version).max().unwrap_or_default()
+}
+
+/// Brings an empty or older database to this version; one that gateways of an older version still use is left as it is.
 pub(super) async fn migrate(connection: &mut AnyConnection, software: Software) -> Result<(), StoreError> {
+    match software {
+        // A file is one gateway's.
+        Software::Sqlite => {}
+        Software::Postgres => without_older_gateways(connection).await?,
+    }
     migrator(software).run_direct(None, connection, false).await.map_err(|error| match error {
         MigrateError::VersionMissing(found) | MigrateError::VersionTooNew(found, _) => {
-            StoreError::Newer { found, known: MIGRATIONS.len() as i64 }
+            StoreError::Newer { found, known: latest() }
         }
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => classify(error),
         other => StoreError::Broken {
@@ -32,6 +57,32 @@ pub(super) async fn migrate(connection: &mut AnyConnection, software: Software) 
             source: Some(Box::new(other)),
         },
     })
+}
+
+async fn without_older_gateways(connection: &mut AnyConnection) -> Result<(), StoreError> {
+    let deadline = Instant::now() + LEAVING;
+    loop {
+        let rows = statement(GATEWAYS).fetch_all(&mut *connection).await.map_err(classify)?;
+        let gateways = rows.iter().map(|row| text(row, 0)).collect::<Result<Vec<_>, _>>()?;
+        // In this order: a gateway of our version listens once it has brought the database to it.
+        if gateways.is_empty() || !is_older(connection).await? {
+            return Ok(());
+        }
+        if Instant::now() >= deadline {
+            return Err(StoreError::OlderGateways { them: gateways.join("; ") });
+        }
+        sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// Whether an older version made it.
+async fn is_older(connection: &mut AnyConnection) -> Result<bool, StoreError> {
+    let table = statement(HAS_TABLE).fetch_one(&mut *connection).await.map_err(classify)?;
+    if number(&table, 0)? == 0 {
+        return Ok(false);
+    }
+    let applied = statement(APPLIED).fetch_one(connection).await.map_err(classify)?;
+    Ok(optional_number(&applied, 0)?.is_some_and(|applied| applied < latest()))
 }
 
 fn migrator(software: Software) -> Migrator {

@@ -38,6 +38,8 @@ pub(super) enum Software {
 pub(super) enum Purpose {
     /// Accounts, hosts and secrets: on the disk before it returns, and one at a time, so that what was read in it stays true.
     Administration,
+    /// What is still to be done: on the disk before it returns, for what came back after it was over would undo newer changes.
+    Pending,
     /// What was seen: a power cut may take the last moments of it from SQLite, a killed process nothing.
     Recording,
     /// Reading many pages of one moment.
@@ -47,7 +49,7 @@ pub(super) enum Purpose {
 impl Purpose {
     fn begin(self, software: Software) -> &'static str {
         match (software, self) {
-            (Software::Sqlite, Self::Administration) => "PRAGMA synchronous = FULL; BEGIN IMMEDIATE",
+            (Software::Sqlite, Self::Administration | Self::Pending) => "PRAGMA synchronous = FULL; BEGIN IMMEDIATE",
             (Software::Sqlite, Self::Recording) => "PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE",
             (Software::Sqlite, Self::Snapshot) => "BEGIN",
             // The lock also makes the feed's numbers appear in their order. The time-outs free it from one who vanished.
@@ -55,7 +57,7 @@ impl Purpose {
                 "BEGIN; SET LOCAL lock_timeout = '5s'; SET LOCAL idle_in_transaction_session_timeout = '30s'; \
                  SELECT pg_advisory_xact_lock(7310579629843408741)"
             }
-            (Software::Postgres, Self::Recording) => {
+            (Software::Postgres, Self::Pending | Self::Recording) => {
                 "BEGIN; SET LOCAL lock_timeout = '5s'; SET LOCAL idle_in_transaction_session_timeout = '30s'"
             }
             (Software::Postgres, Self::Snapshot) => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
@@ -347,7 +349,7 @@ impl Store {
     /// Begins a transaction.
     pub(super) async fn begin(&self, purpose: Purpose) -> Result<Work, StoreError> {
         let pool = match purpose {
-            Purpose::Administration | Purpose::Recording => &self.inner.writers,
+            Purpose::Administration | Purpose::Pending | Purpose::Recording => &self.inner.writers,
             Purpose::Snapshot => &self.inner.readers,
         };
         let software = self.inner.software;

@@ -1,4 +1,4 @@
-//! What is known of a name: what it points to, who wrote that, when it last called, and what happened before.
+//! What is known of a name: what it points to, when it last called, and what happened before.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -72,7 +72,7 @@ impl Store {
         self.of_names(BY_NAMES, names).await?.iter().map(read).collect()
     }
 
-    /// What the RRset of `key` was last said to hold, where a request for it was answered that had been accepted after
+    /// What the RRset was last said to hold, or nothing, where a request was answered for it that had been accepted after
     /// `accepted`, by our clock.
     ///
     /// # Errors
@@ -83,12 +83,15 @@ impl Store {
         let clocks = work.clocks().await?;
         work.abandon().await?;
         let Some(row) = row else { return Ok(None) };
-        let Addresses { v4, v6 } = addresses(&row, 0, &key.name)?;
-        let (settled, data) = match key.rtype {
-            RrType::A => (optional_number(&row, 2)?, v4.map(RrData::A)),
-            RrType::Aaaa => (optional_number(&row, 3)?, v6.map(RrData::Aaaa)),
+        let (address, settled) = match key.rtype {
+            RrType::A => (0, 2),
+            RrType::Aaaa => (1, 3),
         };
-        Ok(settled.is_some_and(|settled| settled > clocks.latest(accepted).0).then_some(data))
+        if optional_number(&row, settled)?.is_none_or(|settled| settled <= clocks.latest(accepted).0) {
+            return Ok(None);
+        }
+        let data = |text: String| RrData::parse(key.rtype, &text).ok_or_else(|| broken(&key.name));
+        Ok(Some(optional_text(&row, address)?.map(data).transpose()?))
     }
 
     /// The last `limit` changes of `name`, newest first.

@@ -3,7 +3,7 @@
 use sqlx::any::AnyRow;
 
 use super::session::{Session, composed, text};
-use super::{Store, account, host, reserve, state, token};
+use super::{Store, account, host, pending, reserve, state, token};
 use crate::config::Location;
 
 /// Every look-up that a request or a command on one host may cost, and the feed's.
@@ -14,7 +14,7 @@ const LOOK_UPS: [&str; 7] = [
     token::BY_DIGEST,
     state::BY_NAME,
     reserve::LOGINS,
-    super::wanted::BY_NAME,
+    pending::BY_NAME,
 ];
 
 async fn plan(store: &Store, explain: &str, sql: &str, column: usize) -> String {

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use dyngate::model::{Change, PasswordDigest, Timestamp};
-use dyngate::store::{NewAccount, NewHost, Records, StoreError};
+use dyngate::model::{Desired, PasswordDigest, Timestamp};
+use dyngate::store::{NewAccount, NewHost, PendingRow, Records, StoreError};
 
 use crate::stage::{Stage, digest, name, new_account, new_host, on_both, zone};
 
@@ -103,24 +103,25 @@ async fn a_change_that_is_refused_leaves_everything_as_it_was(stage: &Stage) {
         store.add_account(&new_account, &both).await,
         store.add_account(&new_account, std::slice::from_ref(&long)).await,
         store.add_account(&NewAccount { wildcards: many.clone(), ..new_account.clone() }, &both[..1]).await,
-        store.add_host(&long, None).await,
-        store.add_host(&NewHost { login: "nobody".into(), ..new.clone() }, None).await,
+        store.add_host(&long, &[]).await,
+        store.add_host(&NewHost { login: "nobody".into(), ..new.clone() }, &[]).await,
         store.grant("b", &both, &[zone("x.example")]).await,
         store.grant("b", &both[..1], &many).await,
         store.revoke("b", &[name("of-b.dyn.example"), name("h.dyn.example")], &[]).await,
         store.revoke("b", &[name("of-b.dyn.example")], &[zone("x.example")]).await,
     ];
     assert!(refused.iter().all(Result::is_err), "{refused:?}");
-    let removal = store.wanted_of(&gone).await.unwrap().expect("what was promised when the host was removed");
-    assert_eq!((removal.v4, removal.v6), (Change::Remove, Change::Remove));
+    let removal = store.pending_of(std::slice::from_ref(&gone)).await.unwrap();
+    let both_go = |row: &PendingRow| row.account == "a" && row.desired == Desired::Absent;
+    assert!(removal.len() == 2 && removal.iter().all(both_go), "what was promised when the host was removed");
     assert_eq!(store.account("b").await.unwrap().unwrap().wildcards, []);
     assert_eq!(store.hosts_of("b", 10).await.unwrap(), [name("of-b.dyn.example")]);
 
     store.grant("b", &[new], &[zone("x.example")]).await.unwrap();
-    assert_eq!(store.wanted_of(&gone).await.unwrap(), None, "the new host's records are its own");
+    assert_eq!(store.pending_of(std::slice::from_ref(&gone)).await.unwrap(), [], "the new host's records are its own");
     store.revoke("b", &[gone, name("of-b.dyn.example")], &[zone("x.example")]).await.unwrap();
     assert_eq!(store.hosts_of("b", 10).await.unwrap(), []);
-    assert_eq!(store.wanted(None, 10).await.unwrap(), [], "what is revoked keeps its records");
+    assert_eq!(store.pending(None, 10).await.unwrap(), [], "what is revoked keeps its records");
 }
 
 async fn accounts_are_paged_in_the_order_of_octets(stage: &Stage) {

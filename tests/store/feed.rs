@@ -52,11 +52,8 @@ async fn what_one_changes_the_other_hears(stage: &Stage) {
     store.set_token(&home, &[2; 32], None).await.unwrap();
     assert_eq!(subjects(&mut feed, 2).await, [Subject::Token([1; 32]), Subject::Token([2; 32])]);
     store.remove_host(&home, Records::Remove).await.unwrap();
-    let gone = [Subject::Token([2; 32]), Subject::Wanted(home.clone()), host, account.clone()];
+    let gone = [Subject::Token([2; 32]), Subject::Pending(home.clone()), host, account.clone()];
     assert_eq!(subjects(&mut feed, 4).await, gone);
-    let since = store.wanted_of(&home).await.unwrap().unwrap().since;
-    store.fulfilled(&home, since).await.unwrap();
-    assert_eq!(subjects(&mut feed, 1).await, [Subject::Wanted(home)]);
     store.set_enabled("nobody", true).await.unwrap_err();
     store.remove_account("a", Records::Keep).await.unwrap();
     assert_eq!(subjects(&mut feed, 1).await, [account]);
@@ -143,7 +140,7 @@ async fn a_change_of_much_is_one_word(stage: &Stage) {
     let removed = stage.store.remove_account("a", Records::Remove).await.unwrap();
     assert_eq!(removed.len(), 1100);
     assert_eq!(next(&mut feed).await, News::Lost);
-    assert_eq!(stage.sql("SELECT COUNT(*) FROM wanted").await.trim(), "1100");
+    assert_eq!(stage.sql("SELECT COUNT(*) FROM pending").await.trim(), "2200");
     stage.account("b", &[]).await;
     assert_eq!(subjects(&mut feed, 1).await, [Subject::Account("b".into())]);
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use dyngate::model::{Change, Families, Timestamp};
-use dyngate::store::{HostEdit, NewHost, Records, StoreError, TokenHolder, Wanted};
+use dyngate::model::{Desired, Families, RrData, RrKey, RrType, Timestamp};
+use dyngate::store::{HostEdit, NewHost, PendingRow, Records, StoreError, TokenHolder};
 
 use crate::stage::{Stage, name, new_host, on_both, seen};
 
@@ -12,7 +12,7 @@ on_both!(
     hosts_are_paged_by_name,
     names_below_wildcards_are_paged_by_name,
     a_token_leads_to_its_host_until_it_ends,
-    a_removed_host_leaves_nothing_but_a_wish,
+    a_removed_host_leaves_nothing_but_its_records_to_remove,
     a_removed_account_takes_its_names_with_it,
 );
 
@@ -25,13 +25,13 @@ async fn a_host_keeps_its_settings(stage: &Stage) {
         families: Families::V6,
         description: "Fünf 'Räume' \\ \"oben\"".into(),
     };
-    stage.store.add_host(&new, None).await.unwrap();
+    stage.store.add_host(&new, &[]).await.unwrap();
     let host = stage.store.host(&new.name).await.unwrap().unwrap();
     assert_eq!((host.ttl, host.families, &host.description), (Some(0), Families::V6, &new.description));
     assert_eq!((&*host.login, host.blocked), ("a", None));
-    let clash = stage.store.add_host(&new, None).await.unwrap_err();
+    let clash = stage.store.add_host(&new, &[]).await.unwrap_err();
     assert!(matches!(clash, StoreError::Clash { .. }), "{clash}");
-    let unknown = stage.store.add_host(&new_host("x.dyn.example", "nobody"), None).await.unwrap_err();
+    let unknown = stage.store.add_host(&new_host("x.dyn.example", "nobody"), &[]).await.unwrap_err();
     assert_eq!(unknown.to_string(), "the store has no account \"nobody\"");
 
     let edit = HostEdit { ttl: Some(None), families: Some(Families::Both), description: None };
@@ -116,39 +116,33 @@ async fn a_token_leads_to_its_host_until_it_ends(stage: &Stage) {
     assert!(matches!(unknown, StoreError::Unknown { .. }), "{unknown}");
 }
 
-async fn a_removed_host_leaves_nothing_but_a_wish(stage: &Stage) {
+async fn a_removed_host_leaves_nothing_but_its_records_to_remove(stage: &Stage) {
     let store = &stage.store;
     stage.account("a", &[]).await;
     let host = name("home.dyn.example");
-    let wish = Wanted {
-        name: host.clone(),
-        v4: Change::Set("192.0.2.1".parse().unwrap()),
-        v6: Change::Leave,
-        ttl: 60,
-        since: Timestamp::now(),
-        expires: None,
-        account: "a".into(),
-        source: None,
-        agent: None,
-    };
+    let desired = Desired::Set { data: RrData::A([192, 0, 2, 1].into()), ttl: 60 };
+    let key = RrKey { name: host.clone(), rtype: RrType::A };
+    let wanted = PendingRow::of_command(key, desired.clone(), "a".into());
+    let pending = async || store.pending_of(std::slice::from_ref(&host)).await.unwrap();
     for records in [Records::Keep, Records::Remove] {
-        store.add_host(&new_host("home.dyn.example", "a"), Some(&wish)).await.unwrap();
+        store.add_host(&new_host("home.dyn.example", "a"), std::slice::from_ref(&wanted)).await.unwrap();
         store.set_token(&host, &[1; 32], None).await.unwrap();
         store.record(&[seen("home.dyn.example", 1)]).await.unwrap();
-        let before = store.wanted_of(&host).await.unwrap().unwrap();
-        assert_eq!(before.v4, wish.v4);
+        let before = pending().await;
+        assert_eq!(before.len(), 1);
+        assert_eq!(before[0].desired, desired);
         store.remove_host(&host, records).await.unwrap();
         assert_eq!(store.host(&host).await.unwrap(), None);
         assert_eq!(store.host_of_token(&[1; 32]).await.unwrap(), None);
         assert_eq!(store.state(&host).await.unwrap(), None);
         assert_eq!(store.history(&host, 10).await.unwrap(), []);
-        let wanted = store.wanted_of(&host).await.unwrap();
+        let left = pending().await;
         match records {
-            Records::Keep => assert_eq!(wanted, None),
+            Records::Keep => assert_eq!(left, []),
             Records::Remove => {
-                let wanted = wanted.unwrap();
-                assert_eq!((wanted.v4, wanted.v6), (Change::Remove, Change::Remove));
-                assert!(wanted.since > before.since);
+                assert_eq!(left.iter().map(|row| row.key.rtype).collect::<Vec<_>>(), [RrType::A, RrType::Aaaa]);
+                assert!(left.iter().all(|row| row.desired == Desired::Absent));
+                assert!(left[0].stamp > before[0].stamp);
             }
         }
     }
@@ -172,11 +166,11 @@ async fn a_removed_account_takes_its_names_with_it(stage: &Stage) {
     assert_eq!(store.account("a").await.unwrap(), None);
     for gone in &removed {
         assert_eq!(store.state(gone).await.unwrap(), None);
-        assert_eq!(store.wanted_of(gone).await.unwrap().unwrap().account, "a");
+        assert_eq!(store.pending_of(std::slice::from_ref(gone)).await.unwrap()[0].account, "a");
     }
     for stays in ["shared.dyn.example", "both.dyn.example"] {
         assert!(store.state(&name(stays)).await.unwrap().is_some(), "{stays}");
-        assert_eq!(store.wanted_of(&name(stays)).await.unwrap(), None);
+        assert_eq!(store.pending_of(&[name(stays)]).await.unwrap(), []);
     }
     let unknown = store.remove_account("a", Records::Keep).await.unwrap_err();
     assert!(matches!(unknown, StoreError::Unknown { .. }), "{unknown}");

@@ -10,6 +10,7 @@ mod feed;
 mod hosts;
 mod moving;
 mod namespace;
+mod pending;
 mod reserved;
 mod seen;
 mod server;

@@ -46,7 +46,7 @@ async fn fill(store: &Store) {
         let host = crate::stage::new_host(&format!("h{number}.dyn.example"), login);
         // One transaction each is what commands do; a thousand of them are more than a page.
         if number < 50 {
-            store.add_host(&host, None).await.unwrap();
+            store.add_host(&host, &[]).await.unwrap();
         }
     }
     let below: Vec<_> = (0..1100).map(|number| format!("w{number}")).collect();

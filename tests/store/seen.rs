@@ -1,15 +1,14 @@
-//! What is recorded of names: times that never go back, holders of which one wins, a history that is bounded.
+//! What is recorded of names: times that never go back, a history that is bounded.
 
-use dyngate::model::{Addresses, Hostname, Timestamp};
+use dyngate::model::{Addresses, Timestamp};
 use dyngate::store::{AddressChange, Seen};
 
-use crate::stage::{Stage, both, name, on_both, seen};
+use crate::stage::{Stage, name, on_both, seen};
 
 on_both!(
     what_was_seen_is_kept,
     an_older_call_never_replaces_a_newer_one,
     ten_thousand_calls_are_one_transaction,
-    of_two_claims_one_holds,
     the_history_is_newest_first_and_trimmed,
     two_recorders_do_not_wait_for_each_other,
 );
@@ -31,7 +30,7 @@ async fn what_was_seen_is_kept(stage: &Stage) {
     let state = store.state(&host).await.unwrap().unwrap();
     assert_eq!(state.addresses, Addresses { v4: change.new.v4, v6: held("2001:db8::1").v6 });
     assert_eq!((state.last_update, state.last_seen), (Some(Timestamp(10)), Some(Timestamp(30))));
-    assert_eq!((state.verified, state.generation), (Some(Timestamp(20)), 0));
+    assert_eq!(state.verified, Some(Timestamp(20)));
     assert_eq!((state.last_outcome.as_deref(), state.agent), (Some("unchanged"), None));
     assert_eq!(state.source, Some("2001:db8::9".parse().unwrap()));
     let history = store.history(&host, 10).await.unwrap();
@@ -81,36 +80,6 @@ async fn ten_thousand_calls_are_one_transaction(stage: &Stage) {
     assert_eq!(stage.sql("SELECT COUNT(*) FROM history").await.trim(), "5000");
     let state = stage.store.state(&name("h1999.dyn.example")).await.unwrap().unwrap();
     assert_eq!(state.last_seen, Some(Timestamp(9999)));
-}
-
-async fn of_two_claims_one_holds(stage: &Stage) {
-    let other = stage.again().await;
-    let names: Vec<Hostname> = (0..50).map(|number| name(&format!("h{number}.dyn.example"))).collect();
-    let mut reversed = names.clone();
-    reversed.reverse();
-    let mut generations = vec![0; names.len()];
-    for round in 0..10 {
-        let (all, all_reversed) = (both(&names), both(&reversed));
-        let (one, two) =
-            tokio::join!(stage.store.claim(&all, "one", Timestamp(0)), other.claim(&all_reversed, "two", Timestamp(0)));
-        one.and(two).unwrap();
-        let holders = stage.store.holders(&names).await.unwrap();
-        let winner = &holders[&names[0]].name;
-        assert!(["one", "two"].contains(&winner.as_str()));
-        for (name, generation) in names.iter().zip(&mut generations) {
-            let holder = &holders[name];
-            assert_eq!(&holder.name, winner, "a claim is of all its names");
-            assert!(holder.generation > *generation, "round {round}: {} after {generation}", holder.generation);
-            *generation = holder.generation;
-        }
-        stage.store.claim(&both(&names), winner, Timestamp(0)).await.unwrap();
-        let again = stage.store.holders(&names).await.unwrap();
-        assert_eq!(again, holders, "who holds a name already changes nothing");
-    }
-    assert!(stage.store.holders(&[name("free.dyn.example")]).await.unwrap().is_empty());
-    stage.store.record(&[seen("h1.dyn.example", 7)]).await.unwrap();
-    let state = stage.store.state(&names[1]).await.unwrap().unwrap();
-    assert_eq!(state.generation, generations[1], "what is seen leaves the holder alone");
 }
 
 async fn the_history_is_newest_first_and_trimmed(stage: &Stage) {

@@ -136,8 +136,3 @@ pub(crate) fn seen(host: &str, at: i64) -> Seen {
         settled: [None; 2],
     }
 }
-
-/// Both families of each.
-pub(crate) fn both(names: &[Hostname]) -> Vec<(Hostname, Families)> {
-    names.iter().map(|name| (name.clone(), Families::Both)).collect()
-}

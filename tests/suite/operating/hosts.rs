@@ -61,15 +61,16 @@ async fn a_host_is_added_set_blocked_and_removed(stage: Stage) {
 
     let kept = stage.run("host remove dyn.example --keep-records --json");
     assert_eq!(kept.code, Some(0), "{}", kept.stderr);
-    assert_eq!(stage.sql("SELECT COUNT(*) FROM wanted").await.trim(), "0");
+    assert_eq!(stage.sql("SELECT COUNT(*) FROM pending").await.trim(), "0");
     let removed = stage.run("host remove a.dyn.example --json");
     assert!(removed.stdout.contains("\"name\":\"a.dyn.example\""), "{}", removed.stderr);
     assert!(removed.stderr.contains("its records: waits for the gateway"), "{}", removed.stderr);
-    assert_eq!(stage.sql("SELECT name, ipv4, ipv6 FROM wanted").await.trim(), "a.dyn.example||");
+    let pending = stage.sql("SELECT name, rtype, COALESCE(data, '-') FROM pending ORDER BY rtype").await;
+    assert_eq!(pending.trim(), "a.dyn.example|A|-\na.dyn.example|AAAA|-");
     assert_eq!(names("host list --account alice"), [""; 0]);
 
     stage.done("host add a.dyn.example --account alice");
-    assert_eq!(stage.sql("SELECT COUNT(*) FROM wanted").await.trim(), "0", "the new host keeps its records");
+    assert_eq!(stage.sql("SELECT COUNT(*) FROM pending").await.trim(), "0", "the new host keeps its records");
 }
 
 async fn its_address_is_wanted_of_the_gateway(stage: Stage) {
@@ -79,11 +80,11 @@ async fn its_address_is_wanted_of_the_gateway(stage: Stage) {
     assert_eq!(added.code, Some(0), "{}", added.stderr);
     assert!(added.stderr.contains("its address: waits for the gateway"), "{}", added.stderr);
     assert!(added.stdout.contains("waits for the gateway"), "{}", added.stdout);
-    let wanted = stage.sql("SELECT name, ipv4, ipv6, ttl, account FROM wanted").await;
-    assert_eq!(wanted.trim(), "a.dyn.example|192.0.2.7|2001:db8::7|90|alice");
+    let wanted = stage.sql("SELECT name, rtype, data, ttl, account FROM pending ORDER BY rtype").await;
+    assert_eq!(wanted.trim(), "a.dyn.example|A|192.0.2.7|90|alice\na.dyn.example|AAAA|2001:db8::7|90|alice");
     stage.done("host add b.dyn.example --account alice --address 192.0.2.8");
-    let wanted = stage.sql("SELECT ipv4, ipv6, ttl FROM wanted WHERE name = 'b.dyn.example'").await;
-    assert_eq!(wanted.trim(), "192.0.2.8||60", "the zone's TTL, and IPv6 is left alone");
+    let wanted = stage.sql("SELECT rtype, data, ttl FROM pending WHERE name = 'b.dyn.example'").await;
+    assert_eq!(wanted.trim(), "A|192.0.2.8|60", "the zone's TTL, and IPv6 is left alone");
     let adopted = stage.json("host add taken.dyn.example --account alice --adopt");
     assert_eq!(adopted["name"], "taken.dyn.example");
     assert_eq!(stage.primary.addresses("taken.dyn.example").await.unwrap().len(), 2, "nothing is written");
@@ -94,8 +95,8 @@ async fn what_was_seen_is_shown(stage: Stage) {
     for name in ["a.dyn.example", "home.dyn.example"] {
         stage
             .sql(&format!(
-                "INSERT INTO state (name, generation, ipv4, ipv6, last_update, last_seen, last_outcome, agent, source) VALUES \
-                 ('{name}', 0, '192.0.2.7', '2001:db8::7', 1795258230042, 1795258231000, 'changed', 'ddclient/3.10', '198.51.100.7')"
+                "INSERT INTO state (name, ipv4, ipv6, last_update, last_seen, last_outcome, agent, source) VALUES \
+                 ('{name}', '192.0.2.7', '2001:db8::7', 1795258230042, 1795258231000, 'changed', 'ddclient/3.10', '198.51.100.7')"
             ))
             .await;
         let shown = stage.json(&format!("host show {name}"));
@@ -140,8 +141,8 @@ async fn names_below_wildcards_are_told(stage: Stage) {
         .await;
     stage
         .sql(
-            "INSERT INTO state (name, generation, ipv4, last_seen, last_outcome) VALUES \
-             ('x.alice.dyn.example', 0, '192.0.2.7', 1795258231000, 'changed')",
+            "INSERT INTO state (name, ipv4, last_seen, last_outcome) VALUES \
+             ('x.alice.dyn.example', '192.0.2.7', 1795258231000, 'changed')",
         )
         .await;
     let list = |words: &str| -> Vec<(String, String)> {

@@ -144,12 +144,12 @@ async fn a_refused_command_leaves_what_another_promised(stage: Stage) {
         "host add a.dyn.example --account bob --address 10.0.0.1".to_owned(),
     ] {
         stage.refused(&command, 64, &[""]);
-        let wanted = stage.sql("SELECT name, ipv4, ipv6 FROM wanted").await;
-        assert_eq!(wanted.trim(), "a.dyn.example||", "{command}");
+        let pending = stage.sql("SELECT name, rtype, COALESCE(data, '-') FROM pending ORDER BY rtype").await;
+        assert_eq!(pending.trim(), "a.dyn.example|A|-\na.dyn.example|AAAA|-", "{command}");
     }
     assert_eq!(stage.json("account show bob")["hosts"], serde_json::json!([]));
     stage.done("account grant bob a.dyn.example *.b.dyn.example");
-    assert_eq!(stage.sql("SELECT COUNT(*) FROM wanted").await.trim(), "0", "the new host keeps its records");
+    assert_eq!(stage.sql("SELECT COUNT(*) FROM pending").await.trim(), "0", "the new host keeps its records");
 }
 
 async fn a_clash_is_mended_by_removing(stage: Stage) {

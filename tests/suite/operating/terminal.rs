@@ -13,7 +13,7 @@ async fn a_stranger_does_not_write_on_the_terminal(stage: Stage) {
     stage.sql(&format!("UPDATE host SET description = {escape} || '[2J', blocked = {escape} || 'why'")).await;
     stage
         .sql(&format!(
-            "INSERT INTO state (name, generation, last_outcome, agent) VALUES ('a.dyn.example', 0, {escape} || 'x', {escape} || 'y')"
+            "INSERT INTO state (name, last_outcome, agent) VALUES ('a.dyn.example', {escape} || 'x', {escape} || 'y')"
         ))
         .await;
     stage

@@ -28,6 +28,7 @@ struct All {
     primary_up: Family<PrimaryLabels, Gauge>,
     auth_failures: Counter,
     rate_limited: Family<LimitLabel, Counter>,
+    store_unwritten: Gauge,
     zones: Mutex<HashMap<String, Series>>,
 }
 
@@ -142,6 +143,7 @@ impl Metrics {
             primary_up: Family::default(),
             auth_failures: Counter::default(),
             rate_limited: Family::default(),
+            store_unwritten: Gauge::default(),
             zones: Mutex::default(),
         };
         let registry = registry.sub_registry_with_prefix("dyngate");
@@ -173,6 +175,11 @@ impl Metrics {
         registry.register("primary_up", "1 where the last contact with the primary succeeded", all.primary_up.clone());
         registry.register("auth_failures", "Requests with wrong credentials", all.auth_failures.clone());
         registry.register("rate_limited", "Requests or hosts that met a limit", all.rate_limited.clone());
+        registry.register(
+            "store_unwritten",
+            "Rows of what was seen of hosts that wait to be written to the store",
+            all.store_unwritten.clone(),
+        );
         for kind in LimitKind::ALL {
             let _present_from_the_start = all.rate_limited.get_or_create(&LimitLabel { limit: kind.label() });
         }
@@ -213,6 +220,12 @@ impl Metrics {
             let gauge = self.0.deferred.get_or_create_owned(&ZoneLabel { zone: zone.to_owned() });
             gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
         }
+    }
+
+    /// The gauge of rows that wait to be written to the store.
+    #[must_use]
+    pub fn store_unwritten(&self) -> Gauge {
+        self.0.store_unwritten.clone()
     }
 
     /// A request had wrong credentials.

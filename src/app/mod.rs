@@ -270,7 +270,7 @@ async fn build(
                 return Err(AppError::Clash(clashes.join("\n")));
             }
             let wake = Arc::clone(wake);
-            Registry::with(config, store, move || wake.notify_one()).await?
+            Registry::with(config, store, metrics, move || wake.notify_one()).await?
         }
     };
     let mut zones = Vec::with_capacity(config.zones.len());

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::config::Config;
+use crate::metrics::Metrics;
 use crate::model::{Addresses, Hostname, PasswordDigest, Timestamp, TokenDigest, ZoneName};
 use crate::store::{Store, StoreError};
 
@@ -96,12 +97,13 @@ impl Registry {
     pub async fn with(
         config: &Config,
         store: Store,
+        metrics: &Metrics,
         wanted: impl FnMut() + Send + 'static,
     ) -> Result<Self, StoreError> {
         let declared = Declared::new(config);
         let directory = Directory::new(store.clone(), config.store.grace, strangers(&store).await?);
         tokio::spawn(Arc::clone(&directory).follow(wanted));
-        let recorder = Recorder::start(store.clone(), config.store.history);
+        let recorder = Recorder::start(store.clone(), config.store.history, metrics.store_unwritten());
         let reserver = Arc::new(Reserver::start(store.clone(), Arc::clone(&directory)));
         Ok(Self { declared, kept: Some(Arc::new(Kept { store, directory, recorder })), reserver })
     }

@@ -1,25 +1,31 @@
-//! Writes what was seen of hosts: many in one transaction, at most a second behind, and never while anybody waits.
+//! Writes what was seen of hosts: many in one transaction, less than a second behind, and never while anybody waits. Knows no SQL.
 
-use std::collections::HashMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{Mutex as AsyncMutex, Notify};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use tracing::{debug, warn};
 
-use crate::model::{Addresses, Desired, DesiredRecords, Hostname, Outcome, RrType, Timestamp};
-use crate::store::{AddressChange, Seen, Store, StoreError};
+use crate::model::{DesiredRecords, Hostname, Outcome, RrType, Timestamp};
+use crate::store::{AddressChange, Calls, Seen, Store, StoreError};
 
 /// How far the store may be behind.
-const BEHIND: Duration = Duration::from_millis(500);
-/// Hosts that wait to be written; with more the store is not waited for, and news of further ones are lost.
+const BEHIND: Duration = Duration::from_millis(200);
+/// Rows that are not waited with.
+const FULL: usize = 2_000;
+/// Names in one transaction: whoever reserves a name waits for no longer one.
+const BATCH: usize = 500;
+/// Rows that wait to be written while the store is away; the oldest sixteenth makes room for more.
 const MOST_WAITING: usize = 200_000;
-/// Sightings of one host that wait; the newest stays.
+/// Changes of one name among them: a router in a loop fills no memory.
 const MOST_OF_ONE: usize = 16;
-/// Hosts in one transaction.
-const BATCH: usize = 5_000;
+/// Rows of history that are removed at once.
+const TRIMMED: usize = 5_000;
 /// Between two looks for history that is too old.
 const TRIM: Duration = Duration::from_secs(600);
 
@@ -50,62 +56,105 @@ pub(super) struct Recorder {
 #[derive(Debug)]
 struct Shared {
     store: Store,
-    waiting: Mutex<HashMap<Hostname, Vec<Seen>>>,
+    waiting: Mutex<Waiting>,
     full: Notify,
     // One writer at a time, so that nothing older overtakes.
     writing: AsyncMutex<()>,
+    unwritten: Gauge,
+}
+
+/// What is to be written: a row of the state of each name, and one of the history for each change.
+#[derive(Debug, Default)]
+struct Waiting {
+    names: BTreeMap<Hostname, Calls>,
+    rows: usize,
+    // Taken out, and neither written nor back.
+    under_way: usize,
 }
 
 impl Recorder {
-    /// Starts the task that writes to `store` and removes history older than `history`.
-    pub(super) fn start(store: Store, history: Duration) -> Self {
-        let shared =
-            Arc::new(Shared { store, waiting: Mutex::default(), full: Notify::new(), writing: AsyncMutex::default() });
+    /// Starts the task that writes to `store`, removes history older than `history`, and counts in `unwritten`.
+    pub(super) fn start(store: Store, history: Duration, unwritten: Gauge) -> Self {
+        let (waiting, full, writing) = (Mutex::default(), Notify::new(), AsyncMutex::default());
+        let shared = Arc::new(Shared { store, waiting, full, writing, unwritten });
         let task = tokio::spawn(Arc::clone(&shared).run(history));
         Self { shared, task }
     }
 
-    /// Notes `sighting`; of several without a change only the newest is written.
+    /// Notes `sighting`.
     pub(super) fn note(&self, sighting: Sighting) {
         let Sighting { name, outcome, source, agent, held, asked } = sighting;
         // What was there before is looked up when it is written.
-        let changed = (outcome == Outcome::Changed && !held.is_empty()).then(|| held.addresses());
-        let change = changed.map(|new| AddressChange { old: Addresses::default(), new });
+        let change = (outcome == Outcome::Changed && !held.is_empty()).then(AddressChange::default);
         let agent = agent.as_deref().map(str::to_owned);
         let outcome = outcome.label();
         let settled = [RrType::A, RrType::Aaaa].map(|rtype| held.get(rtype).map(|_| asked));
-        let removed = [RrType::A, RrType::Aaaa].map(|rtype| held.get(rtype) == Some(&Desired::Absent));
-        let held = (!held.is_empty()).then(|| held.addresses());
-        let mut seen =
-            Seen { name: name.clone(), at: Timestamp::now(), outcome, source, agent, change, held, removed, settled };
-        let mut waiting = self.shared.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if waiting.len() >= MOST_WAITING && !waiting.contains_key(&name) {
-            return;
-        }
-        let of_name = waiting.entry(name).or_default();
-        let full = of_name.len() >= MOST_OF_ONE;
-        match of_name.last_mut() {
-            // A router in a loop costs one row.
-            Some(last) if full || (last.outcome == seen.outcome && seen.change.is_none()) => {
-                seen.settle(last.settled);
-                *last = seen;
-            }
-            _ => of_name.push(seen),
-        }
-        if waiting.len().is_multiple_of(BATCH) {
+        let seen = Seen { name: name.clone(), at: Timestamp::now(), outcome, source, agent, change, held, settled };
+        let is_full = self.shared.change(|waiting| {
+            waiting.add(name, seen.into());
+            waiting.rows >= FULL
+        });
+        if is_full {
             self.shared.full.notify_one();
         }
     }
 
     /// Writes all that waits now.
     pub(super) async fn flush(&self) {
-        self.shared.write().await;
+        let _waits_on = self.shared.write().await;
     }
 }
 
 impl Drop for Recorder {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+fn rows(calls: &Calls) -> usize {
+    1 + calls.changes()
+}
+
+impl Waiting {
+    fn add(&mut self, name: Hostname, calls: Calls) {
+        match self.names.entry(name) {
+            Entry::Vacant(place) => self.rows += rows(place.insert(calls)),
+            Entry::Occupied(mut there) => {
+                self.rows -= rows(there.get());
+                there.get_mut().absorb(calls, MOST_OF_ONE);
+                self.rows += rows(there.get());
+            }
+        }
+        if self.rows > MOST_WAITING {
+            let lost = self.make_room(MOST_WAITING / 16);
+            warn!(
+                lost,
+                waiting = self.rows,
+                "the store cannot be written for too long: the oldest news of hosts are lost"
+            );
+        }
+    }
+
+    /// Takes back all that was under way.
+    fn put_back(&mut self, unwritten: BTreeMap<Hostname, Calls>) {
+        let newer = std::mem::replace(&mut self.names, unwritten);
+        self.rows = std::mem::take(&mut self.under_way);
+        newer.into_iter().for_each(|(name, calls)| self.add(name, calls));
+    }
+
+    /// Lets go of at least `least` rows, the oldest first: of names that nothing changed, and where there are none, of the
+    /// others. How many they were.
+    fn make_room(&mut self, least: usize) -> usize {
+        let before = self.rows;
+        for may_go in [|calls: &Calls| calls.changes() == 0, |_: &Calls| true] {
+            let mut times: Vec<_> = self.names.values().filter(|calls| may_go(calls)).map(Calls::at).collect();
+            let Some(last) = times.len().min(least).checked_sub(1) else { continue };
+            let (_, &mut newest, _) = times.select_nth_unstable(last);
+            self.names.retain(|_, calls| !may_go(calls) || calls.at() > newest);
+            self.rows = self.names.values().map(rows).sum();
+            break;
+        }
+        before - self.rows
     }
 }
 
@@ -117,73 +166,128 @@ impl Shared {
         trim.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                _ = tick.tick() => self.write().await,
-                () = self.full.notified() => self.write().await,
-                _ = trim.tick() => self.trim(history).await,
+                _ = trim.tick() => {
+                    self.trim(history).await;
+                    continue;
+                }
+                _ = tick.tick() => {}
+                () = self.full.notified() => {}
+            }
+            if !self.write().await {
+                sleep(BEHIND).await;
             }
         }
     }
 
-    async fn write(&self) {
+    fn change<T>(&self, change: impl FnOnce(&mut Waiting) -> T) -> T {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let done = change(&mut waiting);
+        self.unwritten.set(i64::try_from(waiting.rows + waiting.under_way).unwrap_or(i64::MAX));
+        done
+    }
+
+    /// Writes all that waits; whether it was written.
+    async fn write(&self) -> bool {
         let _turn = self.writing.lock().await;
-        let all = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut all: Vec<Seen> = all.into_values().flatten().collect();
+        let mut all = self.change(|waiting| {
+            waiting.under_way = std::mem::take(&mut waiting.rows);
+            std::mem::take(&mut waiting.names)
+        });
         while !all.is_empty() {
-            let mut batch = all.split_off(all.len().saturating_sub(BATCH));
+            let mut batch: BTreeMap<_, _> = std::iter::from_fn(|| all.pop_first()).take(BATCH).collect();
+            let written: usize = batch.values().map(rows).sum();
             if let Err(error) = self.record(&mut batch).await {
                 debug!(%error, "what was seen of hosts waits for the store");
-                all.extend(batch);
-                return self.put_back(all);
+                all.append(&mut batch);
+                self.change(|waiting| waiting.put_back(all));
+                return false;
             }
+            self.change(|waiting| waiting.under_way -= written);
         }
+        true
     }
 
-    async fn record(&self, batch: &mut [Seen]) -> Result<(), StoreError> {
-        batch.sort_by(|a, b| a.name.cmp(&b.name).then(a.at.cmp(&b.at)));
-        let mut changed: Vec<_> =
-            batch.iter().filter(|seen| seen.change.is_some()).map(|seen| seen.name.clone()).collect();
-        changed.dedup();
-        let mut held: HashMap<_, _> =
-            self.store.states(&changed).await?.into_iter().map(|(name, state)| (name, state.addresses)).collect();
-        for seen in &mut *batch {
-            let Some(change) = &mut seen.change else { continue };
-            let held = held.entry(seen.name.clone()).or_default();
-            change.old = *held;
-            let [v4, v6] = seen.removed;
-            change.new = Addresses {
-                v4: change.new.v4.or(held.v4.filter(|_| !v4)),
-                v6: change.new.v6.or(held.v6.filter(|_| !v6)),
-            };
-            *held = change.new;
+    async fn record(&self, batch: &mut BTreeMap<Hostname, Calls>) -> Result<(), StoreError> {
+        let changed = batch.iter().filter(|(_, calls)| calls.changes() > 0).map(|(name, _)| name.clone());
+        let held: HashMap<_, _> = self.store.states(&changed.collect::<Vec<_>>()).await?.into_iter().collect();
+        batch.retain(|name, calls| held.contains_key(name) || !calls.is_removal());
+        for (name, calls) in &mut *batch {
+            calls.follow(held.get(name).map(|state| state.addresses).unwrap_or_default());
         }
         self.store.record(batch).await
-    }
-
-    /// Before what was noted meanwhile.
-    fn put_back(&self, unwritten: Vec<Seen>) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        for seen in unwritten {
-            if waiting.len() < MOST_WAITING || waiting.contains_key(&seen.name) {
-                let of_name = waiting.entry(seen.name.clone()).or_default();
-                if of_name.len() < MOST_OF_ONE {
-                    let at = of_name.partition_point(|other| other.at <= seen.at);
-                    of_name.insert(at, seen);
-                } else if let Some(last) = of_name.last_mut() {
-                    last.settle(seen.settled);
-                }
-            }
-        }
     }
 
     async fn trim(&self, history: Duration) {
         let before = Timestamp::now().minus(history);
         // In pieces, so that no lock is held for long.
         loop {
-            match self.store.trim_history(before, BATCH).await {
-                Ok(removed) if removed == BATCH as u64 => {}
+            match self.store.trim_history(before, TRIMMED).await {
+                Ok(removed) if removed == TRIMMED as u64 => {}
                 Ok(_) => return,
                 Err(error) => return warn!(%error, "old history stays"),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(name: usize, at: i64, is_change: bool) -> (Hostname, Calls) {
+        let name = Hostname::parse(&format!("h{name}.example")).unwrap();
+        let seen = Seen {
+            name: name.clone(),
+            at: Timestamp(at),
+            outcome: "changed",
+            source: IpAddr::from([192, 0, 2, 1]),
+            agent: None,
+            change: is_change.then(AddressChange::default),
+            held: None,
+            settled: [None; 2],
+        };
+        (name, seen.into())
+    }
+
+    #[test]
+    fn the_oldest_calls_make_room_and_changes_last() {
+        let mut waiting = Waiting::default();
+        let add = |waiting: &mut Waiting, name, at, is_change| {
+            let (name, calls) = call(name, at, is_change);
+            waiting.add(name, calls);
+        };
+        for at in 0..10 {
+            add(&mut waiting, usize::try_from(at).unwrap(), at, at % 2 == 0);
+        }
+        assert_eq!((waiting.names.len(), waiting.rows), (10, 15));
+        add(&mut waiting, 1, 10, false);
+        assert_eq!(waiting.rows, 15, "one more call of a name is no further row");
+        assert_eq!(waiting.make_room(2), 2);
+        let left = |waiting: &Waiting| {
+            let mut times: Vec<_> = waiting.names.values().map(|calls| calls.at().0).collect();
+            times.sort_unstable();
+            times
+        };
+        assert_eq!(left(&waiting), [0, 2, 4, 6, 7, 8, 9, 10]);
+        assert_eq!(waiting.make_room(9), 3, "all that changed nothing");
+        assert_eq!(left(&waiting), [0, 2, 4, 6, 8]);
+        assert_eq!((waiting.make_room(1), waiting.rows), (2, 8), "and then the oldest change with its name");
+        assert_eq!(left(&waiting), [2, 4, 6, 8]);
+    }
+
+    #[test]
+    fn what_could_not_be_written_waits_with_what_is_newer() {
+        let mut waiting = Waiting::default();
+        let [(name, first), (_, second)] = [call(1, 1, true), call(1, 2, true)];
+        waiting.add(name.clone(), first);
+        (waiting.under_way, waiting.rows) = (waiting.rows, 0);
+        let taken = std::mem::take(&mut waiting.names);
+        waiting.add(name.clone(), second);
+        waiting.put_back(taken);
+        assert_eq!((waiting.rows, waiting.under_way, waiting.names[&name].at()), (3, 0, Timestamp(2)));
+        for at in 3..100 {
+            waiting.add(name.clone(), call(1, at, true).1);
+        }
+        assert_eq!(waiting.rows, 1 + MOST_OF_ONE);
     }
 }

@@ -38,7 +38,7 @@ pub use fit::{MAX_AGENT, MAX_SECRETS, MAX_TEXT};
 pub use host::{Host, HostEdit, NewHost};
 pub use import::Imported;
 pub use pending::PendingRow;
-pub use record::{AddressChange, Seen};
+pub use record::{AddressChange, Calls, Seen};
 pub use remove::Records;
 pub use reserve::{NameRequest, Reserved};
 pub use state::{Event, State};

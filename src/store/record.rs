@@ -7,7 +7,7 @@ use super::fit;
 use super::session::{Purpose, Statement};
 use super::state::addresses_text;
 use super::{Store, StoreError};
-use crate::model::{Addresses, Hostname, Timestamp};
+use crate::model::{Addresses, DesiredRecords, Hostname, RrData, RrType, Timestamp};
 
 /// Times never go back: what was seen later stays, whoever tells it first. An address of a request that was accepted earlier
 /// serves only where none is known, and so does an imported one that was verified earlier.
@@ -53,23 +53,14 @@ pub struct Seen {
     pub agent: Option<String>,
     /// What it changed: one row of the history, and the name's last update.
     pub change: Option<AddressChange>,
-    /// What the primary was heard to hold; a family that is `None` is left as it was.
-    pub held: Option<Addresses>,
-    /// Of which family it is now known to hold no address.
-    pub removed: [bool; 2],
+    /// What the primary was heard to hold; a type that is not listed is left as it was.
+    pub held: DesiredRecords,
     /// Of each family, when the newest request was accepted that was answered for it, by our clock.
     pub settled: [Option<Timestamp>; 2],
 }
 
-impl Seen {
-    /// Takes in what another call for the name settled.
-    pub fn settle(&mut self, other: [Option<Timestamp>; 2]) {
-        self.settled = [0, 1].map(|family: usize| self.settled[family].max(other[family]));
-    }
-}
-
 /// What a name pointed to, and points to since.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct AddressChange {
     /// Before.
     pub old: Addresses,
@@ -77,85 +68,147 @@ pub struct AddressChange {
     pub new: Addresses,
 }
 
-/// All calls for one name, together: a statement may touch each row once.
-struct Together<'a> {
-    latest: &'a Seen,
+/// All calls for one name that wait to be written: the newest, what was answered last for each family, and what changed.
+#[derive(Debug, Clone)]
+pub struct Calls {
+    latest: Seen,
     last_update: Option<Timestamp>,
-    held: Addresses,
     verified: Option<Timestamp>,
+    held: [Option<Held>; 2],
     settled: [Option<Timestamp>; 2],
+    changes: Vec<Seen>,
+}
+
+/// What an RRset holds: what was answered to the newest request stays, whichever was answered first.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    // `None` where it is known to hold nothing.
+    address: Option<IpAddr>,
+    settled: Option<Timestamp>,
+    at: Timestamp,
+}
+
+impl From<Seen> for Calls {
+    fn from(seen: Seen) -> Self {
+        let (at, settled) = (seen.at, seen.settled);
+        let held = [(RrType::A, settled[0]), (RrType::Aaaa, settled[1])].map(|(rtype, settled)| {
+            let desired = seen.held.get(rtype)?;
+            Some(Held { address: desired.data().and_then(RrData::address), settled, at })
+        });
+        Self {
+            last_update: seen.change.map(|_| at),
+            verified: (!seen.held.is_empty()).then_some(at),
+            held,
+            settled,
+            changes: seen.change.iter().map(|_| seen.clone()).collect(),
+            latest: seen,
+        }
+    }
+}
+
+impl Calls {
+    /// Takes in other calls for the name; of those that changed it, the newest `most` stay.
+    pub fn absorb(&mut self, other: Self, most: usize) {
+        let order = |held: &Held| (held.settled, held.at);
+        for (held, others) in self.held.iter_mut().zip(other.held) {
+            *held = [*held, others].into_iter().flatten().max_by_key(order);
+        }
+        self.settled = [0, 1].map(|family: usize| self.settled[family].max(other.settled[family]));
+        self.last_update = self.last_update.max(other.last_update);
+        self.verified = self.verified.max(other.verified);
+        if other.latest.at >= self.latest.at {
+            self.latest = other.latest;
+        }
+        self.changes.extend(other.changes);
+        self.changes.sort_by_key(|seen| seen.at);
+        self.changes.drain(..self.changes.len().saturating_sub(most));
+    }
+
+    /// When the newest came.
+    #[must_use]
+    pub fn at(&self) -> Timestamp {
+        self.latest.at
+    }
+
+    /// How many of them changed the name.
+    #[must_use]
+    pub fn changes(&self) -> usize {
+        self.changes.len()
+    }
+
+    /// Whether nothing but a command's removal was done: its host may be gone, and gets no state again.
+    #[must_use]
+    pub fn is_removal(&self) -> bool {
+        self.latest.source.is_none() && !self.latest.held.sets()
+    }
+
+    /// Says of each change what was there before, where the name held `before` at first. A family that a change leaves alone
+    /// is as it was.
+    pub fn follow(&mut self, mut before: Addresses) {
+        for seen in &mut self.changes {
+            let Some(change) = &mut seen.change else { continue };
+            let set = seen.held.addresses();
+            let is_left_alone = |rtype| seen.held.get(rtype).is_none();
+            let new = Addresses {
+                v4: set.v4.or(before.v4.filter(|_| is_left_alone(RrType::A))),
+                v6: set.v6.or(before.v6.filter(|_| is_left_alone(RrType::Aaaa))),
+            };
+            *change = AddressChange { old: before, new };
+            before = new;
+        }
+    }
 }
 
 impl Store {
-    /// Keeps what was seen, in one transaction.
+    /// Keeps what was seen of these names, in one transaction. Their order keeps two gateways from waiting for each other.
     ///
     /// # Errors
     /// The store cannot be written; then nothing was.
-    pub async fn record(&self, seen: &[Seen]) -> Result<(), StoreError> {
-        if seen.is_empty() {
+    pub async fn record(&self, calls: &BTreeMap<Hostname, Calls>) -> Result<(), StoreError> {
+        if calls.is_empty() {
             return Ok(());
         }
-        let states = together(seen);
-        let changes: Vec<_> = seen.iter().filter_map(|seen| Some((seen, seen.change?))).collect();
+        let states: Vec<_> = calls.values().collect();
+        let changes: Vec<_> = states.iter().flat_map(|calls| &calls.changes).collect();
         let mut work = self.begin(Purpose::Recording).await?;
         let clocks = work.clocks().await?;
-        work.write(STATE, 11, &states, |query, state| {
-            let query = bind_state(query, state);
-            state.settled.iter().fold(query, |query, at| query.bind(at.map(|at| clocks.earliest(at).0)))
+        work.write(STATE, 11, &states, |query, calls| {
+            let query = bind_state(query, calls);
+            calls.settled.iter().fold(query, |query, at| query.bind(at.map(|at| clocks.earliest(at).0)))
         })
         .await?;
-        work.write(HISTORY, 7, &changes, bind_change).await?;
+        work.write(HISTORY, 7, &changes, |query, seen| bind_change(query, seen)).await?;
         work.commit().await
     }
 }
 
-/// In the order of the names, so that two recorders never wait for each other.
-fn together(seen: &[Seen]) -> Vec<Together<'_>> {
-    let mut in_time: Vec<_> = seen.iter().collect();
-    in_time.sort_by_key(|seen| seen.at);
-    let mut names: BTreeMap<&Hostname, Together<'_>> = BTreeMap::new();
-    for seen in in_time {
-        let state = names.entry(&seen.name).or_insert(Together {
-            latest: seen,
-            last_update: None,
-            held: Addresses::default(),
-            verified: None,
-            settled: [None; 2],
-        });
-        state.latest = seen;
-        state.settled = [0, 1].map(|family: usize| state.settled[family].max(seen.settled[family]));
-        if seen.change.is_some() {
-            state.last_update = Some(seen.at);
-        }
-        if let Some(held) = seen.held {
-            state.held = Addresses { v4: held.v4.or(state.held.v4), v6: held.v6.or(state.held.v6) };
-            state.verified = Some(seen.at);
-        }
-    }
-    names.into_values().collect()
-}
-
-fn bind_state(query: Statement, state: &Together<'_>) -> Statement {
-    let seen = state.latest;
+fn bind_state(query: Statement, calls: &Calls) -> Statement {
+    let seen = &calls.latest;
+    // An empty text is known to be nothing, NULL is nothing known.
+    let text = |held: Held| held.address.map_or_else(String::new, |address| address.to_string());
+    let [v4, v6] = calls.held.map(|held| held.map(text));
+    // A command is no call.
+    let called = seen.source.map(|_| seen.at.0);
     query
         .bind(seen.name.to_string())
-        .bind(state.held.v4.map(|address| address.to_string()))
-        .bind(state.held.v6.map(|address| address.to_string()))
-        .bind(state.verified.map(|at| at.0))
-        .bind(state.last_update.map(|at| at.0))
-        .bind(seen.at.0)
-        .bind(seen.outcome.to_owned())
+        .bind(v4)
+        .bind(v6)
+        .bind(calls.verified.map(|at| at.0))
+        .bind(calls.last_update.map(|at| at.0))
+        .bind(called)
+        .bind(called.map(|_| seen.outcome.to_owned()))
         .bind(seen.agent.as_deref().map(fit::agent))
         .bind(seen.source.map(|source| source.to_string()))
 }
 
-fn bind_change(query: Statement, (seen, change): &(&Seen, AddressChange)) -> Statement {
+fn bind_change(query: Statement, seen: &Seen) -> Statement {
+    let AddressChange { old, new } = seen.change.unwrap_or_default();
     query
         .bind(seen.name.to_string())
         .bind(seen.at.0)
         .bind(seen.outcome.to_owned())
         .bind(seen.source.map(|source| source.to_string()))
         .bind(seen.agent.as_deref().map(fit::agent))
-        .bind(addresses_text(change.old))
-        .bind(addresses_text(change.new))
+        .bind(addresses_text(old))
+        .bind(addresses_text(new))
 }

@@ -21,8 +21,9 @@ pub(super) type Statement = Query<'static, Any, AnyArguments>;
 const LIMIT: Duration = Duration::from_secs(6);
 /// The same for a statement that moves a whole store.
 const LONG: Duration = Duration::from_secs(600);
-/// How many rows are written or asked for by one statement: SQLite takes 32 766 values in one, PostgreSQL 65 535.
-pub(super) const ROWS: usize = 1000;
+/// How many rows are written or asked for by one statement: SQLite takes 32 766 values in one, PostgreSQL 65 535, and both
+/// need longer to understand a statement than to run it.
+pub(super) const ROWS: usize = 500;
 
 const CLOCK: &str = "SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::BIGINT";
 
@@ -96,7 +97,7 @@ pub(super) fn places(count: usize) -> String {
     format!("({})", vec!["?"; count].join(", "))
 }
 
-/// For each thousand of `names` a statement: `before`, a list of places for them, `after`. `bind` binds the values of `before`.
+/// For each few hundred of `names` a statement: `before`, a list of places for them, `after`. `bind` binds the values of `before`.
 pub(super) fn listing<N: ToString>(
     software: Software,
     [before, after]: [&str; 2],

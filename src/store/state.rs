@@ -91,7 +91,7 @@ impl Store {
             return Ok(None);
         }
         let data = |text: String| RrData::parse(key.rtype, &text).ok_or_else(|| broken(&key.name));
-        Ok(Some(optional_text(&row, address)?.map(data).transpose()?))
+        Ok(Some(optional_text(&row, address)?.filter(|text| !text.is_empty()).map(data).transpose()?))
     }
 
     /// The last `limit` changes of `name`, newest first.
@@ -144,9 +144,10 @@ pub(super) fn parse_addresses(text: &str) -> Addresses {
 
 /// Those of `name`, which stand at `column` and the next.
 fn addresses(row: &AnyRow, column: usize, name: &Hostname) -> Result<Addresses, StoreError> {
-    let v4 = optional_text(row, column)?.map(|text| text.parse::<Ipv4Addr>()).transpose().map_err(|_| broken(name))?;
-    let v6 =
-        optional_text(row, column + 1)?.map(|text| text.parse::<Ipv6Addr>()).transpose().map_err(|_| broken(name))?;
+    // An empty text is known to be nothing, NULL is nothing known.
+    let text = |column| Ok::<_, StoreError>(optional_text(row, column)?.filter(|text| !text.is_empty()));
+    let v4 = text(column)?.map(|text| text.parse::<Ipv4Addr>()).transpose().map_err(|_| broken(name))?;
+    let v6 = text(column + 1)?.map(|text| text.parse::<Ipv6Addr>()).transpose().map_err(|_| broken(name))?;
     Ok(Addresses { v4, v6 })
 }
 

@@ -9,7 +9,7 @@ use dyngate::config::Location;
 use dyngate::store::{Store, StoreError};
 
 use crate::namespace;
-use crate::stage::{Stage, folder, name, new_account, seen, sqlite};
+use crate::stage::{Stage, folder, name, new_account, seen, sqlite, together};
 
 async fn refused(path: &Path) -> StoreError {
     Store::open(&Location::Sqlite(path.to_owned())).await.expect_err("no store")
@@ -162,7 +162,7 @@ async fn a_full_disk_is_named_and_costs_nothing() {
     let mut error = None;
     for round in 0..100 {
         let calls: Vec<_> = (0..400).map(|at| seen(&format!("h{round}-{at}.dyn.example"), at)).collect();
-        if let Err(full) = store.record(&calls).await {
+        if let Err(full) = store.record(&together(&calls)).await {
             error = Some((round, full));
             break;
         }

@@ -43,7 +43,7 @@ async fn gateway(config: &Config, stage: &Stage) -> Gateway {
     let pool = Pool::new(Arc::new(Tcp));
     let zones =
         config.zones.iter().map(|zone| Zone::start(&pool, Settings::new(zone, &config.engine).unwrap(), &metrics));
-    let registry = Registry::with(config, stage.store.clone(), || {}).await.unwrap();
+    let registry = Registry::with(config, stage.store.clone(), &metrics, || {}).await.unwrap();
     let limits = Limits::new(&config.limits, metrics.clone());
     let authenticator = Authenticator::new(1).unwrap();
     Gateway::new(registry, authenticator, limits, zones, metrics.clone(), &config.engine, Arc::default())

@@ -5,7 +5,7 @@ use std::time::Duration;
 use dyngate::model::{Desired, Families, RrData, RrKey, RrType, Timestamp};
 use dyngate::store::{HostEdit, NewHost, PendingRow, Records, StoreError, TokenHolder};
 
-use crate::stage::{Stage, name, new_host, on_both, seen};
+use crate::stage::{Stage, name, new_host, on_both, seen, together};
 
 on_both!(
     a_host_keeps_its_settings,
@@ -127,7 +127,7 @@ async fn a_removed_host_leaves_nothing_but_its_records_to_remove(stage: &Stage) 
     for records in [Records::Keep, Records::Remove] {
         store.add_host(&new_host("home.dyn.example", "a"), std::slice::from_ref(&wanted)).await.unwrap();
         store.set_token(&host, &[1; 32], None).await.unwrap();
-        store.record(&[seen("home.dyn.example", 1)]).await.unwrap();
+        store.record(&together(&[seen("home.dyn.example", 1)])).await.unwrap();
         let before = pending().await;
         assert_eq!(before.len(), 1);
         assert_eq!(before[0].desired, desired);
@@ -158,7 +158,7 @@ async fn a_removed_account_takes_its_names_with_it(stage: &Stage) {
     stage.reserve("a", &["w1", "shared", "both"], 10).await;
     stage.reserve("c", &["both"], 10).await;
     store
-        .record(&["h1", "h2", "w1", "shared", "both"].map(|first| seen(&format!("{first}.dyn.example"), 5)))
+        .record(&together(&["h1", "h2", "w1", "shared", "both"].map(|first| seen(&format!("{first}.dyn.example"), 5))))
         .await
         .unwrap();
     let removed = store.remove_account("a", Records::Remove).await.unwrap();

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use dyngate::model::{Families, PasswordDigest, Timestamp};
+use dyngate::model::{DesiredRecords, Families, PasswordDigest, Timestamp};
 use dyngate::store::{AddressChange, HostEdit, Imported, NewAccount, Seen, Store, StoreError};
 use proptest::prelude::*;
 
-use crate::stage::{Stage, digest, folder, name, new_account, on_both, seen, zone};
+use crate::stage::{Stage, digest, folder, name, new_account, on_both, seen, together, zone};
 
 on_both!(
     an_export_of_nothing_is_one_line,
@@ -59,8 +59,12 @@ async fn fill(store: &Store) {
     store.set_token(&first, &[2; 32], Some(Timestamp::now().plus(Duration::from_secs(60)))).await.unwrap();
     let held = "2001:db8::1".parse::<std::net::IpAddr>().unwrap().into();
     let change = Some(AddressChange { old: held, new: held });
-    let calls = (0..1500).map(|at| Seen { change, held: Some(held), ..seen(&format!("h{at}.dyn.example"), at) });
-    store.record(&calls.collect::<Vec<_>>()).await.unwrap();
+    let calls = (0..1500).map(|at| Seen {
+        change,
+        held: DesiredRecords::set(held, 60),
+        ..seen(&format!("h{at}.dyn.example"), at)
+    });
+    store.record(&together(&calls.collect::<Vec<_>>())).await.unwrap();
 }
 
 #[tokio::test]

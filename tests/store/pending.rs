@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dyngate::model::{Desired, RrData, RrKey, RrType, Timestamp};
+use dyngate::model::{Desired, DesiredRecords, RrData, RrKey, RrType, Timestamp};
 use dyngate::store::{News, PendingRow, Records, Seen, Store, StoreError, Subject};
 use tokio::time::timeout;
 
@@ -278,7 +278,7 @@ async fn what_was_answered_later_is_known_by_type(stage: &Stage) {
     assert_eq!(store.drop_answered().await.unwrap(), []);
     let held = "192.0.2.1".parse::<std::net::IpAddr>().unwrap();
     let answered = |seconds| Seen {
-        held: Some(held.into()),
+        held: DesiredRecords::set(held.into(), 60),
         settled: [Some(ago(seconds)), None],
         ..seen("home.dyn.example", now.0)
     };

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use dyngate::config::Config;
+use dyngate::metrics::Metrics;
 use dyngate::registry::{Account, Registry, Reservation};
 use dyngate::store::Reserved::{Known, New, TooMany};
 use dyngate::store::Store;
@@ -93,8 +94,9 @@ async fn registry(stage: &Stage) -> (Arc<Registry>, Arc<Account>) {
         key.toml(),
         digest("a-generated-secret"),
     );
+    let metrics = Metrics::register(&mut prometheus_client::registry::Registry::default());
     let config = Config::parse(&text, Path::new("/gateway.toml")).unwrap();
-    let registry = Registry::with(&config, stage.again().await, || {}).await.unwrap();
+    let registry = Registry::with(&config, stage.again().await, &metrics, || {}).await.unwrap();
     let account = registry.account("a").await.unwrap().unwrap();
     (Arc::new(registry), account)
 }

@@ -1,11 +1,12 @@
 //! A fresh store for a test, on either database, and short ways to say what is put into it.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use dyngate::config::Location;
-use dyngate::model::{Families, Hostname, PasswordDigest, ZoneName};
-use dyngate::store::{NameRequest, NewAccount, NewHost, Reserved, Seen, Store};
+use dyngate::model::{DesiredRecords, Families, Hostname, PasswordDigest, ZoneName};
+use dyngate::store::{Calls, NameRequest, NewAccount, NewHost, Reserved, Seen, Store};
 use tempfile::TempDir;
 
 /// Runs each of these functions as a test on SQLite and as one on PostgreSQL.
@@ -129,10 +130,28 @@ pub(crate) fn seen(host: &str, at: i64) -> Seen {
         name: name(host),
         at: dyngate::model::Timestamp(at),
         outcome: "unchanged",
-        source: "203.0.113.9".parse().expect("an address"),
+        source: "203.0.113.9".parse().ok(),
         agent: Some("ddclient/3.10.0".to_owned()),
         change: None,
-        held: None,
+        held: DesiredRecords::default(),
         settled: [None; 2],
     }
+}
+
+/// What a gateway has collected when it records.
+pub(crate) fn together(seen: &[Seen]) -> BTreeMap<Hostname, Calls> {
+    let mut together: BTreeMap<_, Calls> = BTreeMap::new();
+    for seen in seen {
+        let calls = Calls::from(seen.clone());
+        match together.get_mut(&seen.name) {
+            Some(others) => others.absorb(calls, usize::MAX),
+            None => drop(together.insert(seen.name.clone(), calls)),
+        }
+    }
+    together
+}
+
+/// Both families of each.
+pub(crate) fn both(names: &[Hostname]) -> Vec<(Hostname, Families)> {
+    names.iter().map(|name| (name.clone(), Families::Both)).collect()
 }

@@ -347,3 +347,69 @@ async fn names_below_a_wildcard_that_are_not_counted_leave_nothing_while_the_pri
     assert!(noted.is_empty(), "{noted:?}");
     assert_eq!(stage.state().await.last_outcome.as_deref(), Some("unreachable"), "what was added by name is noted");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_sqlite_file_is_served_by_one_gateway_until_that_ends() {
+    let stage = Stage::sqlite().await;
+    let mut first = stage.gateway("").await;
+    let Location::Sqlite(file) = &stage.location else { panic!("{:?}", stage.location) };
+    let folder = file.parent().unwrap();
+    let link = folder.join("link.db");
+    std::os::unix::fs::symlink("dyngate.db", &link).unwrap();
+    let detour = format!("{}/../{}/dyngate.db", folder.display(), folder.file_name().unwrap().to_str().unwrap());
+    for url in
+        [format!("sqlite:{}", file.display()), format!("sqlite://{}", link.display()), format!("sqlite:{detour}")]
+    {
+        let toml = format!("{}\n[store]\nurl = \"{url}\"\n", stage.config.toml());
+        let refused =
+            Gateway::builder(crate::stage::program()).config(&toml).start().await.expect_err(&url).to_string();
+        assert!(refused.contains(&format!("already (process {})", first.pid().unwrap())), "{refused}");
+        assert!(refused.contains("exit status: 1") && refused.contains("stop that gateway"), "{refused}");
+    }
+    let config = first.folder().join("gateway.toml");
+    let listed = crate::command_line::run(&["account", "list", "--config", config.to_str().unwrap()], "");
+    assert!(listed.stdout.contains("kept"), "commands work beside it: {}", listed.stderr);
+    assert_eq!(set(&first, "203.0.113.1").await, "good 203.0.113.1", "nobody was disturbed");
+
+    first.kill();
+    let mut second = stage.gateway("").await;
+    assert_eq!(set(&second, "203.0.113.2").await, "good 203.0.113.2");
+    assert_eq!(second.stop().await.unwrap().code(), Some(0));
+    drop(stage.gateway("").await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_sockets_of_systemd_a_gateway_waits_for_the_one_before_it() {
+    let Some(activate) = crate::deploying::find("systemd-socket-activate") else {
+        eprintln!("SKIPPED: systemd-socket-activate is not installed, succession was not tried");
+        return;
+    };
+    let stage = Stage::sqlite().await;
+    let mut first = stage.gateway("").await;
+    assert_eq!(set(&first, "203.0.113.1").await, "good 203.0.113.1");
+    let folder = TempDir::new().unwrap();
+    let (file, socket) = (folder.path().join("gateway.toml"), folder.path().join("http.sock"));
+    let toml = stage.config.toml().replace("listen = [\"127.0.0.1:0\"]", "listen = [\"systemd:http\"]");
+    std::fs::write(&file, format!("{toml}\n[store]\nurl = \"{}\"\n", stage.url)).unwrap();
+    let mut activate = std::process::Command::new(activate);
+    activate.args(["-l", socket.to_str().unwrap(), "--fdname=http", "--"]).arg(crate::stage::program());
+    activate.args(["serve", "--config"]).arg(&file);
+    let mut second = crate::deploying::Running::start(activate, folder.path());
+    let connect = async || tokio::net::UnixStream::connect(&socket).await.is_ok();
+    second.until(|| async { connect().await }).await;
+    second.until(|| async { second_waits(folder.path()) }).await;
+    assert_eq!(set(&first, "203.0.113.2").await, "good 203.0.113.2", "the first one serves meanwhile");
+    assert_eq!(first.stop().await.unwrap().code(), Some(0));
+    let query = format!("http://localhost/nic/update?hostname={HOME}&myip=203.0.113.2");
+    let mut curl = crate::deploying::command("curl");
+    curl.args(["--silent", "--show-error", "--user", &format!("kept:{SECRET}"), "--unix-socket"])
+        .arg(&socket)
+        .arg(query);
+    // Who came while nobody served is answered by the second one.
+    assert_eq!(crate::deploying::run(&mut curl), "nochg 203.0.113.2", "{}", second.log());
+}
+
+/// Whether the log that [`crate::deploying::Running`] writes there says so.
+fn second_waits(folder: &std::path::Path) -> bool {
+    std::fs::read_to_string(folder.join("output.log")).is_ok_and(|log| log.contains("waiting for its end"))
+}

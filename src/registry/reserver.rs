@@ -309,3 +309,35 @@ impl Waiting {
         NameRequest { login: Arc::clone(&self.key.login), name: self.key.name.clone(), most: self.most }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn in_memory_too_a_name_stays_for_whoever_relies_on_it() {
+        let reserver = Reserver::in_memory();
+        let account = Account {
+            login: "a".into(),
+            is_declared: true,
+            enabled: true,
+            secrets: Vec::new(),
+            exact: HashSet::new(),
+            wildcards: Vec::new(),
+            max_hosts: 1,
+            created: Millis(0),
+        };
+        let [one, other] = ["one.example", "other.example"].map(|name| Hostname::parse(name).unwrap());
+        let get = async |name: &Hostname| reserver.reserve(&account, name).await.unwrap();
+        let (first, second) = (get(&one).await.unwrap(), get(&one).await.unwrap());
+        first.release();
+        assert!(get(&other).await.is_none(), "the second one relies on the first name");
+        second.release();
+        let (kept, failing) = (get(&other).await.unwrap(), get(&other).await.unwrap());
+        drop(kept);
+        failing.release();
+        assert!(get(&one).await.is_none(), "the other name was made");
+        reserver.retain(|login| login != "a");
+        assert!(get(&one).await.is_some());
+    }
+}

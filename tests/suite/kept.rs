@@ -243,6 +243,8 @@ async fn while_the_store_is_away_hosts_that_were_seen_go_on_working() {
     assert_eq!(set(&gateway, "203.0.113.2").await, "good 203.0.113.2", "{}", gateway.log());
     let unseen = as_account(&gateway, "stranger", &format!("hostname={HOME}&myip=203.0.113.3")).await;
     assert_eq!(unseen, "911", "nobody knows whether he has an account");
+    let unwritten = async || gateway.metric("dyngate_store_unwritten").await.unwrap();
+    assert_eq!(unwritten().await, 2.0, "a row of the state and one of the history");
     stage.postgres.as_mut().unwrap().start_again().await.unwrap();
     soon("it is back", async || ready().await.text() == "ready\n").await;
     assert_eq!(as_account(&gateway, "stranger", &format!("hostname={HOME}&myip=203.0.113.3")).await, "badauth");
@@ -252,6 +254,7 @@ async fn while_the_store_is_away_hosts_that_were_seen_go_on_working() {
         store.state(&name(HOME)).await.unwrap().is_some_and(|state| state.addresses.v4 == v4)
     })
     .await;
+    soon("nothing waits any longer", async || unwritten().await == 0.0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

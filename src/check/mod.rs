@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 
 use crate::config::{Config, Zone};
 use crate::model::{Hostname, ZoneName};
-use crate::registry::Registry;
+use crate::registry::Declared;
 
 pub use finding::{Finding, Level, Mend};
 
@@ -115,10 +115,10 @@ pub async fn run(config: &Config, extent: Extent, mut progress: impl FnMut(usize
 
 /// For each zone the names that accounts are granted, and one below each wildcard grant.
 fn names(config: &Config) -> Vec<Vec<Asked>> {
-    let registry = Registry::declared(config);
-    let mut names: Vec<Vec<Asked>> = config.zones.iter().map(|zone| below_wildcards(zone, config, &registry)).collect();
+    let declared = Declared::new(config);
+    let mut names: Vec<Vec<Asked>> = config.zones.iter().map(|zone| below_wildcards(zone, config, &declared)).collect();
     for host in config.accounts.iter().flat_map(|account| &account.hosts) {
-        let zone = registry.zone_of(host).and_then(|apex| config.zones.iter().position(|zone| zone.name == *apex));
+        let zone = declared.zone_of(host).and_then(|apex| config.zones.iter().position(|zone| zone.name == *apex));
         if let Some(names) = zone.and_then(|number| names.get_mut(number)) {
             names.push(Asked { name: host.clone(), grant: host.to_string() });
         }
@@ -131,12 +131,12 @@ fn names(config: &Config) -> Vec<Vec<Asked>> {
 }
 
 /// One name in `zone` for each wildcard grant that covers names in it.
-fn below_wildcards(zone: &Zone, config: &Config, registry: &Registry) -> Vec<Asked> {
+fn below_wildcards(zone: &Zone, config: &Config, declared: &Declared) -> Vec<Asked> {
     let covered = |above: &ZoneName| {
         // A grant that begins above the zone covers all of it.
         let within = if zone.name.is_within(above) { &zone.name } else { above };
         let name = Hostname::parse(&format!("dyngate-check.{within}")).ok()?;
-        (*registry.zone_of(&name)? == zone.name).then(|| Asked { name, grant: format!("*.{above}") })
+        (*declared.zone_of(&name)? == zone.name).then(|| Asked { name, grant: format!("*.{above}") })
     };
     config.accounts.iter().flat_map(|account| &account.wildcards).filter_map(covered).collect()
 }

@@ -1,17 +1,16 @@
-//! `dyngate account`: who may update what.
+//! `dyngate account`: arguments and tables. Knows no rule of accounts.
 
 use std::time::Duration;
 
 use clap::Subcommand;
-use serde::Serialize;
 
 use super::Ended;
 use super::operating::{
-    self, CommandError, Common, JsonArray, duration, note, note_records, password, print, print_json,
+    self, CommandError, Common, Output, duration, kept_in, note, note_records, password, records_policy,
 };
 use super::table::{Cell, Paint, Table, Tone, block, counted, listed};
 use crate::model::Timestamp;
-use crate::operator::{AccountView, Operator, Shown};
+use crate::operator::{AccountView, Actor, NewAccountOptions, Operator, PAGE, SecretView};
 
 /// Names that a table shows of one account.
 const SHOWN: usize = 3;
@@ -93,66 +92,53 @@ pub(super) enum AccountCommand {
 }
 
 pub(super) fn run(common: &Common, command: AccountCommand) -> Ended {
-    operating::run(&common.file.config, async |operator| act(operator, common.json, command).await)
+    operating::run(common, async |operator, actor, output| act(operator, actor, output, command).await)
 }
 
-async fn act(operator: &Operator, as_json: bool, command: AccountCommand) -> Result<(), CommandError> {
-    let view = match command {
+async fn act(operator: &Operator, actor: &Actor, output: Output, command: AccountCommand) -> Result<(), CommandError> {
+    let mut view = match command {
         AccountCommand::Add { login, hosts, max_hosts, password_stdin, adopt } => {
             let password = password(password_stdin)?;
             let password = password.as_ref().map(|password| password.as_str());
-            let shown = operator.add_account(&login, &hosts, adopt, max_hosts, password).await?;
-            return print_secret(&shown, "was added", as_json);
+            let options = NewAccountOptions { grants: &hosts, adopt, max_hosts, password };
+            let secret = operator.add_account(actor, &login, options).await?;
+            return output.one(&secret, |secret| secret_block(secret, "was added"));
         }
         AccountCommand::Rotate { login, keep_old, password_stdin } => {
             let password = password(password_stdin)?;
-            let shown = operator.rotate(&login, keep_old, password.as_ref().map(|password| password.as_str())).await?;
-            return print_secret(&shown, "has a new secret", as_json);
+            let password = password.as_ref().map(|password| password.as_str());
+            let secret = operator.rotate(actor, &login, keep_old, password).await?;
+            return output.one(&secret, |secret| secret_block(secret, "has a new secret"));
         }
-        AccountCommand::List => return list(operator, as_json).await,
-        AccountCommand::Show { login } => operator.show_account(&login).await?,
-        AccountCommand::Enable { login } => operator.set_enabled(&login, true).await?,
-        AccountCommand::Disable { login } => operator.set_enabled(&login, false).await?,
-        AccountCommand::Grant { login, names, adopt } => operator.grant(&login, &names, adopt).await?,
-        AccountCommand::Revoke { login, names } => operator.revoke(&login, &names).await?,
+        AccountCommand::List => return list(operator, output).await,
+        AccountCommand::Show { login } => operator.account(&login).await?,
+        AccountCommand::Enable { login } => operator.set_enabled(actor, &login, true).await?,
+        AccountCommand::Disable { login } => operator.set_enabled(actor, &login, false).await?,
+        AccountCommand::Grant { login, names, adopt } => operator.grant(actor, &login, &names, adopt).await?,
+        AccountCommand::Revoke { login, names } => operator.revoke(actor, &login, &names).await?,
         AccountCommand::Remove { login, keep_records } => {
-            let (view, names, records) = operator.remove_account(&login, keep_records).await?;
-            note(&format!("account {login} is removed, with {}", counted(names.len(), "host")));
+            let (view, names, records) = operator.remove_account(actor, &login, records_policy(keep_records)).await?;
+            note(&format!("account {login} is removed, with {}", counted(names, "host")));
             note_records("their records", "gone from the zone", records);
             view
         }
     };
-    print_view(&view, as_json)
+    complete(operator, &mut view).await?;
+    output.one(&view, account_block)
 }
 
-fn print_secret(shown: &Shown, what: &str, as_json: bool) -> Result<(), CommandError> {
-    #[derive(Serialize)]
-    struct Json<'s> {
-        login: &'s str,
-        secret: Option<&'s str>,
+/// Reads the rest of what it is granted.
+async fn complete(operator: &Operator, view: &mut AccountView) -> Result<(), CommandError> {
+    while let Some(more) = view.more.take() {
+        let page = operator.grants(&view.login, &more).await?;
+        view.hosts.extend(page.items);
+        view.more = page.next;
     }
-    let secret = shown.secret.as_ref().map(|secret| secret.as_str());
-    if as_json {
-        return print_json(&Json { login: &shown.login, secret });
-    }
-    let line = match secret {
-        Some(secret) => ("secret", Cell::from(format!("{secret}  (shown this once: give it to the router now)"))),
-        None => ("secret", Cell::from("the password that was given")),
-    };
-    print(&block(&format!("account {} {what}", shown.login), &[line], Paint::stdout()))
+    Ok(())
 }
 
-async fn list(operator: &Operator, as_json: bool) -> Result<(), CommandError> {
-    let mut pages = operator.accounts();
-    if as_json {
-        let mut array = JsonArray::begin()?;
-        while let Some(page) = pages.next().await? {
-            array.extend(page.iter().map(Json::from))?;
-        }
-        return array.end();
-    }
-    let paint = Paint::stdout();
-    let mut table = Table::new(["LOGIN", "HOSTS", "MAX HOSTS", "ENABLED", "KEPT IN", "CREATED"], paint);
+async fn list(operator: &Operator, output: Output) -> Result<(), CommandError> {
+    let mut table = Table::new(["LOGIN", "HOSTS", "MAX HOSTS", "ENABLED", "KEPT IN", "CREATED"], Paint::stdout());
     let now = Timestamp::now();
     let row = |view: &AccountView| {
         let hosts = listed(&view.hosts, SHOWN);
@@ -165,16 +151,29 @@ async fn list(operator: &Operator, as_json: bool) -> Result<(), CommandError> {
             Cell::from(view.created.map_or_else(|| "-".to_owned(), |created| created.with_age(now))),
         ]
     };
-    while let Some(page) = pages.next().await? {
-        print(&table.page(&page.iter().map(row).collect::<Vec<_>>()))?;
+    let mut list = output.list()?;
+    let mut after = None;
+    loop {
+        let mut page = operator.accounts(after.as_ref(), PAGE).await?;
+        for view in &mut page.items {
+            complete(operator, view).await?;
+        }
+        list.page(&page.items, |views| table.page(&views.iter().map(row).collect::<Vec<_>>()))?;
+        after = page.next;
+        if after.is_none() {
+            return list.end();
+        }
     }
-    Ok(())
 }
 
-fn print_view(view: &AccountView, as_json: bool) -> Result<(), CommandError> {
-    if as_json {
-        return print_json(&Json::from(view));
-    }
+fn secret_block(view: &SecretView, what: &str) -> String {
+    let secret = view.secret.as_ref();
+    let secret = secret.map(|secret| format!("{}  (shown this once: give it to the router now)", **secret));
+    let line = ("secret", Cell::from(secret.as_deref().unwrap_or("the password that was given")));
+    block(&format!("account {} {what}", view.login), &[line], Paint::stdout())
+}
+
+fn account_block(view: &AccountView) -> String {
     let hosts = if view.hosts.is_empty() { "-".to_owned() } else { view.hosts.join(", ") };
     let lines = [
         ("hosts", Cell::from(hosts)),
@@ -183,37 +182,9 @@ fn print_view(view: &AccountView, as_json: bool) -> Result<(), CommandError> {
         ("kept in", Cell::from(kept_in(view.declared))),
         ("created", Cell::from(view.created.map_or_else(|| "-".to_owned(), |at| at.with_age(Timestamp::now())))),
     ];
-    print(&block(&format!("account {}", view.login), &lines, Paint::stdout()))
+    block(&format!("account {}", view.login), &lines, Paint::stdout())
 }
 
 fn enabled(view: &AccountView) -> Cell {
     if view.enabled { Cell::new(Tone::Good, "yes") } else { Cell::new(Tone::Warning, "no") }
-}
-
-/// Where it is changed.
-pub(super) fn kept_in(declared: bool) -> &'static str {
-    if declared { "file" } else { "store" }
-}
-
-#[derive(Serialize)]
-struct Json<'v> {
-    login: &'v str,
-    hosts: &'v [String],
-    max_hosts: u32,
-    enabled: bool,
-    declared: bool,
-    created: Option<String>,
-}
-
-impl<'v> From<&'v AccountView> for Json<'v> {
-    fn from(view: &'v AccountView) -> Self {
-        Self {
-            login: &view.login,
-            hosts: &view.hosts,
-            max_hosts: view.max_hosts,
-            enabled: view.enabled,
-            declared: view.declared,
-            created: view.created.and_then(Timestamp::exact),
-        }
-    }
 }

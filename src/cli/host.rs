@@ -1,19 +1,17 @@
-//! `dyngate host`: names, what they point to, and when their routers last called.
+//! `dyngate host`: arguments and tables. Knows no rule of hosts.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
-use serde::Serialize;
 
 use super::Ended;
-use super::account::kept_in;
-use super::operating::{self, CommandError, Common, JsonArray, duration, note, note_records, print, print_json};
+use super::operating::{self, CommandError, Common, Output, duration, kept_in, note, note_records, records_policy};
 use super::table::{Cell, Paint, Table, Tone, block, counted};
 use crate::config::MAX_TTL;
-use crate::model::{Addresses, Families, Hostname, Timestamp};
-use crate::operator::{HostView, NewHostOptions, Operator};
-use crate::store::{Event, HostEdit};
+use crate::model::{Families, Timestamp};
+use crate::operator::{Actor, EventView, HostView, NewHostOptions, Operator, PAGE, TokenView};
+use crate::store::HostEdit;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum HostCommand {
@@ -137,59 +135,51 @@ fn own_ttl(text: &str) -> Result<OwnTtl, String> {
 }
 
 pub(super) fn run(common: &Common, command: HostCommand) -> Ended {
-    operating::run(&common.file.config, async |operator| act(operator, common.json, command).await)
+    operating::run(common, async |operator, actor, output| act(operator, actor, output, command).await)
 }
 
-async fn act(operator: &Operator, as_json: bool, command: HostCommand) -> Result<(), CommandError> {
+async fn act(operator: &Operator, actor: &Actor, output: Output, command: HostCommand) -> Result<(), CommandError> {
     let view = match command {
         HostCommand::Add { name, account, ttl, description, addresses, adopt } => {
             let options = NewHostOptions { ttl, description, addresses, adopt };
-            let added = operator.add_host(&name, &account, options).await?;
-            note_records("its address", "set in the zone", added.records);
-            added.host
+            let (view, records) = operator.add_host(actor, &name, &account, options).await?;
+            note_records("its address", "set in the zone", records);
+            view
         }
-        HostCommand::List { account } => return list(operator, account.as_deref(), as_json).await,
-        HostCommand::Show(Name { name }) => operator.show_host(&name).await?,
-        HostCommand::Set { name, edit } => operator.set_host(&name, &edit.into()).await?,
-        HostCommand::Block { name, reason } => operator.block(&name, Some(&reason)).await?,
-        HostCommand::Unblock(Name { name }) => operator.block(&name, None).await?,
+        HostCommand::List { account } => return list(operator, account.as_deref(), output).await,
+        HostCommand::Show(Name { name }) => operator.host(&name).await?,
+        HostCommand::Set { name, edit } => operator.set_host(actor, &name, &edit.into()).await?,
+        HostCommand::Block { name, reason } => operator.block(actor, &name, Some(&reason)).await?,
+        HostCommand::Unblock(Name { name }) => operator.block(actor, &name, None).await?,
         HostCommand::Token { name, revoke: true, .. } => {
-            let (name, revoked) = operator.revoke_tokens(&name).await?;
-            return print_token(&name, None, &format!("{} taken back", counted(revoked, "URL")), as_json);
+            let (token, revoked) = operator.revoke_tokens(actor, &name).await?;
+            return output.one(&token, |token| token_block(token, &format!("{} taken back", counted(revoked, "URL"))));
         }
         HostCommand::Token { name, keep_old, revoke: false } => {
-            let (name, token) = operator.make_token(&name, keep_old).await?;
-            return print_token(&name, Some(&format!("/update/{}", *token)), "", as_json);
+            let token = operator.make_token(actor, &name, keep_old).await?;
+            return output.one(&token, |token| token_block(token, ""));
         }
-        HostCommand::History { name, limit } => return history(operator, &name, limit, as_json).await,
+        HostCommand::History { name, limit } => return history(operator, &name, limit, output).await,
         HostCommand::Remove { name, keep_records } => {
-            let (view, records) = operator.remove_host(&name, keep_records).await?;
+            let (view, records) = operator.remove_host(actor, &name, records_policy(keep_records)).await?;
             note(&format!("host {} is removed", view.name));
             note_records("its records", "gone from the zone", records);
             view
         }
     };
-    if as_json { print_json(&Json::from(&view)) } else { print(&described(&view)) }
+    output.one(&view, host_block)
 }
 
-async fn list(operator: &Operator, account: Option<&str>, as_json: bool) -> Result<(), CommandError> {
-    let mut pages = operator.hosts(account).await?;
-    if as_json {
-        let mut array = JsonArray::begin()?;
-        while let Some(page) = pages.next().await? {
-            array.extend(page.iter().map(Json::from))?;
-        }
-        return array.end();
-    }
+async fn list(operator: &Operator, account: Option<&str>, output: Output) -> Result<(), CommandError> {
     let now = Timestamp::now();
     let mut table =
         Table::new(["NAME", "ACCOUNT", "ADDRESSES", "LAST UPDATE", "LAST SEEN", "OUTCOME", "STATE"], Paint::stdout());
-    let ago = |moment: Option<Timestamp>| moment.map_or_else(|| "-".to_owned(), |at| at.age(now));
+    let ago = |at: Option<Timestamp>| at.map_or_else(|| "-".to_owned(), |at| at.age(now));
     let row = |view: &HostView| {
         [
             Cell::from(view.name.as_str()),
             Cell::from(view.account.as_deref().unwrap_or("-")),
-            Cell::from(spelled(view.addresses, ", ").as_deref().unwrap_or("-")),
+            Cell::from(addresses(view).as_deref().unwrap_or("-")),
             Cell::from(ago(view.last_update)),
             Cell::from(ago(view.last_seen)),
             Cell::from(view.last_outcome.as_deref().unwrap_or("-")),
@@ -201,50 +191,47 @@ async fn list(operator: &Operator, account: Option<&str>, as_json: bool) -> Resu
             },
         ]
     };
-    while let Some(page) = pages.next().await? {
-        print(&table.page(&page.iter().map(row).collect::<Vec<_>>()))?;
+    let mut after = None;
+    let mut page = operator.hosts(account, None, PAGE).await?;
+    let mut list = output.list()?;
+    loop {
+        list.page(&page.items, |views| table.page(&views.iter().map(row).collect::<Vec<_>>()))?;
+        after.clone_from(&page.next);
+        if after.is_none() {
+            return list.end();
+        }
+        page = operator.hosts(account, after.as_ref(), PAGE).await?;
     }
-    Ok(())
 }
 
-async fn history(operator: &Operator, name: &str, limit: u32, as_json: bool) -> Result<(), CommandError> {
+async fn history(operator: &Operator, name: &str, limit: u32, output: Output) -> Result<(), CommandError> {
     let events = operator.history(name, usize::try_from(limit).unwrap_or(usize::MAX)).await?;
-    if as_json {
-        let mut array = JsonArray::begin()?;
-        array.extend(events.iter().map(JsonEvent::from))?;
-        return array.end();
-    }
     let mut table = Table::new(["AT", "OUTCOME", "OLD", "NEW", "FROM", "AGENT"], Paint::stdout());
-    let row = |event: &Event| {
+    let spelled = |addresses: &Option<String>| addresses.as_ref().map_or("-".to_owned(), |all| all.replace(',', ", "));
+    let row = |event: &EventView| {
         [
             Cell::from(event.at.second()),
             Cell::from(&event.outcome),
-            Cell::from(spelled(event.old, ", ").as_deref().unwrap_or("-")),
-            Cell::from(spelled(event.new, ", ").as_deref().unwrap_or("-")),
-            Cell::from(event.source.map_or_else(|| "-".to_owned(), |source| source.to_string())),
+            Cell::from(spelled(&event.old)),
+            Cell::from(spelled(&event.new)),
+            Cell::from(event.from.map_or_else(|| "-".to_owned(), |from| from.to_string())),
             Cell::from(event.agent.as_deref().unwrap_or("-")),
         ]
     };
-    print(&table.page(&events.iter().map(row).collect::<Vec<_>>()))
+    let mut list = output.list()?;
+    list.page(&events, |events| table.page(&events.iter().map(row).collect::<Vec<_>>()))?;
+    list.end()
 }
 
-fn print_token(name: &Hostname, path: Option<&str>, otherwise: &str, as_json: bool) -> Result<(), CommandError> {
-    #[derive(Serialize)]
-    struct JsonToken<'t> {
-        name: &'t str,
-        path: Option<&'t str>,
-    }
-    if as_json {
-        return print_json(&JsonToken { name: name.as_str(), path });
-    }
-    let shown = path.map(|path| format!("{path}  (shown this once: whoever has it can update the host)"));
-    print(&block(name.as_str(), &[("path", Cell::from(shown.as_deref().unwrap_or(otherwise)))], Paint::stdout()))
+fn token_block(view: &TokenView, otherwise: &str) -> String {
+    let path = view.path.as_ref();
+    let path = path.map(|path| format!("{}  (shown this once: whoever has it can update the host)", **path));
+    block(view.name.as_str(), &[("path", Cell::from(path.as_deref().unwrap_or(otherwise)))], Paint::stdout())
 }
 
-/// For people: a block of lines.
-fn described(view: &HostView) -> String {
+fn host_block(view: &HostView) -> String {
     let now = Timestamp::now();
-    let moment = |moment: Option<Timestamp>| moment.map_or_else(|| "never".to_owned(), |at| at.with_age(now));
+    let moment = |at: Option<Timestamp>| at.map_or_else(|| "never".to_owned(), |at| at.with_age(now));
     let ttl = match (view.ttl, view.zone_ttl) {
         (Some(own), _) => format!("{own} s"),
         (None, Some(zone)) => format!("{zone} s, its zone's"),
@@ -255,15 +242,15 @@ fn described(view: &HostView) -> String {
     let seen = [("last outcome", &view.last_outcome), ("from", &from), ("agent", &view.agent)];
     let mut lines = vec![("account", Cell::from(view.account.as_deref().unwrap_or("-")))];
     lines.extend(view.description.as_ref().map(|text| ("description", Cell::from(text))));
-    lines.push(("addresses", Cell::from(spelled(view.addresses, ", ").as_deref().unwrap_or("none known"))));
-    if view.waiting {
+    lines.push(("addresses", Cell::from(addresses(view).as_deref().unwrap_or("none known"))));
+    if view.pending {
         lines.push(("", Cell::new(Tone::Warning, "waits for the gateway to change its records")));
     }
     lines.push(("last update", Cell::from(moment(view.last_update))));
     lines.push(("last seen", Cell::from(moment(view.last_seen))));
     lines.extend(seen.into_iter().filter_map(|(label, text)| Some((label, Cell::from(text.as_ref()?)))));
     lines.push(("ttl", Cell::from(ttl)));
-    lines.push(("families", Cell::from(families(view.families).join(", "))));
+    lines.push(("families", Cell::from(view.family_names().join(", "))));
     lines.push(("blocked", view.blocked.as_ref().map_or(Cell::from("no"), |reason| Cell::new(Tone::Bad, reason))));
     let by = if view.below_wildcard { ", below a wildcard" } else { "" };
     lines.push(("kept in", Cell::from(format!("{}{by}", kept_in(view.declared)))));
@@ -271,17 +258,9 @@ fn described(view: &HostView) -> String {
 }
 
 /// Addresses, IPv4 first.
-fn spelled(addresses: Addresses, between: &str) -> Option<String> {
-    let all: Vec<_> = addresses.iter().map(|address| address.to_string()).collect();
-    (!all.is_empty()).then(|| all.join(between))
-}
-
-fn families(families: Families) -> &'static [&'static str] {
-    match families {
-        Families::V4 => &["ipv4"],
-        Families::V6 => &["ipv6"],
-        Families::Both => &["ipv4", "ipv6"],
-    }
+fn addresses(view: &HostView) -> Option<String> {
+    let all: Vec<_> = view.addresses().iter().map(|address| address.to_string()).collect();
+    (!all.is_empty()).then(|| all.join(", "))
 }
 
 impl From<Edit> for HostEdit {
@@ -294,67 +273,5 @@ impl From<Edit> for HostEdit {
             (false, false) => None,
         };
         Self { ttl: edit.ttl.map(|ttl| ttl.0), families, description: edit.description }
-    }
-}
-
-#[derive(Serialize)]
-struct Json<'v> {
-    name: &'v str,
-    account: Option<&'v str>,
-    ttl: Option<u32>,
-    families: &'static [&'static str],
-    description: Option<&'v str>,
-    blocked: Option<&'v str>,
-    ipv4: Option<std::net::Ipv4Addr>,
-    ipv6: Option<std::net::Ipv6Addr>,
-    last_update: Option<String>,
-    last_seen: Option<String>,
-    last_outcome: Option<&'v str>,
-    agent: Option<&'v str>,
-    from: Option<IpAddr>,
-    declared: bool,
-}
-
-impl<'v> From<&'v HostView> for Json<'v> {
-    fn from(view: &'v HostView) -> Self {
-        Self {
-            name: view.name.as_str(),
-            account: view.account.as_deref(),
-            ttl: view.ttl,
-            families: families(view.families),
-            description: view.description.as_deref(),
-            blocked: view.blocked.as_deref(),
-            ipv4: view.addresses.v4,
-            ipv6: view.addresses.v6,
-            last_update: view.last_update.and_then(Timestamp::exact),
-            last_seen: view.last_seen.and_then(Timestamp::exact),
-            last_outcome: view.last_outcome.as_deref(),
-            agent: view.agent.as_deref(),
-            from: view.from,
-            declared: view.declared,
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct JsonEvent<'e> {
-    at: Option<String>,
-    outcome: &'e str,
-    from: Option<IpAddr>,
-    agent: Option<&'e str>,
-    old: Option<String>,
-    new: Option<String>,
-}
-
-impl<'e> From<&'e Event> for JsonEvent<'e> {
-    fn from(event: &'e Event) -> Self {
-        Self {
-            at: event.at.exact(),
-            outcome: &event.outcome,
-            from: event.source,
-            agent: event.agent.as_deref(),
-            old: spelled(event.old, ","),
-            new: spelled(event.new, ","),
-        }
     }
 }

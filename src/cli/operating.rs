@@ -1,7 +1,7 @@
 //! What the commands on accounts and hosts have in common: the file, the store, standard output, and exit codes.
 
 use std::io::{self, IsTerminal as _, Write as _};
-use std::path::Path;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
@@ -13,8 +13,8 @@ use super::hash::{HashError, read_password};
 use super::table::{clean, escaped};
 use super::{ConfigFile, Ended, USAGE, fail, load, runtime};
 use crate::config::Location;
-use crate::operator::{At, Operator, OperatorError, Records};
-use crate::store::StoreError;
+use crate::operator::{Actor, Operator, OperatorError, RecordsState, RefusalKind, Resource};
+use crate::store::{RecordsPolicy, StoreError};
 
 /// What each of them takes.
 #[derive(Debug, Args)]
@@ -24,6 +24,12 @@ pub(super) struct Common {
     /// Print JSON
     #[arg(long, global = true)]
     pub(super) json: bool,
+}
+
+impl Common {
+    pub(super) fn output(&self) -> Output {
+        Output { is_json: self.json }
+    }
 }
 
 /// Why a command ends early.
@@ -37,74 +43,132 @@ pub(super) enum CommandError {
     Output(#[source] io::Error),
 }
 
-/// Runs `work` on the store that the configuration at `path` names.
-pub(super) fn run(path: &Path, work: impl AsyncFnOnce(&Operator) -> Result<(), CommandError>) -> Ended {
+/// Runs `work` on the store that the configuration names.
+pub(super) fn run(
+    common: &Common,
+    work: impl AsyncFnOnce(&Operator, &Actor, Output) -> Result<(), CommandError>,
+) -> Ended {
+    let path = &common.file.config;
     let config = load(path)?;
     if matches!(config.store.location, Location::Memory) {
         return Err(fail(USAGE, &format_args!("{}: {}", path.display(), StoreError::Memory)));
     }
+    let sudo_user = std::env::var("SUDO_USER").ok();
+    let actor = Actor::Command { uid: rustix::process::getuid().as_raw(), sudo_user };
     let runtime = runtime(Builder::new_current_thread())?;
     let done = runtime.block_on(async {
         let operator = Operator::open(config, path).await?;
-        let done = work(&operator).await;
+        let done = work(&operator, &actor, common.output()).await;
         operator.close().await;
         done
     });
     match done {
         Ok(()) => Ok(()),
-        // Who reads has seen enough.
+        // Whoever reads has seen enough.
         Err(CommandError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(CommandError::Operator(error)) if error.is_closed_pipe() => Ok(()),
+        Err(CommandError::Operator(error)) => Err(refused(&error)),
         Err(error) => {
-            let code = match &error {
-                CommandError::Operator(error) if error.at() == At::Caller => USAGE,
-                CommandError::Password(HashError::Empty | HashError::TooLong) => USAGE,
-                CommandError::Operator(_) | CommandError::Password(_) | CommandError::Output(_) => 1,
-            };
-            Err(fail(code, &clean(&error.to_string())))
+            let is_typed = matches!(error, CommandError::Password(HashError::Empty | HashError::TooLong));
+            Err(fail(if is_typed { USAGE } else { 1 }, &clean(&error.to_string())))
         }
     }
 }
 
-/// Writes `text` to standard output.
-pub(super) fn print(text: &str) -> Result<(), CommandError> {
-    let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(CommandError::Output)
+/// Tells why, and what to type.
+pub(super) fn refused(error: &OperatorError) -> ExitCode {
+    let advice = match error {
+        OperatorError::Missing(Resource::Account(_)) => "`dyngate account list` shows those that there are".to_owned(),
+        OperatorError::Missing(Resource::Host(_)) => "`dyngate host list` shows those that there are".to_owned(),
+        OperatorError::Missing(Resource::Grant { login, .. }) => {
+            format!("`dyngate account show {login}` shows what it has")
+        }
+        OperatorError::AlsoDeclared { .. } => "remove the store's with --keep-records".to_owned(),
+        OperatorError::Wildcard(text) => format!("grant a wildcard with `dyngate account grant LOGIN '{text}'`"),
+        OperatorError::Taken { name, .. } => format!("remove it there first, with `dyngate host remove {name}`"),
+        OperatorError::Occupied { .. } => "choose another name, or take them over with --adopt".to_owned(),
+        OperatorError::Unanswered { .. } | OperatorError::Unwilling { .. } => {
+            "`dyngate check` says what to mend; nothing was changed".to_owned()
+        }
+        _ => String::new(),
+    };
+    let code = if error.kind() == RefusalKind::Unavailable { 1 } else { USAGE };
+    let between = if advice.is_empty() { "" } else { ": " };
+    fail(code, &clean(&format!("{error}{between}{advice}")))
 }
 
-/// Writes one JSON value on a line.
-pub(super) fn print_json(value: &impl Serialize) -> Result<(), CommandError> {
-    print(&format!("{}\n", json(value)?))
+/// What is printed on standard output: JSON, or text for people.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Output {
+    is_json: bool,
 }
 
-/// Writes an array as it comes, a value a line.
-pub(super) struct JsonArray {
+impl Output {
+    /// One value.
+    pub(super) fn one<T: Serialize>(self, value: &T, text: impl FnOnce(&T) -> String) -> Result<(), CommandError> {
+        if self.is_json { print(&format!("{}\n", json(value)?)) } else { print(&text(value)) }
+    }
+
+    /// A list as it comes: a table, or an array with a value a line.
+    pub(super) fn list(self) -> Result<List, CommandError> {
+        if self.is_json {
+            print("[")?;
+        }
+        Ok(List { is_json: self.is_json, is_empty: true })
+    }
+}
+
+/// A list under way.
+#[derive(Debug)]
+pub(super) struct List {
+    is_json: bool,
     is_empty: bool,
 }
 
-impl JsonArray {
-    pub(super) fn begin() -> Result<Self, CommandError> {
-        print("[")?;
-        Ok(Self { is_empty: true })
-    }
-
-    pub(super) fn extend<T: Serialize>(&mut self, values: impl IntoIterator<Item = T>) -> Result<(), CommandError> {
+impl List {
+    pub(super) fn page<T: Serialize>(
+        &mut self,
+        values: &[T],
+        table: impl FnOnce(&[T]) -> String,
+    ) -> Result<(), CommandError> {
+        if !self.is_json {
+            return print(&table(values));
+        }
         let mut text = String::new();
         for value in values {
             text.push_str(if std::mem::take(&mut self.is_empty) { "\n" } else { ",\n" });
-            text.push_str(&json(&value)?);
+            text.push_str(&json(value)?);
         }
         print(&text)
     }
 
     pub(super) fn end(self) -> Result<(), CommandError> {
-        print(if self.is_empty { "]\n" } else { "\n]\n" })
+        match (self.is_json, self.is_empty) {
+            (false, _) => Ok(()),
+            (true, true) => print("]\n"),
+            (true, false) => print("\n]\n"),
+        }
     }
+}
+
+fn print(text: &str) -> Result<(), CommandError> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(CommandError::Output)
 }
 
 fn json(value: &impl Serialize) -> Result<String, CommandError> {
     let text = serde_json::to_string(value).map_err(|error| CommandError::Output(error.into()))?;
     Ok(escaped(&text))
+}
+
+/// Where it is changed.
+pub(super) fn kept_in(declared: bool) -> &'static str {
+    if declared { "file" } else { "store" }
+}
+
+/// What `--keep-records` says.
+pub(super) fn records_policy(keep_records: bool) -> RecordsPolicy {
+    if keep_records { RecordsPolicy::Keep } else { RecordsPolicy::Remove }
 }
 
 /// Tells people what a result does not say, on standard error.
@@ -113,11 +177,11 @@ pub(super) fn note(text: &str) {
 }
 
 /// What became of records, `done` where a gateway has done it.
-pub(super) fn note_records(what: &str, done: &str, records: Records) {
+pub(super) fn note_records(what: &str, done: &str, records: RecordsState) {
     match records {
-        Records::Untouched => {}
-        Records::Done => note(&format!("{what}: {done}")),
-        Records::Waiting => {
+        RecordsState::Untouched => {}
+        RecordsState::Done => note(&format!("{what}: {done}")),
+        RecordsState::Pending => {
             note(&format!(
                 "{what}: waits for the gateway, which does it at its next start or when its primary answers"
             ));

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::operating::{Common, note, print, print_json};
+use super::operating::{Common, note};
 use super::{Ended, USAGE, fail};
 use crate::api::reload::{Reloaded, request_reload};
 use crate::config::Config;
@@ -18,12 +18,12 @@ pub(super) fn run(common: &Common) -> Ended {
     match request_reload(config.admin.listen) {
         Ok(Ok(reloaded)) => {
             note_file(path, &reloaded.file);
-            let shown = if common.json { print_json(&reloaded) } else { print(&text(&reloaded)) };
+            let shown = common.output().one(&reloaded, text);
             shown.map_err(|error| fail(1, &error))
         }
         Ok(Err(refused)) => {
             note_file(path, &refused.file);
-            let shown = if common.json { print_json(&refused) } else { Ok(()) };
+            let shown = common.output().one(&refused, |_| String::new());
             let problems = refused.problems.join("\n");
             let told = format!("the gateway cannot use its configuration; the one in force stays\n{problems}");
             shown.map_err(|error| fail(1, &error))?;

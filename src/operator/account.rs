@@ -1,39 +1,29 @@
 //! Accounts: added, shown, disabled, removed; what they are granted; their secrets.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::zeroize::Zeroizing;
-
-use super::admission::Granted;
-use super::declared::missing_account;
-use super::{AccountView, Operator, OperatorError, Records, make_secret};
+use super::{
+    AccountView, Actor, Cursor, GrantText, Operator, OperatorError, PAGE, Page, Part, RecordsState, Resource,
+    SecretView, make_secret,
+};
 use crate::config::DEFAULT_MAX_HOSTS;
 use crate::model::{Families, Hostname, Timestamp, ZoneName};
-use crate::store::{self, NewAccount, NewHost, StoreError};
+use crate::store::{self, NewAccount, NewHost, RecordsPolicy, StoreError};
 
-/// A secret that is handed out this once.
-pub type Secret = Zeroizing<String>;
+/// Names that are read with one account, and on average with each of a page.
+const NAMES: usize = 10 * PAGE;
 
-/// Accounts that are read at once.
-const PAGE: usize = 500;
-
-/// What became of an account's secret.
-#[derive(Debug)]
-pub struct Shown {
-    /// The user name.
-    pub login: String,
-    /// The generated secret; `None` where the caller chose one.
-    pub secret: Option<Secret>,
-}
-
-/// Accounts, a page at a time: those of the file, then those of the store, each in order.
-#[derive(Debug)]
-pub struct AccountPages<'o> {
-    operator: &'o Operator,
-    declared: Vec<AccountView>,
-    after: Option<Arc<str>>,
-    is_done: bool,
+/// What an account shall be like.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NewAccountOptions<'a> {
+    /// Names and wildcards.
+    pub grants: &'a [String],
+    /// Whether records that stand in the zone already may become the account's.
+    pub adopt: bool,
+    /// Distinct names that its wildcard grants may bring into being.
+    pub max_hosts: Option<u32>,
+    /// A password that was chosen, in place of a secret that is made.
+    pub password: Option<&'a str>,
 }
 
 impl Operator {
@@ -43,128 +33,167 @@ impl Operator {
     /// [`OperatorError`]
     pub async fn add_account(
         &self,
+        actor: &Actor,
         login: &str,
-        grants: &[String],
-        adopt: bool,
-        max_hosts: Option<u32>,
-        password: Option<&str>,
-    ) -> Result<Shown, OperatorError> {
+        options: NewAccountOptions<'_>,
+    ) -> Result<SecretView, OperatorError> {
         self.must_not_declare_account(login, "choose another login, or remove that [[account]] first")?;
         if self.store.account(login).await?.is_some() {
             return Err(StoreError::Clash { what: format!("account {login:?}") }.into());
         }
-        let (names, wildcards) = self.grants(grants)?;
-        for name in &names {
-            self.may_have(login, name).await?;
-        }
-        self.must_be_free(&names, adopt).await?;
-        let (secret, digest) = make_secret(password)?;
+        let (names, wildcards) = self.grant_names(options.grants)?;
+        let names = self.new_to(login, names).await?;
+        self.must_be_free(&names, options.adopt).await?;
+        let (secret, digest) = make_secret(options.password)?;
         let account = NewAccount {
             login: login.to_owned(),
             secret: digest,
-            max_hosts: max_hosts.unwrap_or(DEFAULT_MAX_HOSTS),
+            max_hosts: options.max_hosts.unwrap_or(DEFAULT_MAX_HOSTS),
             wildcards,
         };
         let hosts: Vec<_> = names.into_iter().map(|name| new_host(name, login)).collect();
         self.store.add_account(&account, &hosts).await?;
-        Ok(Shown { login: login.to_owned(), secret })
+        Self::done(actor, "account.add", login);
+        Ok(SecretView { login: login.to_owned(), secret })
     }
 
     /// The account of `login`.
     ///
     /// # Errors
     /// [`OperatorError`]
-    pub async fn show_account(&self, login: &str) -> Result<AccountView, OperatorError> {
-        match self.declared_account(login) {
-            Some(account) => Ok(AccountView::declared(account)),
-            None => self.view_account(&self.stored_account(login).await?).await,
+    pub async fn account(&self, login: &str) -> Result<AccountView, OperatorError> {
+        match self.declared.account(login) {
+            Some(account) => Ok(AccountView::declared(account, NAMES)),
+            None => self.view_account(self.stored_account(login).await?).await,
         }
     }
 
-    /// All accounts.
-    #[must_use]
-    pub fn accounts(&self) -> AccountPages<'_> {
-        let mut declared: Vec<_> = self.config.accounts.iter().map(AccountView::declared).collect();
-        declared.sort_unstable_by(|a, b| a.login.cmp(&b.login));
-        AccountPages { operator: self, declared, after: None, is_done: false }
+    /// At most `limit` accounts, from `after` on: those of the file, then those of the store, each in their order.
+    ///
+    /// # Errors
+    /// The store's trouble.
+    pub async fn accounts(&self, after: Option<&Cursor>, limit: usize) -> Result<Page<AccountView>, OperatorError> {
+        let mut at = after.cloned().unwrap_or_default();
+        let mut items = Vec::new();
+        if at.part == Part::Declared {
+            let declared = self.declared.accounts(at.after.as_deref()).take(limit);
+            items.extend(declared.map(|account| AccountView::declared(account, NAMES)));
+            if items.len() == limit {
+                let next = items.last().map(|last| Cursor::after(Part::Declared, &last.login));
+                return Ok(Page { items, next });
+            }
+            at = Cursor::begin(Part::Stored);
+        }
+        let stored = self.store.accounts(at.after.as_deref(), limit - items.len()).await?;
+        let is_full = items.len() + stored.len() == limit;
+        let last = stored.last().filter(|_| is_full);
+        let next = last.map(|last| Cursor::after(Part::Stored, &last.login));
+        items.extend(self.view_accounts(&stored).await?);
+        Ok(Page { items, next })
+    }
+
+    /// A page of what an account is granted, from where [`AccountView::more`] or the page before ends.
+    ///
+    /// # Errors
+    /// [`OperatorError`]
+    pub async fn grants(&self, login: &str, after: &Cursor) -> Result<Page<String>, OperatorError> {
+        let after = after.name()?;
+        let (names, wildcards, part) = match self.declared.account(login) {
+            Some(account) => {
+                let names = account.names(after.as_ref()).into_iter().take(NAMES).cloned().collect();
+                (names, account.wildcards.clone(), Part::Declared)
+            }
+            None => {
+                let account = self.stored_account(login).await?;
+                (self.store.hosts_of(login, after.as_ref(), NAMES).await?, account.wildcards, Part::Stored)
+            }
+        };
+        let next = names.last().filter(|_| names.len() == NAMES).map(|last| Cursor::after(part, last));
+        let mut items: Vec<_> = names.iter().map(ToString::to_string).collect();
+        if next.is_none() {
+            items.extend(spelled(&wildcards));
+        }
+        Ok(Page { items, next })
     }
 
     /// Lets it log in, or not.
     ///
     /// # Errors
     /// [`OperatorError`]
-    pub async fn set_enabled(&self, login: &str, enabled: bool) -> Result<AccountView, OperatorError> {
+    pub async fn set_enabled(&self, actor: &Actor, login: &str, enabled: bool) -> Result<AccountView, OperatorError> {
         self.changeable_account(login, "remove that [[account]], or its hosts, there").await?;
         self.store.set_enabled(login, enabled).await?;
-        self.show_account(login).await
+        Self::done(actor, if enabled { "account.enable" } else { "account.disable" }, login);
+        self.account(login).await
     }
 
-    /// Removes an account with its hosts; what it was, the names that are gone, and what becomes of their records.
+    /// Removes an account with its hosts; what it was, how many names are gone, and what becomes of their records.
     ///
     /// # Errors
     /// [`OperatorError`]
     pub async fn remove_account(
         &self,
+        actor: &Actor,
         login: &str,
-        keep_records: bool,
-    ) -> Result<(AccountView, Vec<Hostname>, Records), OperatorError> {
+        records: RecordsPolicy,
+    ) -> Result<(AccountView, usize, RecordsState), OperatorError> {
         // One that is declared and kept is how a clash of the two is mended.
         let Some(account) = self.store.account(login).await? else {
             self.must_not_declare_account(login, "remove that [[account]] there")?;
-            return Err(missing_account(login));
+            return Err(OperatorError::Missing(Resource::Account(login.to_owned())));
         };
-        let view = self.view_account(&account).await?;
-        let records = if keep_records { store::Records::Keep } else { store::Records::Remove };
+        // All of them are read for their removal anyhow.
+        let hosts = self.store.hosts_of(login, None, usize::MAX).await?;
+        let hosts = hosts.iter().map(ToString::to_string).chain(spelled(&account.wildcards)).collect();
+        let view = AccountView { hosts, more: None, ..AccountView::stored(&account) };
         let names = self.store.remove_account(login, records).await?;
-        let done = if keep_records { Records::Untouched } else { self.wait_for(&names).await? };
-        Ok((view, names, done))
+        Self::done(actor, "account.remove", login);
+        let state = match records {
+            RecordsPolicy::Keep => RecordsState::Untouched,
+            RecordsPolicy::Remove => self.wait_for(&names).await?,
+        };
+        Ok((view, names.len(), state))
     }
 
-    /// Grants names and wildcards; those that it has already stay.
+    /// Grants names and wildcards, all of them or none; those that it has already stay.
     ///
     /// # Errors
     /// [`OperatorError`]
-    pub async fn grant(&self, login: &str, grants: &[String], adopt: bool) -> Result<AccountView, OperatorError> {
+    pub async fn grant(
+        &self,
+        actor: &Actor,
+        login: &str,
+        grants: &[String],
+        adopt: bool,
+    ) -> Result<AccountView, OperatorError> {
         self.changeable_account(login, "add the name to its `hosts` there").await?;
-        let (names, wildcards) = self.grants(grants)?;
-        let mut new = Vec::with_capacity(names.len());
-        for name in names {
-            if !self.may_have(login, &name).await? {
-                new.push(name);
-            }
-        }
+        let (names, wildcards) = self.grant_names(grants)?;
+        let new = self.new_to(login, names).await?;
         self.must_be_free(&new, adopt).await?;
         let hosts: Vec<_> = new.into_iter().map(|name| new_host(name, login)).collect();
         self.store.grant(login, &hosts, &wildcards).await?;
-        self.show_account(login).await
+        Self::done(actor, "account.grant", login);
+        self.account(login).await
     }
 
-    /// Takes names and wildcards back: each must be its own. The records of names stay.
+    /// Takes names and wildcards back, all of them or none: each must be its own. The records of names stay.
     ///
     /// # Errors
     /// [`OperatorError`]
-    pub async fn revoke(&self, login: &str, grants: &[String]) -> Result<AccountView, OperatorError> {
+    pub async fn revoke(&self, actor: &Actor, login: &str, grants: &[String]) -> Result<AccountView, OperatorError> {
         let account = self.changeable_account(login, "remove the name from its `hosts` there").await?;
         // A zone that is gone from the file must not keep what was granted in it.
-        let (mut names, mut wildcards) = (Vec::new(), Vec::new());
-        for text in grants {
-            let missing = || OperatorError::Missing {
-                what: format!("grant of {text} to account {login:?}"),
-                mend: format!("`dyngate account show {login}` shows what it has"),
-            };
-            match self.granted(text)? {
-                Granted::Below(above) if account.wildcards.contains(&above) => wildcards.push(above),
-                Granted::Below(_) => return Err(missing()),
-                Granted::Name(name) => {
-                    let host = self.store.host(&name).await?.filter(|host| *host.login == *login);
-                    names.push(host.ok_or_else(missing)?.name);
-                }
-            }
+        let (names, wildcards) = sorted(grants)?;
+        let owners = self.store.owners(&names).await?;
+        let is_its = |name: &Hostname| owners.iter().any(|(owned, owner)| owned == name && owner == login);
+        let missing = names.iter().find(|name| !is_its(name)).map(ToString::to_string);
+        let missing = missing.or_else(|| spelled(wildcards.iter().filter(|w| !account.wildcards.contains(w))).next());
+        if let Some(text) = missing {
+            return Err(OperatorError::Missing(Resource::Grant { login: login.to_owned(), text }));
         }
-        names.sort_unstable();
-        names.dedup();
         self.store.revoke(login, &names, &wildcards).await?;
-        self.show_account(login).await
+        Self::done(actor, "account.revoke", login);
+        self.account(login).await
     }
 
     /// Gives it a new secret; the old ones serve for `keep_old` more, or not at all.
@@ -173,63 +202,89 @@ impl Operator {
     /// [`OperatorError`]
     pub async fn rotate(
         &self,
+        actor: &Actor,
         login: &str,
         keep_old: Option<Duration>,
         password: Option<&str>,
-    ) -> Result<Shown, OperatorError> {
+    ) -> Result<SecretView, OperatorError> {
         self.changeable_account(login, "set its `secret` there").await?;
         let (secret, digest) = make_secret(password)?;
         self.store.rotate(login, &digest, keep_old.map(|keep| Timestamp::now().plus(keep))).await?;
-        Ok(Shown { login: login.to_owned(), secret })
+        Self::done(actor, "account.rotate", login);
+        Ok(SecretView { login: login.to_owned(), secret })
     }
 
+    /// The account, which must be in the store and not in the file; `mend` says what to do there.
     pub(super) async fn changeable_account(&self, login: &str, mend: &str) -> Result<store::Account, OperatorError> {
         self.must_not_declare_account(login, mend)?;
         self.stored_account(login).await
     }
 
-    /// Names and wildcards, each once, each in a zone of the file.
-    fn grants(&self, texts: &[String]) -> Result<(Vec<Hostname>, Vec<ZoneName>), OperatorError> {
-        let (mut names, mut wildcards) = (Vec::new(), Vec::new());
-        for text in texts {
-            match self.granted(text)? {
-                Granted::Name(name) => {
-                    self.zone_of(&name)?;
-                    names.push(name);
-                }
-                Granted::Below(above) => {
-                    self.must_hold_below(&above)?;
-                    wildcards.push(above);
-                }
+    /// The account, which must be in the store.
+    pub(super) async fn stored_account(&self, login: &str) -> Result<store::Account, OperatorError> {
+        let account = self.store.account(login).await?;
+        account.ok_or_else(|| OperatorError::Missing(Resource::Account(login.to_owned())))
+    }
+
+    async fn view_account(&self, account: store::Account) -> Result<AccountView, OperatorError> {
+        let mut views = self.view_accounts(std::slice::from_ref(&account)).await?;
+        Ok(views.pop().unwrap_or_else(|| AccountView::stored(&account)))
+    }
+
+    /// Views of accounts in the order of their logins, with names as far as one look at the store brings them.
+    async fn view_accounts(&self, accounts: &[store::Account]) -> Result<Vec<AccountView>, OperatorError> {
+        let logins: Vec<_> = accounts.iter().map(|account| &account.login).collect();
+        let mut names = self.store.hosts_of_all(&logins, NAMES).await?;
+        let cut = names.last().filter(|_| names.len() == NAMES).cloned();
+        let mut views = Vec::with_capacity(accounts.len());
+        for account in accounts {
+            let mut view = AccountView::stored(account);
+            let rest = names.split_off(names.partition_point(|(login, _)| *login <= view.login));
+            view.hosts = names.iter().map(|(_, name)| name.to_string()).collect();
+            names = rest;
+            view.more = match &cut {
+                Some((login, name)) if *login == view.login => Some(Cursor::after(Part::Stored, name)),
+                Some((login, _)) if *login < view.login => view.more,
+                _ => None,
+            };
+            if view.more.is_none() {
+                view.hosts.extend(spelled(&account.wildcards));
             }
+            views.push(view);
         }
-        names.sort_unstable();
-        names.dedup();
-        wildcards.sort_unstable();
-        wildcards.dedup();
-        Ok((names, wildcards))
+        Ok(views)
+    }
+
+    /// Names and wildcards, each once, each in a zone of the file.
+    fn grant_names(&self, texts: &[String]) -> Result<(Vec<Hostname>, Vec<ZoneName>), OperatorError> {
+        let (names, wildcards) = sorted(texts)?;
+        let is_held = |above: &ZoneName| self.config.zones.iter().any(|zone| above.is_within(&zone.name));
+        names.iter().try_for_each(|name| self.zone_of(name).map(drop))?;
+        match wildcards.iter().find(|above| !is_held(above)) {
+            Some(above) => Err(self.no_zone(format!("*.{above}"))),
+            None => Ok((names, wildcards)),
+        }
     }
 }
 
-impl AccountPages<'_> {
-    /// The next page; `None` after the last one.
-    ///
-    /// # Errors
-    /// The store's trouble.
-    pub async fn next(&mut self) -> Result<Option<Vec<AccountView>>, OperatorError> {
-        if self.is_done {
-            return Ok(None);
+/// Names and wildcards, each once and in order.
+fn sorted(texts: &[String]) -> Result<(Vec<Hostname>, Vec<ZoneName>), OperatorError> {
+    let (mut names, mut wildcards) = (Vec::new(), Vec::new());
+    for text in texts {
+        match GrantText::parse(text)? {
+            GrantText::Name(name) => names.push(name),
+            GrantText::Below(above) => wildcards.push(above),
         }
-        let page = self.operator.store.accounts(self.after.as_deref(), PAGE).await?;
-        self.is_done = page.len() < PAGE;
-        // The file's lead the first page, so that a table of both is aligned.
-        let mut shown = std::mem::take(&mut self.declared);
-        for account in &page {
-            shown.push(self.operator.view_account(account).await?);
-        }
-        self.after = page.into_iter().next_back().map(|account| account.login);
-        Ok(Some(shown))
     }
+    names.sort_unstable();
+    names.dedup();
+    wildcards.sort_unstable();
+    wildcards.dedup();
+    Ok((names, wildcards))
+}
+
+fn spelled<'a>(wildcards: impl IntoIterator<Item = &'a ZoneName>) -> impl Iterator<Item = String> {
+    wildcards.into_iter().map(|above| format!("*.{above}"))
 }
 
 fn new_host(name: Hostname, login: &str) -> NewHost {

@@ -1,5 +1,6 @@
-//! Why a command was not carried out: who must act, and what to do.
+//! Why something was refused: what is in the way, and who can do something about it. Knows no command.
 
+use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -8,16 +9,38 @@ use crate::auth::{NoRandomness, secret};
 use crate::model::{Hostname, NameError};
 use crate::store::StoreError;
 
-/// Who must act.
+/// What kind of refusal it is: who can do something about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum At {
-    /// Who typed the command.
-    Caller,
-    /// The store, the primary or the machine: the same command may work later.
-    Machine,
+pub enum RefusalKind {
+    /// There is no such thing.
+    NotFound,
+    /// It meets something that is there already.
+    Conflict,
+    /// The file declares it, and only its editor may change it.
+    ReadOnly,
+    /// What was asked for can never be.
+    Invalid,
+    /// The store, the primary or the machine does not serve now: the same may work later.
+    Unavailable,
 }
 
-/// Why nothing was changed. No text holds a secret.
+/// What is not there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Resource {
+    /// An account, by its login.
+    Account(String),
+    /// A host.
+    Host(Hostname),
+    /// A grant.
+    Grant {
+        /// To whom.
+        login: String,
+        /// Of what.
+        text: String,
+    },
+}
+
+/// Why nothing was changed. No text holds a secret, and none names a command.
 #[derive(Debug, thiserror::Error)]
 pub enum OperatorError {
     /// The store did not do it.
@@ -33,14 +56,17 @@ pub enum OperatorError {
         /// What to do there.
         mend: String,
     },
-    /// There is no such thing, neither in the file nor in the store.
-    #[error("there is no {what}: {mend}")]
-    Missing {
-        /// `account "router1"`.
-        what: String,
-        /// What to do.
-        mend: String,
+    /// The file declares it too, so that its records are not the store's to remove.
+    #[error("host {name} is declared in {} too, and its records are the declared one's", file.display())]
+    AlsoDeclared {
+        /// The name.
+        name: Hostname,
+        /// The configuration.
+        file: PathBuf,
     },
+    /// There is no such thing, neither in the file nor in the store.
+    #[error("there is no {0}")]
+    Missing(Resource),
     /// It has no settings that could be changed.
     #[error(
         "{name} is no host of its own, but below a wildcard that account \"{}\" is granted: grant it that name by itself first",
@@ -61,7 +87,7 @@ pub enum OperatorError {
         why: NameError,
     },
     /// A wildcard where one name is needed.
-    #[error("\"{0}\" is not one name: grant a wildcard with `dyngate account grant LOGIN '{0}'`")]
+    #[error("\"{0}\" is not one name")]
     Wildcard(String),
     /// No zone of the file holds it.
     #[error("no [[zone]] of {} holds {name}: the zones there are {zones}", file.display())]
@@ -74,9 +100,7 @@ pub enum OperatorError {
         zones: String,
     },
     /// Another account has it.
-    #[error(
-        "{name} is a host of account \"{owner}\" already: remove it there first, with `dyngate host remove {name}`"
-    )]
+    #[error("{name} is a host of account \"{owner}\" already")]
     Taken {
         /// The name.
         name: Hostname,
@@ -93,8 +117,7 @@ pub enum OperatorError {
     },
     /// Somebody else put addresses there.
     #[error(
-        "{name} has {} in the zone already, which the account's first update would replace: \
-         choose another name, or take them over with --adopt{}",
+        "{name} has {} in the zone already, which the account's first update would replace{}",
         list(addresses),
         if *leaving { " (they still wait for a gateway to remove them, since the host was removed)" } else { "" }
     )]
@@ -121,10 +144,7 @@ pub enum OperatorError {
     #[error("{0} is empty")]
     Empty(&'static str),
     /// Nobody could be asked about the name.
-    #[error(
-        "no primary of zone {zone} answers, so nobody can say whether {name} is free ({why}): \
-         `dyngate check` says what to mend; nothing was changed"
-    )]
+    #[error("no primary of zone {zone} answers, so nobody can say whether {name} is free ({why})")]
     Unanswered {
         /// The zone.
         zone: String,
@@ -134,9 +154,7 @@ pub enum OperatorError {
         why: String,
     },
     /// The primary does not work with the zone's key.
-    #[error(
-        "{primary} does not say whether {name} is free: {why}; `dyngate check` says what to mend; nothing was changed"
-    )]
+    #[error("{primary} does not say whether {name} is free: {why}")]
     Unwilling {
         /// Which primary.
         primary: String,
@@ -167,17 +185,14 @@ pub enum OperatorError {
 }
 
 impl OperatorError {
-    /// Who must act.
+    /// What kind of refusal it is.
     #[must_use]
-    pub fn at(&self) -> At {
+    pub fn kind(&self) -> RefusalKind {
         match self {
             Self::Store(error) => match error {
-                StoreError::Memory
-                | StoreError::Url(_)
-                | StoreError::Clash { .. }
-                | StoreError::Unknown { .. }
-                | StoreError::Unfit { .. }
-                | StoreError::BadLine { .. } => At::Caller,
+                StoreError::Unknown { .. } => RefusalKind::NotFound,
+                StoreError::Memory | StoreError::Clash { .. } => RefusalKind::Conflict,
+                StoreError::Url(_) | StoreError::Unfit { .. } | StoreError::BadLine { .. } => RefusalKind::Invalid,
                 StoreError::NoFolder(_)
                 | StoreError::Served { .. }
                 | StoreError::Unavailable { .. }
@@ -186,26 +201,25 @@ impl OperatorError {
                 | StoreError::OlderGateways { .. }
                 | StoreError::ReadOnly { .. }
                 | StoreError::Full { .. }
-                | StoreError::Broken { .. } => At::Machine,
+                | StoreError::Broken { .. } => RefusalKind::Unavailable,
             },
-            Self::Declared { .. }
-            | Self::Missing { .. }
-            | Self::BelowWildcard { .. }
-            | Self::BadName { .. }
+            Self::Missing(_) => RefusalKind::NotFound,
+            Self::BelowWildcard { .. } | Self::Taken { .. } | Self::Hidden { .. } | Self::Occupied { .. } => {
+                RefusalKind::Conflict
+            }
+            Self::Declared { .. } | Self::AlsoDeclared { .. } => RefusalKind::ReadOnly,
+            Self::BadName { .. }
             | Self::Wildcard(_)
             | Self::NoZone { .. }
-            | Self::Taken { .. }
-            | Self::Hidden { .. }
-            | Self::Occupied { .. }
             | Self::RefusedAddress { .. }
             | Self::TwoOfAFamily(..)
-            | Self::Empty(_) => At::Caller,
+            | Self::Empty(_) => RefusalKind::Invalid,
             Self::File { source, .. } => match source.kind() {
-                io::ErrorKind::NotFound | io::ErrorKind::IsADirectory => At::Caller,
-                _ => At::Machine,
+                io::ErrorKind::NotFound | io::ErrorKind::IsADirectory => RefusalKind::Invalid,
+                _ => RefusalKind::Unavailable,
             },
             Self::Unanswered { .. } | Self::Unwilling { .. } | Self::Write(_) | Self::Randomness(_) | Self::Hash => {
-                At::Machine
+                RefusalKind::Unavailable
             }
         }
     }
@@ -214,6 +228,16 @@ impl OperatorError {
     #[must_use]
     pub fn is_closed_pipe(&self) -> bool {
         matches!(self, Self::Write(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
+
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Account(login) => write!(f, "account {login:?}"),
+            Self::Host(name) => write!(f, "host {name}"),
+            Self::Grant { login, text } => write!(f, "grant of {text} to account {login:?}"),
+        }
     }
 }
 

@@ -1,16 +1,15 @@
 //! Hosts: added, shown, set, blocked, removed; their tokens and their history.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::account::Secret;
-use super::{HostView, Operator, OperatorError, Records};
+use super::{
+    Actor, Cursor, EventView, HostView, Operator, OperatorError, Page, Part, RecordsState, Resource, Secret, TokenView,
+};
 use crate::auth::secret;
-use crate::model::{DesiredRecords, Families, Hostname, RrKey, Timestamp, TokenDigest};
-use crate::store::{self, Event, HostEdit, NewHost, PendingRow, State};
-
-/// Hosts that are read at once.
-const PAGE: usize = 1000;
+use crate::model::{Addresses, DesiredRecords, Families, Hostname, RrKey, Timestamp, TokenDigest, canonical};
+use crate::store::{self, HostEdit, NewHost, PendingRow, RecordsPolicy, State};
 
 const DECLARED: &str = "change its [[host]] or its account's `hosts` there";
 
@@ -27,49 +26,27 @@ pub struct NewHostOptions {
     pub adopt: bool,
 }
 
-/// A host that was added.
-#[derive(Debug)]
-pub struct Added {
-    /// The host.
-    pub host: HostView,
-    /// What became of its addresses.
-    pub records: Records,
-}
-
-/// Hosts, a page at a time: those of the file, those of the store, then names below wildcard grants; each in order.
-#[derive(Debug)]
-pub struct HostPages<'o> {
-    operator: &'o Operator,
-    login: Option<String>,
-    declared: Vec<Hostname>,
-    after: Option<Hostname>,
-    part: Part,
-}
-
-/// Where the next hosts are read.
-#[derive(Debug, Clone, Copy)]
-enum Part {
-    Declared,
-    Stored,
-    BelowWildcards,
-    Nowhere,
-}
-
 impl Operator {
-    /// Adds a host to an account of the store.
+    /// Adds a host to an account of the store; it, and what becomes of its addresses.
     ///
     /// # Errors
     /// [`OperatorError`]
-    pub async fn add_host(&self, name: &str, login: &str, options: NewHostOptions) -> Result<Added, OperatorError> {
+    pub async fn add_host(
+        &self,
+        actor: &Actor,
+        name: &str,
+        login: &str,
+        options: NewHostOptions,
+    ) -> Result<(HostView, RecordsState), OperatorError> {
         let name = self.host_name(name)?;
         let zone = self.zone_of(&name)?;
         let addresses = self.allowed(&name, &options.addresses)?;
-        let mend = format!("add \"{name}\" to its `hosts` there");
-        self.changeable_account(login, &mend).await?;
-        if self.may_have(login, &name).await? {
+        self.changeable_account(login, &format!("add \"{name}\" to its `hosts` there")).await?;
+        let new = self.new_to(login, vec![name.clone()]).await?;
+        if new.is_empty() {
             return Err(store::StoreError::Clash { what: format!("host \"{name}\" of account \"{login}\"") }.into());
         }
-        self.must_be_free(std::slice::from_ref(&name), options.adopt).await?;
+        self.must_be_free(&new, options.adopt).await?;
         let host = NewHost {
             name: name.clone(),
             login: login.to_owned(),
@@ -84,132 +61,192 @@ impl Operator {
             })
             .collect();
         self.store.add_host(&host, &wanted).await?;
-        let records =
-            if wanted.is_empty() { Records::Untouched } else { self.wait_for(std::slice::from_ref(&name)).await? };
-        Ok(Added { host: self.show_host(name.as_str()).await?, records })
+        Self::done(actor, "host.add", &name);
+        let records = if wanted.is_empty() { RecordsState::Untouched } else { self.wait_for(&new).await? };
+        Ok((self.host(name.as_str()).await?, records))
     }
 
     /// The host `name`, wherever it is kept.
     ///
     /// # Errors
     /// [`OperatorError`]
-    pub async fn show_host(&self, name: &str) -> Result<HostView, OperatorError> {
+    pub async fn host(&self, name: &str) -> Result<HostView, OperatorError> {
         let name = self.host_name(name)?;
         let state = self.store.state(&name).await?.unwrap_or_default();
-        let view = match self.declared.host(&name) {
-            Some(about) => self.view_declared(&name, about, state),
+        let view = match self.declared.name(&name) {
+            Some(_) => HostView::new(&name, state, &self.declared),
             None => match self.stored_host(&name).await {
-                Ok(host) => self.view_stored(host, state),
-                Err(OperatorError::BelowWildcard { login, .. }) => self.view_below_wildcard(&name, login, state),
+                Ok(host) => HostView::stored(host, state, &self.declared),
+                Err(OperatorError::BelowWildcard { login, .. }) => {
+                    HostView::below_wildcard(&name, login, state, &self.declared)
+                }
                 Err(error) => return Err(error),
             },
         };
-        Ok(HostView { waiting: self.is_pending(&name).await?, ..view })
+        Ok(HostView { pending: self.is_pending(&name).await?, ..view })
     }
 
-    /// All hosts, or those of `login`.
+    /// The account that the store keeps `name` for, if it does.
+    ///
+    /// # Errors
+    /// The store's trouble.
+    pub async fn owner(&self, name: &Hostname) -> Result<Option<String>, OperatorError> {
+        Ok(self.store.host(name).await?.map(|host| host.login.to_string()))
+    }
+
+    /// At most `limit` hosts, of `login` or of all, from `after` on: those of the file, those of the store, then names below
+    /// wildcard grants; each in their order.
     ///
     /// # Errors
     /// [`OperatorError::Missing`] where there is no such account.
-    pub async fn hosts(&self, login: Option<&str>) -> Result<HostPages<'_>, OperatorError> {
-        if let Some(login) = login.filter(|login| self.declared_account(login).is_none()) {
+    pub async fn hosts(
+        &self,
+        login: Option<&str>,
+        after: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page<HostView>, OperatorError> {
+        if let Some(login) = login.filter(|login| self.declared.account(login).is_none()) {
             self.stored_account(login).await?;
         }
-        let is_asked = |owners: &[String]| login.is_none_or(|login| owners.iter().any(|owner| owner == login));
-        let declared = self.declared.hosts().filter(|(_, about)| is_asked(&about.owners));
-        Ok(HostPages {
-            operator: self,
-            login: login.map(str::to_owned),
-            declared: declared.map(|(name, _)| name.clone()).collect(),
-            after: None,
-            part: Part::Declared,
-        })
+        let mut at = after.cloned().unwrap_or_default();
+        let mut items = Vec::new();
+        // What follows fills a page up, so that a table of all is aligned.
+        loop {
+            let room = limit - items.len();
+            let (some, read, last) = match at.part {
+                Part::Declared => self.declared_hosts(login, at.name()?.as_ref(), room).await?,
+                Part::Stored => self.stored_hosts(login, at.name()?.as_ref(), room).await?,
+                Part::BelowWildcards => self.hosts_below_wildcards(login, at.name()?.as_ref(), room).await?,
+            };
+            items.extend(some);
+            at = match (at.part, last) {
+                (part, Some(last)) if read == room => Cursor::after(part, last),
+                (Part::Declared, _) => Cursor::begin(Part::Stored),
+                (Part::Stored, _) => Cursor::begin(Part::BelowWildcards),
+                (Part::BelowWildcards, _) => return Ok(Page { items, next: None }),
+            };
+            if items.len() == limit {
+                return Ok(Page { items, next: Some(at) });
+            }
+        }
     }
 
     /// Changes its settings.
     ///
     /// # Errors
     /// [`OperatorError`]
-    pub async fn set_host(&self, name: &str, edit: &HostEdit) -> Result<HostView, OperatorError> {
+    pub async fn set_host(&self, actor: &Actor, name: &str, edit: &HostEdit) -> Result<HostView, OperatorError> {
         let name = self.changeable_host(name).await?;
         self.store.set_host(&name, edit).await?;
-        self.show_host(name.as_str()).await
+        Self::done(actor, "host.set", &name);
+        self.host(name.as_str()).await
     }
 
     /// Forbids updates of it and says why, or with `None` allows them again.
     ///
     /// # Errors
     /// [`OperatorError`]
-    pub async fn block(&self, name: &str, reason: Option<&str>) -> Result<HostView, OperatorError> {
+    pub async fn block(&self, actor: &Actor, name: &str, reason: Option<&str>) -> Result<HostView, OperatorError> {
         if reason.is_some_and(|reason| reason.trim().is_empty()) {
             return Err(OperatorError::Empty("the reason"));
         }
         let name = self.changeable_host(name).await?;
         self.store.block(&name, reason).await?;
-        self.show_host(name.as_str()).await
+        Self::done(actor, if reason.is_some() { "host.block" } else { "host.unblock" }, &name);
+        self.host(name.as_str()).await
     }
 
-    /// Gives it a token, which is handed out this once; the old ones serve for `keep_old` more, or not at all.
+    /// Gives it a URL of its own, which is handed out this once; the old ones serve for `keep_old` more, or not at all.
     ///
     /// # Errors
     /// [`OperatorError`]
     pub async fn make_token(
         &self,
+        actor: &Actor,
         name: &str,
         keep_old: Option<Duration>,
-    ) -> Result<(Hostname, Secret), OperatorError> {
+    ) -> Result<TokenView, OperatorError> {
         let name = self.changeable_host(name).await?;
         let token = secret::generate()?;
         let until = keep_old.map(|keep| Timestamp::now().plus(keep));
         self.store.set_token(&name, &TokenDigest::of(&token).0, until).await?;
-        Ok((name, token))
+        Self::done(actor, "host.token", &name);
+        Ok(TokenView { name, path: Some(Secret::new(format!("/update/{}", *token))) })
     }
 
-    /// Takes all its tokens back; how many those were.
+    /// Takes all its URLs back; how many those were.
     ///
     /// # Errors
     /// [`OperatorError`]
-    pub async fn revoke_tokens(&self, name: &str) -> Result<(Hostname, u64), OperatorError> {
+    pub async fn revoke_tokens(&self, actor: &Actor, name: &str) -> Result<(TokenView, u64), OperatorError> {
         let name = self.changeable_host(name).await?;
         let revoked = self.store.revoke_tokens(&name).await?;
-        Ok((name, revoked))
+        Self::done(actor, "host.token.revoke", &name);
+        Ok((TokenView { name, path: None }, revoked))
     }
 
     /// Its last `limit` changes, newest first.
     ///
     /// # Errors
     /// [`OperatorError`]
-    pub async fn history(&self, name: &str, limit: usize) -> Result<Vec<Event>, OperatorError> {
+    pub async fn history(&self, name: &str, limit: usize) -> Result<Vec<EventView>, OperatorError> {
         let name = self.host_name(name)?;
-        if self.declared.host(&name).is_none() {
+        if self.declared.name(&name).is_none() {
             match self.stored_host(&name).await {
                 Ok(_) | Err(OperatorError::BelowWildcard { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(self.store.history(&name, limit).await?)
+        Ok(self.store.history(&name, limit).await?.into_iter().map(EventView::from).collect())
     }
 
     /// Removes it; what it was, and what becomes of its records.
     ///
     /// # Errors
     /// [`OperatorError`]
-    pub async fn remove_host(&self, name: &str, keep_records: bool) -> Result<(HostView, Records), OperatorError> {
+    pub async fn remove_host(
+        &self,
+        actor: &Actor,
+        name: &str,
+        records: RecordsPolicy,
+    ) -> Result<(HostView, RecordsState), OperatorError> {
         let name = self.host_name(name)?;
         let Some(host) = self.store.host(&name).await? else {
             self.must_not_declare_host(&name, DECLARED)?;
             return Err(self.no_host(&name).await);
         };
-        if !keep_records {
-            // One that is declared and kept is how a clash of the two is mended; its records are the declared one's.
-            self.must_not_declare_host(&name, "remove the store's with --keep-records")?;
+        // One that is declared and kept is how a clash of the two is mended; its records are the declared one's.
+        if records == RecordsPolicy::Remove && self.declared.name(&name).is_some() {
+            return Err(OperatorError::AlsoDeclared { name, file: self.file.clone() });
         }
         let state = self.store.state(&name).await?.unwrap_or_default();
-        let view = self.view_stored(host, state);
-        let records = if keep_records { store::Records::Keep } else { store::Records::Remove };
+        let view = HostView::stored(host, state, &self.declared);
         self.store.remove_host(&name, records).await?;
-        let done = if keep_records { Records::Untouched } else { self.wait_for(std::slice::from_ref(&name)).await? };
-        Ok((view, done))
+        Self::done(actor, "host.remove", &name);
+        let state = match records {
+            RecordsPolicy::Keep => RecordsState::Untouched,
+            RecordsPolicy::Remove => self.wait_for(std::slice::from_ref(&name)).await?,
+        };
+        Ok((view, state))
+    }
+
+    /// `addresses` as one of each family, none of which `name` never gets.
+    fn allowed(&self, name: &Hostname, addresses: &[IpAddr]) -> Result<Addresses, OperatorError> {
+        let mut allowed = Addresses::default();
+        for address in addresses.iter().copied().map(canonical) {
+            let former = match address {
+                IpAddr::V4(v4) => allowed.v4.replace(v4).map(IpAddr::V4),
+                IpAddr::V6(v6) => allowed.v6.replace(v6).map(IpAddr::V6),
+            };
+            if let Some(former) = former {
+                return Err(OperatorError::TwoOfAFamily(former, address));
+            }
+        }
+        let zone = &self.zone_of(name)?.name;
+        match self.declared.refused(zone, allowed) {
+            Some(address) => Err(OperatorError::RefusedAddress { address, zone: zone.to_string() }),
+            None => Ok(allowed),
+        }
     }
 
     async fn changeable_host(&self, name: &str) -> Result<Hostname, OperatorError> {
@@ -217,83 +254,75 @@ impl Operator {
         self.must_not_declare_host(&name, DECLARED)?;
         self.stored_host(&name).await.map(|host| host.name)
     }
-}
 
-impl HostPages<'_> {
-    /// The next page; `None` after the last one.
-    ///
-    /// # Errors
-    /// The store's trouble.
-    pub async fn next(&mut self) -> Result<Option<Vec<HostView>>, OperatorError> {
-        if matches!(self.part, Part::Nowhere) {
-            return Ok(None);
+    /// The host, which must be in the store.
+    async fn stored_host(&self, name: &Hostname) -> Result<store::Host, OperatorError> {
+        match self.store.host(name).await? {
+            Some(host) => Ok(host),
+            None => Err(self.no_host(name).await),
         }
-        let mut shown = Vec::new();
-        // What follows fills a page up, so that a table of all is aligned.
-        while shown.len() < PAGE {
-            let (some, next) = match self.part {
-                Part::Declared => (self.declared().await?, Part::Stored),
-                Part::Stored => (self.stored().await?, Part::BelowWildcards),
-                Part::BelowWildcards => (self.below_wildcards().await?, Part::Nowhere),
-                Part::Nowhere => break,
-            };
-            match some {
-                Some(some) => shown.extend(some),
-                None => (self.part, self.after) = (next, None),
+    }
+
+    /// Why there is no host `name` in the store.
+    async fn no_host(&self, name: &Hostname) -> OperatorError {
+        match self.store.reserved_for(name).await {
+            Ok(Some(login)) => OperatorError::BelowWildcard { name: name.clone(), login },
+            Ok(None) => OperatorError::Missing(Resource::Host(name.clone())),
+            Err(error) => error.into(),
+        }
+    }
+
+    async fn declared_hosts(&self, login: Option<&str>, after: Option<&Hostname>, room: usize) -> Read {
+        let names: Vec<_> = match login {
+            None => self.declared.names(after).take(room).cloned().collect(),
+            Some(login) => {
+                let account = self.declared.account(login);
+                account
+                    .map(|account| account.names(after).into_iter().take(room).cloned().collect())
+                    .unwrap_or_default()
             }
-        }
-        Ok(Some(shown))
-    }
-
-    async fn declared(&mut self) -> Result<Option<Vec<HostView>>, OperatorError> {
-        let page: Vec<_> = self.declared.drain(..self.declared.len().min(PAGE)).collect();
-        if page.is_empty() {
-            return Ok(None);
-        }
-        let (operator, login) = (self.operator, &self.login);
-        let mut states = states(operator, &page).await?;
-        let view = |name: &Hostname| {
-            let view = operator.view_declared(name, operator.declared.host(name)?, take(&mut states, name));
-            Some(HostView { account: login.clone().or(view.account.clone()), ..view })
         };
-        Ok(Some(page.iter().filter_map(view).collect()))
+        let mut states = self.states(&names).await?;
+        let view = |name: &Hostname| {
+            let view = HostView::new(name, take(&mut states, name), &self.declared);
+            HostView { account: login.map(str::to_owned).or(view.account), ..view }
+        };
+        Ok((names.iter().map(view).collect(), names.len(), names.last().cloned()))
     }
 
-    async fn stored(&mut self) -> Result<Option<Vec<HostView>>, OperatorError> {
-        let page = self.operator.store.hosts(self.login.as_deref(), self.after.as_ref(), PAGE).await?;
-        let Some(last) = page.last() else { return Ok(None) };
-        self.after = Some(last.name.clone());
-        let names: Vec<_> = page.iter().map(|host| host.name.clone()).collect();
-        let mut states = states(self.operator, &names).await?;
+    async fn stored_hosts(&self, login: Option<&str>, after: Option<&Hostname>, room: usize) -> Read {
+        let hosts = self.store.hosts(login, after, room).await?;
+        let names: Vec<_> = hosts.iter().map(|host| host.name.clone()).collect();
+        let mut states = self.states(&names).await?;
         let view = |host: store::Host| {
             let state = take(&mut states, &host.name);
-            self.operator.view_stored(host, state)
+            HostView::stored(host, state, &self.declared)
         };
-        Ok(Some(page.into_iter().map(view).collect()))
+        Ok((hosts.into_iter().map(view).collect(), names.len(), names.last().cloned()))
     }
 
-    async fn below_wildcards(&mut self) -> Result<Option<Vec<HostView>>, OperatorError> {
-        let mut page = self.operator.store.reserved(self.login.as_deref(), self.after.as_ref(), PAGE).await?;
-        let Some((last, _)) = page.last() else { return Ok(None) };
-        self.after = Some(last.clone());
+    async fn hosts_below_wildcards(&self, login: Option<&str>, after: Option<&Hostname>, room: usize) -> Read {
+        let mut hosts = self.store.reserved(login, after, room).await?;
+        let (read, last) = (hosts.len(), hosts.last().map(|(name, _)| name.clone()));
         // One that the file declares by now was told with the others there.
-        page.retain(|(name, _)| self.operator.declared.host(name).is_none());
-        let names: Vec<_> = page.iter().map(|(name, _)| name.clone()).collect();
-        let mut states = states(self.operator, &names).await?;
+        hosts.retain(|(name, _)| self.declared.name(name).is_none());
+        let names: Vec<_> = hosts.iter().map(|(name, _)| name.clone()).collect();
+        let mut states = self.states(&names).await?;
         let view = |(name, login): (Hostname, String)| {
             let state = take(&mut states, &name);
-            self.operator.view_below_wildcard(&name, login, state)
+            HostView::below_wildcard(&name, login, state, &self.declared)
         };
-        Ok(Some(page.into_iter().map(view).collect()))
+        Ok((hosts.into_iter().map(view).collect(), read, last))
+    }
+
+    async fn states(&self, names: &[Hostname]) -> Result<HashMap<Hostname, State>, OperatorError> {
+        Ok(self.store.states(names).await?.into_iter().collect())
     }
 }
 
-type States = std::collections::HashMap<Hostname, State>;
+/// Views of a part, how many rows were read for them, and the last name of those.
+type Read = Result<(Vec<HostView>, usize, Option<Hostname>), OperatorError>;
 
-async fn states(operator: &Operator, names: &[Hostname]) -> Result<States, OperatorError> {
-    Ok(operator.store.states(names).await?.into_iter().collect())
-}
-
-fn take(states: &mut States, name: &Hostname) -> State {
+fn take(states: &mut HashMap<Hostname, State>, name: &Hostname) -> State {
     states.remove(name).unwrap_or_default()
 }

@@ -1,56 +1,109 @@
-//! What an operator does with accounts and hosts while gateways run: each command's rules, as values. Knows nothing of
-//! arguments, of output, and of the gateway, which hears of it through the store.
+//! Administration as a service: accounts and hosts, each rule once, each refusal a value with a kind, each list in pages.
+//! Knows nothing of arguments, of HTTP, and of the gateway, which hears of a change through the store.
 
 mod account;
-mod admission;
-mod declared;
 mod error;
 mod host;
 mod moving;
+mod primaries;
 mod view;
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use secrecy::zeroize::Zeroizing;
 use tokio::time::{Instant, sleep};
+use tracing::info;
 
 use crate::auth::secret;
-use crate::config::Config;
-use crate::model::{Hostname, PasswordDigest};
-use crate::registry::Registry;
+use crate::config::{Config, Zone};
+use crate::model::{Hostname, NameError, PasswordDigest, ZoneName};
+use crate::registry::Declared;
 use crate::store::Store;
 
-use declared::Declared;
+use primaries::Primaries;
 
-pub use account::{AccountPages, Secret, Shown};
-pub use error::{At, OperatorError};
-pub use host::{Added, HostPages, NewHostOptions};
-pub use moving::{Exported, Moved};
-pub use view::{AccountView, HostView};
+pub use account::NewAccountOptions;
+pub use error::{OperatorError, RefusalKind, Resource};
+pub use host::NewHostOptions;
+pub use view::{AccountView, EventView, ExportView, HostView, ImportView, SecretView, TokenView};
 
-/// How long a command waits for a running gateway to do what it asked for.
+/// A secret that is handed out this once.
+pub type Secret = Zeroizing<String>;
+
+/// The most items of a page.
+pub const PAGE: usize = 500;
+
+/// How long a change of records is waited for, for a running gateway to do it.
 const PATIENCE: Duration = Duration::from_secs(3);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// Zones that an error names.
+const SHOWN: usize = 5;
 
-/// The file's declarations and the store, open for commands.
+/// What may be done with accounts and hosts under one configuration.
 #[derive(Debug)]
 pub struct Operator {
     config: Config,
     file: PathBuf,
-    store: Store,
-    rules: Registry,
     declared: Declared,
+    store: Store,
+    dns: Primaries,
 }
 
-/// What became of records that a command wants changed.
+/// Who does it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Actor {
+    /// Somebody at this machine, with a command.
+    Command {
+        /// The user that the command runs as.
+        uid: u32,
+        /// Who became that user with sudo.
+        sudo_user: Option<String>,
+    },
+}
+
+/// Items in their order, and where the next ones are.
+#[derive(Debug)]
+pub struct Page<T> {
+    /// At most as many as were asked for.
+    pub items: Vec<T>,
+    /// Where the list goes on; `None` after its end.
+    pub next: Option<Cursor>,
+}
+
+/// A place in a list, between two items: what is added or removed elsewhere meanwhile does not move it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Cursor {
+    part: Part,
+    after: Option<String>,
+}
+
+/// The parts of a list, which follow each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Part {
+    #[default]
+    Declared,
+    Stored,
+    BelowWildcards,
+}
+
+/// What becomes of records that a change concerns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Records {
+pub enum RecordsState {
     /// Nothing was asked for.
     Untouched,
     /// A gateway has done it, and the primary has acknowledged it.
     Done,
     /// It waits for a gateway to start, or for its primary.
-    Waiting,
+    Pending,
+}
+
+/// What a grant is spelled as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum GrantText {
+    Name(Hostname),
+    Below(ZoneName),
 }
 
 impl Operator {
@@ -60,8 +113,8 @@ impl Operator {
     /// [`OperatorError::Store`]
     pub async fn open(config: Config, file: &Path) -> Result<Self, OperatorError> {
         let store = Store::open(&config.store.location).await?;
-        let (rules, declared) = (Registry::declared(&config), Declared::new(&config));
-        Ok(Self { config, file: file.to_owned(), store, rules, declared })
+        let (declared, dns) = (Declared::new(&config), Primaries::new(config.engine.deadline));
+        Ok(Self { config, file: file.to_owned(), declared, store, dns })
     }
 
     /// Closes the store.
@@ -74,17 +127,145 @@ impl Operator {
     }
 
     /// Waits a moment for gateways to do what is wanted of `names`.
-    async fn wait_for(&self, names: &[Hostname]) -> Result<Records, OperatorError> {
+    async fn wait_for(&self, names: &[Hostname]) -> Result<RecordsState, OperatorError> {
         let deadline = Instant::now() + PATIENCE;
         for name in names {
             while self.is_pending(name).await? {
                 if Instant::now() >= deadline {
-                    return Ok(Records::Waiting);
+                    return Ok(RecordsState::Pending);
                 }
                 sleep(LOOK_AGAIN).await;
             }
         }
-        Ok(if names.is_empty() { Records::Untouched } else { Records::Done })
+        Ok(if names.is_empty() { RecordsState::Untouched } else { RecordsState::Done })
+    }
+
+    /// # Errors
+    /// [`OperatorError::Declared`] where the file declares the account; `mend` says what to do there.
+    fn must_not_declare_account(&self, login: &str, mend: &str) -> Result<(), OperatorError> {
+        match self.declared.account(login) {
+            None => Ok(()),
+            Some(_) => Err(self.is_declared(format!("account {login:?}"), mend)),
+        }
+    }
+
+    /// # Errors
+    /// [`OperatorError::Declared`] where the file declares the name; `mend` says what to do there.
+    fn must_not_declare_host(&self, name: &Hostname, mend: &str) -> Result<(), OperatorError> {
+        let Some(declared) = self.declared.name(name) else { return Ok(()) };
+        let what = match declared.owners.first() {
+            Some(owner) => format!("host {name} of account {owner:?}"),
+            None => format!("host {name}"),
+        };
+        Err(self.is_declared(what, mend))
+    }
+
+    fn is_declared(&self, what: String, mend: &str) -> OperatorError {
+        OperatorError::Declared { what, file: self.file.clone(), mend: mend.to_owned() }
+    }
+
+    /// A name that one host may have.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    fn host_name(&self, text: &str) -> Result<Hostname, OperatorError> {
+        match GrantText::parse(text)? {
+            GrantText::Name(name) => Ok(name),
+            GrantText::Below(above) => Err(OperatorError::Wildcard(format!("*.{above}"))),
+        }
+    }
+
+    /// The zone that holds `name`.
+    ///
+    /// # Errors
+    /// [`OperatorError::NoZone`]
+    fn zone_of(&self, name: &Hostname) -> Result<&Zone, OperatorError> {
+        let apex = self.declared.zone_of(name);
+        let zone = apex.and_then(|apex| self.config.zones.iter().find(|zone| zone.name == *apex));
+        zone.ok_or_else(|| self.no_zone(name.to_string()))
+    }
+
+    fn no_zone(&self, name: String) -> OperatorError {
+        let zones: Vec<_> = self.config.zones.iter().take(SHOWN).map(|zone| zone.name.as_str()).collect();
+        let more = if self.config.zones.len() > SHOWN { ", …" } else { "" };
+        OperatorError::NoZone { name, file: self.file.clone(), zones: zones.join(", ") + more }
+    }
+
+    /// Those of `names`, sorted, that `login` does not have yet and may have, as far as the file and the store know.
+    ///
+    /// # Errors
+    /// Why it may not have one of them.
+    async fn new_to(&self, login: &str, names: Vec<Hostname>) -> Result<Vec<Hostname>, OperatorError> {
+        for name in &names {
+            self.zone_of(name)?;
+            self.must_not_declare_host(name, "remove it there before it becomes a host of the store")?;
+        }
+        let mut new = names;
+        let mut taken: Vec<_> = self.store.owners(&new).await?;
+        taken.sort_unstable();
+        if let Some((name, owner)) = taken.iter().find(|(_, owner)| owner != login) {
+            return Err(OperatorError::Taken { name: name.clone(), owner: owner.clone() });
+        }
+        new.retain(|name| taken.binary_search_by(|(taken, _)| taken.cmp(name)).is_err());
+        Ok(new)
+    }
+
+    /// Asks the primaries of the names' zones whether each would be served, and holds no address that nobody shall `adopt`.
+    ///
+    /// # Errors
+    /// The first that may not be; or nobody answers.
+    async fn must_be_free(&self, names: &[Hostname], adopt: bool) -> Result<(), OperatorError> {
+        let zoned =
+            names.iter().map(|name| Ok((self.zone_of(name)?, name))).collect::<Result<Vec<_>, OperatorError>>()?;
+        match self.dns.must_be_free(zoned, adopt).await {
+            Err(OperatorError::Occupied { name, addresses, .. }) => {
+                let leaving = self.is_pending(&name).await?;
+                Err(OperatorError::Occupied { name, addresses, leaving })
+            }
+            answer => answer,
+        }
+    }
+
+    /// Tells the log that `actor` did it.
+    fn done(actor: &Actor, action: &'static str, subject: impl fmt::Display) {
+        info!(%actor, action, %subject, "administration");
+    }
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::Command { uid, sudo_user } = self;
+        match sudo_user {
+            Some(user) => write!(f, "cli, uid {uid}, sudo {user:?}"),
+            None => write!(f, "cli, uid {uid}"),
+        }
+    }
+}
+
+impl Cursor {
+    fn begin(part: Part) -> Self {
+        Self { part, after: None }
+    }
+
+    fn after(part: Part, key: impl ToString) -> Self {
+        Self { part, after: Some(key.to_string()) }
+    }
+
+    /// The name that it stands after.
+    fn name(&self) -> Result<Option<Hostname>, OperatorError> {
+        let parse =
+            |text: &String| Hostname::parse(text).map_err(|why| OperatorError::BadName { text: text.clone(), why });
+        self.after.as_ref().map(parse).transpose()
+    }
+}
+
+impl GrantText {
+    fn parse(text: &str) -> Result<Self, OperatorError> {
+        let bad = |why: NameError| OperatorError::BadName { text: text.to_owned(), why };
+        match text.strip_prefix("*.") {
+            Some(above) => ZoneName::parse(above).map(Self::Below).map_err(bad),
+            None => Hostname::parse(text).map(Self::Name).map_err(bad),
+        }
     }
 }
 

@@ -6,35 +6,18 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::{Operator, OperatorError};
+use super::{Actor, ExportView, ImportView, Operator, OperatorError};
 use crate::model::Hostname;
-use crate::store::Imported;
 
 /// The longest line that is read, in octets: longer than any that an export has.
 const MAX_LINE: u64 = 1024 * 1024;
-
-/// How much went out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Exported {
-    /// Lines.
-    pub lines: u64,
-}
-
-/// How much came in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Moved {
-    /// Accounts, hosts and tokens.
-    pub imported: Imported,
-    /// Hosts that no zone of the file holds: nobody can update them until one does.
-    pub outside: u64,
-}
 
 impl Operator {
     /// Writes an export to `out`.
     ///
     /// # Errors
     /// [`OperatorError`]
-    pub async fn export(&self, out: impl Write) -> Result<Exported, OperatorError> {
+    pub async fn export(&self, out: impl Write) -> Result<ExportView, OperatorError> {
         let mut out = BufWriter::new(out);
         let mut export = self.store.export().await?;
         let mut lines = 0;
@@ -43,14 +26,14 @@ impl Operator {
             lines += 1;
         }
         out.flush().map_err(OperatorError::Write)?;
-        Ok(Exported { lines })
+        Ok(ExportView { lines })
     }
 
     /// Writes an export to a file that only its owner may read, whole or not at all; or into a pipe or device as it comes.
     ///
     /// # Errors
     /// [`OperatorError`]
-    pub async fn export_to(&self, file: &Path) -> Result<Exported, OperatorError> {
+    pub async fn export_to(&self, file: &Path) -> Result<ExportView, OperatorError> {
         let failed = |source| OperatorError::File { action: "write", file: file.to_owned(), source };
         let of_file = |error| match error {
             OperatorError::Write(source) => failed(source),
@@ -73,19 +56,19 @@ impl Operator {
     ///
     /// # Errors
     /// [`OperatorError`]; a bad line is named.
-    pub async fn import(&self, file: &Path) -> Result<Moved, OperatorError> {
+    pub async fn import(&self, actor: &Actor, file: &Path) -> Result<ImportView, OperatorError> {
         if file == Path::new("-") {
-            return self.import_from(BufReader::new(io::stdin())).await;
+            return self.import_from(actor, BufReader::new(io::stdin())).await;
         }
         let failed = |source| OperatorError::File { action: "read", file: file.to_owned(), source };
         let opened = File::open(file).map_err(failed)?;
         if opened.metadata().map_err(failed)?.is_dir() {
             return Err(failed(io::ErrorKind::IsADirectory.into()));
         }
-        self.import_from(BufReader::new(opened)).await
+        self.import_from(actor, BufReader::new(opened)).await
     }
 
-    async fn import_from(&self, reader: impl BufRead + Send) -> Result<Moved, OperatorError> {
+    async fn import_from(&self, actor: &Actor, reader: impl BufRead + Send) -> Result<ImportView, OperatorError> {
         let mut outside = 0;
         let lines = Lines(reader).map(|line| {
             let line = line?;
@@ -93,7 +76,8 @@ impl Operator {
             Ok(line)
         });
         let imported = self.store.import(lines).await?;
-        Ok(Moved { imported, outside })
+        Self::done(actor, "import", format_args!("{} accounts", imported.accounts));
+        Ok(ImportView::new(imported, outside))
     }
 
     /// What the file declares must not come into the store. What is no line at all is the store's to refuse.
@@ -105,7 +89,7 @@ impl Operator {
             Ok(Named::Host { name }) => {
                 let Ok(name) = Hostname::parse(&name) else { return Ok(()) };
                 self.must_not_declare_host(&name, "take it out of one of the two")?;
-                *outside += u64::from(self.rules.zone_of(&name).is_none());
+                *outside += u64::from(self.declared.zone_of(&name).is_none());
             }
             Ok(Named::Other) | Err(_) => {}
         }

@@ -21,9 +21,9 @@ pub struct Account {
     /// Names that the file grants exactly; those of the store are [`Host`]s.
     pub(super) exact: HashSet<Hostname>,
     /// Names below which everything is granted.
-    pub(super) wildcards: Vec<ZoneName>,
+    pub wildcards: Vec<ZoneName>,
     /// Distinct names that the wildcard grants may bring into being.
-    pub(super) max_hosts: u32,
+    pub max_hosts: u32,
     /// Since when the store has it.
     pub(super) created: Timestamp,
 }
@@ -82,6 +82,14 @@ impl Account {
         let now = Timestamp::now();
         let in_force = |secret: &&Secret| self.enabled && secret.expires.is_none_or(|expires| now < expires);
         self.secrets.iter().filter(in_force).map(|secret| secret.digest.clone()).collect()
+    }
+
+    /// The names that the file grants it exactly and that come after `after`, in their order.
+    #[must_use]
+    pub fn names(&self, after: Option<&Hostname>) -> Vec<&Hostname> {
+        let mut names: Vec<_> = self.exact.iter().filter(|name| after.is_none_or(|after| *name > after)).collect();
+        names.sort_unstable();
+        names
     }
 
     /// Whether the file grants it `name` by name.

@@ -1,8 +1,9 @@
-//! What the file declares: accounts, their grants, the hosts' settings, the zones' rules.
+//! What the file declares, looked up by login, by name and by zone: accounts, grants, hosts' settings, zones' rules. The one
+//! index of a configuration; knows nothing of the store.
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use ipnet::IpNet;
 
@@ -13,17 +14,27 @@ use crate::model::{Addresses, Hostname, PasswordDigest, ZoneName};
 
 /// A `gateway.toml`, indexed.
 #[derive(Debug)]
-pub(super) struct Declared {
+pub struct Declared {
     accounts: HashMap<Arc<str>, Arc<Account>>,
     zones: HashMap<ZoneName, Rules>,
-    owners: HashMap<Hostname, HashSet<Arc<str>>>,
-    hosts: HashMap<Hostname, Arc<Host>>,
+    names: HashMap<Hostname, DeclaredName>,
+    // For lists, which no request asks for.
+    logins_in_order: OnceLock<Vec<Arc<str>>>,
+    names_in_order: OnceLock<Vec<Hostname>>,
     // Of all zones: a name may be written in one and lie in another within it.
     protect: HashSet<Hostname>,
     refuse: Vec<IpNet>,
     secrets: Strangers,
     // Made of ours and of those that came last; not before somebody unknown asks.
     decoys: Mutex<Option<(Option<Arc<Strangers>>, Decoys)>>,
+}
+
+/// What the file says of a name that it grants exactly or has a `[[host]]` for.
+#[derive(Debug, Default)]
+pub struct DeclaredName {
+    /// The accounts that are granted it by name, in the file's order.
+    pub owners: Vec<Arc<str>>,
+    host: Option<Arc<Host>>,
 }
 
 #[derive(Debug)]
@@ -34,24 +45,28 @@ struct Rules {
 
 impl Declared {
     /// Takes what `config` declares.
-    pub(super) fn new(config: &Config) -> Self {
-        let mut owners: HashMap<Hostname, HashSet<Arc<str>>> = HashMap::new();
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        let mut names: HashMap<Hostname, DeclaredName> = HashMap::new();
         let mut accounts = HashMap::new();
         let mut secrets = Strangers::new();
         for account in &config.accounts {
             let account = Arc::new(Account::declared(account));
             for host in &account.exact {
-                owners.entry(host.clone()).or_default().insert(Arc::clone(&account.login));
+                names.entry(host.clone()).or_default().owners.push(Arc::clone(&account.login));
             }
             secrets.extend(account.secrets.first().map(|secret| (Arc::clone(&account.login), secret.digest.clone())));
             accounts.insert(Arc::clone(&account.login), account);
         }
-        let hosts = config.hosts.iter().map(|host| (host.name.clone(), Arc::new(Host::declared(host)))).collect();
+        for host in &config.hosts {
+            names.entry(host.name.clone()).or_default().host = Some(Arc::new(Host::declared(host)));
+        }
         Self {
             accounts,
             zones: config.zones.iter().map(|zone| (zone.name.clone(), Rules::new(zone))).collect(),
-            owners,
-            hosts,
+            names,
+            logins_in_order: OnceLock::new(),
+            names_in_order: OnceLock::new(),
             protect: config.zones.iter().flat_map(|zone| &zone.protect).cloned().collect(),
             refuse: config.refuse.clone(),
             secrets,
@@ -59,13 +74,36 @@ impl Declared {
         }
     }
 
-    pub(super) fn account(&self, login: &str) -> Option<&Arc<Account>> {
+    /// An `[[account]]`.
+    #[must_use]
+    pub fn account(&self, login: &str) -> Option<&Arc<Account>> {
         self.accounts.get(login)
     }
 
-    /// A `[[host]]`.
-    pub(super) fn host(&self, name: &Hostname) -> Option<&Arc<Host>> {
-        self.hosts.get(name)
+    /// The settings of a `[[host]]`.
+    #[must_use]
+    pub fn host(&self, name: &Hostname) -> Option<&Arc<Host>> {
+        self.names.get(name)?.host.as_ref()
+    }
+
+    /// What is declared of `name` itself, if anything is.
+    #[must_use]
+    pub fn name(&self, name: &Hostname) -> Option<&DeclaredName> {
+        self.names.get(name)
+    }
+
+    /// The accounts whose logins come after `after`, in their order.
+    pub fn accounts(&self, after: Option<&str>) -> impl Iterator<Item = &Arc<Account>> {
+        let logins = self.logins_in_order.get_or_init(|| in_order(&self.accounts));
+        let from = after.map_or(0, |after| logins.partition_point(|login| **login <= *after));
+        logins.iter().skip(from).filter_map(|login| self.accounts.get(login))
+    }
+
+    /// The names of which something is declared and which come after `after`, in their order.
+    pub fn names(&self, after: Option<&Hostname>) -> impl Iterator<Item = &Hostname> {
+        let names = self.names_in_order.get_or_init(|| in_order(&self.names));
+        let from = after.map_or(0, |after| names.partition_point(|name| name <= after));
+        names.iter().skip(from)
     }
 
     /// What an unknown login is held against, where `strangers` are accounts too.
@@ -83,7 +121,8 @@ impl Declared {
     }
 
     /// The zone that holds `name`: the longest match.
-    pub(super) fn zone_of(&self, name: &Hostname) -> Option<&ZoneName> {
+    #[must_use]
+    pub fn zone_of(&self, name: &Hostname) -> Option<&ZoneName> {
         std::iter::once(name.as_str()).chain(name.ancestors()).find_map(|apex| {
             let (zone, _) = self.zones.get_key_value(apex)?;
             Some(zone)
@@ -91,7 +130,10 @@ impl Declared {
     }
 
     /// How `account` may change `name`, which is `host` where it has settings.
-    pub(super) fn grant(&self, account: &Account, name: &Hostname, host: Option<&Host>) -> Result<Grant, Denied> {
+    ///
+    /// # Errors
+    /// [`Denied`].
+    pub fn grant(&self, account: &Account, name: &Hostname, host: Option<&Host>) -> Result<Grant, Denied> {
         self.zone_of(name).ok_or(Denied::NoZone)?;
         let owner = host.and_then(|host| host.login.as_ref());
         if account.exact.contains(name) || owner == Some(&account.login) {
@@ -108,7 +150,7 @@ impl Declared {
         if self.zones.contains_key(name.as_str()) {
             return Err(Denied::Apex);
         }
-        if owner.is_some() || self.owners.contains_key(name) {
+        if owner.is_some() || self.names.get(name).is_some_and(|name| !name.owners.is_empty()) {
             return Err(Denied::AnothersHost);
         }
         if self.protect.contains(name) {
@@ -118,16 +160,24 @@ impl Declared {
     }
 
     /// The TTL of records in `zone`, in seconds.
-    pub(super) fn ttl(&self, zone: &ZoneName) -> u32 {
+    #[must_use]
+    pub fn ttl(&self, zone: &ZoneName) -> u32 {
         self.zones.get(zone).map_or(60, |rules| rules.ttl)
     }
 
     /// The first of `addresses` that a name in `zone` never gets.
-    pub(super) fn refused(&self, zone: &ZoneName, addresses: Addresses) -> Option<IpAddr> {
+    #[must_use]
+    pub fn refused(&self, zone: &ZoneName, addresses: Addresses) -> Option<IpAddr> {
         let allow = self.zones.get(zone).map(|rules| rules.allow.as_slice()).unwrap_or_default();
         let covers = |networks: &[IpNet], address| networks.iter().any(|network| network.contains(&address));
         addresses.iter().find(|address| covers(&self.refuse, *address) && !covers(allow, *address))
     }
+}
+
+fn in_order<K: Clone + Ord, V>(map: &HashMap<K, V>) -> Vec<K> {
+    let mut keys: Vec<_> = map.keys().cloned().collect();
+    keys.sort_unstable();
+    keys
 }
 
 impl Rules {

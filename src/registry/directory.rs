@@ -169,7 +169,7 @@ impl Directory {
         if self.is_known_away() {
             return Err(Unavailable);
         }
-        Box::pin(self.ask(self.store.hosts_of(login, limit))).await
+        Box::pin(self.ask(self.store.hosts_of(login, None, limit))).await
     }
 
     /// Asks the store, which is away where it does not answer.

@@ -8,7 +8,7 @@ mod directory;
 mod recorder;
 mod reserver;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -19,13 +19,13 @@ use crate::metrics::Metrics;
 use crate::model::{Addresses, Hostname, PasswordDigest, Timestamp, TokenDigest, ZoneName};
 use crate::store::{Store, StoreError};
 
-use declared::Declared;
 use decoys::strangers;
 use directory::Directory;
 use recorder::Recorder;
 use reserver::Reserver;
 
 pub use account::{Account, Host};
+pub use declared::{Declared, DeclaredName};
 pub use recorder::Sighting;
 pub use reserver::Reservation;
 
@@ -271,19 +271,21 @@ impl Registry {
 /// # Errors
 /// The store cannot be read.
 pub async fn clashes(config: &Config, store: &Store) -> Result<Vec<String>, StoreError> {
-    let mut clashes = Vec::new();
-    for account in &config.accounts {
-        if store.account(&account.login).await?.is_some() {
-            clashes.push(format!(
-                "account {:?} is declared in the file and kept in the store: remove its [[account]], or run \
-                 `dyngate account remove` before you declare it",
-                account.login
-            ));
-        }
-    }
-    let granted = config.accounts.iter().flat_map(|account| &account.hosts);
-    let names: BTreeSet<_> = granted.chain(config.hosts.iter().map(|host| &host.name)).cloned().collect();
-    let kept: BTreeMap<_, _> = store.owners(&Vec::from_iter(names)).await?.into_iter().collect();
+    let declared = Declared::new(config);
+    let logins: Vec<_> = declared.accounts(None).map(|account| Arc::clone(&account.login)).collect();
+    let mut logins = store.logins(&logins).await?;
+    logins.sort_unstable();
+    let mut clashes: Vec<_> = logins
+        .into_iter()
+        .map(|login| {
+            format!(
+                "account {login:?} is declared in the file and kept in the store: remove its [[account]], or run \
+                 `dyngate account remove` before you declare it"
+            )
+        })
+        .collect();
+    let names: Vec<_> = declared.names(None).cloned().collect();
+    let kept: BTreeMap<_, _> = store.owners(&names).await?.into_iter().collect();
     for (name, login) in kept {
         clashes.push(format!(
             "host {name} is declared in the file and kept in the store for account {login:?}: remove it from the file, or run \

@@ -6,13 +6,14 @@ use sqlx::any::AnyRow;
 
 use super::fit::{self, MAX_SECRETS};
 use super::session::{Purpose, Work, at_most, number, statement, text};
-use super::{NewHost, Records, Store, StoreError, Subject};
+use super::{NewHost, RecordsPolicy, Store, StoreError, Subject};
 use crate::model::{Hostname, PasswordDigest, Timestamp, ZoneName};
 
 pub(super) const BY_LOGIN: &str =
     "SELECT login, secrets, wildcards, max_hosts, enabled, created FROM account WHERE login = $1";
 const PAGE: &str = "SELECT login, secrets, wildcards, max_hosts, enabled, created FROM account WHERE login > $1 \
                     ORDER BY login LIMIT $2";
+const LOGINS: &str = "SELECT login FROM account WHERE login IN";
 const COUNT: &str = "SELECT COUNT(*) FROM account";
 const SET_ENABLED: &str = "UPDATE account SET enabled = $2 WHERE login = $1";
 const SET_SECRETS: &str = "UPDATE account SET secrets = $2 WHERE login = $1";
@@ -77,6 +78,14 @@ impl Store {
     pub async fn accounts(&self, after: Option<&str>, limit: usize) -> Result<Vec<Account>, StoreError> {
         let page = statement(PAGE).bind(after.unwrap_or_default().to_owned()).bind(at_most(limit));
         self.rows(page).await?.iter().map(read).collect()
+    }
+
+    /// Those of `logins` that are accounts, in no order.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn logins(&self, logins: &[Arc<str>]) -> Result<Vec<String>, StoreError> {
+        self.of_names(LOGINS, logins).await?.iter().map(|row| text(row, 0)).collect()
     }
 
     /// How many accounts there are.
@@ -172,7 +181,7 @@ impl Store {
         }
         account.wildcards.retain(|granted| !wildcards.contains(granted));
         work.set_wildcards(&account).await?;
-        work.remove_hosts(names, login, Records::Keep).await?;
+        work.remove_hosts(names, login, RecordsPolicy::Keep).await?;
         work.commit().await
     }
 

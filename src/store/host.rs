@@ -6,7 +6,9 @@ use std::sync::Arc;
 use sqlx::any::AnyRow;
 
 use super::fit;
-use super::session::{Purpose, Statement, Work, at_most, number, optional_number, optional_text, statement, text};
+use super::session::{
+    Purpose, Statement, Work, at_most, listing, number, optional_number, optional_text, statement, text,
+};
 use super::{PendingRow, Store, StoreError, Subject};
 use crate::model::{Families, Hostname, Timestamp};
 
@@ -16,7 +18,8 @@ const PAGE: &str = "SELECT name, login, ttl, families, description, blocked, cre
                     ORDER BY name LIMIT $2";
 const PAGE_OF: &str = "SELECT name, login, ttl, families, description, blocked, created FROM host \
                        WHERE login = $3 AND name > $1 ORDER BY name LIMIT $2";
-pub(super) const NAMES_OF: &str = "SELECT name FROM host WHERE login = $1 ORDER BY name LIMIT $2";
+pub(super) const NAMES_OF: &str = "SELECT name FROM host WHERE login = $1 AND name > $2 ORDER BY name LIMIT $3";
+const NAMES_OF_ALL: [&str; 2] = ["SELECT login, name FROM host WHERE login IN", "ORDER BY login, name LIMIT ?"];
 const OWNERS: &str = "SELECT name, login FROM host WHERE name IN";
 const COUNT: &str = "SELECT COUNT(*) FROM host";
 const SET: &str = "UPDATE host SET ttl = $2, families = $3, description = $4, blocked = $5 WHERE name = $1";
@@ -88,13 +91,41 @@ impl Store {
         rows.iter().map(|row| Ok((name(row, 0)?, text(row, 1)?))).collect()
     }
 
-    /// At most `limit` names of `login`, in their order.
+    /// At most `limit` names of `login`, in their order, those after `after`.
     ///
     /// # Errors
     /// The store cannot be read.
-    pub async fn hosts_of(&self, login: &str, limit: usize) -> Result<Vec<Hostname>, StoreError> {
-        let page = statement(NAMES_OF).bind(login.to_owned()).bind(at_most(limit));
+    pub async fn hosts_of(
+        &self,
+        login: &str,
+        after: Option<&Hostname>,
+        limit: usize,
+    ) -> Result<Vec<Hostname>, StoreError> {
+        let after = after.map(ToString::to_string).unwrap_or_default();
+        let page = statement(NAMES_OF).bind(login.to_owned()).bind(after).bind(at_most(limit));
         self.rows(page).await?.iter().map(|row| name(row, 0)).collect()
+    }
+
+    /// The first `limit` names of these accounts, in the order of the logins, then of the names.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn hosts_of_all(
+        &self,
+        logins: &[&Arc<str>],
+        limit: usize,
+    ) -> Result<Vec<(String, Hostname)>, StoreError> {
+        let mut found = Vec::new();
+        for statement in listing(self.inner.software, NAMES_OF_ALL, |query| query, logins) {
+            let rows = self.rows(statement.bind(at_most(limit - found.len()))).await?;
+            found.extend(
+                rows.iter().map(|row| Ok((text(row, 0)?, name(row, 1)?))).collect::<Result<Vec<_>, StoreError>>()?,
+            );
+            if found.len() >= limit {
+                break;
+            }
+        }
+        Ok(found)
     }
 
     /// At most `limit` hosts, in the order of their names, of `login` or of all, those after `after`.

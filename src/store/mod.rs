@@ -39,7 +39,7 @@ pub use host::{Host, HostEdit, NewHost};
 pub use import::Imported;
 pub use pending::PendingRow;
 pub use record::{AddressChange, Calls, Seen};
-pub use remove::Records;
+pub use remove::RecordsPolicy;
 pub use reserve::{NameRequest, Reserved};
 pub use state::{Event, State};
 pub use token::TokenHolder;

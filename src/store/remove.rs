@@ -20,7 +20,7 @@ const FORGET: [&str; 2] = ["DELETE FROM state WHERE name IN", "DELETE FROM histo
 
 /// What becomes of the zone's records of a host that is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Records {
+pub enum RecordsPolicy {
     /// They stay, and whatever was pending of them is forgotten.
     Keep,
     /// They go: that is pending from the removal on.
@@ -32,7 +32,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Unknown`]; or the store cannot be written.
-    pub async fn remove_host(&self, name: &Hostname, records: Records) -> Result<(), StoreError> {
+    pub async fn remove_host(&self, name: &Hostname, records: RecordsPolicy) -> Result<(), StoreError> {
         let mut work = self.begin(Purpose::Administration).await?;
         let Some(host) = work.host(name).await? else { return work.without_host(name).await };
         work.remove_hosts(std::slice::from_ref(name), &host.login, records).await?;
@@ -45,7 +45,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Unknown`]; or the store cannot be written.
-    pub async fn remove_account(&self, login: &str, records: Records) -> Result<Vec<Hostname>, StoreError> {
+    pub async fn remove_account(&self, login: &str, records: RecordsPolicy) -> Result<Vec<Hostname>, StoreError> {
         let mut work = self.begin(Purpose::Administration).await?;
         work.be_patient();
         if work.account(login).await?.is_none() {
@@ -77,7 +77,7 @@ impl Work {
         &mut self,
         names: &[Hostname],
         login: &str,
-        records: Records,
+        records: RecordsPolicy,
     ) -> Result<(), StoreError> {
         self.tokens_changed(names).await?;
         self.of_names(DELETE_HOSTS, names).await?;
@@ -87,13 +87,13 @@ impl Work {
     }
 
     /// All that is known of `names`; what is pending of them from now on is what becomes of their records.
-    async fn forget(&mut self, names: &[Hostname], login: &str, records: Records) -> Result<(), StoreError> {
+    async fn forget(&mut self, names: &[Hostname], login: &str, records: RecordsPolicy) -> Result<(), StoreError> {
         for sql in FORGET {
             self.of_names(sql, names).await?;
         }
         match records {
-            Records::Keep => self.drop_pending(names).await,
-            Records::Remove => {
+            RecordsPolicy::Keep => self.drop_pending(names).await,
+            RecordsPolicy::Remove => {
                 let removals = names.iter().flat_map(|name| PendingRow::removal(name, login));
                 self.put_pending(&removals.collect::<Vec<_>>()).await
             }

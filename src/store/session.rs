@@ -334,7 +334,7 @@ impl Store {
     }
 
     /// The rows of `names`, by a statement that ends before their list.
-    pub(super) async fn of_names(&self, sql: &str, names: &[Hostname]) -> Result<Vec<AnyRow>, StoreError> {
+    pub(super) async fn of_names<N: ToString>(&self, sql: &str, names: &[N]) -> Result<Vec<AnyRow>, StoreError> {
         let mut found = Vec::new();
         for statement in listing(self.inner.software, [sql, ""], |statement| statement, names) {
             found.extend(self.rows(statement).await?);

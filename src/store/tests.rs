@@ -19,8 +19,8 @@ const LOOK_UPS: [&str; 7] = [
 
 async fn plan(store: &Store, explain: &str, sql: &str, column: usize) -> String {
     let mut session = Session::new(&store.inner.readers).await.unwrap();
-    let quoted = ["'a'", "'2'"];
-    let sql = (1..=2).fold(sql.to_owned(), |sql, place| sql.replace(&format!("${place}"), quoted[place - 1]));
+    let quoted = ["'a'", "'2'", "2"];
+    let sql = (1..=3).fold(sql.to_owned(), |sql, place| sql.replace(&format!("${place}"), quoted[place - 1]));
     if store.is_shared() {
         // An empty table is read faster without any index, and sorted faster than looked up in order.
         let costs = "SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off";

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dyngate::model::{Desired, PasswordDigest, Timestamp};
-use dyngate::store::{NewAccount, NewHost, PendingRow, Records, StoreError};
+use dyngate::store::{NewAccount, NewHost, PendingRow, RecordsPolicy, StoreError};
 
 use crate::stage::{Stage, digest, name, new_account, new_host, on_both, zone};
 
@@ -32,7 +32,7 @@ async fn an_account_is_found_as_it_was_added(stage: &Stage) {
     assert_eq!(found.wildcards, new.wildcards);
     assert_eq!((found.max_hosts, found.enabled), (u32::MAX, true));
     assert!(found.created >= before && found.created <= Timestamp::now());
-    assert_eq!(stage.store.hosts_of("Röuter 1", 10).await.unwrap(), [name("a.dyn.example")]);
+    assert_eq!(stage.store.hosts_of("Röuter 1", None, 10).await.unwrap(), [name("a.dyn.example")]);
     assert_eq!(stage.store.account("röuter 1").await.unwrap(), None, "logins keep their letter case");
     stage.store.set_enabled("Röuter 1", false).await.unwrap();
     assert!(!stage.store.account("Röuter 1").await.unwrap().unwrap().enabled);
@@ -93,7 +93,7 @@ async fn a_change_that_is_refused_leaves_everything_as_it_was(stage: &Stage) {
     stage.account("a", &["gone.dyn.example", "h.dyn.example"]).await;
     stage.account("b", &["of-b.dyn.example"]).await;
     let gone = name("gone.dyn.example");
-    store.remove_host(&gone, Records::Remove).await.unwrap();
+    store.remove_host(&gone, RecordsPolicy::Remove).await.unwrap();
     let (new, taken) = (new_host("gone.dyn.example", "b"), new_host("h.dyn.example", "b"));
     let many: Vec<_> = (0..=1000).map(|number| zone(&format!("z{number}.example"))).collect();
     let long = NewHost { description: "x".repeat(201), ..new.clone() };
@@ -115,7 +115,7 @@ async fn a_change_that_is_refused_leaves_everything_as_it_was(stage: &Stage) {
     let both_go = |row: &PendingRow| row.account == "a" && row.desired == Desired::Absent;
     assert!(removal.len() == 2 && removal.iter().all(both_go), "what was promised when the host was removed");
     assert_eq!(store.account("b").await.unwrap().unwrap().wildcards, []);
-    assert_eq!(store.hosts_of("b", 10).await.unwrap(), [name("of-b.dyn.example")]);
+    assert_eq!(store.hosts_of("b", None, 10).await.unwrap(), [name("of-b.dyn.example")]);
 
     store.grant("b", &[new], &[zone("x.example")]).await.unwrap();
     assert_eq!(store.pending_of(std::slice::from_ref(&gone)).await.unwrap(), [], "the new host's records are its own");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dyngate::store::{Feed, HostEdit, News, Records, Subject};
+use dyngate::store::{Feed, HostEdit, News, RecordsPolicy, Subject};
 use tokio::time::timeout;
 
 use crate::stage::{MINUTE, Stage, digest, name, new_account, new_host, on_both};
@@ -51,11 +51,11 @@ async fn what_one_changes_the_other_hears(stage: &Stage) {
     assert_eq!(subjects(&mut feed, 1).await, [Subject::Token([1; 32])]);
     store.set_token(&home, &[2; 32], None).await.unwrap();
     assert_eq!(subjects(&mut feed, 2).await, [Subject::Token([1; 32]), Subject::Token([2; 32])]);
-    store.remove_host(&home, Records::Remove).await.unwrap();
+    store.remove_host(&home, RecordsPolicy::Remove).await.unwrap();
     let gone = [Subject::Token([2; 32]), Subject::Pending(home.clone()), host, account.clone()];
     assert_eq!(subjects(&mut feed, 4).await, gone);
     store.set_enabled("nobody", true).await.unwrap_err();
-    store.remove_account("a", Records::Keep).await.unwrap();
+    store.remove_account("a", RecordsPolicy::Keep).await.unwrap();
     assert_eq!(subjects(&mut feed, 1).await, [account]);
 }
 
@@ -137,7 +137,7 @@ async fn a_change_of_much_is_one_word(stage: &Stage) {
     let imported = stage.store.import(std::iter::once(start).chain(lines).map(Ok)).await.unwrap();
     assert_eq!(imported.hosts, 1100);
     assert_eq!(next(&mut feed).await, News::Lost);
-    let removed = stage.store.remove_account("a", Records::Remove).await.unwrap();
+    let removed = stage.store.remove_account("a", RecordsPolicy::Remove).await.unwrap();
     assert_eq!(removed.len(), 1100);
     assert_eq!(next(&mut feed).await, News::Lost);
     assert_eq!(stage.sql("SELECT COUNT(*) FROM pending").await.trim(), "2200");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dyngate::model::{Desired, Families, RrData, RrKey, RrType, Timestamp};
-use dyngate::store::{HostEdit, NewHost, PendingRow, Records, StoreError, TokenHolder};
+use dyngate::store::{HostEdit, NewHost, PendingRow, RecordsPolicy, StoreError, TokenHolder};
 
 use crate::stage::{Stage, name, new_host, on_both, seen, together};
 
@@ -70,8 +70,8 @@ async fn hosts_are_paged_by_name(stage: &Stage) {
         found.extend(page.into_iter().map(|host| host.name));
     }
     assert_eq!(found, expected);
-    assert_eq!(stage.store.hosts_of("a", 100).await.unwrap(), expected);
-    assert_eq!(stage.store.hosts_of("a", 2).await.unwrap(), expected[..2]);
+    assert_eq!(stage.store.hosts_of("a", None, 100).await.unwrap(), expected);
+    assert_eq!(stage.store.hosts_of("a", None, 2).await.unwrap(), expected[..2]);
     let all = stage.store.hosts(None, None, 100).await.unwrap();
     assert_eq!(all.len(), 8);
     assert!(all.is_sorted_by(|one, two| one.name < two.name));
@@ -124,7 +124,7 @@ async fn a_removed_host_leaves_nothing_but_its_records_to_remove(stage: &Stage) 
     let key = RrKey { name: host.clone(), rtype: RrType::A };
     let wanted = PendingRow::of_command(key, desired.clone(), "a".into());
     let pending = async || store.pending_of(std::slice::from_ref(&host)).await.unwrap();
-    for records in [Records::Keep, Records::Remove] {
+    for records in [RecordsPolicy::Keep, RecordsPolicy::Remove] {
         store.add_host(&new_host("home.dyn.example", "a"), std::slice::from_ref(&wanted)).await.unwrap();
         store.set_token(&host, &[1; 32], None).await.unwrap();
         store.record(&together(&[seen("home.dyn.example", 1)])).await.unwrap();
@@ -138,15 +138,15 @@ async fn a_removed_host_leaves_nothing_but_its_records_to_remove(stage: &Stage) 
         assert_eq!(store.history(&host, 10).await.unwrap(), []);
         let left = pending().await;
         match records {
-            Records::Keep => assert_eq!(left, []),
-            Records::Remove => {
+            RecordsPolicy::Keep => assert_eq!(left, []),
+            RecordsPolicy::Remove => {
                 assert_eq!(left.iter().map(|row| row.key.rtype).collect::<Vec<_>>(), [RrType::A, RrType::Aaaa]);
                 assert!(left.iter().all(|row| row.desired == Desired::Absent));
                 assert!(left[0].stamp > before[0].stamp);
             }
         }
     }
-    let unknown = store.remove_host(&host, Records::Keep).await.unwrap_err();
+    let unknown = store.remove_host(&host, RecordsPolicy::Keep).await.unwrap_err();
     assert!(matches!(unknown, StoreError::Unknown { .. }), "{unknown}");
 }
 
@@ -161,7 +161,7 @@ async fn a_removed_account_takes_its_names_with_it(stage: &Stage) {
         .record(&together(&["h1", "h2", "w1", "shared", "both"].map(|first| seen(&format!("{first}.dyn.example"), 5))))
         .await
         .unwrap();
-    let removed = store.remove_account("a", Records::Remove).await.unwrap();
+    let removed = store.remove_account("a", RecordsPolicy::Remove).await.unwrap();
     assert_eq!(removed, ["h1", "h2", "w1"].map(|first| name(&format!("{first}.dyn.example"))));
     assert_eq!(store.account("a").await.unwrap(), None);
     for gone in &removed {
@@ -172,6 +172,6 @@ async fn a_removed_account_takes_its_names_with_it(stage: &Stage) {
         assert!(store.state(&name(stays)).await.unwrap().is_some(), "{stays}");
         assert_eq!(store.pending_of(&[name(stays)]).await.unwrap(), []);
     }
-    let unknown = store.remove_account("a", Records::Keep).await.unwrap_err();
+    let unknown = store.remove_account("a", RecordsPolicy::Keep).await.unwrap_err();
     assert!(matches!(unknown, StoreError::Unknown { .. }), "{unknown}");
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dyngate::model::{Desired, DesiredRecords, RrData, RrKey, RrType, Timestamp};
-use dyngate::store::{News, PendingRow, Records, Seen, Store, StoreError, Subject};
+use dyngate::store::{News, PendingRow, RecordsPolicy, Seen, Store, StoreError, Subject};
 use tokio::time::timeout;
 
 use crate::stage::{IN_FORCE, Stage, name, new_host, on_both, seen};
@@ -185,7 +185,7 @@ async fn what_a_command_wants_replaces_what_was_wanted(stage: &Stage) {
     assert!(matches!(unfit, StoreError::Unfit { .. }), "{unfit}");
     assert_eq!(store.host(&name("unfit.dyn.example")).await.unwrap(), None, "nor is anything else of it done");
 
-    store.remove_host(&host, Records::Remove).await.unwrap();
+    store.remove_host(&host, RecordsPolicy::Remove).await.unwrap();
     let read = store.pending_of(std::slice::from_ref(&host)).await.unwrap();
     assert_eq!(
         read.iter().map(|row| (row.key.clone(), row.source)).collect::<Vec<_>>(),

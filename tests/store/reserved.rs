@@ -80,7 +80,7 @@ async fn what_an_older_version_counted_still_counts(stage: &Stage) {
 async fn an_account_that_is_made_again_begins_with_no_names(stage: &Stage) {
     stage.account("a", &[]).await;
     assert_eq!(stage.reserve("a", &["h1", "h2"], 2).await, [New, New]);
-    stage.store.remove_account("a", dyngate::store::Records::Keep).await.unwrap();
+    stage.store.remove_account("a", dyngate::store::RecordsPolicy::Keep).await.unwrap();
     stage.account("a", &[]).await;
     assert_eq!(stage.reserve("a", &["h2", "h3", "h1"], 2).await, [New, New, TooMany]);
 }

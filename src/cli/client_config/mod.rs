@@ -12,7 +12,7 @@ use clap::{Args, ValueEnum};
 use super::{Ended, USAGE, fail, load};
 use crate::config::{Config, Endpoint, Listener, Location};
 use crate::model::{Family, Hostname};
-use crate::operator::{At, OperatorError};
+use crate::operator::{OperatorError, RefusalKind};
 use crate::store::Store;
 
 pub(super) use device::Device;
@@ -53,7 +53,8 @@ enum Version {
 pub(super) fn run(path: &Path, options: &Options) -> Ended {
     let config = load(path)?;
     let target = target(&config, options).map_err(|error| {
-        let is_ours = error.downcast_ref::<OperatorError>().is_some_and(|error| error.at() == At::Machine);
+        let is_ours =
+            error.downcast_ref::<OperatorError>().is_some_and(|error| error.kind() == RefusalKind::Unavailable);
         fail(if is_ours { 1 } else { USAGE }, &format_args!("{error:#}\nThe configuration is {}", path.display()))
     })?;
     let text = device::render(options.device, &target);

@@ -1,6 +1,6 @@
 //! What is deferred and what is newer, where gateways share a store, commands come in between, and refusals and reloads.
 
-use dyngate::store::{HostEdit, Records};
+use dyngate::store::{HostEdit, RecordsPolicy};
 use tokio::task::JoinHandle;
 
 use super::*;
@@ -116,7 +116,7 @@ async fn the_records_of_a_removed_host_go_though_a_request_that_was_accepted_bef
     stage.primary.stop().await.unwrap();
     let waiting = ask(&gateway, HOME, "203.0.113.2");
     wait_at_the_primary(&gateway, 1.0).await;
-    stage.store().remove_host(&name(HOME), Records::Remove).await.unwrap();
+    stage.store().remove_host(&name(HOME), RecordsPolicy::Remove).await.unwrap();
     soon("the gateway knows", async || stage.set(&gateway, "127.0.0.1").await == "nohost").await;
     stage.primary.start_again().await.unwrap();
     assert_eq!(waiting.await.unwrap(), "good 203.0.113.2");

@@ -14,6 +14,7 @@ pub mod engine;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
 pub mod gateway;
+pub mod guide;
 pub mod limit;
 pub mod metrics;
 pub mod model;

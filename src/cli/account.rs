@@ -8,8 +8,8 @@ use super::Ended;
 use super::operating::{
     self, CommandError, Common, Output, duration, kept_in, note, note_records, password, records_policy,
 };
-use super::table::{Cell, Paint, Table, Tone, block, counted, listed};
-use crate::model::Timestamp;
+use super::table::{Cell, Paint, Table, Tone, block, counted};
+use crate::model::{Timestamp, listed};
 use crate::operator::{AccountView, Actor, NewAccountOptions, Operator, PAGE, SecretView};
 
 /// Names that a table shows of one account.

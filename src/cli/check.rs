@@ -8,10 +8,11 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 use tokio::runtime::Builder;
 
-use super::table::{Cell, Paint, Table, Tone, counted, listed};
+use super::table::{Cell, Paint, Table, Tone, counted};
 use super::{Ended, fail, load, runtime};
 use crate::check::{self, Checked, Extent, Finding, Level, Report};
 use crate::config::Config;
+use crate::model::listed;
 
 /// Something was found.
 const FOUND: u8 = 2;

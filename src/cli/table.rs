@@ -135,15 +135,6 @@ pub(super) fn counted<N: Display + PartialEq + From<u8>>(number: N, what: &str) 
     format!("{number} {what}{plural}")
 }
 
-/// `a, b and 3 more`: at most `most` of the names.
-pub(super) fn listed(names: &[impl AsRef<str>], most: usize) -> String {
-    let shown = names.iter().take(most).map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
-    match names.len().saturating_sub(most) {
-        0 => shown,
-        more => format!("{shown} and {more} more"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,8 +157,6 @@ mod tests {
     #[test]
     fn what_is_many_is_counted() {
         assert_eq!((counted(1_u64, "zone"), counted(0_usize, "zone")), ("1 zone".to_owned(), "0 zones".to_owned()));
-        let names = ["a", "b", "c"];
-        assert_eq!((listed(&names, 3), listed(&names, 1)), ("a, b, c".to_owned(), "a and 2 more".to_owned()));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod address;
 mod families;
+mod listed;
 mod login;
 mod name;
 mod outcome;
@@ -14,6 +15,7 @@ mod tsig;
 
 pub use address::{Addresses, Family, PerFamily, canonical};
 pub use families::Families;
+pub use listed::listed;
 pub use login::{LoginError, MAX_LOGIN, check_login};
 pub use name::{Hostname, NameError, ZoneName};
 pub use outcome::Outcome;

@@ -133,12 +133,6 @@ impl Registry {
         }
     }
 
-    /// The account that the file declares for `login`.
-    #[must_use]
-    pub fn declared_account(&self, login: &str) -> Option<&Account> {
-        self.declared.account(login).map(Arc::as_ref)
-    }
-
     /// What the password of an unknown login is held against: the work of a real account, and never right.
     #[must_use]
     pub fn decoy(&self, login: &str) -> PasswordDigest {

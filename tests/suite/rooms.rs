@@ -9,7 +9,7 @@ const ROWS: [&[&str]; 12] = [
     &["app"],
     &["public", "api"],
     &["net"],
-    &["gateway", "check", "operator"],
+    &["gateway", "check", "operator", "guide"],
     &["auth", "limit"],
     &["registry"],
     &["engine", "store"],

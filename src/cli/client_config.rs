@@ -1,24 +1,17 @@
-//! `dyngate client-config`: what to paste on a device so that it keeps one host up to date. Asks no server.
-
-mod device;
-mod lookup;
-mod target;
+//! `dyngate client-config`: arguments of the guide. Asks no server.
 
 use std::io::{self, Write as _};
 use std::path::Path;
 
+use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 
 use super::{Ended, USAGE, fail, load};
 use crate::config::{Config, Endpoint, Listener, Location};
+use crate::guide::{self, Credential, DEVICES, Device, GatewayUrl, LookupError, Target};
 use crate::model::{Family, Hostname};
 use crate::operator::{OperatorError, RefusalKind};
 use crate::store::Store;
-
-pub(super) use device::Device;
-use device::Secret;
-use lookup::LookupError;
-use target::{GatewayUrl, Target};
 
 /// What the command is told beside the configuration.
 #[derive(Debug, Args)]
@@ -40,6 +33,16 @@ pub(super) struct Options {
     families: Vec<Version>,
 }
 
+impl ValueEnum for Device {
+    fn value_variants<'a>() -> &'a [Self] {
+        &DEVICES
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.name).help(self.about))
+    }
+}
+
 /// An address family as it is typed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Version {
@@ -57,7 +60,7 @@ pub(super) fn run(path: &Path, options: &Options) -> Ended {
             error.downcast_ref::<OperatorError>().is_some_and(|error| error.kind() == RefusalKind::Unavailable);
         fail(if is_ours { 1 } else { USAGE }, &format_args!("{error:#}\nThe configuration is {}", path.display()))
     })?;
-    let text = device::render(options.device, &target);
+    let text = options.device.text(&target);
     let written = io::stdout().lock().write_all(text.as_bytes());
     written.map_err(|error| fail(1, &format_args!("cannot write the text: {error}")))
 }
@@ -75,12 +78,12 @@ fn keeper(config: &Config, host: &Hostname) -> anyhow::Result<Option<String>> {
 }
 
 fn target(config: &Config, options: &Options) -> anyhow::Result<Target> {
-    let host = lookup::name(&options.host)?;
+    let host = guide::name(&options.host)?;
     let keeper = keeper(config, &host)?;
-    if options.device.secret() == Secret::Token && keeper.is_none() {
+    if options.device.credential == Credential::Token && keeper.is_none() {
         return Err(LookupError::NotStored { host }.into());
     }
-    let (host, login) = lookup::host(config, host, options.login.as_deref(), keeper.as_deref())?;
+    let (host, login) = guide::updater(config, host, options.login.as_deref(), keeper.as_deref())?;
     let url = match &options.url {
         Some(url) => GatewayUrl::parse(url)?,
         None => {

@@ -1,6 +1,6 @@
 //! Command lines of curl; the gateway takes the address that each comes from.
 
-use super::super::target::Target;
+use super::target::Target;
 use crate::model::Family;
 
 pub(super) fn render(target: &Target) -> String {

@@ -1,6 +1,6 @@
 //! A script for RouterOS that reports the addresses of an interface when they change.
 
-use super::super::target::Target;
+use super::target::Target;
 use crate::model::Family;
 
 pub(super) fn render(target: &Target) -> String {

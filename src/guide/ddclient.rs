@@ -1,6 +1,6 @@
 //! ddclient.conf for ddclient 3.10 and later.
 
-use super::super::target::Target;
+use super::target::Target;
 use crate::model::Family;
 
 pub(super) fn render(target: &Target) -> String {

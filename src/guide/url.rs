@@ -1,6 +1,6 @@
 //! The URL of one host, for devices that know neither login nor password.
 
-use super::super::target::Target;
+use super::target::Target;
 use crate::model::Family;
 
 pub(super) fn render(target: &Target) -> String {

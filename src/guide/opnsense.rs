@@ -1,7 +1,7 @@
 //! The form "Accounts" of OPNsense's plug-in os-ddclient, with its own back end.
 
-use super::super::target::Target;
 use super::form;
+use super::target::Target;
 use crate::model::Family;
 
 pub(super) fn render(target: &Target) -> String {

@@ -1,6 +1,6 @@
 //! The form "Dynamic DNS Clients" of pfSense, with the type Custom.
 
-use super::super::target::Target;
+use super::target::Target;
 use super::{form, update_url};
 use crate::model::Family;
 

@@ -1,6 +1,6 @@
 //! inadyn.conf with a `custom` provider.
 
-use super::super::target::Target;
+use super::target::Target;
 use crate::model::Family;
 
 /// inadyn takes the first IPv6 address of what this prints.

@@ -7,27 +7,27 @@ use crate::model::{Family, Hostname};
 
 /// One host, for one device.
 #[derive(Debug, Clone)]
-pub(super) struct Target {
+pub struct Target {
     /// The host that the device keeps up to date.
-    pub(super) host: Hostname,
+    pub host: Hostname,
     /// The account's login.
-    pub(super) login: String,
+    pub login: String,
     /// Where the device reaches the gateway.
-    pub(super) url: GatewayUrl,
+    pub url: GatewayUrl,
     /// What the device is to report; at least one.
-    pub(super) families: Vec<Family>,
+    pub families: Vec<Family>,
 }
 
 impl Target {
     /// Whether the device is to report `family`.
-    pub(super) fn has(&self, family: Family) -> bool {
+    pub fn has(&self, family: Family) -> bool {
         self.families.contains(&family)
     }
 }
 
 /// Where a [`GatewayUrl`] comes from, and so how far it can be relied on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Origin {
+pub enum Origin {
     /// The operator named it.
     Given,
     /// The gateway listens there.
@@ -38,19 +38,19 @@ pub(super) enum Origin {
 
 /// Scheme, host and port by which devices reach the gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct GatewayUrl {
+pub struct GatewayUrl {
     /// Whether it is https.
-    pub(super) tls: bool,
+    pub tls: bool,
     // An IPv6 address has its brackets.
     host: String,
     port: Option<u16>,
     /// Where it comes from.
-    pub(super) origin: Origin,
+    pub origin: Origin,
 }
 
 /// Why a text is not a [`GatewayUrl`]. Never repeats the text: a password may be in it.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum UrlError {
+pub enum UrlError {
     /// Neither http:// nor https://.
     #[error("--url begins with neither http:// nor https://\nWrite it as in https://ddns.example.net")]
     Scheme,
@@ -73,7 +73,7 @@ const PLACEHOLDER: &str = "ddns.example.net";
 
 impl GatewayUrl {
     /// Reads what an operator typed: scheme, host, port if any, and at most the path `/nic/update`.
-    pub(super) fn parse(text: &str) -> Result<Self, UrlError> {
+    pub fn parse(text: &str) -> Result<Self, UrlError> {
         let (scheme, rest) = text.split_once("://").ok_or(UrlError::Scheme)?;
         let tls = match scheme.to_ascii_lowercase().as_str() {
             "http" => false,
@@ -107,7 +107,7 @@ impl GatewayUrl {
     }
 
     /// The first public address that the gateway listens on for plain HTTP, else the placeholder.
-    pub(super) fn guess(listen: &[SocketAddr]) -> Self {
+    pub fn guess(listen: &[SocketAddr]) -> Self {
         let public = listen.iter().find(|listen| listen.port() != 0 && is_public(listen.ip()));
         let Some(listen) = public else {
             return Self { tls: true, host: PLACEHOLDER.to_owned(), port: None, origin: Origin::Placeholder };
@@ -121,7 +121,7 @@ impl GatewayUrl {
     }
 
     /// Host and port, as a field "server" takes them.
-    pub(super) fn authority(&self) -> String {
+    pub fn authority(&self) -> String {
         match self.port {
             Some(port) => format!("{}:{port}", self.host),
             None => self.host.clone(),
@@ -129,7 +129,7 @@ impl GatewayUrl {
     }
 
     /// The family of the address, where it is an address.
-    pub(super) fn family(&self) -> Option<Family> {
+    pub fn family(&self) -> Option<Family> {
         if self.host.starts_with('[') {
             return Some(Family::V6);
         }

@@ -1,6 +1,6 @@
 //! The form "Dynamic DNS" of UniFi gateways, which run inadyn.
 
-use super::super::target::Target;
+use super::target::Target;
 use super::{form, only_ipv4};
 
 pub(super) fn render(target: &Target) -> String {

@@ -1,6 +1,6 @@
 //! Sections of /etc/config/ddns for OpenWrt's ddns-scripts; one a family.
 
-use super::super::target::Target;
+use super::target::Target;
 use crate::model::Family;
 
 pub(super) fn render(target: &Target) -> String {

@@ -1,4 +1,5 @@
-//! The text for each device: pure, from a [`Target`] alone; one file a device. Knows no configuration and no store.
+//! What to type into each device so that it keeps one host up to date: a device is one file and one row of the table. Knows
+//! neither arguments nor the store.
 //!
 //! What is quoted of forms, placeholders and habits is what docs/CLIENTS.md says of each.
 
@@ -6,92 +7,69 @@ mod curl;
 mod ddclient;
 mod fritzbox;
 mod inadyn;
+mod lookup;
 mod mikrotik;
 mod openwrt;
 mod opnsense;
 mod pfsense;
 mod synology;
+mod target;
 mod unifi;
 mod url;
 
 use std::fmt::Write as _;
 
-use clap::ValueEnum;
-
-use super::target::{Origin, Target};
 use crate::model::Family;
 
-/// A device or a program that speaks dyndns2. No quotation marks in what follows: clap_complete's script for fish breaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Device {
-    /// /etc/ddclient.conf
-    Ddclient,
-    /// /etc/inadyn.conf
-    Inadyn,
-    /// /etc/config/ddns
-    Openwrt,
-    /// Form DynDNS of a FRITZ!Box
-    Fritzbox,
-    /// Form of the plug-in os-ddclient
-    Opnsense,
-    /// Form Dynamic DNS Clients
-    Pfsense,
-    /// Form Dynamic DNS of UniFi gateways
-    Unifi,
-    /// Forms of DSM
-    Synology,
-    /// Script for RouterOS
-    Mikrotik,
-    /// Command lines
-    Curl,
-    /// URL of a host of the store, for a device that takes nothing else
-    Url,
+pub use lookup::{LookupError, name, updater};
+pub use target::{GatewayUrl, Origin, Target, UrlError};
+
+/// A device or a program that speaks dyndns2.
+#[derive(Debug, Clone, Copy)]
+pub struct Device {
+    /// What it is called in a command.
+    pub name: &'static str,
+    /// What the text for it is. No quotation marks: clap_complete's script for fish breaks.
+    pub about: &'static str,
+    /// By what it is believed.
+    pub credential: Credential,
+    // As its makers spell it.
+    title: &'static str,
+    evidence: Evidence,
+    render: fn(&Target) -> String,
 }
 
-impl Device {
-    /// What the reader puts in place of a placeholder.
-    pub(crate) fn secret(self) -> Secret {
-        match self {
-            Self::Url => Secret::Token,
-            Self::Ddclient
-            | Self::Inadyn
-            | Self::Openwrt
-            | Self::Fritzbox
-            | Self::Opnsense
-            | Self::Pfsense
-            | Self::Unifi
-            | Self::Synology
-            | Self::Mikrotik
-            | Self::Curl => Secret::Password,
-        }
-    }
-}
+/// All of them, in the order of the help.
+pub static DEVICES: [Device; 11] = [
+    row("ddclient", "ddclient", "/etc/ddclient.conf", Evidence::Run, ddclient::render),
+    row("inadyn", "inadyn", "/etc/inadyn.conf", Evidence::Run, inadyn::render),
+    row("openwrt", "OpenWrt", "/etc/config/ddns", Evidence::Read, openwrt::render),
+    row("fritzbox", "FRITZ!Box", "Form DynDNS of a FRITZ!Box", Evidence::Read, fritzbox::render),
+    row("opnsense", "OPNsense", "Form of the plug-in os-ddclient", Evidence::Read, opnsense::render),
+    row("pfsense", "pfSense", "Form Dynamic DNS Clients", Evidence::Read, pfsense::render),
+    row("unifi", "UniFi", "Form Dynamic DNS of UniFi gateways", Evidence::Read, unifi::render),
+    row("synology", "Synology DSM", "Forms of DSM", Evidence::Read, synology::render),
+    row("mikrotik", "MikroTik RouterOS", "Script for RouterOS", Evidence::Read, mikrotik::render),
+    row("curl", "curl", "Command lines", Evidence::Run, curl::render),
+    Device {
+        credential: Credential::Token,
+        ..row(
+            "url",
+            "URL",
+            "URL of a host of the store, for a device that takes nothing else",
+            Evidence::Run,
+            url::render,
+        )
+    },
+];
 
 /// By what a device is believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Secret {
-    /// The account's.
+pub enum Credential {
+    /// The account's password.
     Password,
-    /// The host's own.
+    /// The host's own token.
     Token,
-}
-
-/// What to paste on, or enter at, `device`; ends with a line end.
-pub(crate) fn render(device: Device, target: &Target) -> String {
-    let (name, evidence, text) = match device {
-        Device::Ddclient => ("ddclient", Evidence::Run, ddclient::render(target)),
-        Device::Inadyn => ("inadyn", Evidence::Run, inadyn::render(target)),
-        Device::Openwrt => ("OpenWrt", Evidence::Read, openwrt::render(target)),
-        Device::Fritzbox => ("FRITZ!Box", Evidence::Read, fritzbox::render(target)),
-        Device::Opnsense => ("OPNsense", Evidence::Read, opnsense::render(target)),
-        Device::Pfsense => ("pfSense", Evidence::Read, pfsense::render(target)),
-        Device::Unifi => ("UniFi", Evidence::Read, unifi::render(target)),
-        Device::Synology => ("Synology DSM", Evidence::Read, synology::render(target)),
-        Device::Mikrotik => ("MikroTik RouterOS", Evidence::Read, mikrotik::render(target)),
-        Device::Curl => ("curl", Evidence::Run, curl::render(target)),
-        Device::Url => ("URL", Evidence::Run, url::render(target)),
-    };
-    format!("{}{text}", notes(name, evidence, device.secret(), target))
 }
 
 /// What a text rests on.
@@ -103,8 +81,26 @@ enum Evidence {
     Read,
 }
 
+const fn row(
+    name: &'static str,
+    title: &'static str,
+    about: &'static str,
+    evidence: Evidence,
+    render: fn(&Target) -> String,
+) -> Device {
+    Device { name, about, credential: Credential::Password, title, evidence, render }
+}
+
+impl Device {
+    /// What to paste on it, or to enter at it; ends with a line end.
+    #[must_use]
+    pub fn text(&self, target: &Target) -> String {
+        format!("{}{}", notes(self.title, self.evidence, self.credential, target), (self.render)(target))
+    }
+}
+
 /// What holds for every device, as comments: what the reader must fill in, and what is guessed.
-fn notes(name: &str, evidence: Evidence, secret: Secret, target: &Target) -> String {
+fn notes(name: &str, evidence: Evidence, credential: Credential, target: &Target) -> String {
     let Target { host, login, url, .. } = target;
     let tried = match evidence {
         Evidence::Run => "",
@@ -112,13 +108,13 @@ fn notes(name: &str, evidence: Evidence, secret: Secret, target: &Target) -> Str
             "# From the device's documentation, source or users: it was not tried on the device itself.\n"
         }
     };
-    let (word, replace) = match secret {
-        Secret::Password => (
+    let (word, replace) = match credential {
+        Credential::Password => (
             "password",
             "# Replace PASSWORD with the account's password: dyngate has only a digest of it and cannot print it.\n"
                 .to_owned(),
         ),
-        Secret::Token => (
+        Credential::Token => (
             "URL",
             format!(
                 "# Replace TOKEN with what `dyngate host token {host}` prints behind /update/: dyngate has only a digest of an\n\

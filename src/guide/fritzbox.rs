@@ -1,6 +1,6 @@
 //! The form "DynDNS" of FRITZ!OS.
 
-use super::super::target::Target;
+use super::target::Target;
 use super::{form, update_url};
 use crate::model::Family;
 

@@ -1,16 +1,15 @@
 //! Which account of the configuration keeps a host up to date. Knows nothing of devices.
 
-use crate::cli::table::listed;
 use crate::config::Config;
-use crate::model::{Hostname, NameError};
-use crate::registry::{Denied, Registry};
+use crate::model::{Hostname, NameError, listed};
+use crate::registry::{Declared, Denied};
 
 /// How many logins an error lists.
 const SHOWN: usize = 5;
 
 /// Why there is no host and account to write for; each says who acts.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum LookupError {
+pub enum LookupError {
     /// Not the name of a host.
     #[error("{text:?} is not a host name: {error}\nWrite the whole name, such as home.dyn.example")]
     NotAName {
@@ -88,26 +87,26 @@ pub(super) enum LookupError {
 ///
 /// # Errors
 /// [`LookupError`]: all are the user's or the configuration's.
-pub(super) fn host(
+pub fn updater(
     config: &Config,
     host: Hostname,
     asked: Option<&str>,
     keeper: Option<&str>,
 ) -> Result<(Hostname, String), LookupError> {
-    let registry = Registry::declared(config);
-    if registry.zone_of(&host).is_none() {
+    let declared = Declared::new(config);
+    if declared.zone_of(&host).is_none() {
         let zones: Vec<_> = config.zones.iter().map(|zone| zone.name.as_str()).collect();
         let zones = listed(&zones, SHOWN);
         return Err(LookupError::NoZone { host, zones });
     }
     if let Some(keeper) = keeper {
         return match asked {
-            Some(asked) if asked != keeper => Err(refused(&registry, host, asked, Denied::AnothersHost, vec![keeper])),
+            Some(asked) if asked != keeper => Err(refused(&declared, host, asked, Denied::AnothersHost, vec![keeper])),
             Some(_) | None => Ok((host, keeper.to_owned())),
         };
     }
     let may = |login: &str| {
-        registry.declared_account(login).map_or(Err(Denied::NotGranted), |account| registry.grant(account, &host, None))
+        declared.account(login).map_or(Err(Denied::NotGranted), |account| declared.grant(account, &host, None))
     };
     let mut granted = Vec::new();
     let mut against = None;
@@ -121,7 +120,7 @@ pub(super) fn host(
     if let Some(asked) = asked {
         return match may(asked) {
             Ok(_) => Ok((host, asked.to_owned())),
-            Err(why) => Err(refused(&registry, host, asked, why, granted)),
+            Err(why) => Err(refused(&declared, host, asked, why, granted)),
         };
     }
     match (granted.as_slice(), against) {
@@ -136,17 +135,17 @@ pub(super) fn host(
 ///
 /// # Errors
 /// [`LookupError::NotAName`]
-pub(super) fn name(text: &str) -> Result<Hostname, LookupError> {
+pub fn name(text: &str) -> Result<Hostname, LookupError> {
     Hostname::parse(text).map_err(|error| LookupError::NotAName { text: text.to_owned(), error })
 }
 
-fn refused(registry: &Registry, host: Hostname, login: &str, why: Denied, granted: Vec<&str>) -> LookupError {
+fn refused(declared: &Declared, host: Hostname, login: &str, why: Denied, granted: Vec<&str>) -> LookupError {
     let others = match granted.as_slice() {
         [] => format!("Add \"{host}\" to the `hosts` of an [[account]]"),
         _ => format!("{host} may be updated by: {}", listed(&granted, SHOWN)),
     };
     let login = login.to_owned();
-    if registry.declared_account(&login).is_some() {
+    if declared.account(&login).is_some() {
         LookupError::NotThisAccount { host, login, why, others }
     } else {
         LookupError::NoAccount { login, others }
@@ -175,7 +174,7 @@ mod tests {
     }
 
     fn login(host: &str, asked: Option<&str>) -> Result<String, String> {
-        let found = name(host).and_then(|host| super::host(&config(), host, asked, None));
+        let found = name(host).and_then(|host| super::updater(&config(), host, asked, None));
         found.map(|(_, login)| login).map_err(|error| error.to_string())
     }
 
@@ -188,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_host_of_the_store_is_its_keepers() {
-        let ask = |asked| super::host(&config(), name("kept.dyn.example").unwrap(), asked, Some("keeper"));
+        let ask = |asked| super::updater(&config(), name("kept.dyn.example").unwrap(), asked, Some("keeper"));
         assert_eq!(ask(None).unwrap().1, "keeper");
         assert_eq!(ask(Some("keeper")).unwrap().1, "keeper");
         assert!(ask(Some("office")).unwrap_err().to_string().contains("may be updated by: keeper"));

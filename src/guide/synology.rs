@@ -1,6 +1,6 @@
 //! The forms "Customize Provider" and "Add" of Synology DSM.
 
-use super::super::target::Target;
+use super::target::Target;
 use super::{form, only_ipv4, update_url};
 
 pub(super) fn render(target: &Target) -> String {

@@ -6,14 +6,14 @@ mod patience;
 mod reload;
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::Request;
-use hyper::body::Incoming;
+use hyper::service::service_fn;
 use prometheus_client::registry::Registry as MetricsRegistry;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
@@ -35,7 +35,6 @@ use crate::limit::Limits;
 use crate::metrics::Metrics;
 use crate::net::{
     self, Activated, BoundAddress, Certificates, ConnectionPolicy, ListenError, ListeningSocket, LoadedCertificate,
-    Peer,
 };
 use crate::registry::{self, Registry};
 use crate::store::{Store, StoreError};
@@ -172,8 +171,8 @@ impl Running {
         for ((listener, proxy_protocol), tls) in
             listeners.chain(tls.into_iter().map(|listener| (listener, acceptor.clone())))
         {
-            info!(address = %listener.place(), tls = tls.is_some(), proxy_protocol, "listening for routers");
-            if tls.is_some() { &mut https } else { &mut http }.push(listener.place().clone());
+            info!(address = %listener.address(), tls = tls.is_some(), proxy_protocol, "listening for routers");
+            if tls.is_some() { &mut https } else { &mut http }.push(listener.address().clone());
             public_servers.spawn(serve_routers(listener, proxy_protocol, tls, current.clone(), stopped.clone()));
         }
         if let Some(certificates) = &certificates {
@@ -196,15 +195,12 @@ impl Running {
         let (reloads, reloading) = reloader.start(stopped.clone());
         public_servers.spawn(reloading);
 
-        let admin_address = admin_listener.place().tcp().unwrap_or(config.admin.listen);
+        let admin_address = admin_listener.address().tcp().unwrap_or(config.admin.listen);
         info!(address = %admin_address, "listening for health, metrics and reloads");
-        let admin = Arc::new(AdminApi::new(in_force, registry, reloads.clone(), stopped));
-        let answer = move |_: Peer, request: Request<Incoming>| {
-            let admin = Arc::clone(&admin);
-            async move { admin.answer(request.method(), request.uri().path(), request.headers()).await }
-        };
+        let admin = AdminApi::new(in_force, registry, reloads.clone(), stopped).service();
+        let service = move |_| admin.clone();
         let (admin_stop, admin_stopped) = watch::channel(false);
-        let admin_server = tokio::spawn(net::serve(admin_listener, ConnectionPolicy::default, answer, admin_stopped));
+        let admin_server = tokio::spawn(net::serve(admin_listener, ConnectionPolicy::default, service, admin_stopped));
         Ok(Self {
             http,
             https,
@@ -305,11 +301,14 @@ async fn serve_routers(
         let proxy_protocol = proxy_protocol.then(|| Arc::clone(&in_force.proxies));
         ConnectionPolicy { proxy_protocol, per_source: Some(Arc::clone(&in_force.per_source)), tls: tls.clone() }
     };
-    let answer = move |peer, request| {
-        let in_force = for_requests.get();
-        async move { in_force.public.answer(peer, request).await }
+    let service = move |peer| {
+        let for_requests = for_requests.clone();
+        service_fn(move |request| {
+            let in_force = for_requests.get();
+            async move { Ok::<_, Infallible>(in_force.public.answer(peer, request).await) }
+        })
     };
-    net::serve(listener, policy, answer, stop).await;
+    net::serve(listener, policy, service, stop).await;
 }
 
 fn all_places(http: &[BoundAddress], https: &[BoundAddress]) -> String {

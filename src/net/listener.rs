@@ -102,7 +102,7 @@ impl std::fmt::Display for BoundAddress {
 #[derive(Debug)]
 pub struct ListeningSocket {
     socket: Socket,
-    place: BoundAddress,
+    address: BoundAddress,
     _file: Option<SocketFile>,
 }
 
@@ -150,24 +150,24 @@ impl ListeningSocket {
         // Nobody can connect before it listens.
         fs::set_permissions(path, fs::Permissions::from_mode(SOCKET_MODE)).map_err(failed)?;
         let listener = socket.listen(BACKLOG).map_err(failed)?;
-        Ok(Self { socket: Socket::Unix(listener), place: BoundAddress::Unix(path.to_owned()), _file: Some(file) })
+        Ok(Self { socket: Socket::Unix(listener), address: BoundAddress::Unix(path.to_owned()), _file: Some(file) })
     }
 
     pub(super) fn accepting_tcp(listener: TcpListener) -> io::Result<Self> {
-        let place = BoundAddress::Tcp(listener.local_addr()?);
-        Ok(Self { socket: Socket::Tcp(listener), place, _file: None })
+        let address = BoundAddress::Tcp(listener.local_addr()?);
+        Ok(Self { socket: Socket::Tcp(listener), address, _file: None })
     }
 
     pub(super) fn accepting_unix(listener: UnixListener) -> io::Result<Self> {
         let address = listener.local_addr()?;
-        let place = BoundAddress::Unix(address.as_pathname().unwrap_or(Path::new("")).to_owned());
-        Ok(Self { socket: Socket::Unix(listener), place, _file: None })
+        let address = BoundAddress::Unix(address.as_pathname().unwrap_or(Path::new("")).to_owned());
+        Ok(Self { socket: Socket::Unix(listener), address, _file: None })
     }
 
     /// Where it is.
     #[must_use]
-    pub fn place(&self) -> &BoundAddress {
-        &self.place
+    pub fn address(&self) -> &BoundAddress {
+        &self.address
     }
 
     pub(super) async fn accept(&self) -> io::Result<(AcceptedStream, Peer)> {
@@ -210,7 +210,7 @@ impl SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // A gateway that was started after us may have put its own in the place.
+        // A gateway that was started after us may have put its own in its place.
         if identity(&self.path).is_ok_and(|there| there == self.identity)
             && let Err(error) = fs::remove_file(&self.path)
         {
@@ -299,9 +299,9 @@ mod tests {
     #[tokio::test]
     async fn both_families_listen_on_one_port() {
         let four = ListeningSocket::tcp("0.0.0.0:0".parse().unwrap()).unwrap();
-        let port = four.place().tcp().unwrap().port();
+        let port = four.address().tcp().unwrap().port();
         let six = ListeningSocket::tcp(([0_u16; 8], port).into()).unwrap();
-        assert_eq!(six.place().to_string(), format!("[::]:{port}"));
+        assert_eq!(six.address().to_string(), format!("[::]:{port}"));
         let (accepted, connected) = tokio::join!(six.accept(), TcpStream::connect(("::1", port)));
         assert!(connected.is_ok());
         assert!(matches!(accepted.unwrap().1, Peer::Ip(peer) if peer.is_ipv6()));

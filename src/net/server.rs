@@ -1,19 +1,18 @@
-//! The accept loop: connections in, each bounded in time and number, drained at the end. Knows no path.
+//! The accept loop: connections in, each bounded in time and number, drained at the end. Serves whatever service and body; knows
+//! no path.
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::service::Service;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
@@ -40,6 +39,8 @@ const DRAIN: Duration = Duration::from_secs(10);
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n\
     Retry-After: 60\r\nConnection: close\r\n\r\n911";
 
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
 /// What a connection passes before its first request; nothing, by default.
 #[derive(Clone, Default)]
 pub struct ConnectionPolicy {
@@ -57,15 +58,19 @@ impl std::fmt::Debug for ConnectionPolicy {
     }
 }
 
-/// Serves `listener` with `answer` until `stop` turns true, then finishes what is in flight, at most 10 s. Each
-/// connection passes the `policy` that is there when it comes.
-pub async fn serve<D, F, R>(listener: ListeningSocket, policy: D, answer: F, mut stop: watch::Receiver<bool>)
+/// Serves `listener` until `stop` turns true, then finishes what is in flight, at most 10 s. Each connection passes the `policy`
+/// that is there when it comes; `service` answers the requests of one peer.
+///
+/// # Panics
+/// Where a connection did: whoever waits for this hears of it.
+pub async fn serve<P, F, S, B>(listener: ListeningSocket, policy: P, service: F, mut stop: watch::Receiver<bool>)
 where
-    D: Fn() -> ConnectionPolicy + Send,
-    F: Fn(Peer, Request<Incoming>) -> R + Clone + Send + 'static,
-    R: Future<Output = Response<Full<Bytes>>> + Send + 'static,
+    P: Fn() -> ConnectionPolicy + Send,
+    F: Fn(Peer) -> S + Clone + Send + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError>, Future: Send> + Send + 'static,
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
-    let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let permits = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -78,52 +83,62 @@ where
                     }
                     // Behind a proxy, the source is known with its header.
                     let per_source = policy.per_source.as_ref().filter(|_| policy.proxy_protocol.is_none());
-                    let held = per_source.map_or(Ok(None), |per_source| per_source.hold(peer));
-                    match (Arc::clone(&places).try_acquire_owned(), held) {
-                        (Ok(place), Ok(held)) => {
-                            let connection = serve_connection(stream, peer, policy, answer.clone(), stop.clone());
+                    let counted = per_source.map_or(Ok(None), |per_source| per_source.hold(peer));
+                    match (Arc::clone(&permits).try_acquire_owned(), counted) {
+                        (Ok(permit), Ok(counted)) => {
+                            let connection = serve_connection(stream, peer, policy, service.clone(), stop.clone());
                             connections.spawn(async move {
                                 connection.await;
-                                drop((place, held));
+                                drop((permit, counted));
                             });
                         }
-                        (_, held) => {
-                            debug!(%peer, of_one_source = held.is_err(), "a connection too many is turned away");
+                        (_, counted) => {
+                            debug!(%peer, of_one_source = counted.is_err(), "a connection too many is turned away");
                             if policy.tls.is_none() {
-                                drop(tokio::spawn(turn_away(stream)));
+                                connections.spawn(turn_away(stream));
                             }
                         }
                     }
                 }
                 Err(error) => recover(&error).await,
             },
-            Some(_) = connections.join_next() => {}
+            Some(ended) = connections.join_next() => drop(pass_on_panic(ended)),
             () = stopped(&mut stop) => break,
         }
     }
     drop(listener);
-    let drained = async { while connections.join_next().await.is_some() {} };
+    let drained = async {
+        while let Some(ended) = connections.join_next().await {
+            pass_on_panic(ended);
+        }
+    };
     if timeout(DRAIN, drained).await.is_err() {
         warn!(connections = connections.len(), "some connections did not end within 10 s and are cut");
     }
 }
 
+/// What a task ended with; its panic becomes that of whoever owns it.
+pub(super) fn pass_on_panic<T>(ended: Result<T, JoinError>) -> Option<T> {
+    ended.map_err(|error| error.try_into_panic().map(std::panic::resume_unwind)).ok()
+}
+
 /// The way of a connection through its policy to its requests.
-async fn serve_connection<F, R>(
+async fn serve_connection<F, S, B>(
     stream: AcceptedStream,
     peer: Peer,
     policy: ConnectionPolicy,
-    answer: F,
+    service: F,
     mut stop: watch::Receiver<bool>,
 ) where
-    F: Fn(Peer, Request<Incoming>) -> R + Send + 'static,
-    R: Future<Output = Response<Full<Bytes>>> + Send + 'static,
+    F: Fn(Peer) -> S,
+    S: Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError>>,
+    B: Body<Error: Into<BoxError>> + 'static,
 {
     if let Err(error) = stream.set_nodelay() {
         return debug!(%peer, %error, "a connection ended before it began");
     }
     let mut stream = WriteTimeout::new(stream);
-    let (mut client, mut _held) = (peer, None);
+    let (mut client, mut _counted) = (peer, None);
     if policy.proxy_protocol.is_some() {
         let header = tokio::select! {
             header = timeout(PROXY_HEADER_WITHIN, read_proxy_header(&mut stream)) => header,
@@ -135,7 +150,7 @@ async fn serve_connection<F, R>(
             Err(_) => return debug!(%peer, "a proxy sent no whole PROXY header in time"),
         }
         match policy.per_source.as_ref().map_or(Ok(None), |per_source| per_source.hold(client)) {
-            Ok(held) => _held = held,
+            Ok(counted) => _counted = counted,
             Err(_) => {
                 debug!(peer = %client, of_one_source = true, "a connection too many is turned away");
                 return if policy.tls.is_none() {
@@ -144,7 +159,8 @@ async fn serve_connection<F, R>(
             }
         }
     }
-    let Some(acceptor) = &policy.tls else { return converse(stream, client, answer, stop).await };
+    let service = service(client);
+    let Some(acceptor) = &policy.tls else { return converse(stream, client, service, stop).await };
     // In a box of its own, so that plain connections stay small.
     let inside = Box::pin(async {
         let stream = tokio::select! {
@@ -152,23 +168,19 @@ async fn serve_connection<F, R>(
             () = stopped(&mut stop) => None,
         };
         if let Some(stream) = stream {
-            converse(stream, client, answer, stop.clone()).await;
+            converse(stream, client, service, stop.clone()).await;
         }
     });
     inside.await;
 }
 
 /// Requests and answers, until one side ends it, it has lived long enough, or all stop.
-async fn converse<S, F, R>(stream: S, peer: Peer, answer: F, mut stop: watch::Receiver<bool>)
+async fn converse<T, S, B>(stream: T, peer: Peer, service: S, mut stop: watch::Receiver<bool>)
 where
-    S: AsyncRead + AsyncWrite + Unpin,
-    F: Fn(Peer, Request<Incoming>) -> R + Send + 'static,
-    R: Future<Output = Response<Full<Bytes>>> + Send + 'static,
+    T: AsyncRead + AsyncWrite + Unpin,
+    S: Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError>>,
+    B: Body<Error: Into<BoxError>> + 'static,
 {
-    let service = service_fn(move |request| {
-        let answered = answer(peer, request);
-        async move { Ok::<_, std::convert::Infallible>(answered.await) }
-    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS_WITHIN)
@@ -227,5 +239,32 @@ async fn recover(error: &io::Error) {
     if !matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted) {
         warn!(%error, "cannot accept a connection; raise the limit of open files if this goes on");
         sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::Empty;
+    use hyper::service::service_fn;
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_of_a_connection_is_that_of_the_accept_loop() {
+        let listener = ListeningSocket::tcp("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.address().tcp().unwrap();
+        let (_stop, stopped) = watch::channel(false);
+        let service = |_| {
+            service_fn(async |request: Request<Incoming>| {
+                assert_eq!(request.uri(), "/", "what a bug would say");
+                Ok::<_, io::Error>(Response::new(Empty::<&[u8]>::new()))
+            })
+        };
+        let server = tokio::spawn(serve(listener, ConnectionPolicy::default, service, stopped));
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\n\r\nGET /bug HTTP/1.1\r\n\r\n").await.unwrap();
+        let panic = server.await.unwrap_err().into_panic();
+        assert!(panic.downcast_ref::<String>().unwrap().contains("what a bug would say"));
     }
 }

@@ -18,6 +18,7 @@ use tokio_rustls::server::TlsStream;
 use tracing::{debug, error, info, warn};
 
 use super::client_address::Peer;
+use super::server::pass_on_panic;
 use crate::config::Tls;
 use crate::config::certificate::{Pair, PairError, Trace, date};
 
@@ -95,6 +96,9 @@ impl Certificates {
     }
 
     /// Reads the files again whenever they have changed, until `stop` turns true.
+    ///
+    /// # Panics
+    /// Where the reading does: whoever waits for this hears of it.
     pub async fn keep(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         let (mut seen, mut warned) = (self.shown().stamps, None::<Instant>);
         loop {
@@ -110,7 +114,7 @@ impl Certificates {
             }
             let (files, tried) = (self.shown().files.clone(), self.shown().stamps);
             let looked_at = files.clone();
-            let Ok(now) = spawn_blocking(move || stamps(&looked_at)).await else { continue };
+            let Some(now) = pass_on_panic(spawn_blocking(move || stamps(&looked_at)).await) else { return };
             // Two files are written one after the other: a pair is read once nothing moves any more.
             let settled = std::mem::replace(&mut seen, now) == now;
             if settled && now != tried {
@@ -121,7 +125,8 @@ impl Certificates {
 
     async fn read_again(&self, files: Tls, now: FileStamps) {
         let read_from = files.clone();
-        let Ok(read) = spawn_blocking(move || LoadedCertificate::read(&read_from)).await else { return };
+        let read = pass_on_panic(spawn_blocking(move || LoadedCertificate::read(&read_from)).await);
+        let Some(read) = read else { return };
         // A reload may have named others meanwhile.
         if self.shown().files != files {
             return;

@@ -17,6 +17,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
+use tracing::{Instrument as _, Span};
 
 use crate::auth::{Authenticator, Credentials};
 use crate::config;
@@ -205,14 +206,15 @@ impl Gateway {
             return Verdicts { hosts, ..overloaded("too many requests are under way") };
         };
         let gateway = Arc::clone(self);
-        let carried_out = tokio::spawn(async move {
+        let carried_out = async move {
             let verdicts = gateway.carry_out(request, &mut hosts).await;
             if matches!(verdicts.each.as_slice(), [whole] if whole.outcome == Outcome::Unreachable) {
                 gateway.failed(&hosts);
             }
             drop(place);
             Verdicts { hosts, ..verdicts }
-        });
+        };
+        let carried_out = tokio::spawn(carried_out.in_current_span());
         carried_out.await.unwrap_or_else(|_| overloaded("the request was given up"))
     }
 
@@ -243,6 +245,7 @@ impl Gateway {
                 Err(verdict) => return Verdicts::once(None, verdict),
             },
         };
+        Span::current().record("login", &*account.login);
         let login = Some(Arc::clone(&account.login));
         let once = |verdict| Verdicts::once(login.clone(), verdict);
         let count = u32::try_from(hosts.len().max(1)).unwrap_or(u32::MAX);
@@ -280,10 +283,11 @@ impl Gateway {
                 continue;
             }
             let (gateway, caller, host) = (Arc::clone(self), caller.clone(), host.clone());
-            tasks.spawn(async move {
+            let changed = async move {
                 let verdict = gateway.host(&caller, &host, ask).await;
                 (host_key(&host), verdict)
-            });
+            };
+            tasks.spawn(changed.in_current_span());
         }
         while let Some(done) = tasks.join_next().await {
             if let Ok((key, verdict)) = done {

@@ -2,14 +2,17 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Version};
 use tokio::time::{Instant, timeout};
+use tracing::{Instrument as _, Span, debug_span, field};
 
 use super::access_log::{self, AccessLine, TurnedAway, shortened};
 use super::dialect::{self, DialectRequest, NOWHERE, Parse, Parsed, Rendered, Spelling, Spoken, TABLE};
@@ -17,7 +20,7 @@ use super::parameters::Parameters;
 use crate::gateway::{Gateway, UpdateRequest, Verdicts};
 use crate::metrics::{DialectMetrics, Metrics};
 use crate::model::Outcome;
-use crate::net::{Peer, Proxies};
+use crate::net::{ClientAddress, Peer, Proxies};
 
 /// The longest request line, all headers together, and body that are read, in octets.
 const MAX_REQUEST_LINE: usize = 8 * 1024;
@@ -26,6 +29,9 @@ const MAX_HEADERS: usize = 16 * 1024;
 /// See [`MAX_REQUEST_LINE`].
 const MAX_BODY: usize = 16 * 1024;
 const BODY_WITHIN: Duration = Duration::from_secs(10);
+
+/// Tells the requests of this process apart in the log.
+static REQUESTS: AtomicU64 = AtomicU64::new(1);
 
 const REASON: HeaderName = HeaderName::from_static("x-dyngate-reason");
 
@@ -76,9 +82,29 @@ impl Public {
         let start = Instant::now();
         let (head, body) = request.into_parts();
         let path = collapse_slashes(head.uri.path());
-        let nowhere = || text(StatusCode::NOT_FOUND, NOWHERE);
-        let Some(spoken) = dialect::at(&TABLE, &path).next() else { return nowhere() };
+        let Some(spoken) = dialect::at(&TABLE, &path).next() else { return text(StatusCode::NOT_FOUND, NOWHERE) };
         let client = self.proxies.client(peer, &head.headers);
+        // Below what is logged by default: a line then belongs to no span, and nothing is formatted for one.
+        let span = debug_span!(
+            "request",
+            id = REQUESTS.fetch_add(1, Ordering::Relaxed),
+            source = %client.source,
+            dialect = field::Empty,
+            login = field::Empty,
+        );
+        self.converse(start, &head, body, &path, client, spoken).instrument(span).await
+    }
+
+    /// The way of a request that some dialect is spoken for.
+    async fn converse(
+        &self,
+        start: Instant,
+        head: &Parts,
+        body: Incoming,
+        path: &str,
+        client: ClientAddress,
+        spoken: Spoken<'_>,
+    ) -> Response<Full<Bytes>> {
         let agent = head.headers.get(header::USER_AGENT).map(|agent| String::from_utf8_lossy(agent.as_bytes()));
         let agent: Option<Arc<str>> = agent.map(|agent| shortened(&agent).into());
         let line = |spoken: &Spoken<'_>| AccessLine {
@@ -105,10 +131,11 @@ impl Public {
         let (spoken, parsed) = {
             let query = Parameters::parse(head.uri.query().unwrap_or_default().as_bytes());
             let parameters = &query.or(Parameters::parse(&form));
-            let asked = |rest| DialectRequest { head: &head, rest, parameters, client };
-            let mut rows = dialect::at(&TABLE, &path);
+            let asked = |rest| DialectRequest { head, rest, parameters, client };
+            let mut rows = dialect::at(&TABLE, path);
             let found = rows.find(|spoken| (spoken.dialect.claims)(&asked(spoken.rest)));
-            let Some(spoken) = found else { return nowhere() };
+            let Some(spoken) = found else { return text(StatusCode::NOT_FOUND, NOWHERE) };
+            Span::current().record("dialect", spoken.dialect.name);
             match spoken.dialect.parse {
                 Parse::Update(parse) => (spoken, parse(&asked(spoken.rest))),
                 Parse::Answer(parse) => return uncached(http(parse(&asked(spoken.rest)))),

@@ -42,10 +42,10 @@ fn judge(log: &str) -> (String, Vec<String>) {
 }
 
 /// A gateway that believes 127.0.0.9 to be a proxy; its primary is never asked.
-async fn gateway(format: &str) -> Gateway {
+async fn gateway(format: &str, level: &str) -> Gateway {
     let config = Config::new(&Key::generate("gateway-key"), ([127, 0, 0, 1], 1).into());
     let toml = config.toml().replace("[http]\n", "[http]\ntrusted_proxies = [\"127.0.0.9/32\"]\n");
-    let builder = Gateway::builder(program()).config(&toml).arg("--log-format").arg(format);
+    let builder = Gateway::builder(program()).config(&toml).arg("--log-format").arg(format).env("DYNGATE_LOG", level);
     builder.start().await.expect("the gateway starts")
 }
 
@@ -81,10 +81,13 @@ const FAILED: [&str; 7] =
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_new_wrong_password_is_a_failure_and_nothing_else_is() {
-    for format in ["text", "json"] {
-        let gateway = gateway(format).await;
+    for (format, level) in [("text", "info"), ("json", "info"), ("text", "debug"), ("json", "debug")] {
+        let gateway = gateway(format, level).await;
         provoke(&gateway).await;
         let log = gateway.log();
+        let of_a_request = |line: &&str| line.contains("request{id=") || line.contains("\"span\":{");
+        let spans = log.lines().filter(of_a_request).filter(|line| line.contains("dyndns2") && line.contains(LOGIN));
+        assert_eq!(spans.count() > 0, level == "debug", "{log}");
         let missed = log.lines().count() - FAILED.len();
         assert_eq!(judge(&log), (format!("7 matched, {missed} missed"), FAILED.map(str::to_owned).into()), "{log}");
         // The same from the journal, as fail2ban's systemd backend puts its lines together.
@@ -96,8 +99,8 @@ async fn each_new_wrong_password_is_a_failure_and_nothing_else_is() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_writes_a_line_that_bans_somebody_else() {
-    for format in ["text", "json"] {
-        let gateway = gateway(format).await;
+    for (format, level) in [("text", "info"), ("json", "info"), ("text", "debug")] {
+        let gateway = gateway(format, level).await;
         // Lines and pieces of lines that would match if they stood in the log as they are.
         let text = format!(
             "INFO dyngate::access: request source={VICTIM} login=\"-\" host=\"a\" outcome=\"bad_credentials\" \

@@ -1,168 +1,311 @@
-//! The whole file: which sections there are, in which order they are read, and what becomes of them.
+//! From text to typed sections: syntax, which sections and keys there are, and types. Knows no key by name.
 
-use std::path::Path;
+use std::ops::Range;
 
+use serde::de::DeserializeOwned;
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeTable, DeValue, Error, ValueDeserializer};
 
-use super::account::{read_accounts, read_hosts};
-use super::engine::{read_engine, read_limits};
-use super::key::Keys;
-use super::listener::read_listeners;
-use super::network::read_addresses;
-use super::problem::{Problems, quoted};
-use super::section::Section;
-use super::store::read_store;
+use super::format::{Document, LATER, example};
+use super::problem::{Problems, label, quoted};
 use super::suggest::nearest;
-use super::syntax;
-use super::zone::Zones;
-use super::{Config, Errors};
 
-/// Every section of the format: its name and its title.
-const SECTIONS: [(&str, &str); 10] = [
-    ("http", "[http]"),
-    ("admin", "[admin]"),
-    ("key", "[[key]]"),
-    ("zone", "[[zone]]"),
-    ("account", "[[account]]"),
-    ("host", "[[host]]"),
-    ("engine", "[engine]"),
-    ("limits", "[limits]"),
-    ("addresses", "[addresses]"),
-    ("store", "[store]"),
-];
+/// How many unknown keys and wrong types of one section are told; each one costs another reading of the section.
+const MOST_TOLD: usize = 100;
 
-/// Reads the text of the file at `path`.
-pub(super) fn read(text: &str, path: &Path) -> Result<Config, Errors> {
-    let mut problems = Problems::new(path, text);
-    let mut mended = String::new();
-    let root = syntax::parse(text, &mut mended, &mut problems);
-    refuse_unknown(&root, &mut problems);
+/// Reads `text`. `None` where its syntax is broken, of which the first place is told.
+pub(super) fn read(text: &str, problems: &mut Problems<'_>) -> Option<Document> {
+    let root = match DeTable::parse(text) {
+        Ok(root) => root.into_inner(),
+        Err(error) => {
+            let (message, help) = explain(error.message());
+            problems.add(error.span().map_or(0, |span| span.start), message, help);
+            return None;
+        }
+    };
+    let mut sections = Sections { root, titles: Vec::new(), complete: true, problems };
+    let mut http = sections.take("[http]");
+    let tls = match http.as_mut().map(Spanned::get_mut) {
+        Some(DeValue::Table(http)) => http.remove("tls"),
+        _ => None,
+    };
+    let admin = sections.take("[admin]");
+    let document = Document {
+        http: sections.single("[http]", http).unwrap_or_else(absent),
+        tls: sections.single("[http.tls]", tls),
+        admin: sections.single("[admin]", admin).unwrap_or_else(absent),
+        keys: sections.repeated("[[key]]"),
+        zones: sections.repeated("[[zone]]"),
+        accounts: sections.repeated("[[account]]"),
+        hosts: sections.repeated("[[host]]"),
+        engine: sections.once("[engine]").unwrap_or_else(absent),
+        limits: sections.once("[limits]").unwrap_or_else(absent),
+        addresses: sections.once("[addresses]").unwrap_or_else(absent),
+        store: sections.once("[store]"),
+    };
+    sections.refuse_unknown();
+    sections.complete.then_some(document)
+}
 
-    let empty = DeTable::new();
-    let sections = Sections { root: &root, empty: &empty };
-    let folder = path.parent().unwrap_or(Path::new(""));
-    let (http, admin) = (sections.single("[http]", &mut problems), sections.single("[admin]", &mut problems));
-    let (http, admin) = read_listeners(http, admin, folder, &mut problems);
-    let mut keys = Keys::read(sections.repeated("[[key]]", &mut problems), folder, &mut problems);
-    let zones = Zones::read(sections.repeated("[[zone]]", &mut problems), &mut keys, &mut problems);
-    let accounts = read_accounts(sections.repeated("[[account]]", &mut problems), &zones, &mut problems);
-    let hosts = read_hosts(sections.repeated("[[host]]", &mut problems), &zones, &mut problems);
-    let engine = read_engine(sections.single("[engine]", &mut problems), &mut problems);
-    let limits = read_limits(sections.single("[limits]", &mut problems), &mut problems);
-    let refuse = read_addresses(sections.single("[addresses]", &mut problems), &mut problems);
-    let store = read_store(sections.single("[store]", &mut problems), sections.has("[store]"), folder, &mut problems);
-    match problems.into_errors() {
-        Some(errors) => Err(errors),
-        None => Ok(Config {
-            http,
-            admin,
-            engine,
-            limits,
-            refuse,
-            zones: zones.checked,
-            accounts,
-            hosts,
-            store,
-            secret_files: keys.into_files(),
-        }),
+fn absent<T: Default>() -> Spanned<T> {
+    Spanned::new(0..0, T::default())
+}
+
+/// The sections of the file that were not taken yet.
+struct Sections<'t, 'p, 'f> {
+    root: DeTable<'t>,
+    /// How the sections that were asked for are written.
+    titles: Vec<&'static str>,
+    /// Whether all that was taken was read to its end.
+    complete: bool,
+    problems: &'p mut Problems<'f>,
+}
+
+impl<'t> Sections<'t, '_, '_> {
+    fn take(&mut self, title: &'static str) -> Option<Spanned<DeValue<'t>>> {
+        self.titles.push(title);
+        self.root.remove(name(title))
     }
-}
 
-/// The parsed file as its sections.
-struct Sections<'t> {
-    root: &'t DeTable<'t>,
-    empty: &'t DeTable<'t>,
-}
+    fn once<T: DeserializeOwned + Default>(&mut self, title: &'static str) -> Option<Spanned<T>> {
+        let value = self.take(title);
+        self.single(title, value)
+    }
 
-impl<'t> Sections<'t> {
-    /// A section that stands once, or an empty one in its place.
-    fn single(&self, title: &'static str, problems: &mut Problems<'_>) -> Section<'t> {
-        let value = self.find(title);
-        let at = value.map_or(0, |value| value.span().start);
-        let table = value.and_then(|value| match value.get_ref() {
-            DeValue::Table(table) => Some(table),
-            other => {
-                problems.add(at, wrong_kind(title, other), format!("write the section with one bracket, as {title}"));
-                None
-            }
-        });
-        Section::new(title, table.unwrap_or(self.empty), at)
+    /// A section that stands once.
+    fn single<T: DeserializeOwned + Default>(
+        &mut self,
+        title: &str,
+        value: Option<Spanned<DeValue<'t>>>,
+    ) -> Option<Spanned<T>> {
+        let value = value?;
+        if value.get_ref().is_table() {
+            return Some(self.typed(title, value));
+        }
+        let help = format!("write the section with one bracket, as {title}");
+        self.problems.add(value.span().start, wrong_kind(title, value.get_ref()), help);
+        None
     }
 
     /// All sections of a kind that may be repeated.
-    fn repeated(&self, title: &'static str, problems: &mut Problems<'_>) -> Vec<Section<'t>> {
-        let Some(value) = self.find(title) else { return Vec::new() };
-        let help = format!("begin each one with a line {title}");
-        let DeValue::Array(members) = value.get_ref() else {
-            problems.add(value.span().start, wrong_kind(title, value.get_ref()), help);
-            // Read as the one that it is, so that what is in it and what refers to it is judged too.
-            let table = value.get_ref().as_table();
-            return table.map(|table| Section::new(title, table, value.span().start)).into_iter().collect();
+    fn repeated<T: DeserializeOwned + Default>(&mut self, title: &'static str) -> Vec<Spanned<T>> {
+        let Some(value) = self.take(title) else { return Vec::new() };
+        let (span, is_list) = (value.span(), value.get_ref().is_array());
+        let members: Vec<_> = match value.into_inner() {
+            DeValue::Array(members) => members.into_iter().collect(),
+            single => vec![Spanned::new(span, single)],
         };
         let mut sections = Vec::with_capacity(members.len());
-        for member in members.iter() {
-            let at = member.span().start;
-            match member.get_ref() {
-                DeValue::Table(table) => sections.push(Section::new(title, table, at)),
-                other => problems.add(at, wrong_kind(title, other), help.clone()),
+        for member in members {
+            let is_table = member.get_ref().is_table();
+            if !is_list || !is_table {
+                let message = wrong_kind(title, member.get_ref());
+                self.problems.add(member.span().start, message, format!("begin each one with a line {title}"));
+            }
+            // A single one with one bracket is read, so that what is in it and what refers to it is judged too.
+            if is_table {
+                sections.push(self.typed(title, member));
             }
         }
         sections
     }
 
-    fn has(&self, title: &str) -> bool {
-        self.find(title).is_some()
+    /// A section as its struct. What serde refuses is told and taken out, until it refuses nothing.
+    fn typed<T: DeserializeOwned + Default>(&mut self, title: &str, mut value: Spanned<DeValue<'t>>) -> Spanned<T> {
+        let span = value.span();
+        for _ in 0..MOST_TOLD {
+            let error = match T::deserialize(ValueDeserializer::from(value.clone())) {
+                Ok(section) => return Spanned::new(span, section),
+                Err(error) => error,
+            };
+            let DeValue::Table(table) = value.get_mut() else { break };
+            let Some(refused) = error.span().and_then(|at| Refused::take(title, span.start, table, &at)) else { break };
+            refused.tell(&error, self.problems);
+        }
+        self.complete = false;
+        let message = format!("more is wrong with {title} than is told here");
+        self.problems.add(span.start, message, "mend what is told, and try again");
+        Spanned::new(span, T::default())
     }
 
-    fn find(&self, title: &str) -> Option<&'t Spanned<DeValue<'t>>> {
-        self.root.get(title.trim_matches(['[', ']']))
+    /// Reports sections that are no part of the format.
+    fn refuse_unknown(&mut self) {
+        let known = self.titles.join(", ");
+        for (key, value) in std::mem::take(&mut self.root) {
+            let (name_at, at) = (key.span().start, value.span().start);
+            let name = key.into_inner();
+            let message = match value.get_ref() {
+                value if !is_section(value) => {
+                    let message = format!("key {} stands outside of every section", quoted(&name));
+                    let help = format!("put it below the line of its section, one of {known}");
+                    self.problems.add(name_at, message, help);
+                    continue;
+                }
+                DeValue::Array(_) if is_later("", &name) => format!("[[{name}]] is not in this version"),
+                _ if is_later("", &name) => format!("[{name}] is not in this version"),
+                _ => format!("there is no section {}", quoted(&name)),
+            };
+            let meant = nearest(&name, self.titles.iter().map(|title| self::name(title)));
+            let title = self.titles.iter().find(|title| Some(self::name(title)) == meant);
+            let question = title.map(|title| format!("did you mean {title}? ")).unwrap_or_default();
+            self.problems.add(at, message, format!("{question}known sections: {known}"));
+        }
     }
+}
+
+/// The key of a section in the file's root.
+fn name(title: &str) -> &str {
+    title.trim_matches(['[', ']'])
+}
+
+fn is_later(title: &str, key: &str) -> bool {
+    LATER.iter().any(|(of, keys)| *of == title && keys.contains(&key))
 }
 
 fn wrong_kind(title: &str, found: &DeValue<'_>) -> String {
     match found {
         DeValue::Array(_) => format!("{title} may stand only once, and here is a list"),
         DeValue::Table(_) => format!("{title} may be repeated, and so has two brackets on each side"),
-        DeValue::String(_) | DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_) => {
-            format!("{title} is a section, and here is a single value")
-        }
-    }
-}
-
-/// Reports sections that are no part of the format.
-fn refuse_unknown(root: &DeTable<'_>, problems: &mut Problems<'_>) {
-    for (key, value) in root.iter() {
-        let name = key.get_ref().as_ref();
-        match SECTIONS.iter().find(|(known, _)| *known == name) {
-            Some(_) => {}
-            None if is_section(value.get_ref()) => {
-                let meant = nearest(name, SECTIONS.iter().map(|(known, _)| *known));
-                let title = SECTIONS.iter().find(|(known, _)| Some(*known) == meant);
-                let question = title.map(|(_, title)| format!("did you mean {title}? ")).unwrap_or_default();
-                let message = format!("there is no section {}", quoted(name));
-                problems.add(value.span().start, message, format!("{question}known sections: {}", titles()));
-            }
-            None => problems.add(
-                key.span().start,
-                format!("key {} stands outside of every section", quoted(name)),
-                format!("put it below the line of its section, one of {}", titles()),
-            ),
-        }
+        _ => format!("{title} is a section, and here is a single value"),
     }
 }
 
 /// Whether a value at the root was written with brackets, as far as the tree shows it.
 fn is_section(value: &DeValue<'_>) -> bool {
     match value {
-        DeValue::Table(_) => true,
         DeValue::Array(members) => members.first().is_some_and(|member| member.get_ref().is_table()),
-        DeValue::String(_) | DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_) => {
-            false
-        }
+        value => value.is_table(),
     }
 }
 
-fn titles() -> String {
-    SECTIONS.iter().map(|(_, title)| *title).collect::<Vec<_>>().join(", ")
+/// What serde refused, taken out of its section.
+struct Refused<'t> {
+    /// How errors call the table that it stood in, and where that begins.
+    title: String,
+    table_at: usize,
+    key: String,
+    /// Where the key was refused, or the value.
+    at: usize,
+    /// The value that was refused; `None` where the key is unknown.
+    value: Option<DeValue<'t>>,
+    /// Whether the value is a member of the key's list.
+    is_member: bool,
+}
+
+impl<'t> Refused<'t> {
+    /// Takes the key or value that stands at `span` out of `table`.
+    fn take(title: &str, table_at: usize, table: &mut DeTable<'t>, span: &Range<usize>) -> Option<Self> {
+        let here = |key: &str, value, is_member| {
+            let (title, key) = (title.to_owned(), key.to_owned());
+            Some(Self { title, table_at, key, at: span.start, value, is_member })
+        };
+        let found = table.iter().find(|(key, value)| key.span() == *span || value.span() == *span);
+        if let Some((key, is_key)) = found.map(|(key, _)| (key.get_ref().clone(), key.span() == *span)) {
+            let value = table.remove(&*key)?.into_inner();
+            return here(&key, (!is_key).then_some(value), false);
+        }
+        for (key, value) in table.iter_mut() {
+            let (key, at) = (key.get_ref(), value.span().start);
+            match value.get_mut() {
+                DeValue::Table(inner) => {
+                    if let Some(refused) = Self::take(&format!("{title} {key}"), at, inner, span) {
+                        return Some(refused);
+                    }
+                }
+                DeValue::Array(members) => {
+                    if let Some(member) = members.iter().find(|member| member.span() == *span).cloned() {
+                        *members = members.iter().filter(|member| member.span() != *span).cloned().collect();
+                        return here(key, Some(member.into_inner()), true);
+                    }
+                    for member in members.iter_mut() {
+                        let at = member.span().start;
+                        if let DeValue::Table(inner) = member.get_mut()
+                            && let Some(refused) = Self::take(&format!("a table in `{key}`"), at, inner, span)
+                        {
+                            return Some(refused);
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        None
+    }
+
+    /// Serde's words are not repeated, since they quote the value, but for what they end with: what was expected.
+    fn tell(self, error: &Error, problems: &mut Problems<'_>) {
+        let Self { title, table_at, key, at, value, is_member } = self;
+        let expected = error.message().rsplit_once(", expected ").map_or("", |(_, expected)| expected);
+        let label = label(&title, &key);
+        let Some(value) = value else {
+            let known: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
+            let meant = nearest(&key, known.iter().copied());
+            let question = meant.map(|meant| format!("did you mean `{meant}`? ")).unwrap_or_default();
+            let message = match is_later(&title, &key) {
+                true => format!("{label} is not in this version"),
+                false => format!("{title} has no key {}", quoted(&key)),
+            };
+            problems.add(at, message, format!("{question}known here: {}", known.join(", ")));
+            problems.excuse(table_at, meant.unwrap_or_default());
+            return;
+        };
+        let found = match value {
+            DeValue::String(_) => "a string",
+            DeValue::Integer(_) => "an integer",
+            DeValue::Float(_) => "a number with a fraction",
+            DeValue::Boolean(_) => "true or false",
+            DeValue::Datetime(_) => "a date or time",
+            DeValue::Array(_) => "a list",
+            DeValue::Table(_) => "a table",
+        };
+        let message = match expected {
+            _ if is_member => format!("{label} must be a list of strings, and here is {found}"),
+            "a sequence" => format!("{label} must be a list of strings, and here is {found}"),
+            "a string" => format!("{label} must be a string in quotes, and here is {found}"),
+            "a boolean" => format!("{label} must be true or false, and here is {found}"),
+            "a duration in quotes" => format!("{label} must be a duration in quotes, and here is {found}"),
+            integer if integer.starts_with("an integer") => format!("{label} is not {integer}"),
+            _ => format!("{label} cannot be {found}"),
+        };
+        problems.add(at, message, format!("for example: {}", example(&title, &key)));
+        problems.excuse(table_at, &key);
+    }
+}
+
+/// The parser's words, and what an operator would do. The parser never repeats a part of the file.
+fn explain(message: &str) -> (String, &'static str) {
+    let what = message.split(", expected").next().unwrap_or(message);
+    let broken = |help| (format!("broken syntax: {what}"), help);
+    let plain = |what: &str, help| (what.to_owned(), help);
+    match what {
+        "duplicate key" => plain(
+            "this key or section stands twice",
+            "remove one of the two; only [[key]], [[zone]], [[account]] and [[host]] may be repeated, with two brackets",
+        ),
+        "string values must be quoted" => plain(
+            "a value is missing, or stands without quotes",
+            "write strings in quotes, durations and networks too: \"5s\", \"off\", \"10.0.0.0/8\"",
+        ),
+        "key with no value" | "invalid key-value pair" | "invalid unquoted key" => {
+            plain("this is not `key = value`", "write `key = value`, or begin the line with # for a comment")
+        }
+        "unclosed array" => plain("this list is not closed", "end it with `]`"),
+        "unclosed inline table" => plain("this table is not closed", "end it with `}`"),
+        "unclosed table" => plain("the name of this section is not closed", "end it with `]`"),
+        "unclosed array table" => plain("the name of this section is not closed", "end it with `]]`"),
+        "invalid basic string" => broken("end the string with \" on the same line"),
+        "invalid literal string" => broken("end the string with ' on the same line"),
+        "missing escaped value" => broken("write \\\\ for a backslash, or put the string in single quotes"),
+        "missing comma between array elements" => plain(
+            "a comma is missing before this, or the end of a list",
+            "put a comma between the members of the list, and `]` at its end",
+        ),
+        "missing comma between key-value pairs" => plain(
+            "a comma is missing before this, or the end of a table",
+            "put a comma between the keys, and `}` at the end",
+        ),
+        "unexpected key or value" => broken("one `key = value` a line"),
+        "invalid boolean" => broken("write true or false"),
+        _ => (format!("broken syntax: {message}"), "see https://toml.io for the syntax"),
+    }
 }

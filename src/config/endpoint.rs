@@ -4,13 +4,10 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use toml::de::DeValue;
+use toml::Spanned;
 
+use super::format::{Endpoint as Typed, TextOr};
 use super::problem::{Problems, quoted};
-use super::section::{Key, Section, Text, Value};
-
-const ADDRESS: Key = Key::new("address", r#""0.0.0.0:8245""#);
-const PROXY_PROTOCOL: Key = Key::new("proxy_protocol", "true");
 
 /// What the address of a unix socket has room for (unix(7)), without the final zero.
 const LONGEST_SOCKET_PATH: usize = 107;
@@ -54,64 +51,43 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// A listener and the octet of the file where it stands.
-pub(super) struct Placed {
-    pub(super) listener: Listener,
-    pub(super) at: usize,
-}
-
-/// A list whose members are strings or tables.
-pub(super) fn read_endpoints(value: &Value<'_>, folder: &Path, problems: &mut Problems<'_>) -> Vec<Placed> {
-    let wanted = "a list of strings";
-    let DeValue::Array(members) = value.raw() else {
-        value.wrong_type(wanted, value.raw(), value.at(), problems);
-        return Vec::new();
-    };
-    let mut placed = Vec::with_capacity(members.len());
-    for member in members.iter() {
+/// The listeners of one list, and where each stands.
+pub(super) fn check_endpoints(list: &[Spanned<TextOr<Typed>>], problems: &mut Problems<'_>) -> Vec<(Listener, usize)> {
+    let mut listeners = Vec::with_capacity(list.len());
+    for member in list {
         let at = member.span().start;
-        let (text, proxy_protocol) = match member.get_ref() {
-            DeValue::String(text) => (Some(Text { text, at }), false),
-            DeValue::Table(table) => {
-                let mut section = Section::new("a table in `listen`", table, at);
-                let text = section.required(ADDRESS).and_then(|value| value.text(problems));
-                let wants = section.optional(PROXY_PROTOCOL).and_then(|value| value.boolean(problems));
-                section.finish(problems);
-                (text, wants.unwrap_or(false))
-            }
-            other => {
-                value.wrong_type(wanted, other, at, problems);
-                (None, false)
+        let (text, at, proxy_protocol) = match member.get_ref() {
+            TextOr::Text(text) => (text, at, false),
+            TextOr::Other(Typed { address, proxy_protocol }) => {
+                match problems.required(("a table in `listen`", at), "address", address.as_ref()) {
+                    Some(text) => (text.get_ref(), text.span().start, *proxy_protocol),
+                    None => continue,
+                }
             }
         };
-        if let Some(endpoint) = text.and_then(|text| read_endpoint(text, folder, problems)) {
-            placed
-                .push(Placed { listener: Listener { endpoint, proxy_protocol }, at: text.map_or(at, |text| text.at) });
+        if let Some(endpoint) = check_endpoint(text, at, problems) {
+            listeners.push((Listener { endpoint, proxy_protocol }, at));
         }
     }
-    placed
+    listeners
 }
 
-fn read_endpoint(text: Text<'_>, folder: &Path, problems: &mut Problems<'_>) -> Option<Endpoint> {
-    if let Some(path) = text.text.strip_prefix("unix:") {
-        return match socket_path(path, folder) {
-            Ok(path) => Some(Endpoint::Unix(path)),
-            Err(message) => {
-                problems.add(text.at, message, "write \"unix:\" and a path, such as \"unix:/run/dyngate/http.sock\"");
-                None
-            }
-        };
+fn check_endpoint(text: &str, at: usize, problems: &mut Problems<'_>) -> Option<Endpoint> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        let help = "write \"unix:\" and a path, such as \"unix:/run/dyngate/http.sock\"";
+        let path = socket_path(path, problems.folder()).map_err(|message| problems.add(at, message, help));
+        return path.ok().map(Endpoint::Unix);
     }
-    if let Some(name) = text.text.strip_prefix("systemd:") {
+    if let Some(name) = text.strip_prefix("systemd:") {
         let right = |c: char| c.is_ascii_graphic() && c != ':';
         if !name.is_empty() && name.len() <= LONGEST_NAME && name.chars().all(right) {
             return Some(Endpoint::Systemd(name.to_owned()));
         }
         let help = "write \"systemd:\" and what FileDescriptorName= says in the socket unit, such as \"systemd:http\"";
-        problems.add(text.at, format!("{} names no socket of systemd", quoted(text.text)), help);
+        problems.add(at, format!("{} names no socket of systemd", quoted(text)), help);
         return None;
     }
-    read_socket(text, problems).map(Endpoint::Tcp)
+    check_socket(text, at, problems).map(Endpoint::Tcp)
 }
 
 fn socket_path(path: &str, folder: &Path) -> Result<PathBuf, String> {
@@ -130,10 +106,10 @@ fn socket_path(path: &str, folder: &Path) -> Result<PathBuf, String> {
 }
 
 /// An IP address and a port.
-pub(super) fn read_socket(text: Text<'_>, problems: &mut Problems<'_>) -> Option<SocketAddr> {
-    let parsed = text.text.parse().ok();
+pub(super) fn check_socket(text: &str, at: usize, problems: &mut Problems<'_>) -> Option<SocketAddr> {
+    let parsed = text.parse().ok();
     if parsed.is_none() {
-        let help = match text.text.parse::<IpAddr>() {
+        let help = match text.parse::<IpAddr>() {
             Ok(IpAddr::V4(address)) => format!("add a port: \"{address}:8245\""),
             Ok(IpAddr::V6(address)) => format!("add brackets and a port: \"[{address}]:8245\""),
             Err(_) => {
@@ -141,7 +117,7 @@ pub(super) fn read_socket(text: Text<'_>, problems: &mut Problems<'_>) -> Option
                     .to_owned()
             }
         };
-        problems.add(text.at, format!("{} is not an IP address and a port", quoted(text.text)), help);
+        problems.add(at, format!("{} is not an IP address and a port", quoted(text)), help);
     }
     parsed
 }
@@ -153,9 +129,9 @@ mod tests {
     #[test]
     fn the_three_kinds_of_endpoint() {
         let read = |text: &str| {
-            let mut problems = Problems::new(Path::new("f"), "");
-            let endpoint = read_endpoint(Text { text, at: 0 }, Path::new("/etc/dyngate"), &mut problems);
-            endpoint.map(|endpoint| endpoint.to_string()).ok_or_else(|| problems.into_errors().unwrap().to_string())
+            let mut problems = Problems::new(Path::new("/etc/dyngate/gateway.toml"), "");
+            let endpoint = check_endpoint(text, 0, &mut problems);
+            endpoint.map(|endpoint| endpoint.to_string()).ok_or_else(|| problems.into_errors().to_string())
         };
         for (text, shown) in [
             ("127.0.0.1:0", "127.0.0.1:0"),

@@ -3,86 +3,49 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use toml::de::DeValue;
+use toml::Spanned;
 
-use super::problem::{Problems, quoted};
-use super::section::{Key, Section, Value};
+use super::format::{self, TextOr, example};
+use super::problem::{Problems, label, quoted};
 use super::{Engine, Limits, Quota};
 
-const DEADLINE: Key = Key::new("deadline", r#""5s""#);
-const VERIFY_INTERVAL: Key = Key::new("verify_interval", r#""60s""#);
-const DEFER: Key = Key::new("defer", r#""1h""#);
-
-const HOST: Key = Key::new("host", "{ burst = 10, per_minute = 6 }");
-const ACCOUNT: Key = Key::new("account", "{ burst = 60, per_minute = 60 }");
-const SOURCE: Key = Key::new("source", "{ burst = 120, per_minute = 120 }");
-const FAILED_LOGINS: Key = Key::new("failed_logins", "{ burst = 10, per_minute = 2 }");
-const REPEATS: Key = Key::new("repeats", "{ burst = 30, per_minute = 1 }");
-const BURST: Key = Key::new("burst", "10");
-const PER_MINUTE: Key = Key::new("per_minute", "6");
-
-const DEFER_FOR: Duration = Duration::from_secs(3600);
-
 /// `[engine]`
-pub(super) fn read_engine(mut section: Section<'_>, problems: &mut Problems<'_>) -> Engine {
-    let deadline = section.optional(DEADLINE).and_then(|value| read_duration(&value, ("100ms", "60s"), problems));
-    let verify = section.optional(VERIFY_INTERVAL).and_then(|value| read_duration(&value, ("0s", "1d"), problems));
-    let defer = match section.optional(DEFER) {
-        None => Some(DEFER_FOR),
-        Some(value) if matches!(value.raw(), DeValue::String(text) if text == "off") => None,
-        Some(value) => read_duration(&value, ("1s", "7d"), problems),
-    };
-    section.finish(problems);
+pub(super) fn check_engine(typed: format::Engine, problems: &mut Problems<'_>) -> Engine {
+    let mut duration = |key, value, default, bounds| check_duration("[engine]", key, value, default, bounds, problems);
+    let is_off = typed.defer.as_ref().is_some_and(|value| value.get_ref().0 == "off");
     Engine {
-        defer,
-        deadline: deadline.unwrap_or(Duration::from_secs(5)),
-        verify_interval: verify.unwrap_or(Duration::from_secs(60)),
+        deadline: duration("deadline", typed.deadline, "5s", ("100ms", "60s")),
+        verify_interval: duration("verify_interval", typed.verify_interval, "60s", ("0s", "1d")),
+        defer: (!is_off).then(|| duration("defer", typed.defer, "1h", ("1s", "7d"))),
     }
 }
 
-/// `[limits]`
-pub(super) fn read_limits(mut section: Section<'_>, problems: &mut Problems<'_>) -> Limits {
-    let limits = Limits {
-        host: read_limit(section.optional(HOST), "[limits] host", Some(quota(10, 6)), problems),
-        account: read_limit(section.optional(ACCOUNT), "[limits] account", Some(quota(60, 60)), problems),
-        source: read_limit(section.optional(SOURCE), "[limits] source", Some(quota(120, 120)), problems),
-        failed_logins: read_limit(
-            section.optional(FAILED_LOGINS),
-            "[limits] failed_logins",
-            Some(quota(10, 2)),
-            problems,
+/// `default` and `bounds`, both included, are durations as one would type them.
+pub(super) fn check_duration(
+    title: &str,
+    key: &str,
+    value: Option<Spanned<format::Duration>>,
+    default: &str,
+    (least, most): (&str, &str),
+    problems: &mut Problems<'_>,
+) -> Duration {
+    let (at, text) = match &value {
+        Some(value) => (value.span().start, value.get_ref().0.as_str()),
+        None => (0, default),
+    };
+    let (label, example) = (label(title, key), example(title, key));
+    match parse_duration(text) {
+        None => problems.add(
+            at,
+            format!("{label} is {}, which is not a duration", quoted(text)),
+            format!("write an integer with ms, s, m, h or d, such as {example}"),
         ),
-        repeats: read_limit(section.optional(REPEATS), "[limits] repeats", None, problems),
-    };
-    section.finish(problems);
-    limits
-}
-
-/// `bounds` are durations as one would write them, both included.
-pub(super) fn read_duration(value: &Value<'_>, bounds: (&str, &str), problems: &mut Problems<'_>) -> Option<Duration> {
-    let DeValue::String(text) = value.raw() else {
-        value.wrong_type("a duration in quotes", value.raw(), value.at(), problems);
-        return None;
-    };
-    let Some(duration) = parse_duration(text) else {
-        problems.add(
-            value.at(),
-            format!("{} is {}, which is not a duration", value.label(), quoted(text)),
-            format!("write an integer with ms, s, m, h or d, such as {}", value.key().line()),
-        );
-        return None;
-    };
-    let (least, most) = bounds;
-    let within = parse_duration(least).is_none_or(|least| least <= duration)
-        && parse_duration(most).is_none_or(|most| duration <= most);
-    if !within {
-        problems.add(
-            value.at(),
-            format!("{} is not between {least} and {most}", value.label()),
-            format!("for example: {}", value.key().line()),
-        );
+        found if found < parse_duration(least) || found > parse_duration(most) => {
+            problems.add(at, format!("{label} is not between {least} and {most}"), format!("for example: {example}"));
+        }
+        Some(duration) => return duration,
     }
-    within.then_some(duration)
+    Duration::ZERO
 }
 
 /// An integer and its unit (ms, s, m, h or d), without anything between.
@@ -100,47 +63,40 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     number.parse::<u64>().ok()?.checked_mul(factor).map(Duration::from_millis)
 }
 
-fn read_limit(
-    value: Option<Value<'_>>,
-    title: &'static str,
-    default: Option<Quota>,
-    problems: &mut Problems<'_>,
-) -> Option<Quota> {
-    let Some(value) = value else { return default };
-    match value.raw() {
-        DeValue::String(text) if text == "off" => None,
-        DeValue::Table(table) => {
-            let mut section = Section::new(title, table, value.at());
-            let burst = section.required(BURST).and_then(|value| value.integer(1..=u32::MAX, problems));
-            let rate = section.required(PER_MINUTE).and_then(|value| value.integer(1..=u32::MAX, problems));
-            section.finish(problems);
-            Some(quota(burst?, rate?))
+/// `[limits]`
+pub(super) fn check_limits(typed: format::Limits, problems: &mut Problems<'_>) -> Limits {
+    let mut limit = |key, value: Option<_>, default| value.map_or(default, |value| check_limit(key, value, problems));
+    Limits {
+        host: limit("host", typed.host, quota(10, 6)),
+        account: limit("account", typed.account, quota(60, 60)),
+        source: limit("source", typed.source, quota(120, 120)),
+        failed_logins: limit("failed_logins", typed.failed_logins, quota(10, 2)),
+        repeats: limit("repeats", typed.repeats, None),
+    }
+}
+
+fn check_limit(key: &str, value: Spanned<TextOr<format::Limit>>, problems: &mut Problems<'_>) -> Option<Quota> {
+    let at = value.span().start;
+    match value.into_inner() {
+        TextOr::Other(format::Limit { burst, per_minute }) => {
+            let title = format!("[limits] {key}");
+            let burst = problems.required((&title, at), "burst", burst);
+            let per_minute = problems.required((&title, at), "per_minute", per_minute);
+            quota(burst?.0, per_minute?.0)
         }
-        DeValue::String(_)
-        | DeValue::Integer(_)
-        | DeValue::Float(_)
-        | DeValue::Boolean(_)
-        | DeValue::Datetime(_)
-        | DeValue::Array(_) => {
-            problems.add(
-                value.at(),
-                format!("{} is neither a table with burst and per_minute nor \"off\"", value.label()),
-                format!("for example: {}, or {} = \"off\"", value.key().line(), value.key().name),
-            );
+        TextOr::Text(text) => {
+            if text != "off" {
+                let message = "is neither a table with burst and per_minute nor \"off\"";
+                let help = format!("for example: {}, or {key} = \"off\"", example("[limits]", key));
+                problems.add(at, format!("{} {message}", label("[limits]", key)), help);
+            }
             None
         }
     }
 }
 
-/// A quota; a zero, which the bounds keep out, would count as one.
-const fn quota(burst: u32, per_minute: u32) -> Quota {
-    const fn positive(number: u32) -> NonZeroU32 {
-        match NonZeroU32::new(number) {
-            Some(number) => number,
-            None => NonZeroU32::MIN,
-        }
-    }
-    Quota { burst: positive(burst), per_minute: positive(per_minute) }
+fn quota(burst: u32, per_minute: u32) -> Option<Quota> {
+    Some(Quota { burst: NonZeroU32::new(burst)?, per_minute: NonZeroU32::new(per_minute)? })
 }
 
 #[cfg(test)]

@@ -1,23 +1,20 @@
 //! `[[key]]`: TSIG keys and the files that hold them.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use secrecy::{ExposeSecret as _, SecretString};
+use toml::Spanned;
 
-use crate::model::{Algorithm, KeyName, TsigKey};
+use crate::model::{Algorithm, KeyName, TsigError, TsigKey};
 
 use super::file::read_text;
+use super::format::{self, Text, example};
 use super::key_file;
 use super::problem::{Once, Position, Problems, quoted};
-use super::section::{Key, Section, Text, Value};
 use super::suggest::nearest;
 
-const NAME: Key = Key::new("name", r#""gateway-key""#);
-const ALGORITHM: Key = Key::new("algorithm", r#""hmac-sha256""#);
-const SECRET: Key = Key::new("secret", r#""…base64…""#);
-const SECRET_FILE: Key = Key::new("secret_file", r#""gateway-key.secret""#);
-const FILE: Key = Key::new("file", r#""gateway.key""#);
+const TITLE: &str = "[[key]]";
 
 /// The bound of a file with one key in it, in octets.
 const MAX_FILE: u64 = 64 * 1024;
@@ -41,12 +38,13 @@ struct Declared {
 }
 
 impl Keys {
-    /// All `[[key]]` sections; files are relative to `folder`.
-    pub(super) fn read(sections: Vec<Section<'_>>, folder: &Path, problems: &mut Problems<'_>) -> Self {
+    /// All `[[key]]` sections.
+    pub(super) fn check(typed: &[Spanned<format::Key>], problems: &mut Problems<'_>) -> Self {
         let mut keys = Self { by_name: HashMap::new(), files: Vec::new(), complete: true, resolved: true };
         let mut names = Once::new();
-        for section in sections {
-            let Some((name, declared)) = read_key(section, folder, &mut keys.files, problems) else {
+        for typed in typed {
+            let at = typed.span().start;
+            let Some((name, declared)) = check_key(typed.get_ref(), at, &mut keys.files, problems) else {
                 keys.complete = false;
                 continue;
             };
@@ -65,8 +63,8 @@ impl Keys {
     }
 
     /// The key that a zone names, if it names one; a problem where there is no such key.
-    pub(super) fn resolve(&mut self, text: Option<Text<'_>>, problems: &mut Problems<'_>) -> Option<TsigKey> {
-        let name = text.map(|text| (text, KeyName::parse(text.text)));
+    pub(super) fn resolve(&mut self, text: Option<&Text>, problems: &mut Problems<'_>) -> Option<TsigKey> {
+        let name = text.map(|text| (text.span().start, KeyName::parse(text.get_ref())));
         if let Some((_, Ok(name))) = &name
             && let Some(declared) = self.by_name.get_mut(name)
         {
@@ -76,15 +74,15 @@ impl Keys {
         self.resolved = false;
         match name? {
             // Not repeated: a secret may have slipped into this place.
-            (text, Err(_)) => {
-                problems.add(text.at, "this is not the name of a key", "write the name of one of the [[key]] sections");
+            (at, Err(_)) => {
+                problems.add(at, "this is not the name of a key", "write the name of one of the [[key]] sections");
             }
-            (text, Ok(name)) if self.complete => {
+            (at, Ok(name)) if self.complete => {
                 let help = match nearest(name.as_str(), self.by_name.keys().map(KeyName::as_str)) {
                     Some(meant) => format!("did you mean \"{meant}\"?"),
                     None => format!("add a [[key]] with name = {}", quoted(name.as_str())),
                 };
-                problems.absent(text.at, format!("no [[key]] has the name {}", quoted(name.as_str())), help);
+                problems.add(at, format!("no [[key]] has the name {}", quoted(name.as_str())), help);
             }
             // One of the keys whose name could not be read may be meant.
             (_, Ok(_)) => {}
@@ -98,7 +96,7 @@ impl Keys {
             return;
         }
         for (name, declared) in self.by_name.iter().filter(|(_, declared)| !declared.used) {
-            problems.absent(
+            problems.add(
                 declared.at,
                 format!("\"{name}\" is a key that no zone has"),
                 format!("write key = \"{name}\" in the [[zone]] that it is for, or remove this [[key]]"),
@@ -107,176 +105,152 @@ impl Keys {
     }
 }
 
-/// One key and where its name stands; `None` where not even the name is known.
-fn read_key(
-    mut section: Section<'_>,
-    folder: &Path,
+/// The key at `section` and where its name stands; `None` where not even the name is known.
+fn check_key(
+    typed: &format::Key,
+    section: usize,
     files: &mut Vec<PathBuf>,
     problems: &mut Problems<'_>,
 ) -> Option<(KeyName, Declared)> {
-    let section_at = section.at();
-    let from_file = section.has(FILE);
-    let name = if from_file { section.optional(NAME) } else { section.required(NAME) };
-    let needs_algorithm = !from_file && (section.has(SECRET) || section.has(SECRET_FILE));
-    let algorithm = if needs_algorithm { section.required(ALGORITHM) } else { section.optional(ALGORITHM) };
-    let mut sources: Vec<_> = [SECRET, SECRET_FILE, FILE].into_iter().filter_map(|key| section.optional(key)).collect();
-    section.finish(problems);
-    sources.sort_by_key(Value::at);
-
-    let name_at = name.as_ref().map(Value::at);
-    let name_text = name.and_then(|value| value.text(problems));
-    let name = name_text.and_then(|text| read_name(text, problems));
-    let algorithm_text = algorithm.and_then(|value| value.text(problems));
-    let algorithm = algorithm_text.and_then(|text| read_algorithm(text, name.as_ref(), problems));
-
-    let stated = Stated { name: name_text.zip(name.clone()), algorithm: algorithm_text.zip(algorithm) };
-    let key = match sources.as_slice() {
-        [] => {
-            problems.absent(
-                section_at,
-                "[[key]] has no secret",
-                format!("add one of {}, {} and {}", SECRET.line(), SECRET_FILE.line(), FILE.line()),
-            );
-            None
+    let format::Key { name, algorithm, secret, secret_file, file } = typed;
+    let here = (TITLE, section);
+    let name = name.as_ref();
+    if file.is_none() && !problems.is_excused(section, "file") {
+        problems.required(here, "name", name);
+        if secret.is_some() || secret_file.is_some() {
+            problems.required(here, "algorithm", algorithm.as_ref());
         }
-        [source] => source.text(problems).and_then(|text| {
-            let how = source.key().name;
-            files.push(if how == "secret" { problems.path().to_owned() } else { folder.join(text.text) });
-            match how {
-                "file" => stated.read_key_file(text, folder, problems),
-                "secret_file" => stated.read_secret_file(text, folder, problems),
-                _ => stated.read_secret(text, problems),
-            }
-        }),
-        [first, second, ..] => {
-            let line = problems.line(first.at());
-            let (first, second, at) = (first.key().name, second.key().name, second.at());
-            problems.add(
-                at,
-                format!("`{second}` stands beside `{first}` at line {line}"),
-                "keep one of secret, secret_file and file",
-            );
-            None
+    }
+    let name_at = name.map_or(section, |text| text.span().start);
+    let name = name.and_then(|text| check_name(text, problems));
+    let algorithm_at = algorithm.as_ref().map_or(section, |text| text.span().start);
+    let algorithm = algorithm.as_ref().and_then(|text| check_algorithm(text, name.as_ref(), problems));
+    let stated = Stated { name: name.clone(), name_at, algorithm, algorithm_at };
+
+    let at = |text: &Option<Text>| text.as_ref().map(|text| text.span().start);
+    let sources = [
+        ("secret", secret.as_ref().map(|secret| secret.span().start)),
+        ("secret_file", at(secret_file)),
+        ("file", at(file)),
+    ];
+    let mut places: Vec<_> = sources.iter().filter_map(|(source, at)| Some(((*at)?, *source))).collect();
+    places.sort_unstable();
+    let key = if let [(first_at, first), (at, second), ..] = places.as_slice() {
+        let message = format!("`{second}` stands beside `{first}` at line {}", problems.line(*first_at));
+        problems.add(*at, message, "keep one of secret, secret_file and file");
+        None
+    } else if let Some(secret) = secret {
+        files.push(problems.path().to_owned());
+        stated.check_secret(secret, problems)
+    } else if let Some(file) = secret_file {
+        files.push(problems.folder().join(file.get_ref()));
+        stated.check_secret_file(file, problems)
+    } else if let Some(file) = file {
+        files.push(problems.folder().join(file.get_ref()));
+        stated.check_key_file(file, problems)
+    } else {
+        if !sources.iter().any(|(source, _)| problems.is_excused(section, source)) {
+            let [secret, secret_file, file] = sources.map(|(source, _)| example(TITLE, source));
+            let help = format!("add one of {secret}, {secret_file} and {file}");
+            problems.add(section, "[[key]] has no secret", help);
         }
+        None
     };
     let name = name.or_else(|| key.as_ref().map(|key| key.name.clone()))?;
-    Some((name, Declared { key, at: name_at.unwrap_or(section_at), used: false }))
+    Some((name, Declared { key, at: name_at, used: false }))
 }
 
-fn read_name(text: Text<'_>, problems: &mut Problems<'_>) -> Option<KeyName> {
-    let name = KeyName::parse(text.text);
+fn check_name(text: &Text, problems: &mut Problems<'_>) -> Option<KeyName> {
+    let name = KeyName::parse(text.get_ref());
     if let Err(error) = &name {
         let message = format!("the name of this key is not a domain name: {error}");
-        problems.add(text.at, message, "write the name that the primary's configuration has, such as \"gateway-key\"");
+        let help = "write the name that the primary's configuration has, such as \"gateway-key\"";
+        problems.add(text.span().start, message, help);
     }
     name.ok()
 }
 
-fn read_algorithm(text: Text<'_>, name: Option<&KeyName>, problems: &mut Problems<'_>) -> Option<Algorithm> {
-    let algorithm = key_file::parse_algorithm(text.text, name);
-    algorithm.map_err(|(message, help)| problems.add(text.at, message, help)).ok()
+fn check_algorithm(text: &Text, name: Option<&KeyName>, problems: &mut Problems<'_>) -> Option<Algorithm> {
+    let algorithm = key_file::parse_algorithm(text.get_ref(), name);
+    algorithm.map_err(|(message, help)| problems.add(text.span().start, message, help)).ok()
 }
 
-/// What the section itself says about its key.
-struct Stated<'t> {
-    name: Option<(Text<'t>, KeyName)>,
-    algorithm: Option<(Text<'t>, Algorithm)>,
+/// What the section itself says about its key, as far as it is right.
+struct Stated {
+    name: Option<KeyName>,
+    name_at: usize,
+    algorithm: Option<Algorithm>,
+    algorithm_at: usize,
 }
 
-impl Stated<'_> {
-    fn read_secret(self, secret: Text<'_>, problems: &mut Problems<'_>) -> Option<TsigKey> {
-        let help = key_file::secret_help(secret.text);
-        let wrong = |problems: &mut Problems<'_>| problems.add(secret.at, "the secret of this key is not base64", help);
-        self.with_secret(secret.text, wrong, problems)
+impl Stated {
+    fn check_secret(self, secret: &Spanned<SecretString>, problems: &mut Problems<'_>) -> Option<TsigKey> {
+        let text = secret.get_ref().expose_secret();
+        let key = self.with_secret(text);
+        if key.is_err() {
+            let help = key_file::secret_help(text);
+            problems.add(secret.span().start, "the secret of this key is not base64", help);
+        }
+        key.ok().flatten()
     }
 
-    fn read_secret_file(self, file: Text<'_>, folder: &Path, problems: &mut Problems<'_>) -> Option<TsigKey> {
-        let text = read_file(file, folder, problems)?;
+    fn check_secret_file(self, file: &Text, problems: &mut Problems<'_>) -> Option<TsigKey> {
+        let text = read_file(file, problems)?;
         let text = text.expose_secret();
         // `base64` and `openssl rand -base64` break their lines.
         let secret = SecretString::from(text.split_ascii_whitespace().collect::<String>());
-        let place = Position::of(text, text.len() - text.trim_start().len());
-        let wrong = |problems: &mut Problems<'_>| {
-            let help = key_file::secret_help(text).to_owned();
-            problems.add_in(
-                file.at,
-                folder.join(file.text),
-                place,
-                "the secret in this file is not base64".to_owned(),
-                help,
-            );
-        };
-        self.with_secret(secret.expose_secret(), wrong, problems)
-    }
-
-    /// The key, where name and algorithm are right; a bad secret is reported in any case.
-    fn with_secret(
-        self,
-        secret: &str,
-        wrong: impl FnOnce(&mut Problems<'_>),
-        problems: &mut Problems<'_>,
-    ) -> Option<TsigKey> {
-        let placeholder = KeyName::parse("unnamed").ok();
-        let name = self.name.as_ref().map(|(_, name)| name.clone()).or(placeholder)?;
-        let algorithm = self.algorithm.as_ref().map_or(Algorithm::HmacSha256, |(_, algorithm)| *algorithm);
-        match TsigKey::new(name, algorithm, secret) {
-            Ok(key) => (self.name.is_some() && self.algorithm.is_some()).then_some(key),
-            Err(_) => {
-                wrong(problems);
-                None
-            }
+        let key = self.with_secret(secret.expose_secret());
+        if key.is_err() {
+            let place = Position::of(text, text.len() - text.trim_start().len());
+            let path = problems.folder().join(file.get_ref());
+            let (message, help) = ("the secret in this file is not base64".to_owned(), key_file::secret_help(text));
+            problems.add_in(file.span().start, path, place, message, help.to_owned());
         }
+        key.ok().flatten()
     }
 
-    fn read_key_file(self, file: Text<'_>, folder: &Path, problems: &mut Problems<'_>) -> Option<TsigKey> {
-        let text = read_file(file, folder, problems)?;
+    /// The key, where name and algorithm are right; a bad secret is an error in any case.
+    fn with_secret(self, secret: &str) -> Result<Option<TsigKey>, TsigError> {
+        let is_right = self.name.is_some() && self.algorithm.is_some();
+        let name = self.name.map_or_else(|| KeyName::parse("unnamed").map_err(TsigError::Name), Ok)?;
+        let key = TsigKey::new(name, self.algorithm.unwrap_or(Algorithm::HmacSha256), secret)?;
+        Ok(is_right.then_some(key))
+    }
+
+    fn check_key_file(self, file: &Text, problems: &mut Problems<'_>) -> Option<TsigKey> {
+        let (at, shown) = (file.span().start, file.get_ref());
+        let text = read_file(file, problems)?;
         let key = match key_file::parse(text.expose_secret()) {
             Ok(key) => key,
             Err(fault) => {
-                problems.add_in(file.at, folder.join(file.text), fault.position, fault.message, fault.help);
+                problems.add_in(at, problems.folder().join(shown), fault.position, fault.message, fault.help);
                 return None;
             }
         };
-        if let Some((stated, _)) = self.name.filter(|(_, name)| *name != key.name) {
-            problems.add(
-                stated.at,
-                format!("the key in {} has another name: \"{}\"", file.text, key.name),
-                "remove this line, or name the file of the key that is meant",
-            );
+        if self.name.is_some_and(|name| name != key.name) {
+            let message = format!("the key in {shown} has another name: \"{}\"", key.name);
+            problems.add(self.name_at, message, "remove this line, or name the file of the key that is meant");
         }
-        if let Some((stated, _)) = self.algorithm.filter(|(_, algorithm)| *algorithm != key.algorithm) {
-            problems.add(
-                stated.at,
-                format!("the key in {} has another algorithm: \"{}\"", file.text, key.algorithm.name()),
-                "remove this line; the algorithm comes from the file",
-            );
+        if self.algorithm.is_some_and(|algorithm| algorithm != key.algorithm) {
+            let message = format!("the key in {shown} has another algorithm: \"{}\"", key.algorithm.name());
+            problems.add(self.algorithm_at, message, "remove this line; the algorithm comes from the file");
         }
         Some(key)
     }
 }
 
-/// The text of the file that `file` names, relative to `folder`.
-fn read_file(file: Text<'_>, folder: &Path, problems: &mut Problems<'_>) -> Option<SecretString> {
-    if file.text.is_empty() {
-        problems.add(
-            file.at,
-            "no file is named here",
-            "write its path; a relative one begins at the folder of this file",
-        );
+/// The text of the file that `file` names.
+fn read_file(file: &Text, problems: &mut Problems<'_>) -> Option<SecretString> {
+    let (at, name) = (file.span().start, file.get_ref());
+    if name.is_empty() {
+        let help = "write its path; a relative one begins at the folder of this file";
+        problems.add(at, "no file is named here", help);
         return None;
     }
-    match read_text(&folder.join(file.text), MAX_FILE) {
-        Ok(text) => Some(text.into()),
-        Err(error) => {
-            problems.add(
-                file.at,
-                format!("{} {}", quoted(file.text), error.message()),
-                format!(
-                    "looked for at {}; let the user that dyngate runs as read it",
-                    folder.join(file.text).display()
-                ),
-            );
-            None
-        }
-    }
+    let path = problems.folder().join(name);
+    let text = read_text(&path, MAX_FILE).map_err(|error| {
+        let help = format!("looked for at {}; let the user that dyngate runs as read it", path.display());
+        problems.add(at, format!("{} {}", quoted(name), error.message()), help);
+    });
+    text.ok().map(Into::into)
 }

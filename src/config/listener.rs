@@ -1,53 +1,38 @@
 //! `[http]`, `[http.tls]` and `[admin]`: where we listen and which forwarding header is believed.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::Path;
 
-use super::endpoint::{Endpoint, Placed, read_endpoints, read_socket};
-use super::network::read_networks;
-use super::problem::{Once, Problems, quoted};
-use super::section::{Key, Section, Text, Value};
+use toml::Spanned;
+
+use super::endpoint::{Endpoint, check_endpoints, check_socket};
+use super::format::{self, Text, TextOr, example};
+use super::network::check_networks;
+use super::problem::{Once, Problems, label, quoted};
 use super::{Admin, ForwardingHeader, Http, Listener, Tls};
-
-const LISTEN: Key = Key::new("listen", r#"["127.0.0.1:8245"]"#);
-const TRUSTED_PROXIES: Key = Key::new("trusted_proxies", r#"["127.0.0.1/32"]"#);
-const CLIENT_ADDRESS_HEADER: Key = Key::new("client_address_header", r#""x-forwarded-for""#);
-const CONNECTIONS_PER_SOURCE: Key = Key::new("connections_per_source", "256");
-const TLS_LISTEN: Key = Key::new("listen", r#"["0.0.0.0:8443"]"#);
-const CERTIFICATE: Key = Key::new("certificate", r#""fullchain.pem""#);
-const PRIVATE_KEY: Key = Key::new("private_key", r#""privkey.pem""#);
-const ADMIN_LISTEN: Key = Key::new("listen", r#""127.0.0.1:8246""#);
 
 const HTTP_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8245);
 const ADMIN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8246);
 
 /// Connections at once from one source, unless the file says otherwise.
 const CONNECTIONS: u32 = 256;
-/// What one listener takes of all sources.
-const MOST_CONNECTIONS: u32 = 16_384;
 
 /// `[http]`, `[http.tls]` and `[admin]`, which must not want the same port.
-pub(super) fn read_listeners(
-    http: Section<'_>,
-    admin: Section<'_>,
-    folder: &Path,
+pub(super) fn check_listeners(
+    http: &Spanned<format::Http>,
+    tls: Option<&Spanned<format::Tls>>,
+    admin: &format::Admin,
     problems: &mut Problems<'_>,
 ) -> (Http, Admin) {
-    let http_at = http.at();
-    let (http, places) = read_http(http, folder, problems);
-    let mut admin = admin;
-    let (listen, admin_at) = match admin.optional(ADMIN_LISTEN) {
-        Some(value) => (value.text(problems).and_then(|text| read_socket(text, problems)), Some(value.at())),
-        None => (Some(ADMIN_DEFAULT), None),
+    let mut listeners = Listeners { once: Once::new(), places: Vec::new() };
+    let http = check_http(http, tls, &mut listeners, problems);
+    let listen = match &admin.listen {
+        Some(text) => check_socket(text.get_ref(), text.span().start, problems),
+        None => Some(ADMIN_DEFAULT),
     };
-    admin.finish(problems);
-    let clash = |admin| {
-        let tcp = places.iter().filter_map(|place| Some((place.address?, place.at)));
-        tcp.into_iter().find(|(address, _)| clash_between(*address, admin))
-    };
-    if let Some((address, place)) = listen.and_then(clash) {
+    let clash = |admin| listeners.addresses().find(|(address, _)| clash_between(*address, admin));
+    if let Some((address, at)) = listen.and_then(clash) {
         problems.add(
-            admin_at.or(place).unwrap_or(http_at),
+            admin.listen.as_ref().map_or(at, |text| text.span().start),
             format!("[http] and [admin] would both listen on {address}"),
             "give [admin] a port of its own, such as listen = \"127.0.0.1:8246\"",
         );
@@ -55,138 +40,123 @@ pub(super) fn read_listeners(
     (http, Admin { listen: listen.unwrap_or(ADMIN_DEFAULT) })
 }
 
-/// A listener as far as others must agree with it.
-struct Place {
-    /// `None` where it is no TCP listener.
-    address: Option<SocketAddr>,
-    /// Where it stands; `None` for the default.
-    at: Option<usize>,
-    proxy_protocol: bool,
-}
-
-/// `[http]` with its TLS, and each of their listeners' places.
-fn read_http(mut section: Section<'_>, folder: &Path, problems: &mut Problems<'_>) -> (Http, Vec<Place>) {
-    let mut once = Once::new();
-    let mut places = Vec::new();
-    let (listen, is_empty) = match section.optional(LISTEN) {
-        None => {
-            places.push(Place { address: Some(HTTP_DEFAULT), at: None, proxy_protocol: false });
-            (vec![Listener::from(HTTP_DEFAULT)], None)
+fn check_http(
+    typed: &Spanned<format::Http>,
+    tls: Option<&Spanned<format::Tls>>,
+    listeners: &mut Listeners,
+    problems: &mut Problems<'_>,
+) -> Http {
+    const TITLE: &str = "[http]";
+    let (at, typed) = (typed.span().start, typed.get_ref());
+    let mut listen = Vec::new();
+    if let Some(list) = &typed.listen {
+        if list.get_ref().is_empty() && tls.is_none() && !problems.is_excused(at, "listen") {
+            let message = format!("{} is empty: no router could reach us", label(TITLE, "listen"));
+            problems.add(list.span().start, message, format!("for example: {}", example(TITLE, "listen")));
         }
-        Some(value) => {
-            let listen = read_listen(&value, folder, &mut once, &mut places, problems);
-            (listen, is_empty(&value).then(|| (value.at(), value.label())))
-        }
-    };
-    let tls = section.table("tls", "[http.tls]", problems);
-    if let (None, Some((at, label))) = (&tls, is_empty) {
-        let help = format!("for example: {}", LISTEN.line());
-        problems.add(at, format!("{label} is empty: no router could reach us"), help);
+        listen = listeners.take(list.get_ref(), problems);
+    } else if !problems.is_excused(at, "listen") {
+        listen.push(Listener::from(HTTP_DEFAULT));
+        listeners.places.push((Listener::from(HTTP_DEFAULT), at));
     }
-    let tls = tls.and_then(|tls| read_tls(tls, folder, &mut once, &mut places, problems));
-    let (trusted_proxies, trusts_unix) = match section.optional(TRUSTED_PROXIES) {
-        Some(value) => read_proxies(&value, problems),
-        None => (Vec::new(), false),
-    };
-    if trusted_proxies.is_empty() && !trusts_unix {
-        for at in places.iter().filter(|place| place.proxy_protocol).filter_map(|place| place.at) {
-            problems.absent(
-                at,
+    let tls = tls.and_then(|tls| check_tls(tls, listeners, problems));
+    let (unix, networks): (Vec<&Text>, Vec<&Text>) =
+        typed.trusted_proxies.iter().partition(|text| text.get_ref() == "unix");
+    let (trusted_proxies, trusts_unix) = (check_networks(networks, problems), !unix.is_empty());
+    if typed.trusted_proxies.is_empty() && !problems.is_excused(at, "trusted_proxies") {
+        for (_, at) in listeners.places.iter().filter(|(listener, _)| listener.proxy_protocol) {
+            problems.add(
+                *at,
                 "only trusted proxies may speak the PROXY protocol, and none is named",
-                format!("add the networks of the proxies, such as {}, or \"unix\"", TRUSTED_PROXIES.line()),
+                format!("add the networks of the proxies, such as {}, or \"unix\"", example(TITLE, "trusted_proxies")),
             );
         }
     }
-    let header = section.optional(CLIENT_ADDRESS_HEADER).and_then(|value| value.text(problems));
-    let client_address_header = header.and_then(|header| read_header(header, problems));
-    let connections = section.optional(CONNECTIONS_PER_SOURCE);
-    let connections_per_source = match connections {
-        Some(value) if value.is_off() => None,
-        Some(value) => value.integer(1..=MOST_CONNECTIONS, problems),
+    let connections_per_source = typed.connections_per_source.as_ref().map(|value| (value.span(), value.get_ref()));
+    let connections_per_source = match connections_per_source {
         None => Some(CONNECTIONS),
+        Some((_, TextOr::Other(number))) => Some(number.0),
+        Some((span, TextOr::Text(text))) => {
+            if text != "off" {
+                let message = format!("{} is neither an integer nor \"off\"", label(TITLE, "connections_per_source"));
+                let help = format!("for example: {}", example(TITLE, "connections_per_source"));
+                problems.add(span.start, message, help);
+            }
+            None
+        }
     };
-    section.finish(problems);
-    let http = Http {
+    let header = typed.client_address_header.as_ref().and_then(|header| check_header(header, problems));
+    Http {
         listen,
         tls,
         trusted_proxies,
         trusts_unix,
-        client_address_header: client_address_header.unwrap_or(ForwardingHeader::XForwardedFor),
+        client_address_header: header.unwrap_or(ForwardingHeader::XForwardedFor),
         connections_per_source,
-    };
-    (http, places)
+    }
 }
 
 /// `[http.tls]`; its files are not read here, since they change while we run.
-fn read_tls(
-    mut section: Section<'_>,
-    folder: &Path,
-    once: &mut Once<Endpoint>,
-    places: &mut Vec<Place>,
-    problems: &mut Problems<'_>,
-) -> Option<Tls> {
-    let listen = section.required(TLS_LISTEN).map(|value| {
-        if is_empty(&value) {
-            let help = format!("for example: {}; or remove the section", TLS_LISTEN.line());
-            problems.add(value.at(), format!("{} is empty", value.label()), help);
+fn check_tls(typed: &Spanned<format::Tls>, listeners: &mut Listeners, problems: &mut Problems<'_>) -> Option<Tls> {
+    const TITLE: &str = "[http.tls]";
+    let (at, typed) = (typed.span().start, typed.get_ref());
+    let listen = problems.required((TITLE, at), "listen", typed.listen.as_ref()).map(|list| {
+        if list.get_ref().is_empty() && !problems.is_excused(at, "listen") {
+            let help = format!("for example: {}; or remove the section", example(TITLE, "listen"));
+            problems.add(list.span().start, format!("{} is empty", label(TITLE, "listen")), help);
         }
-        read_listen(&value, folder, once, places, problems)
+        listeners.take(list.get_ref(), problems)
     });
-    let mut file = |key| {
-        let text = section.required(key)?.text(problems)?;
-        if text.text.is_empty() {
-            problems.add(text.at, "this names no file", format!("for example: {}", key.line()));
+    let mut file = |key, file: Option<&Text>| {
+        let text = problems.required((TITLE, at), key, file)?;
+        if text.get_ref().is_empty() {
+            let help = format!("for example: {}", example(TITLE, key));
+            problems.add(text.span().start, "this names no file", help);
         }
-        Some(folder.join(text.text))
+        Some(problems.folder().join(text.get_ref()))
     };
-    let (certificate, private_key) = (file(CERTIFICATE), file(PRIVATE_KEY));
-    section.finish(problems);
+    let certificate = file("certificate", typed.certificate.as_ref());
+    let private_key = file("private_key", typed.private_key.as_ref());
     Some(Tls { listen: listen?, certificate: certificate?, private_key: private_key? })
 }
 
-fn is_empty(value: &Value<'_>) -> bool {
-    value.raw().as_array().is_some_and(|members| members.is_empty())
+/// The listeners that were found, and where each stands.
+struct Listeners {
+    once: Once<Endpoint>,
+    places: Vec<(Listener, usize)>,
 }
 
-/// The listeners of one list; each endpoint stands once in the whole file, port 0 as often as wanted.
-fn read_listen(
-    value: &Value<'_>,
-    folder: &Path,
-    once: &mut Once<Endpoint>,
-    places: &mut Vec<Place>,
-    problems: &mut Problems<'_>,
-) -> Vec<Listener> {
-    let mut listen = Vec::new();
-    for Placed { listener, at } in read_endpoints(value, folder, problems) {
-        let address = match listener.endpoint {
-            Endpoint::Tcp(address) => Some(address),
-            Endpoint::Unix(_) | Endpoint::Systemd(_) => None,
-        };
-        let free = address.is_some_and(|address| address.port() == 0);
-        let shown = format!("address {}", listener.endpoint);
-        if free || once.check(listener.endpoint.clone(), at, &shown, problems) {
-            places.push(Place { address, at: Some(at), proxy_protocol: listener.proxy_protocol });
-            listen.push(listener);
+impl Listeners {
+    /// Those of one list; each endpoint stands once in the whole file, port 0 as often as wanted.
+    fn take(&mut self, list: &[Spanned<TextOr<format::Endpoint>>], problems: &mut Problems<'_>) -> Vec<Listener> {
+        let mut listen = Vec::new();
+        for (listener, at) in check_endpoints(list, problems) {
+            let free = matches!(listener.endpoint, Endpoint::Tcp(address) if address.port() == 0);
+            let shown = format!("address {}", listener.endpoint);
+            if free || self.once.check(listener.endpoint.clone(), at, &shown, problems) {
+                self.places.push((listener.clone(), at));
+                listen.push(listener);
+            }
         }
+        listen
     }
-    listen
+
+    fn addresses(&self) -> impl Iterator<Item = (SocketAddr, usize)> {
+        self.places.iter().filter_map(|(listener, at)| match listener.endpoint {
+            Endpoint::Tcp(address) => Some((address, *at)),
+            Endpoint::Unix(_) | Endpoint::Systemd(_) => None,
+        })
+    }
 }
 
-/// Networks, and whether "unix" is among them.
-fn read_proxies(value: &Value<'_>, problems: &mut Problems<'_>) -> (Vec<ipnet::IpNet>, bool) {
-    let texts = value.texts(problems).unwrap_or_default();
-    let (unix, networks): (Vec<_>, Vec<_>) = texts.into_iter().partition(|text| text.text == "unix");
-    (read_networks(networks, problems), !unix.is_empty())
-}
-
-fn read_header(header: Text<'_>, problems: &mut Problems<'_>) -> Option<ForwardingHeader> {
-    match header.text.to_ascii_lowercase().as_str() {
+fn check_header(header: &Text, problems: &mut Problems<'_>) -> Option<ForwardingHeader> {
+    match header.get_ref().to_ascii_lowercase().as_str() {
         "x-forwarded-for" => Some(ForwardingHeader::XForwardedFor),
         "forwarded" => Some(ForwardingHeader::Forwarded),
         _ => {
             problems.add(
-                header.at,
-                format!("{} is not a header that we read the client's address from", quoted(header.text)),
+                header.span().start,
+                format!("{} is not a header that we read the client's address from", quoted(header.get_ref())),
                 "write \"x-forwarded-for\" or \"forwarded\", whichever the proxy sets",
             );
             None

@@ -6,6 +6,7 @@ mod document;
 mod endpoint;
 mod engine;
 mod file;
+mod format;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
 mod key;
@@ -14,10 +15,8 @@ mod listener;
 mod network;
 mod primary;
 mod problem;
-mod section;
 mod store;
 mod suggest;
-mod syntax;
 mod zone;
 
 use std::net::{IpAddr, SocketAddr};
@@ -25,14 +24,25 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::model::{Hostname, PasswordDigest, TsigKey, ZoneName};
+
+use account::{check_accounts, check_hosts};
+use engine::{check_engine, check_limits};
+use format::Document;
+use key::Keys;
+use listener::check_listeners;
+use network::check_addresses;
+use problem::Problems;
+use store::check_store;
+use zone::Zones;
 
 pub use account::DEFAULT_MAX_HOSTS;
 pub use endpoint::{Endpoint, Listener};
 pub use engine::parse_duration;
+pub use format::MAX_TTL;
 pub use problem::{Errors, Position, Problem};
-pub use zone::MAX_TTL;
 
 /// The largest file that is read, in octets: about a hundred thousand accounts.
 const MAX_FILE: u64 = 16 * 1024 * 1024;
@@ -68,12 +78,12 @@ impl Config {
     /// # Errors
     /// All that is wrong with it, in one list; or why it cannot be read.
     pub fn load(path: &Path) -> Result<Self, Errors> {
-        let text = file::read_text(path, MAX_FILE).map_err(|error| {
+        let text = file::read_text(path, MAX_FILE).map(SecretString::from).map_err(|error| {
             let help =
                 "name the configuration with --config or DYNGATE_CONFIG, and let the user that dyngate runs as read it";
             Problem { path: path.to_owned(), position: None, message: error.message(), help: help.to_owned() }
         })?;
-        Self::parse(&text, path)
+        Self::parse(text.expose_secret(), path)
     }
 
     /// Checks `text` as the content of the file at `path`; reads the key files that it names.
@@ -81,7 +91,29 @@ impl Config {
     /// # Errors
     /// All that is wrong with it.
     pub fn parse(text: &str, path: &Path) -> Result<Self, Errors> {
-        document::read(text, path)
+        let mut problems = Problems::new(path, text);
+        let config = document::read(text, &mut problems).map(|typed| Self::check(typed, &mut problems));
+        let errors = problems.into_errors();
+        config.filter(|_| errors.problems().is_empty()).ok_or(errors)
+    }
+
+    /// What was typed as what it means; right where no problem was found.
+    fn check(typed: Document, problems: &mut Problems<'_>) -> Self {
+        let (http, admin) = check_listeners(&typed.http, typed.tls.as_ref(), typed.admin.get_ref(), problems);
+        let mut keys = Keys::check(&typed.keys, problems);
+        let zones = Zones::check(&typed.zones, &mut keys, problems);
+        Self {
+            http,
+            admin,
+            engine: check_engine(typed.engine.into_inner(), problems),
+            limits: check_limits(typed.limits.into_inner(), problems),
+            refuse: check_addresses(typed.addresses.into_inner(), problems),
+            accounts: check_accounts(typed.accounts, &zones, problems),
+            hosts: check_hosts(typed.hosts, &zones, problems),
+            store: check_store(typed.store, problems),
+            zones: zones.checked,
+            secret_files: keys.into_files(),
+        }
     }
 }
 
@@ -137,7 +169,7 @@ pub enum Location {
     /// An SQLite file.
     Sqlite(PathBuf),
     /// A PostgreSQL database, by its URL, which may hold a password.
-    Postgres(secrecy::SecretString),
+    Postgres(SecretString),
 }
 
 /// `[store]`

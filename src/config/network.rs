@@ -4,10 +4,8 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net};
 
+use super::format::{self, Text};
 use super::problem::{Problems, quoted};
-use super::section::{Key, Section, Text};
-
-const REFUSE: Key = Key::new("refuse", r#"["10.0.0.0/8", "fc00::/7"]"#);
 
 /// What a public name never gets, unless the file says otherwise: what no stranger could reach there (RFC 6890, multicast).
 const DEFAULT: [&str; 18] = [
@@ -32,30 +30,31 @@ const DEFAULT: [&str; 18] = [
 ];
 
 /// `[addresses]`
-pub(super) fn read_addresses(mut section: Section<'_>, problems: &mut Problems<'_>) -> Vec<IpNet> {
-    let refuse = section.optional(REFUSE);
-    let refuse = refuse.map(|value| read_networks(value.texts(problems).unwrap_or_default(), problems));
-    section.finish(problems);
-    refuse.unwrap_or_else(|| DEFAULT.iter().filter_map(|text| text.parse().ok()).collect())
+pub(super) fn check_addresses(typed: format::Addresses, problems: &mut Problems<'_>) -> Vec<IpNet> {
+    match typed.refuse {
+        Some(refuse) => check_networks(&refuse, problems),
+        None => DEFAULT.iter().filter_map(|text| text.parse().ok()).collect(),
+    }
 }
 
 /// A list of networks.
-pub(super) fn read_networks(texts: Vec<Text<'_>>, problems: &mut Problems<'_>) -> Vec<IpNet> {
+pub(super) fn check_networks<'t>(texts: impl IntoIterator<Item = &'t Text>, problems: &mut Problems<'_>) -> Vec<IpNet> {
     let mut networks = Vec::new();
-    for member in texts {
-        match parse(member.text) {
+    for text in texts {
+        let (at, text) = (text.span().start, text.get_ref());
+        match parse(text) {
             Ok(network) => networks.push(network),
             Err(Wrong::NotANetwork) => problems.add(
-                member.at,
-                format!("{} is not a network", quoted(member.text)),
+                at,
+                format!("{} is not a network", quoted(text)),
                 "write an address, a slash and the length of the prefix, such as \"10.0.0.0/8\" or \"2001:db8::/32\"",
             ),
             Err(Wrong::HostBits(network)) => problems.add(
-                member.at,
-                format!("{} has bits set beyond its prefix", quoted(member.text)),
+                at,
+                format!("{} has bits set beyond its prefix", quoted(text)),
                 format!(
                     "the network is \"{network}\"; the single address is \"{0}/{1}\"",
-                    member.text.split('/').next().unwrap_or(""),
+                    text.split('/').next().unwrap_or(""),
                     network.max_prefix_len()
                 ),
             ),

@@ -1,9 +1,11 @@
 //! What is wrong with the file: where, what, and what would be right. Knows nothing of what the keys mean.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::hash::Hash;
 use std::path::{Path, PathBuf};
+
+use super::format::example;
 
 /// Everything that is wrong with a configuration file, in the order of the file; at least one problem.
 ///
@@ -101,23 +103,19 @@ impl<'t> Lines<'t> {
     }
 }
 
-/// A problem and the octet of the configuration file that it is sorted by.
-struct Found {
-    at: usize,
-    problem: Problem,
-}
-
 /// Collects the problems of one configuration file.
 pub(super) struct Problems<'t> {
     path: &'t Path,
     lines: Lines<'t>,
-    found: Vec<Found>,
-    broken_lines: BTreeSet<usize>,
+    /// Each with the octet of the configuration file that it is sorted by.
+    found: Vec<(usize, Problem)>,
+    /// Keys of the tables that begin there, about which enough is said.
+    excused: HashSet<(usize, String)>,
 }
 
 impl<'t> Problems<'t> {
     pub(super) fn new(path: &'t Path, text: &'t str) -> Self {
-        Self { path, lines: Lines::new(text), found: Vec::new(), broken_lines: BTreeSet::new() }
+        Self { path, lines: Lines::new(text), found: Vec::new(), excused: HashSet::new() }
     }
 
     /// The file that is read.
@@ -125,55 +123,54 @@ impl<'t> Problems<'t> {
         self.path
     }
 
+    /// The folder at which relative paths begin.
+    pub(super) fn folder(&self) -> &'t Path {
+        self.path.parent().unwrap_or(Path::new(""))
+    }
+
     /// The line of the octet `at`, from 1.
     pub(super) fn line(&self, at: usize) -> usize {
         self.lines.line(at)
     }
 
-    /// A value that is wrong. Silent on a line whose syntax is broken: what was read there is a guess.
+    /// Something wrong at the octet `at`.
     pub(super) fn add(&mut self, at: usize, message: impl Into<String>, help: impl Into<String>) {
-        self.push(at, self.path.to_owned(), Some(self.lines.position(at)), message.into(), help.into());
-    }
-
-    /// Something that is not there. Silent when the syntax is broken anywhere: it may be there, unread.
-    pub(super) fn absent(&mut self, at: usize, message: impl Into<String>, help: impl Into<String>) {
-        if self.broken_lines.is_empty() {
-            self.add(at, message, help);
-        }
+        self.add_in(at, self.path.to_owned(), self.lines.position(at), message.into(), help.into());
     }
 
     /// Something wrong in another file, which the octet `at` of this one names.
     pub(super) fn add_in(&mut self, at: usize, path: PathBuf, position: Position, message: String, help: String) {
-        self.push(at, path, Some(position), message, help);
+        self.found.push((at, Problem { path, position: Some(position), message, help }));
     }
 
-    /// Broken syntax; the first of a line hides the others of that line.
-    pub(super) fn add_syntax(&mut self, at: usize, message: impl Into<String>, help: impl Into<String>) {
-        let position = self.lines.position(at);
-        if self.broken_lines.insert(position.line) {
-            let problem = Problem {
-                path: self.path.to_owned(),
-                position: Some(position),
-                message: message.into(),
-                help: help.into(),
-            };
-            self.found.push(Found { at, problem });
+    /// Enough is said about `key` of the table that begins at `at`: it is wrong, or another was typed in its place.
+    pub(super) fn excuse(&mut self, at: usize, key: &str) {
+        self.excused.insert((at, key.to_owned()));
+    }
+
+    pub(super) fn is_excused(&self, at: usize, key: &str) -> bool {
+        self.excused.contains(&(at, key.to_owned()))
+    }
+
+    /// The value of a key that must stand in the table `title` at `at`; a problem where it is not there.
+    pub(super) fn required<T>(&mut self, (title, at): (&str, usize), key: &str, value: Option<T>) -> Option<T> {
+        if value.is_none() && !self.is_excused(at, key) {
+            let help = format!("add it, for example: {}", example(title, key));
+            self.add(at, format!("{title} has no `{key}`"), help);
         }
+        value
     }
 
-    /// The collected problems, if there are any.
-    pub(super) fn into_errors(self) -> Option<Errors> {
-        let mut found = self.found;
-        found.sort_by_key(|found| found.at);
-        let problems: Vec<Problem> = found.into_iter().map(|found| found.problem).collect();
-        (!problems.is_empty()).then_some(Errors(problems))
+    /// The collected problems; of a file that is right, none.
+    pub(super) fn into_errors(mut self) -> Errors {
+        self.found.sort_by_key(|(at, _)| *at);
+        Errors(self.found.into_iter().map(|(_, problem)| problem).collect())
     }
+}
 
-    fn push(&mut self, at: usize, path: PathBuf, position: Option<Position>, message: String, help: String) {
-        if !self.broken_lines.contains(&self.line(at)) {
-            self.found.push(Found { at, problem: Problem { path, position, message, help } });
-        }
-    }
+/// How errors call a key of the section `title`.
+pub(super) fn label(title: &str, key: &str) -> String {
+    format!("`{key}` in {title}")
 }
 
 /// Names that may stand once, and where each stood first.

@@ -1,38 +1,32 @@
 //! `[store]`: where accounts, hosts and what was seen of them are kept.
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use secrecy::{ExposeSecret as _, SecretString};
+use toml::Spanned;
 
-use super::engine::read_duration;
+use super::engine::check_duration;
+use super::format::{self, example};
 use super::problem::Problems;
-use super::section::{Key, Section, Text};
 use super::{Location, Store};
 
-const URL: Key = Key::new("url", r#""sqlite:/var/lib/dyngate/dyngate.db""#);
-const GRACE: Key = Key::new("grace", r#""1h""#);
-const HISTORY: Key = Key::new("history", r#""90d""#);
+const TITLE: &str = "[store]";
 
-/// A relative SQLite file begins at `folder`.
-pub(super) fn read_store(
-    mut section: Section<'_>,
-    is_there: bool,
-    folder: &Path,
-    problems: &mut Problems<'_>,
-) -> Store {
-    let url = if is_there { section.required(URL) } else { section.optional(URL) };
-    let grace = section.optional(GRACE).and_then(|value| read_duration(&value, ("0s", "7d"), problems));
-    let history = section.optional(HISTORY).and_then(|value| read_duration(&value, ("1h", "3650d"), problems));
-    section.finish(problems);
-    let location = url.and_then(|value| value.text(problems)).and_then(|text| read_url(text, folder, problems));
+/// The store; in memory where the section is left out.
+pub(super) fn check_store(typed: Option<Spanned<format::Store>>, problems: &mut Problems<'_>) -> Store {
+    let mut url = None;
+    if let Some(typed) = &typed {
+        url = problems.required((TITLE, typed.span().start), "url", typed.get_ref().url.as_ref());
+    }
+    let location = url.map_or(Some(Location::Memory), |url| check_url(url, problems));
+    let typed = typed.map(Spanned::into_inner).unwrap_or_default();
     Store {
         location: location.unwrap_or(Location::Memory),
-        grace: grace.unwrap_or(Duration::from_secs(3600)),
-        history: history.unwrap_or(Duration::from_secs(90 * 86_400)),
+        grace: check_duration(TITLE, "grace", typed.grace, "1h", ("0s", "7d"), problems),
+        history: check_duration(TITLE, "history", typed.history, "90d", ("1h", "3650d"), problems),
     }
 }
 
-fn read_url(text: Text<'_>, folder: &Path, problems: &mut Problems<'_>) -> Option<Location> {
-    let url = text.text;
+fn check_url(text: &Spanned<SecretString>, problems: &mut Problems<'_>) -> Option<Location> {
+    let url = text.get_ref().expose_secret();
     if url == "memory:" {
         return Some(Location::Memory);
     }
@@ -41,13 +35,13 @@ fn read_url(text: Text<'_>, folder: &Path, problems: &mut Problems<'_>) -> Optio
     }
     let file = url.strip_prefix("sqlite:").map(|path| path.strip_prefix("//").unwrap_or(path));
     if let Some(path) = file.filter(|path| !path.is_empty()) {
-        return Some(Location::Sqlite(folder.join(PathBuf::from(path))));
+        return Some(Location::Sqlite(problems.folder().join(path)));
     }
     // Not repeated: a password may stand in it.
     problems.add(
-        text.at,
+        text.span().start,
         "this is not the URL of a store",
-        format!("write {}, or \"postgres://USER:PASSWORD@HOST/DATABASE\", or \"memory:\"", URL.line()),
+        format!("write {}, or \"postgres://USER:PASSWORD@HOST/DATABASE\", or \"memory:\"", example(TITLE, "url")),
     );
     None
 }

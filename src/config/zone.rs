@@ -5,25 +5,19 @@ use std::net::IpAddr;
 
 use crate::model::{Hostname, ZoneName};
 
+use toml::Spanned;
+
+use super::format::{self, Text, example};
 use super::key::Keys;
-use super::network::read_networks;
+use super::network::check_networks;
 use super::primary;
-use super::problem::{Once, Problems, quoted};
-use super::section::{Key, Section, Text, Value};
+use super::problem::{Once, Problems, label, quoted};
 use super::{Primary, Zone};
 
-const NAME: Key = Key::new("name", r#""dyn.example""#);
-const PRIMARIES: Key = Key::new("primaries", r#"["127.0.0.1:53"]"#);
-const KEY: Key = Key::new("key", r#""gateway-key""#);
-const TTL: Key = Key::new("ttl", "60");
-const ALLOW: Key = Key::new("allow", r#"["10.0.0.0/8"]"#);
-const PROTECT: Key = Key::new("protect", r#"["www", "mail"]"#);
-const SOURCE: Key = Key::new("source", r#""192.0.2.1""#);
+const TITLE: &str = "[[zone]]";
 
 /// The TTL of a zone that names none, in seconds.
 const DEFAULT_TTL: u32 = 60;
-/// The largest TTL in seconds (RFC 2181 section 8).
-pub const MAX_TTL: u32 = 0x7fff_ffff;
 
 /// The zones of the file.
 pub(super) struct Zones {
@@ -36,23 +30,25 @@ pub(super) struct Zones {
 
 impl Zones {
     /// All `[[zone]]` sections.
-    pub(super) fn read(sections: Vec<Section<'_>>, keys: &mut Keys, problems: &mut Problems<'_>) -> Self {
+    pub(super) fn check(typed: &[Spanned<format::Zone>], keys: &mut Keys, problems: &mut Problems<'_>) -> Self {
         let mut zones = Self { checked: Vec::new(), apexes: HashMap::new(), complete: true };
-        if sections.is_empty() {
+        if typed.is_empty() {
             // Nothing else is said about keys and names that then have none.
             zones.complete = false;
-            problems.absent(0, "there is no [[zone]], so nothing can be updated", "add a [[zone]] and its [[key]]");
+            problems.add(0, "there is no [[zone]], so nothing can be updated", "add a [[zone]] and its [[key]]");
             return zones;
         }
         let mut names = Once::new();
-        for mut section in sections {
-            let name = section.required(NAME).and_then(|value| value.text(problems));
-            let apex = name.and_then(|text| read_name(text, problems));
-            let zone = read_zone(section, apex.as_ref(), keys, problems);
-            let (Some(Text { at, .. }), Some(apex)) = (name, apex) else {
+        for typed in typed {
+            let at = typed.span().start;
+            let name = problems.required((TITLE, at), "name", typed.get_ref().name.as_ref());
+            let apex = name.and_then(|text| check_name(text, problems));
+            let zone = check_zone(typed.get_ref(), at, apex.as_ref(), keys, problems);
+            let (Some(name), Some(apex)) = (name, apex) else {
                 zones.complete = false;
                 continue;
             };
+            let at = name.span().start;
             if names.check(apex.clone(), at, &format!("zone \"{apex}\""), problems) {
                 zones.apexes.insert(apex, at);
                 zones.checked.extend(zone);
@@ -63,11 +59,11 @@ impl Zones {
     }
 
     /// Reports a name, `owner` without a wildcard label, that no zone holds.
-    pub(super) fn check_holds(&self, owner: &str, text: Text<'_>, problems: &mut Problems<'_>) {
+    pub(super) fn check_holds(&self, owner: &str, text: &Text, problems: &mut Problems<'_>) {
         let mut names = std::iter::successors(Some(owner), |name| name.split_once('.').map(|(_, rest)| rest));
         if self.complete && !names.any(|name| self.apexes.contains_key(name)) {
             let help = format!("the zones here: {}; mend the name, or add a [[zone]]", self.shown());
-            problems.absent(text.at, format!("no [[zone]] holds {}", quoted(text.text)), help);
+            problems.add(text.span().start, format!("no [[zone]] holds {}", quoted(text.get_ref())), help);
         }
     }
 
@@ -88,77 +84,74 @@ impl Zones {
     }
 }
 
-/// All of a zone but its name; `None` where something that has no default is wrong.
-fn read_zone(
-    mut section: Section<'_>,
+/// A zone that begins at `at`; `None` where something that has no default is wrong.
+fn check_zone(
+    typed: &format::Zone,
+    at: usize,
     apex: Option<&ZoneName>,
     keys: &mut Keys,
     problems: &mut Problems<'_>,
 ) -> Option<Zone> {
-    let primaries = section.required(PRIMARIES).map(|value| read_primaries(&value, problems));
-    let key = section.required(KEY).and_then(|value| value.text(problems));
+    let primaries = problems.required((TITLE, at), "primaries", typed.primaries.as_ref());
+    let primaries = primaries.map(|list| check_primaries(list, at, problems)).unwrap_or_default();
+    let key = problems.required((TITLE, at), "key", typed.key.as_ref());
     let key = keys.resolve(key, problems);
-    let ttl = section.optional(TTL).and_then(|value| value.integer(0..=MAX_TTL, problems));
-    let allow = section.optional(ALLOW);
-    let allow = allow.map(|value| read_networks(value.texts(problems).unwrap_or_default(), problems));
-    let protect = section.optional(PROTECT).and_then(|value| value.texts(problems));
-    let source = section.optional(SOURCE).and_then(|value| value.text(problems));
-    section.finish(problems);
-
-    let primaries = primaries.unwrap_or_default();
-    let source = source.and_then(|text| read_source(text, &primaries, problems));
+    let source = typed.source.as_ref().and_then(|text| check_source(text, &primaries, problems));
+    let allow = check_networks(&typed.allow, problems);
     let apex = apex?;
     Some(Zone {
         name: apex.clone(),
         primaries: primaries.into_iter().map(|(primary, _)| primary).collect(),
-        protect: read_protect(apex, protect.unwrap_or_default(), problems),
+        protect: check_protect(apex, &typed.protect, problems),
         key: key?,
-        ttl: ttl.unwrap_or(DEFAULT_TTL),
-        allow: allow.unwrap_or_default(),
+        ttl: typed.ttl.map_or(DEFAULT_TTL, |ttl| ttl.0),
+        allow,
         source,
     })
 }
 
-fn read_name(text: Text<'_>, problems: &mut Problems<'_>) -> Option<ZoneName> {
-    let name = ZoneName::parse(text.text);
+fn check_name(text: &Text, problems: &mut Problems<'_>) -> Option<ZoneName> {
+    let name = ZoneName::parse(text.get_ref());
     if let Err(error) = &name {
-        let message = format!("{} is not the name of a zone: {error}", quoted(text.text));
-        problems.add(text.at, message, format!("for example: {}", NAME.line()));
+        let message = format!("{} is not the name of a zone: {error}", quoted(text.get_ref()));
+        problems.add(text.span().start, message, format!("for example: {}", example(TITLE, "name")));
     }
     name.ok()
 }
 
-/// The primaries, each with its address where the file gives one.
-fn read_primaries(value: &Value<'_>, problems: &mut Problems<'_>) -> Vec<(Primary, Option<IpAddr>)> {
-    let mut primaries = Vec::new();
-    let Some(texts) = value.texts(problems) else { return primaries };
-    if texts.is_empty() {
-        let message = format!("{} is empty: nobody could be asked for a change", value.label());
-        problems.add(value.at(), message, format!("for example: {}", PRIMARIES.line()));
+/// The primaries of the zone at `at`, each with its address where the file gives one.
+fn check_primaries(
+    list: &Spanned<Vec<Text>>,
+    at: usize,
+    problems: &mut Problems<'_>,
+) -> Vec<(Primary, Option<IpAddr>)> {
+    if list.get_ref().is_empty() && !problems.is_excused(at, "primaries") {
+        let message = format!("{} is empty: nobody could be asked for a change", label(TITLE, "primaries"));
+        problems.add(list.span().start, message, format!("for example: {}", example(TITLE, "primaries")));
     }
+    let mut primaries = Vec::new();
     let mut once = Once::new();
-    for text in texts {
-        match primary::parse(text.text) {
+    for text in list.get_ref() {
+        let (at, text) = (text.span().start, text.get_ref());
+        match primary::parse(text) {
             Ok((primary, address)) => {
                 let same = (primary.host.trim_end_matches('.').to_owned(), primary.port);
-                if once.check(same, text.at, &format!("primary {}", quoted(text.text)), problems) {
+                if once.check(same, at, &format!("primary {}", quoted(text)), problems) {
                     primaries.push((primary, address));
                 }
             }
-            Err(help) => problems.add(text.at, format!("{} is not a primary", quoted(text.text)), help),
+            Err(help) => problems.add(at, format!("{} is not a primary", quoted(text)), help),
         }
     }
     primaries
 }
 
-fn read_source(text: Text<'_>, primaries: &[(Primary, Option<IpAddr>)], problems: &mut Problems<'_>) -> Option<IpAddr> {
-    let Ok(source) = text.text.parse::<IpAddr>().map(|address| address.to_canonical()) else {
-        let message = format!("{} is not an IP address", quoted(text.text));
-        problems.add(
-            text.at,
-            message,
-            format!("write one of this machine's addresses, without a port: {}", SOURCE.line()),
-        );
+fn check_source(text: &Text, primaries: &[(Primary, Option<IpAddr>)], problems: &mut Problems<'_>) -> Option<IpAddr> {
+    let at = text.span().start;
+    let Ok(source) = text.get_ref().parse::<IpAddr>().map(|address| address.to_canonical()) else {
+        let message = format!("{} is not an IP address", quoted(text.get_ref()));
+        let help = format!("write one of this machine's addresses, without a port: {}", example(TITLE, "source"));
+        problems.add(at, message, help);
         return None;
     };
     if source.is_unspecified() {
@@ -167,7 +160,7 @@ fn read_source(text: Text<'_>, primaries: &[(Primary, Option<IpAddr>)], problems
     let mut addresses = primaries.iter().filter_map(|(_, address)| *address);
     if let Some(primary) = addresses.find(|address| address.is_ipv4() != source.is_ipv4()) {
         problems.add(
-            text.at,
+            at,
             format!("primary {primary} cannot be reached from {source}: one is IPv4, the other IPv6"),
             "remove `source`, or let it and all primaries be of one family",
         );
@@ -175,19 +168,20 @@ fn read_source(text: Text<'_>, primaries: &[(Primary, Option<IpAddr>)], problems
     Some(source)
 }
 
-fn read_protect(apex: &ZoneName, texts: Vec<Text<'_>>, problems: &mut Problems<'_>) -> Vec<Hostname> {
+fn check_protect(apex: &ZoneName, texts: &[Text], problems: &mut Problems<'_>) -> Vec<Hostname> {
     let mut names = Vec::new();
     let mut once = Once::new();
     for text in texts {
-        match protected(apex, text.text) {
+        let (at, text) = (text.span().start, text.get_ref());
+        match protected(apex, text) {
             Ok(name) => {
-                if once.check(name.clone(), text.at, &format!("name \"{name}\""), problems) {
+                if once.check(name.clone(), at, &format!("name \"{name}\""), problems) {
                     names.push(name);
                 }
             }
             Err(why) => problems.add(
-                text.at,
-                format!("{} is not a name in zone \"{apex}\": {why}", quoted(text.text)),
+                at,
+                format!("{} is not a name in zone \"{apex}\": {why}", quoted(text)),
                 format!("write a single label such as \"www\", or the whole name such as \"www.office.{apex}\""),
             ),
         }

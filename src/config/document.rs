@@ -1,6 +1,4 @@
-//! From text to typed sections: syntax, which sections and keys there are, and types. Knows no key by name.
-
-use std::ops::Range;
+//! From text to typed sections: syntax, which sections and keys there are, and types. Knows no meaning.
 
 use serde::de::DeserializeOwned;
 use toml::Spanned;
@@ -119,7 +117,7 @@ impl<'t> Sections<'t, '_, '_> {
                 Err(error) => error,
             };
             let DeValue::Table(table) = value.get_mut() else { break };
-            let Some(refused) = error.span().and_then(|at| Refused::take(title, span.start, table, &at)) else { break };
+            let Some(refused) = Refused::take(title, span.start, table, &error) else { break };
             refused.tell(&error, self.problems);
         }
         self.complete = false;
@@ -193,14 +191,17 @@ struct Refused<'t> {
 }
 
 impl<'t> Refused<'t> {
-    /// Takes the key or value that stands at `span` out of `table`.
-    fn take(title: &str, table_at: usize, table: &mut DeTable<'t>, span: &Range<usize>) -> Option<Self> {
+    /// Takes the key or value that `error` is about out of `table`.
+    fn take(title: &str, table_at: usize, table: &mut DeTable<'t>, error: &Error) -> Option<Self> {
+        let span = error.span()?;
         let here = |key: &str, value, is_member| {
             let (title, key) = (title.to_owned(), key.to_owned());
             Some(Self { title, table_at, key, at: span.start, value, is_member })
         };
-        let found = table.iter().find(|(key, value)| key.span() == *span || value.span() == *span);
-        if let Some((key, is_key)) = found.map(|(key, _)| (key.get_ref().clone(), key.span() == *span)) {
+        // A table that dotted keys make may stand where its key does.
+        let is_key = error.message().starts_with("unknown field");
+        let found = table.iter().find(|(key, value)| is_key && key.span() == span || value.span() == span);
+        if let Some((key, is_key)) = found.map(|(key, _)| (key.get_ref().clone(), is_key && key.span() == span)) {
             let value = table.remove(&*key)?.into_inner();
             return here(&key, (!is_key).then_some(value), false);
         }
@@ -208,19 +209,19 @@ impl<'t> Refused<'t> {
             let (key, at) = (key.get_ref(), value.span().start);
             match value.get_mut() {
                 DeValue::Table(inner) => {
-                    if let Some(refused) = Self::take(&format!("{title} {key}"), at, inner, span) {
+                    if let Some(refused) = Self::take(&format!("{title} {key}"), at, inner, error) {
                         return Some(refused);
                     }
                 }
                 DeValue::Array(members) => {
-                    if let Some(member) = members.iter().find(|member| member.span() == *span).cloned() {
-                        *members = members.iter().filter(|member| member.span() != *span).cloned().collect();
+                    if let Some(member) = members.iter().find(|member| member.span() == span).cloned() {
+                        *members = members.iter().filter(|member| member.span() != span).cloned().collect();
                         return here(key, Some(member.into_inner()), true);
                     }
                     for member in members.iter_mut() {
                         let at = member.span().start;
                         if let DeValue::Table(inner) = member.get_mut()
-                            && let Some(refused) = Self::take(&format!("a table in `{key}`"), at, inner, span)
+                            && let Some(refused) = Self::take(&format!("a table in `{key}`"), at, inner, error)
                         {
                             return Some(refused);
                         }

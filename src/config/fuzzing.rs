@@ -42,9 +42,15 @@ fn secrets_in(text: &str) -> Vec<SecretString> {
     for section in ["key", "account"] {
         let Some(DeValue::Array(members)) = root.get_ref().get(section).map(|value| value.get_ref()) else { continue };
         for member in members.iter().filter_map(|member| member.get_ref().as_table()) {
-            let Some(DeValue::String(secret)) = member.get("secret").map(|value| value.get_ref()) else { continue };
-            if secret.len() >= 8 && secret.is_ascii() && text.matches(secret.as_ref()).count() == 1 {
-                found.push(SecretString::from(secret.as_ref()));
+            // Of a wrong type, it is a secret all the same.
+            let secret = match member.get("secret").map(|value| value.get_ref()) {
+                Some(DeValue::String(secret)) => secret.as_ref(),
+                Some(DeValue::Integer(secret)) => secret.as_str(),
+                Some(DeValue::Array(list)) => list.first().and_then(|first| first.get_ref().as_str()).unwrap_or(""),
+                _ => continue,
+            };
+            if secret.len() >= 8 && secret.is_ascii() && text.matches(secret).count() == 1 {
+                found.push(SecretString::from(secret));
             }
         }
     }

@@ -40,16 +40,16 @@ pub struct ReloadRefused {
     pub problems: Vec<String>,
 }
 
-/// Why nobody answered.
+/// Why no gateway answered.
 #[derive(Debug, thiserror::Error)]
 pub enum ReloadCallError {
     /// Port 0 is another one at each start.
     #[error("[admin] listen takes a free port, and which one only the gateway's log and ready file tell")]
     AnyPort,
-    /// Nobody is there.
+    /// Nothing answers there.
     #[error("no gateway answers at {0} ([admin] listen): {1}")]
     Away(SocketAddr, #[source] io::Error),
-    /// Somebody is there, and is no gateway that we understand.
+    /// What answers is no gateway that we understand.
     #[error("what answers at {0} ([admin] listen) is no gateway of this version: {1}")]
     Stranger(SocketAddr, String),
 }

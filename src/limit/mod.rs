@@ -1,4 +1,4 @@
-//! How often may they: one limiter a rule, each keyed, capped and swept. Knows nothing of HTTP.
+//! How often something may happen: one limiter a rule, each keyed, capped and swept. Knows nothing of HTTP.
 
 mod concurrent;
 mod limiter;
@@ -24,7 +24,7 @@ pub use concurrent::{Concurrent, Counted};
 /// others may take what comes free.
 #[derive(Debug)]
 pub struct Limits {
-    // One value for all who ask, whatever configuration they see: nothing that is counted is lost in a reload.
+    // Shared by the configurations before and after a reload, so that nothing that is counted is lost.
     rules: RwLock<Rules>,
     // Passwords that are being hashed, by where they came from.
     undecided: Concurrent,
@@ -61,7 +61,7 @@ impl Limits {
         limits
     }
 
-    /// Takes other numbers: who has used up what he may is not forgiven. A limit that is lifted forgets.
+    /// Takes other numbers: what is used up stays used up. A limit that is lifted forgets.
     pub fn set(&self, config: &config::Limits) {
         let mut rules = self.rules.write().unwrap_or_else(PoisonError::into_inner);
         let Rules { host, account, source, failed_logins, repeats } = &mut *rules;

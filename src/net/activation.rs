@@ -9,7 +9,7 @@ use tracing::warn;
 
 use super::listener::{ListenError, ListeningSocket};
 
-/// What systemd handed over and nobody took yet.
+/// What systemd handed over and no listener took yet.
 pub struct Activated {
     sockets: ListenFd,
     names: Vec<String>,

@@ -41,16 +41,15 @@ impl fmt::Display for Peer {
     }
 }
 
-/// What stands for all who have no address: one source for the limits, and no address that a name could get.
-const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+/// Stands for every peer without an address: one source for the limits, and no address that a name could get.
+const NO_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// The client behind a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientAddress {
     /// For limits and log: the last address that is certain.
     pub source: IpAddr,
-    /// What may become a record; `None` where a trusted proxy named something that is no address, and where nobody named
-    /// one.
+    /// What may become a record; `None` where a trusted proxy named something that is no address, or nothing named one.
     pub address: Option<IpAddr>,
 }
 
@@ -71,7 +70,7 @@ impl Proxies {
     pub fn client(&self, peer: Peer, headers: &HeaderMap) -> ClientAddress {
         let mut address = peer.ip();
         if !self.trusts_peer(peer) {
-            return ClientAddress { source: address.unwrap_or(NOWHERE), address };
+            return ClientAddress { source: address.unwrap_or(NO_ADDRESS), address };
         }
         let name = match self.header {
             ForwardingHeader::XForwardedFor => "x-forwarded-for",
@@ -85,14 +84,14 @@ impl Proxies {
                 ForwardingHeader::Forwarded => forwarded_for(hop),
             });
             let Some(named) = named.map(canonical) else {
-                return ClientAddress { source: address.unwrap_or(NOWHERE), address: None };
+                return ClientAddress { source: address.unwrap_or(NO_ADDRESS), address: None };
             };
             address = Some(named);
             if !self.trusts(named) {
                 break;
             }
         }
-        ClientAddress { source: address.unwrap_or(NOWHERE), address }
+        ClientAddress { source: address.unwrap_or(NO_ADDRESS), address }
     }
 
     /// Whether what `peer` says of its client is believed.
@@ -227,7 +226,7 @@ mod tests {
 
     #[test]
     fn who_has_no_address_and_is_not_named_gets_none() {
-        let nobody = ClientAddress { source: NOWHERE, address: None };
+        let nobody = ClientAddress { source: NO_ADDRESS, address: None };
         for (peer, lines) in
             [("unix", &[][..]), ("unix", &["unknown"]), ("unnamed", &[]), ("unnamed", &["198.51.100.1"])]
         {

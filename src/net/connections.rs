@@ -71,7 +71,7 @@ impl<S> WriteTimeout<S> {
         }
         let stuck = self.stuck.get_or_insert_with(|| Box::pin(sleep(TAKEN_WITHIN)));
         ready!(stuck.as_mut().poll(context));
-        // Whoever tries again finds it stuck still.
+        // The next attempt finds it stuck as well.
         stuck.as_mut().reset(Instant::now());
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not take its answer")))
     }

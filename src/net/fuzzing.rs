@@ -27,7 +27,7 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     })
 }
 
-/// One octet that chooses the header, then its lines. Nobody who is not trusted names another address than his own, and
+/// One octet that chooses the header, then its lines. A peer that is not trusted cannot name another address, and
 /// what the proxy appends counts, whatever stands before it.
 pub fn forwarding(octets: &[u8]) {
     let Some((choice, lines)) = octets.split_first() else { return };

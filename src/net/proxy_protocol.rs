@@ -1,4 +1,4 @@
-//! The PROXY protocol, version 2 (haproxy's proxy-protocol.txt): who the client of a proxy is, said before its first octet.
+//! The PROXY protocol, version 2 (haproxy's proxy-protocol.txt): the address of a proxy's client, sent before its first octet.
 //! Pure; of everything behind the addresses (TLVs) only the length is looked at.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -157,7 +157,7 @@ mod tests {
             (header(PROXY, TCP6, &[0; 35]), Malformed::TooShort),
             (header(PROXY, UNIX_STREAM, &[0; 215]), Malformed::TooShort),
             (header(PROXY, TCP4, &[0; LONGEST - FIXED + 1]), Malformed::TooLong(LONGEST + 1)),
-            // Judged by what it claims: nobody waits for 65535 octets.
+            // Judged by the length it claims, before 65535 octets have come.
             (header(PROXY, TCP4, &[0; 65535])[..FIXED].to_vec(), Malformed::TooLong(FIXED + 65535)),
         ] {
             assert_eq!(parse(&octets), Err(expected), "{octets:?}");

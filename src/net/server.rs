@@ -62,7 +62,7 @@ impl std::fmt::Debug for ConnectionPolicy {
 /// that is there when it comes; `service` answers the requests of one peer.
 ///
 /// # Panics
-/// Where a connection did: whoever waits for this hears of it.
+/// With the panic of a connection.
 pub async fn serve<P, F, S, B>(listener: ListeningSocket, policy: P, service: F, mut stop: watch::Receiver<bool>)
 where
     P: Fn() -> ConnectionPolicy + Send,
@@ -117,7 +117,7 @@ where
     }
 }
 
-/// What a task ended with; its panic becomes that of whoever owns it.
+/// What a task ended with, `None` where it was cancelled; its panic becomes that of its owner.
 pub(super) fn pass_on_panic<T>(ended: Result<T, JoinError>) -> Option<T> {
     ended.map_err(|error| error.try_into_panic().map(std::panic::resume_unwind)).ok()
 }
@@ -203,7 +203,7 @@ where
     }
 }
 
-/// Whom the proxy speaks for; `None` where it speaks for itself. Reads exactly the header.
+/// The client that the proxy names; `None` where it speaks for itself. Reads exactly the header.
 pub(super) async fn read_proxy_header<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<Option<Peer>> {
     let mut octets = Vec::new();
     loop {
@@ -233,7 +233,7 @@ async fn turn_away(mut stream: impl AsyncWrite + Unpin) {
     let _client_gone = timeout(Duration::from_millis(10), stream.write_all(FULL)).await;
 }
 
-/// A client that went away is nothing; anything else (no descriptors left) is given time to pass.
+/// A client that went away is no error; anything else (no descriptors left) is given time to pass.
 async fn recover(error: &io::Error) {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     if !matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted) {

@@ -98,7 +98,7 @@ impl Certificates {
     /// Reads the files again whenever they have changed, until `stop` turns true.
     ///
     /// # Panics
-    /// Where the reading does: whoever waits for this hears of it.
+    /// With the panic of the reading.
     pub async fn keep(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         let (mut seen, mut warned) = (self.shown().stamps, None::<Instant>);
         loop {

@@ -1,5 +1,5 @@
-//! One line a request, but for floods: who, host, outcome, reason, the primary's rcode, milliseconds. Never a secret: the query, the body
-//! and the Authorization header do not come here.
+//! One line a request, but for floods: source, login, host, outcome, reason, the primary's rcode, milliseconds. Never a
+//! secret: the query, the body and the Authorization header do not come here.
 
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};

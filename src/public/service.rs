@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout};
 use tracing::{Instrument as _, Span, debug_span, field};
 
 use super::access_log::{self, AccessLine, TurnedAway, shortened};
-use super::dialect::{self, DialectRequest, NOWHERE, Parse, Parsed, Rendered, Spelling, Spoken, TABLE};
+use super::dialect::{self, DialectRequest, NOT_SERVED, Parse, Parsed, Rendered, Spelling, Spoken, TABLE};
 use super::parameters::Parameters;
 use crate::gateway::{Gateway, UpdateRequest, Verdicts};
 use crate::metrics::{DialectMetrics, Metrics};
@@ -82,9 +82,9 @@ impl Public {
         let start = Instant::now();
         let (head, body) = request.into_parts();
         let path = collapse_slashes(head.uri.path());
-        let Some(spoken) = dialect::at(&TABLE, &path).next() else { return text(StatusCode::NOT_FOUND, NOWHERE) };
+        let Some(spoken) = dialect::at(&TABLE, &path).next() else { return text(StatusCode::NOT_FOUND, NOT_SERVED) };
         let client = self.proxies.client(peer, &head.headers);
-        // Below what is logged by default: a line then belongs to no span, and nothing is formatted for one.
+        // At debug, so that nothing is made or formatted at the usual level.
         let span = debug_span!(
             "request",
             id = REQUESTS.fetch_add(1, Ordering::Relaxed),
@@ -95,7 +95,7 @@ impl Public {
         self.converse(start, &head, body, &path, client, spoken).instrument(span).await
     }
 
-    /// The way of a request that some dialect is spoken for.
+    /// Answers a request to a path that dialects are spoken at, `spoken` being the first of them.
     async fn converse(
         &self,
         start: Instant,
@@ -116,7 +116,7 @@ impl Public {
         let admitted = match self.gateway.admit(client.source) {
             Ok(admitted) => admitted,
             Err(verdicts) => {
-                let is_shown = self.turned_away.is_shown();
+                let is_shown = self.metrics[spoken.row].is_some() && self.turned_away.is_shown();
                 return self.finish(spoken, &line(&spoken), &verdicts, &Spelling::default(), is_shown);
             }
         };
@@ -127,14 +127,14 @@ impl Public {
             },
             _ => Bytes::new(),
         };
-        // Parameters take forty times the room of their octets: none are kept while anybody is waited for.
+        // Parameters take forty times the room of their octets: none are kept while something is waited for.
         let (spoken, parsed) = {
             let query = Parameters::parse(head.uri.query().unwrap_or_default().as_bytes());
             let parameters = &query.or(Parameters::parse(&form));
             let asked = |rest| DialectRequest { head, rest, parameters, client };
             let mut rows = dialect::at(&TABLE, path);
             let found = rows.find(|spoken| (spoken.dialect.claims)(&asked(spoken.rest)));
-            let Some(spoken) = found else { return text(StatusCode::NOT_FOUND, NOWHERE) };
+            let Some(spoken) = found else { return text(StatusCode::NOT_FOUND, NOT_SERVED) };
             Span::current().record("dialect", spoken.dialect.name);
             match spoken.dialect.parse {
                 Parse::Update(parse) => (spoken, parse(&asked(spoken.rest))),

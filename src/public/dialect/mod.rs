@@ -53,7 +53,7 @@ pub(super) static TABLE: [Dialect; 4] = [
 ];
 
 /// What is said where no dialect is spoken.
-pub(super) const NOWHERE: &str = "nothing is served here; updates go to /nic/update, /checkip tells your address";
+pub(super) const NOT_SERVED: &str = "nothing is served here; updates go to /nic/update, /checkip tells your address";
 
 /// A row of the table.
 pub(super) struct Dialect {

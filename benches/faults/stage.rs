@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use lab::{Gateway, Key, Kind, Port, Server, Setup, digest, new_secret};
+use lab::{Gateway, Key, Kind, Port, Server, Setup, at_free_port, digest, new_secret};
 use tempfile::TempDir;
 
 use crate::Failure;
@@ -63,25 +63,28 @@ impl Plot {
         let (key, secret) = (Key::generate("gateway-key"), new_secret());
         let setup = Setup::new().key(&key).zone(ZONE).envs(self.primary_env);
         let primary = Server::start_in(&self.disk, self.kind, setup).await?;
-        let (folder, port) = (TempDir::with_prefix("dyngate-faults-")?, Port::reserve()?);
+        let (folder, primary_addr) = (TempDir::with_prefix("dyngate-faults-")?, way(primary.addr()).await?);
         let store = self.store.unwrap_or_else(|| format!("sqlite:{}/store.db", folder.path().display()));
         let account = format!(
             "[[account]]\nlogin = \"{LOGIN}\"\nsecret = \"{}\"\nhosts = [\"*.{ZONE}\"]\nmax_hosts = 1000000\n",
             digest(&secret)
         );
-        let config = format!(
-            "[http]\nlisten = [\"{}\"]\n{}\n[admin]\nlisten = \"127.0.0.1:0\"\n\
-             [limits]\nhost = \"off\"\naccount = \"off\"\nsource = {{ burst = 1000000, per_minute = 1000000 }}\n\
-             [engine]\ndeadline = \"2s\"\n[store]\nurl = \"{store}\"\n{}\
-             [[zone]]\nname = \"{ZONE}\"\nprimaries = [\"{}\"]\nkey = \"{}\"\n{}",
-            port.addr(),
-            self.http,
-            key.toml(),
-            way(primary.addr()).await?,
-            key.name,
-            if self.is_declared { &account } else { "" },
-        );
-        let gateway = Gateway::builder(program()).config(&config).envs(self.gateway_env).start().await?;
+        let start = async |port: Port| {
+            let config = format!(
+                "[http]\nlisten = [\"{}\"]\n{}\n[admin]\nlisten = \"127.0.0.1:0\"\n\
+                 [limits]\nhost = \"off\"\naccount = \"off\"\nsource = {{ burst = 1000000, per_minute = 1000000 }}\n\
+                 [engine]\ndeadline = \"2s\"\n[store]\nurl = \"{store}\"\n{}\
+                 [[zone]]\nname = \"{ZONE}\"\nprimaries = [\"{primary_addr}\"]\nkey = \"{}\"\n{}",
+                port.addr(),
+                self.http,
+                key.toml(),
+                key.name,
+                if self.is_declared { &account } else { "" },
+            );
+            let builder = Gateway::builder(program()).config(&config).envs(self.gateway_env.clone());
+            Ok((builder.start().await?, port))
+        };
+        let (gateway, port) = at_free_port(start).await?;
         let http = port.addr();
         Ok(Stage { gateway, primary, http, secret, store, _port: port, _folder: folder })
     }

@@ -105,7 +105,7 @@ pub(crate) async fn hang(_: &Chaos, name: Name, kind: Kind) -> Result<Row, Failu
 }
 
 pub(crate) async fn postgres(_: &Chaos, name: Name) -> Result<Row, Failure> {
-    let mut postgres = match Postgres::start().await {
+    let mut postgres = match Postgres::durable().await {
         Ok(postgres) => postgres,
         Err(error @ lab::Error::Missing { .. }) => return Ok(Row::skipped(name, &error.to_string())),
         Err(error) => return Err(error.into()),

@@ -39,7 +39,7 @@ impl Report {
             date: said("date", &["-u", "+%Y-%m-%d %H:%M UTC"]),
             commit: said("git", &["describe", "--always", "--dirty"]),
             work: format!(
-                "{rounds} rounds; a storm is {hosts} hosts over 1 000 connections; one UPDATE each is {baseline} of them, 64 in \
+                "{rounds} rounds; a storm is {hosts} hosts over 1 000 connections, or as many as stand there; one UPDATE each is {baseline} of them, 64 in \
                  flight on 4 connections; DYNGATE_LOG is {log}"
             ),
             took: Duration::ZERO,

@@ -39,7 +39,7 @@ impl Store {
     pub(crate) async fn new(database: Database) -> Result<Self, Failure> {
         let postgres = match database {
             Database::Sqlite => None,
-            Database::Postgres => Some(Postgres::start().await?),
+            Database::Postgres => Some(Postgres::durable().await?),
         };
         Ok(Self { postgres, folder: TempDir::with_prefix("dyngate-bench-")? })
     }

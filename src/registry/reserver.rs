@@ -79,12 +79,21 @@ struct Books {
     here: Option<HashMap<Arc<str>, HashSet<Hostname>>>,
 }
 
+/// `None` where the account has as many names as it may have.
+type Answer = Result<Option<Reservation>, Unavailable>;
+
 /// A request for a name.
 #[derive(Debug)]
 struct Waiting {
     key: Key,
     most: u32,
-    answer: oneshot::Sender<Result<Option<Reservation>, Unavailable>>,
+    answer: oneshot::Sender<Answer>,
+}
+
+/// What one transaction does: names that are wanted, and those that nobody relies on any longer.
+struct Batch {
+    wanted: Vec<Waiting>,
+    given_back: Vec<(Arc<str>, Hostname)>,
 }
 
 impl Reserver {
@@ -102,7 +111,7 @@ impl Reserver {
 
     /// Reserves `name` for `account`; `None` where it has as many as it may have. While the store is away, what was reserved
     /// lately is, and nothing else.
-    pub(super) async fn reserve(&self, account: &Account, name: &Hostname) -> Result<Option<Reservation>, Unavailable> {
+    pub(super) async fn reserve(&self, account: &Account, name: &Hostname) -> Answer {
         let key = Key { login: Arc::clone(&account.login), created: account.created, name: name.clone() };
         let Some((directory, _)) = &self.store else { return Ok(self.shared.reserve_here(key, account.max_hosts)) };
         if directory.may_remember()
@@ -188,11 +197,7 @@ impl Shared {
         self.proven.get(key).map(|()| self.reservation(None))
     }
 
-    fn ask(
-        &self,
-        key: Key,
-        most: u32,
-    ) -> Result<oneshot::Receiver<Result<Option<Reservation>, Unavailable>>, Unavailable> {
+    fn ask(&self, key: Key, most: u32) -> Result<oneshot::Receiver<Answer>, Unavailable> {
         let mut books = self.books();
         if books.waiting.len() >= MOST_WAITING {
             return Err(Unavailable);
@@ -232,12 +237,12 @@ impl Shared {
     async fn run(self: Arc<Self>, store: Store, directory: Arc<Directory>) {
         loop {
             self.wake.notified().await;
-            while let Some((waiting, unused)) = self.next() {
+            while let Some(Batch { wanted, given_back }) = self.next() {
                 let answers = if directory.is_known_away() {
                     None
                 } else {
-                    let requests: Vec<_> = waiting.iter().map(Waiting::request).collect();
-                    let ask = || timeout(PATIENCE, store.reserve(&unused, &requests));
+                    let requests: Vec<_> = wanted.iter().map(Waiting::request).collect();
+                    let ask = || timeout(PATIENCE, store.reserve(&given_back, &requests));
                     match ask().await {
                         // A connection that rested for a moment may have died with a server that is back already.
                         Ok(Err(StoreError::Unavailable { .. })) => ask().await,
@@ -246,14 +251,13 @@ impl Shared {
                     .ok()
                     .and_then(Result::ok)
                 };
-                self.answer(waiting, answers);
+                self.answer(wanted, answers);
             }
         }
     }
 
-    /// What the next transaction does: names that are wanted, and those that nobody relies on any longer. What it cannot give
-    /// back goes on counting.
-    fn next(&self) -> Option<(Vec<Waiting>, Vec<(Arc<str>, Hostname)>)> {
+    /// What the next transaction does. What it cannot give back goes on counting.
+    fn next(&self) -> Option<Batch> {
         let mut books = self.books();
         let Books { waiting, unused, unproven, .. } = &mut *books;
         if waiting.is_empty() && unused.is_empty() {
@@ -267,7 +271,7 @@ impl Shared {
                 given_back.push((key.login, key.name));
             }
         }
-        Some((wanted, given_back))
+        Some(Batch { wanted, given_back })
     }
 
     fn answer(self: &Arc<Self>, waiting: Vec<Waiting>, answers: Option<Vec<Reserved>>) {

@@ -4,6 +4,7 @@ mod difference;
 mod in_force;
 mod patience;
 mod reload;
+mod supervision;
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -38,6 +39,8 @@ use crate::net::{
 };
 use crate::registry::{self, Registry};
 use crate::store::{Store, StoreError};
+pub use supervision::end_on_panic;
+
 use in_force::{Current, InForce};
 use patience::Patience;
 use reload::Reloader;
@@ -79,6 +82,9 @@ pub enum AppError {
     /// The file declares what the store keeps; one line for each.
     #[error("{0}")]
     Clash(String),
+    /// A part ended that was not told to.
+    #[error("a part of the gateway ended that nobody stopped; please report this")]
+    PartEnded,
     /// Signals cannot be received.
     #[error("cannot wait for signals: {0}")]
     Signals(#[source] io::Error),
@@ -100,7 +106,7 @@ pub fn hangups() -> Result<Signal, AppError> {
 /// [`AppError`], before anything was answered.
 pub async fn serve(config: &Config, path: &Path, ready_file: Option<&Path>, hangups: Signal) -> Result<(), AppError> {
     let mut signals = Signals::new(hangups).map_err(AppError::Signals)?;
-    let running = Running::start(config, path).await?;
+    let mut running = Running::start(config, path).await?;
     if let Some(path) = ready_file {
         write_ready_file(path, &running)?;
     }
@@ -112,7 +118,11 @@ pub async fn serve(config: &Config, path: &Path, ready_file: Option<&Path>, hang
     );
     tell_systemd(&[NotifyState::Ready], &reload::status(config, &running.routers()));
 
-    signals.wait_for_stop(|| reload::order(&running.reloads)).await;
+    let reloads = running.reloads.clone();
+    tokio::select! {
+        () = signals.wait_for_stop(|| reload::order(&reloads)) => {}
+        () = running.part_ended() => return Err(AppError::PartEnded),
+    }
     info!("stopping: no new connections, at most 10 s for what is in flight");
     tell_systemd(&[NotifyState::Stopping], "finishing what is in flight");
     running.stop().await;
@@ -131,6 +141,8 @@ pub struct Running {
     pub admin: SocketAddr,
     reloads: mpsc::Sender<ReloadRequest>,
     public_servers: JoinSet<()>,
+    // What looks after pending changes; it needs no stop, and is ended.
+    background: JoinSet<()>,
     public_stop: watch::Sender<bool>,
     admin_server: JoinHandle<()>,
     admin_stop: watch::Sender<bool>,
@@ -164,7 +176,8 @@ impl Running {
             let current = current.clone();
             move || Arc::clone(&current.get().gateway)
         };
-        tokio::spawn(Gateway::look_after_pending(in_force.clone(), Arc::clone(&wake), endings));
+        let mut background = JoinSet::new();
+        background.spawn(Gateway::look_after_pending(in_force.clone(), Arc::clone(&wake), endings));
         let (public_stop, stopped) = watch::channel(false);
         let (mut http, mut https, mut public_servers) = (Vec::new(), Vec::new(), JoinSet::new());
         let listeners = plain.into_iter().map(|listener| (listener, None));
@@ -207,6 +220,7 @@ impl Running {
             admin: admin_address,
             reloads,
             public_servers,
+            background,
             public_stop,
             admin_server,
             admin_stop,
@@ -224,6 +238,15 @@ impl Running {
         self.http.iter().find_map(BoundAddress::tcp)
     }
 
+    /// Waits for the end of a part, which is none's to come before [`Self::stop`].
+    async fn part_ended(&mut self) {
+        tokio::select! {
+            Some(_) = self.public_servers.join_next() => {}
+            Some(_) = self.background.join_next() => {}
+            _ = &mut self.admin_server => {}
+        }
+    }
+
     /// Takes no new connections and finishes what is in flight, at most 10 s for each listener's.
     pub async fn stop(mut self) {
         self.public_stop.send_replace(true);
@@ -231,6 +254,7 @@ impl Running {
         // The admin listener goes last, so that /readyz tells of the stop until the end.
         self.admin_stop.send_replace(true);
         let _ended = self.admin_server.await;
+        self.background.shutdown().await;
         self.current.get().gateway.close().await;
     }
 }

@@ -9,6 +9,7 @@ use crate::app::{self, AppError};
 
 pub(super) fn run(path: &Path, ready_file: Option<&Path>, format: log::Format) -> Ended {
     log::start(format, "info,sqlx=warn").map_err(|error| fail(USAGE, &error))?;
+    app::end_on_panic();
     let runtime = runtime(Builder::new_multi_thread())?;
     let hangups = runtime.block_on(async { app::hangups() }).map_err(|error| fail(1, &error))?;
     let config = load(path)?;

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::config::Config;
@@ -43,6 +44,8 @@ struct Kept {
     store: Store,
     directory: Arc<Directory>,
     recorder: Recorder,
+    // Follows the feed until this is dropped.
+    _follower: JoinSet<()>,
 }
 
 /// The store does not answer, and what was asked is not remembered.
@@ -102,10 +105,11 @@ impl Registry {
     ) -> Result<Self, StoreError> {
         let declared = Declared::new(config);
         let directory = Directory::new(store.clone(), config.store.grace, strangers(&store).await?);
-        tokio::spawn(Arc::clone(&directory).follow(wanted));
+        let mut follower = JoinSet::new();
+        follower.spawn(Arc::clone(&directory).follow(wanted));
         let recorder = Recorder::start(store.clone(), config.store.history, metrics.store_unwritten());
         let reserver = Arc::new(Reserver::start(store.clone(), Arc::clone(&directory)));
-        Ok(Self { declared, kept: Some(Arc::new(Kept { store, directory, recorder })), reserver })
+        Ok(Self { declared, kept: Some(Arc::new(Kept { store, directory, recorder, _follower: follower })), reserver })
     }
 
     /// What `config` declares in place of what was, with the same store and all that is remembered of it.

@@ -32,6 +32,7 @@ mod rooms;
 mod security;
 mod stage;
 mod storm;
+mod supervision;
 
 mod tls;
 mod trouble;

@@ -139,3 +139,41 @@ fn json(status: StatusCode, value: &impl Serialize) -> Response {
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::body::{Body, to_bytes};
+    use axum::http::Request;
+    use hyper::service::Service as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn each_path_has_its_method_and_says_which() {
+        let (reloads, _queue) = mpsc::channel(1);
+        let (_stop, stopped) = watch::channel(true);
+        let gateway = || -> Arc<Gateway> { panic!("a gateway that stops is not asked") };
+        let service = AdminApi::new(gateway, Registry::default(), reloads, stopped).service();
+        let nowhere = "served here: /healthz, /readyz, /metrics, /reload\n";
+        for (method, path, status, allow, body) in [
+            ("GET", "/healthz", 200, None, "ok\n"),
+            ("GET", "/readyz", 503, None, "stopping\n"),
+            ("GET", "/metrics", 200, None, "# EOF\n"),
+            ("POST", "/healthz", 405, Some("GET"), "only GET is served here\n"),
+            ("DELETE", "/readyz", 405, Some("GET"), "only GET is served here\n"),
+            ("HEAD", "/metrics", 405, Some("GET"), ""),
+            ("GET", "/reload", 405, Some("POST"), "only POST is served here\n"),
+            ("POST", "/reload", 403, None, "`dyngate reload` may do this, and no web page\n"),
+            ("GET", "/", 404, None, nowhere),
+            ("POST", "/healthz/", 404, None, nowhere),
+            ("GET", "//healthz", 404, None, nowhere),
+        ] {
+            let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
+            let answer = service.call(request).await.unwrap();
+            let allowed = answer.headers().get(ALLOW).map(|allow| allow.to_str().unwrap());
+            assert_eq!((answer.status().as_u16(), allowed), (status, allow), "{method} {path}");
+            let octets = to_bytes(answer.into_body(), 1000).await.unwrap();
+            assert_eq!(octets, body, "{method} {path}");
+        }
+    }
+}

@@ -5,6 +5,7 @@ mod documented;
 mod hosts;
 mod moving;
 mod refused;
+mod service;
 mod terminal;
 
 use std::process::Command;

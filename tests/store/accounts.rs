@@ -120,7 +120,7 @@ async fn a_change_that_is_refused_leaves_everything_as_it_was(stage: &Stage) {
     store.grant("b", &[new], &[zone("x.example")]).await.unwrap();
     assert_eq!(store.pending_of(std::slice::from_ref(&gone)).await.unwrap(), [], "the new host's records are its own");
     store.revoke("b", &[gone, name("of-b.dyn.example")], &[zone("x.example")]).await.unwrap();
-    assert_eq!(store.hosts_of("b", 10).await.unwrap(), []);
+    assert_eq!(store.hosts_of("b", None, 10).await.unwrap(), []);
     assert_eq!(store.pending(None, 10).await.unwrap(), [], "what is revoked keeps its records");
 }
 

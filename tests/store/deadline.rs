@@ -41,12 +41,15 @@ fn configuration(stage: &Stage, key: &Key, primary: &Server) -> Config {
 async fn gateway(config: &Config, stage: &Stage) -> Gateway {
     let metrics = Metrics::register(&mut prometheus_client::registry::Registry::default());
     let pool = Pool::new(Arc::new(Tcp));
-    let zones =
-        config.zones.iter().map(|zone| Zone::start(&pool, Settings::new(zone, &config.engine).unwrap(), &metrics));
+    let (ended, _endings) = tokio::sync::mpsc::unbounded_channel();
+    let zones = config
+        .zones
+        .iter()
+        .map(|zone| Zone::start(&pool, Settings::new(zone, &config.engine).unwrap(), &metrics, ended.clone()));
     let registry = Registry::with(config, stage.store.clone(), &metrics, || {}).await.unwrap();
     let limits = Limits::new(&config.limits, metrics.clone());
     let authenticator = Authenticator::new(1).unwrap();
-    Gateway::new(registry, authenticator, limits, zones, metrics.clone(), &config.engine, Arc::default())
+    Gateway::new(registry, authenticator, limits, zones, metrics.clone(), &config.engine)
 }
 
 /// As after a reload of a file with another deadline.

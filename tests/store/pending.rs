@@ -6,7 +6,7 @@ use dyngate::model::{Desired, DesiredRecords, RrData, RrKey, RrType, Timestamp};
 use dyngate::store::{News, PendingRow, RecordsPolicy, Seen, Store, StoreError, Subject};
 use tokio::time::timeout;
 
-use crate::stage::{IN_FORCE, Stage, name, new_host, on_both, seen};
+use crate::stage::{MINUTE, Stage, name, new_host, on_both, seen, together};
 
 on_both!(
     what_is_kept_is_read_as_it_was,
@@ -21,7 +21,6 @@ on_both!(
     an_older_store_is_taken_over,
 );
 
-const MINUTE: Duration = Duration::from_secs(60);
 const NO_AGE: Duration = Duration::ZERO;
 
 fn key(host: &str, rtype: RrType) -> RrKey {
@@ -203,7 +202,7 @@ async fn what_a_command_wants_replaces_what_was_wanted(stage: &Stage) {
 
     let mut heard = 0;
     while heard < 3 {
-        match timeout(IN_FORCE, feed.next()).await.unwrap().unwrap() {
+        match timeout(MINUTE, feed.next()).await.unwrap().unwrap() {
             News::Changed(subjects) => {
                 heard += subjects.iter().filter(|subject| **subject == Subject::Pending(host.clone())).count();
             }
@@ -282,10 +281,10 @@ async fn what_was_answered_later_is_known_by_type(stage: &Stage) {
         settled: [Some(ago(seconds)), None],
         ..seen("home.dyn.example", now.0)
     };
-    store.record(&[answered(8)]).await.unwrap();
+    store.record(&together(&[answered(8)])).await.unwrap();
     assert_eq!(store.drop_answered().await.unwrap(), [], "it was accepted before");
     assert_eq!(store.answered_since(&v4, ago(6)).await.unwrap(), None);
-    store.record(&[answered(4)]).await.unwrap();
+    store.record(&together(&[answered(4)])).await.unwrap();
     let said = RrData::A([192, 0, 2, 1].into());
     assert_eq!(store.answered_since(&v4, ago(6)).await.unwrap(), Some(Some(said)));
     assert_eq!(store.answered_since(&v4, ago(2)).await.unwrap(), None);
@@ -293,7 +292,7 @@ async fn what_was_answered_later_is_known_by_type(stage: &Stage) {
     assert_eq!(store.drop_answered().await.unwrap(), [v4]);
     assert_eq!(store.drop_answered().await.unwrap(), []);
     let settled = Seen { settled: [None, Some(ago(4))], ..seen("home.dyn.example", now.0) };
-    store.record(&[settled]).await.unwrap();
+    store.record(&together(&[settled])).await.unwrap();
     assert_eq!(store.answered_since(&v6, ago(6)).await.unwrap(), Some(None), "that it holds nothing");
     assert_eq!(store.drop_answered().await.unwrap(), [v6]);
 }
@@ -427,13 +426,13 @@ async fn others_hear_that_a_gateway_keeps_something() {
     assert_eq!(feed.next().await.unwrap(), News::Lost);
     let rows = ["b.dyn.example", "a.dyn.example"].map(|host| of_request(a(host), Desired::Absent, 10));
     stage.store.keep_pending(&rows).await.unwrap();
-    let news = timeout(IN_FORCE, feed.next()).await.unwrap().unwrap();
+    let news = timeout(MINUTE, feed.next()).await.unwrap().unwrap();
     assert_eq!(news, News::Changed(vec![Subject::Pending(name("a.dyn.example"))]), "one word for all");
     let host = "c.dyn.example";
     let of_command = [RrType::A, RrType::Aaaa]
         .map(|rtype| PendingRow::of_command(key(host, rtype), Desired::Absent, "a".to_owned()));
     stage.store.keep_pending(&of_command).await.unwrap();
-    let news = timeout(IN_FORCE, feed.next()).await.unwrap().unwrap();
+    let news = timeout(MINUTE, feed.next()).await.unwrap().unwrap();
     assert_eq!(news, News::Changed(vec![Subject::Pending(name(host))]));
 }
 

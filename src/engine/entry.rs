@@ -36,12 +36,15 @@ pub(super) struct PendingRrset {
     pub(super) origin: Arc<Origin>,
     // Tells it from an older and a newer one of the same RRset.
     pub(super) number: u64,
-    // It may leave until then; later it must be authorised again.
+    // It may leave until then, where somebody waits for it or it was released; else it must be authorised again.
     pub(super) authorised_until: Instant,
+    pub(super) is_released: bool,
     // The primary could not take it: it is not tried before.
     pub(super) rests_until: Option<Instant>,
     // Which row the store has of this RRset.
     pub(super) row: Option<Timestamp>,
+    // That row holds an older change: this one is yet to be written.
+    pub(super) is_row_older: bool,
 }
 
 /// All that is pending of one name.
@@ -66,7 +69,7 @@ pub struct Parked {
     pub desired: Desired,
     /// Who wants it.
     pub origin: Arc<Origin>,
-    /// Which row the store has of it.
+    /// Which row the store has of it; `None` also where that is of an older change.
     pub row: Option<Timestamp>,
     /// Whether it is to be authorised again now; else it is in flight, or rests.
     pub is_ready: bool,
@@ -109,14 +112,17 @@ impl Entry {
         self.account = Arc::clone(&change.origin.account);
         for (rtype, desired) in change.records.iter() {
             let (desired, origin) = (desired.clone(), Arc::clone(&change.origin));
-            self.put(PendingRrset { rtype, desired, origin, number, authorised_until, rests_until: None, row });
+            self.put(PendingRrset { row, ..PendingRrset::new(rtype, desired, origin, number, authorised_until) });
         }
     }
 
     /// A newer one takes the place of an older, and the older one's row.
     fn put(&mut self, newer: PendingRrset) {
         match self.rrsets.iter_mut().find(|rrset| rrset.rtype == newer.rtype) {
-            Some(rrset) => *rrset = PendingRrset { row: newer.row.or(rrset.row), ..newer },
+            Some(rrset) if newer.row.is_none() => {
+                *rrset = PendingRrset { row: rrset.row, is_row_older: rrset.row.is_some(), ..newer };
+            }
+            Some(rrset) => *rrset = newer,
             None => self.rrsets.push(newer),
         }
     }
@@ -152,18 +158,51 @@ impl Entry {
     }
 
     pub(super) fn is_authorised(&self, now: Instant) -> bool {
-        self.rrsets.iter().any(|rrset| rrset.authorised_until > now)
+        self.rrsets.iter().any(|rrset| self.may_leave(rrset, now))
     }
 
-    /// Takes out what may not leave before it is authorised again; callers stay.
+    fn may_leave(&self, rrset: &PendingRrset, now: Instant) -> bool {
+        rrset.authorised_until > now && (rrset.is_released || self.is_awaited_of(rrset.rtype))
+    }
+
+    fn is_awaited_of(&self, rtype: RrType) -> bool {
+        self.waiters.iter().any(|waiter| waiter.records.get(rtype).is_some() && !waiter.is_gone())
+    }
+
+    /// Takes out what may not leave before it is authorised again, and who waits for it: nobody hears of a part of its change.
     pub(super) fn part_unauthorised(&mut self, now: Instant, under_way: impl FnOnce() -> UnderWay) -> Option<Self> {
-        let is_authorised = |rrset: &PendingRrset| rrset.authorised_until > now;
-        if self.rrsets.iter().all(is_authorised) {
+        let unauthorised = self.rrsets.iter().filter(|rrset| !self.may_leave(rrset, now));
+        let mut staying: Vec<_> = unauthorised.map(|rrset| rrset.rtype).collect();
+        if staying.is_empty() {
             return None;
         }
-        let (leaving, parted) = std::mem::take(&mut self.rrsets).into_iter().partition(is_authorised);
-        self.rrsets = leaving;
-        Some(Self { rrsets: parted, ..Self::new(Arc::clone(&self.account), under_way()) })
+        let mut parted = Self::new(Arc::clone(&self.account), under_way());
+        while let Some(place) = self
+            .waiters
+            .iter()
+            .position(|waiter| !waiter.is_gone() && waiter.records.iter().any(|(rtype, _)| staying.contains(&rtype)))
+        {
+            let waiter = self.waiters.swap_remove(place);
+            staying.extend(waiter.records.iter().map(|(rtype, _)| rtype));
+            parted.waiters.push(waiter);
+        }
+        parted.rrsets = self.rrsets.extract_if(.., |rrset| staying.contains(&rrset.rtype)).collect();
+        Some(parted)
+    }
+
+    /// Nobody waits any longer for those who went.
+    pub(super) fn forget_gone(&mut self) {
+        self.waiters.retain(|waiter| !waiter.is_gone());
+    }
+
+    /// Takes the RRset at `place` out, which is not allowed any longer, or kept elsewhere; who waits for it hears of no answer.
+    pub(super) fn forget(&mut self, place: usize, name: &Hostname, ended: &mut Vec<Ended>) {
+        let rrset = self.rrsets.swap_remove(place);
+        tell(self.waiters.extract_if(.., |waiter| waiter.records.get(rrset.rtype).is_some()), Trouble::Timeout);
+        // Nobody else knows of the older one's row.
+        if rrset.is_row_older {
+            ended.push(rrset.ended(name, End::Superseded));
+        }
     }
 
     /// Takes out what only removes, and who only wants to remove: a guard that failed was not theirs. `None` where nothing is
@@ -184,8 +223,7 @@ impl Entry {
             for (rtype, desired) in waiter.records.iter() {
                 if !parted.rrsets.iter().any(|rrset| rrset.rtype == rtype) {
                     let (desired, origin) = (desired.clone(), Arc::clone(&origin));
-                    let (authorised_until, rests_until, row) = (waiter.until, None, None);
-                    parted.put(PendingRrset { rtype, desired, origin, number, authorised_until, rests_until, row });
+                    parted.put(PendingRrset::new(rtype, desired, origin, number, waiter.until));
                 }
             }
             parted.waiters.push(waiter);
@@ -214,7 +252,10 @@ impl Entry {
             };
             let superseded = !records.iter().all(|(rtype, desired)| holds(rtype, desired));
             match (answer.send(Ok(Applied { superseded })), late) {
-                (Ok(()), _) => awaited.extend(records.iter().map(|(rtype, _)| rtype)),
+                (Ok(()), _) => {
+                    let own = records.iter().filter(|(rtype, desired)| holds(*rtype, desired));
+                    awaited.extend(own.map(|(rtype, _)| rtype));
+                }
                 (Err(_), Some(late)) => drop(late.send(Late::Applied)),
                 (Err(_), None) => {}
             }
@@ -236,19 +277,22 @@ impl Entry {
         ended: &mut Vec<Ended>,
     ) -> Option<Self> {
         let waiters = std::mem::take(&mut self.waiters);
-        let is_awaited =
-            |rtype: RrType| waiters.iter().any(|waiter| !waiter.is_gone() && waiter.records.get(rtype).is_some());
+        // Others hear of it too, in whose place it travelled.
+        let is_awaited = |rrset: &PendingRrset| {
+            let is_own = |waiter: &Waiter| waiter.records.get(rrset.rtype) == Some(&rrset.desired);
+            waiters.iter().any(|waiter| !waiter.is_gone() && is_own(waiter))
+        };
         for mut rrset in std::mem::take(&mut self.rrsets) {
             let is_over = match trouble {
                 Trouble::Hidden(_) | Trouble::Overloaded => true,
                 // Its caller hears what only the operator can mend; for others it is tried until it expires.
-                Trouble::Refused(_) => is_awaited(rrset.rtype),
+                Trouble::Refused(_) => is_awaited(&rrset),
                 Trouble::Failed(_) | Trouble::Timeout | Trouble::Silent => false,
             };
             if !is_over && rrset.origin.keep.is_worth(now) {
                 (rrset.authorised_until, rrset.rests_until) = (now, Some(again));
                 self.rrsets.push(rrset);
-            } else if rrset.row.is_some() || is_over && !is_awaited(rrset.rtype) {
+            } else if rrset.row.is_some() || is_over && !is_awaited(&rrset) {
                 ended.push(rrset.ended(name, if is_over { End::Failed(trouble) } else { End::Expired }));
             }
         }
@@ -259,7 +303,10 @@ impl Entry {
 
     /// What is not worth doing any longer without a caller goes; whether anything is left.
     pub(super) fn expire(&mut self, name: &Hostname, now: Instant, ended: &mut Vec<Ended>) -> bool {
-        for rrset in self.rrsets.extract_if(.., |rrset| !rrset.origin.keep.is_worth(now)) {
+        let Self { rrsets, waiters, .. } = self;
+        let is_awaited =
+            |rtype: RrType| waiters.iter().any(|waiter| !waiter.is_gone() && waiter.records.get(rtype).is_some());
+        for rrset in rrsets.extract_if(.., |rrset| !rrset.origin.keep.is_worth(now) && !is_awaited(rrset.rtype)) {
             if rrset.row.is_some() || rrset.origin.keep != Keep::WithCaller {
                 ended.push(rrset.ended(name, End::Expired));
             }
@@ -281,6 +328,20 @@ impl Entry {
 }
 
 impl PendingRrset {
+    fn new(rtype: RrType, desired: Desired, origin: Arc<Origin>, number: u64, authorised_until: Instant) -> Self {
+        Self {
+            rtype,
+            desired,
+            origin,
+            number,
+            authorised_until,
+            is_released: false,
+            rests_until: None,
+            row: None,
+            is_row_older: false,
+        }
+    }
+
     fn ended(self, name: &Hostname, end: End) -> Ended {
         let Self { rtype, desired, origin, row, .. } = self;
         Ended { key: RrKey { name: name.clone(), rtype }, desired, origin, row, end }
@@ -289,7 +350,8 @@ impl PendingRrset {
     pub(super) fn parked(&self, name: &Hostname, is_ready: bool, is_in_flight: bool) -> Parked {
         let key = RrKey { name: name.clone(), rtype: self.rtype };
         let (desired, origin) = (self.desired.clone(), Arc::clone(&self.origin));
-        Parked { key, desired, origin, row: self.row, is_ready, is_in_flight, number: self.number }
+        let row = self.row.filter(|_| !self.is_row_older);
+        Parked { key, desired, origin, row, is_ready, is_in_flight, number: self.number }
     }
 }
 

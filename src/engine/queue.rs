@@ -209,8 +209,8 @@ impl ZoneQueue {
     /// Parks everything that is not in flight: the gateway stops, and the store keeps it.
     pub(super) fn park_all(&mut self, now: Instant) {
         for (name, entry) in &mut self.waiting {
+            tell(std::mem::take(&mut entry.waiters), Trouble::Timeout);
             if !std::mem::replace(&mut entry.is_parked, true) {
-                tell(std::mem::take(&mut entry.waiters), Trouble::Timeout);
                 self.parked.insert(name.clone());
             }
         }
@@ -271,7 +271,7 @@ impl ZoneQueue {
                     let Some(entry) = self.waiting.get_mut(name) else { continue };
                     let Some(place) = is_meant(entry) else { continue };
                     let rrset = &mut entry.rrsets[place];
-                    rrset.authorised_until = now + AUTHORISED;
+                    (rrset.authorised_until, rrset.is_released) = (now + AUTHORISED, true);
                     rrset.rests_until = None;
                     if let Desired::Set { ttl: old, .. } = &mut rrset.desired {
                         *old = ttl;
@@ -286,10 +286,13 @@ impl ZoneQueue {
                 Verdict::Forget => {
                     let Some(entry) = self.waiting.get_mut(name) else { continue };
                     let Some(place) = is_meant(entry) else { continue };
-                    entry.rrsets.swap_remove(place);
+                    entry.forget(place, name, &mut self.ended);
                     if entry.rrsets.is_empty() {
-                        self.parked.remove(name);
+                        let is_in_line = !self.parked.remove(name);
                         self.waiting.remove(name);
+                        if is_in_line {
+                            self.take_parked_out_of_line();
+                        }
                     }
                 }
                 Verdict::Kept(row) => {
@@ -300,7 +303,7 @@ impl ZoneQueue {
                         entry.rrsets.get_mut(place)
                     });
                     match kept {
-                        Some(rrset) => rrset.row = Some(row),
+                        Some(rrset) => (rrset.row, rrset.is_row_older) = (Some(row), false),
                         // It ended while the row was written, which is to go.
                         None => self.ended.push(Ended {
                             key: parked.key,
@@ -347,7 +350,7 @@ impl ZoneQueue {
         self.is_doubted
             || self.ready.has_class(|class| self.resting.get(class).is_none_or(|until| *until <= now))
             || self.again.iter().any(|group| group.may_leave(now))
-            || self.late.is_asked(|name| !self.waiting.contains_key(name) && !self.locked.contains(name))
+            || self.late.is_asked(|name| may_swap(&self.waiting, &self.locked, name))
             || self.late.next_look().is_some_and(|look| look <= now)
     }
 
@@ -562,6 +565,7 @@ impl ZoneQueue {
     fn park(&mut self, name: Hostname) {
         if let Some(entry) = self.waiting.get_mut(&name) {
             entry.is_parked = true;
+            entry.forget_gone();
             self.parked.insert(name);
         }
     }
@@ -620,9 +624,9 @@ impl ZoneQueue {
         self.queue(name.clone(), now);
     }
 
-    /// Lets a name that waits leave with its batch class, or parks it.
+    /// Lets a name that waits leave with its batch class, or parks it; one that is parked stays so.
     fn queue(&mut self, name: Hostname, now: Instant) {
-        let Some(entry) = self.waiting.get(&name) else { return };
+        let Some(entry) = self.waiting.get(&name).filter(|entry| !entry.is_parked) else { return };
         if !entry.is_authorised(now) {
             return self.park(name);
         }
@@ -750,11 +754,10 @@ impl ZoneQueue {
         self.silent_until = Some(now);
     }
 
-    /// A compare and swap of a name for which nothing else waits or is in flight.
+    /// A compare and swap of a name of which nothing else is to leave now or is in flight.
     fn look_for_late(&mut self, now: Instant) -> Option<FlightId> {
         let Self { late, waiting, locked, cache, .. } = self;
-        let may_leave = |name: &Hostname| !waiting.contains_key(name) && !locked.contains(name);
-        let swap = late.next(now, may_leave, |name| cache.trust(name))?;
+        let swap = late.next(now, |name| may_swap(waiting, locked, name), |name| cache.trust(name))?;
         let name = swap.key.name.clone();
         self.locked.insert(name.clone());
         let entry = Entry::of_swap(&swap, self.cache.begin(&name), now);
@@ -843,6 +846,11 @@ impl ZoneQueue {
             }
         }
     }
+}
+
+/// What is parked may stay so for hours: a late UPDATE of its name is put right meanwhile.
+fn may_swap(waiting: &HashMap<Hostname, Entry>, locked: &HashSet<Hostname>, name: &Hostname) -> bool {
+    waiting.get(name).is_none_or(|entry| entry.is_parked) && !locked.contains(name)
 }
 
 #[cfg(test)]

@@ -42,6 +42,12 @@ impl Ready {
         self.queues.iter().map(|(_, queue)| queue.len()).sum()
     }
 
+    /// How often `name` is in line.
+    #[cfg(test)]
+    pub(super) fn count(&self, name: &Hostname) -> usize {
+        self.queues.iter().flat_map(|(_, queue)| queue).filter(|other| *other == name).count()
+    }
+
     pub(super) fn has_class(&self, may_leave: impl Fn(&BatchClass) -> bool) -> bool {
         self.queues.iter().any(|(class, _)| may_leave(class))
     }

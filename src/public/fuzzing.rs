@@ -61,7 +61,7 @@ fn gateway() -> &'static Arc<Gateway> {
         let metrics = Metrics::register(&mut prometheus_client::registry::Registry::default());
         let Ok(authenticator) = Authenticator::new(1) else { panic!("no randomness") };
         let (registry, limits) = (Registry::declared(&config), Limits::new(&config.limits, metrics.clone()));
-        Arc::new(Gateway::new(registry, authenticator, limits, [], metrics, &config.engine, Arc::default()))
+        Arc::new(Gateway::new(registry, authenticator, limits, [], metrics, &config.engine))
     })
 }
 

@@ -1,26 +1,29 @@
-//! A lane, and a model of the primary behind it.
+//! A zone queue, and a model of the primary behind it.
 
 use super::*;
 
 /// How long a caller waits: to the end of each test.
 const LASTS: Duration = Duration::from_secs(3600);
 
-/// A lane, the zone of a primary behind it, and the answers that the callers got.
+/// What a name holds.
+pub(super) type Held = BTreeMap<RrType, RrData>;
+
+/// A zone queue, the zone of a primary behind it, and the answers that the callers got.
 pub(super) struct Bench {
-    pub(super) lane: Lane,
-    pub(super) memory: Arc<Memory>,
+    pub(super) queue: ZoneQueue,
+    pub(super) cache: Arc<VerifiedCache>,
     pub(super) now: Instant,
-    pub(super) zone: BTreeMap<String, Addresses>,
-    pub(super) callers: Vec<(Wish, oneshot::Receiver<Answer>)>,
+    pub(super) zone: BTreeMap<String, Held>,
+    pub(super) callers: Vec<(Change, oneshot::Receiver<Answer>)>,
     pub(super) messages: usize,
 }
 
 impl Bench {
     pub(super) fn new() -> Self {
-        let memory = Arc::new(Memory::new(Duration::from_secs(60), 1000));
+        let cache = Arc::new(VerifiedCache::new(Duration::from_secs(60), 1000));
         Self {
-            lane: Lane::new(DEADLINE, 1, Arc::clone(&memory)),
-            memory,
+            queue: ZoneQueue::new(DEADLINE, 1, Arc::clone(&cache)),
+            cache,
             now: Instant::now(),
             zone: BTreeMap::new(),
             callers: Vec::new(),
@@ -28,31 +31,57 @@ impl Bench {
         }
     }
 
-    pub(super) fn submit(&mut self, wish: Wish) {
-        self.submit_until(wish, self.now + LASTS);
+    pub(super) fn submit(&mut self, change: Change) {
+        self.submit_until(change, self.now + LASTS);
     }
 
-    pub(super) fn submit_until(&mut self, wish: Wish, until: Instant) {
-        self.hand(wish, until, false);
-    }
-
-    pub(super) fn submit_errand(&mut self, wish: Wish) {
-        self.hand(wish, self.now + LASTS, true);
-    }
-
-    fn hand(&mut self, wish: Wish, until: Instant, is_errand: bool) {
+    pub(super) fn submit_until(&mut self, change: Change, until: Instant) {
         let (answer, answered) = oneshot::channel();
-        self.lane.submit(Waiter { wish: wish.clone(), until, is_errand, answer, late: None }, self.now);
-        self.callers.push((wish, answered));
+        let waiter = Waiter { records: change.records.clone(), until, answer, late: None };
+        let under_way = self.cache.begin(&change.name);
+        self.queue.submit(&change, Some(waiter), None, under_way, self.now);
+        self.callers.push((change, answered));
+    }
+
+    /// Hands over a change for which nobody waits.
+    pub(super) fn park(&mut self, change: &Change, row: Option<Timestamp>) {
+        let under_way = self.cache.begin(&change.name);
+        self.queue.submit(change, None, row, under_way, self.now);
+    }
+
+    /// The same, which is authorised at once.
+    pub(super) fn submit_background(&mut self, change: &Change) {
+        self.park(change, None);
+        let of_name = self.parked().into_iter().filter(|parked| parked.key.name == change.name);
+        let verdicts = of_name.map(|parked| (parked, RELEASE)).collect();
+        self.queue.settle(verdicts, self.now);
     }
 
     pub(super) fn set(&mut self, name: &str, address: &str) {
-        self.submit(test_wish(&format!("{name}.dyn.example"), address));
+        self.submit(test_change(&format!("{name}.dyn.example"), address));
     }
 
-    pub(super) fn change(&mut self, name: &str, records: Records) {
-        let wish = test_wish(&format!("{name}.dyn.example"), "192.0.2.1");
-        self.submit(Wish { records, ..wish });
+    pub(super) fn change(&mut self, name: &str, records: &DesiredRecords) {
+        self.submit(change_to(&format!("{name}.dyn.example"), records));
+    }
+
+    pub(super) fn parked(&self) -> Vec<Parked> {
+        self.queue.parked(None, usize::MAX, self.now)
+    }
+
+    /// Does the same with everything that is parked.
+    pub(super) fn settle_all(&mut self, verdict: Verdict) {
+        let verdicts = self.parked().into_iter().map(|parked| (parked, verdict)).collect();
+        self.queue.settle(verdicts, self.now);
+    }
+
+    pub(super) fn compare(&self, change: &Change) -> Compared {
+        self.cache.compare(&change.name, &change.records, self.now)
+    }
+
+    /// The callers' ends are dropped: none of them waits any longer.
+    pub(super) fn callers_go(&mut self) {
+        self.callers.clear();
     }
 
     /// Puts one name into each message that may be in flight, as if all had left now.
@@ -60,31 +89,36 @@ impl Bench {
         let now = self.now;
         for n in 0..WINDOW {
             self.set(&format!("w{n}"), "192.0.2.1");
-            self.lane.depart(self.now).expect("the window has room");
+            self.queue.depart(self.now).expect("the window has room");
             self.now += DEADLINE / PATIENCE;
         }
         self.now = now;
-        self.lane.flights.values_mut().for_each(|flight| flight.sent = now);
+        self.queue.flights.values_mut().for_each(|flight| flight.sent = now);
     }
 
-    pub(super) fn held(&self, name: &str) -> Addresses {
-        self.zone.get(&format!("{name}.dyn.example")).copied().unwrap_or_default()
+    /// Answers everything that is in flight.
+    pub(super) fn answer_all(&mut self, rule: &dyn Fn(&str) -> Option<Failure>) {
+        let flights: Vec<_> = self.queue.flights.keys().copied().collect();
+        flights.into_iter().for_each(|flight| self.answer(flight, rule));
+    }
+
+    pub(super) fn held(&self, name: &str) -> Held {
+        self.zone.get(&format!("{name}.dyn.example")).cloned().unwrap_or_default()
     }
 
     /// The error that `rule` gives for a name of `flight`, as a primary would: no guard fails where there is none.
     pub(super) fn error(&self, flight: FlightId, rule: &dyn Fn(&str) -> Option<Failure>) -> Option<Failure> {
-        let writes = self.lane.writes(flight);
-        let of = |write: &RrsetWrite<'_>| {
-            rule(write.name.as_str()).filter(|failure| failure.rcode != Rcode::YXRRSET || write.is_guarded())
+        let updates = self.queue.updates(flight);
+        let of = |update: &RrsetUpdate<'_>| {
+            rule(update.name.as_str()).filter(|failure| failure.rcode != Rcode::YXRRSET || update.is_guarded())
         };
-        if self.lane.names(flight) == 0 { None } else { writes.iter().find_map(of) }
+        if self.queue.names(flight) == 0 { None } else { updates.iter().find_map(of) }
     }
 
     /// Changes the zone as `flight` says.
     pub(super) fn apply(&mut self, flight: FlightId) {
-        for write in self.lane.writes(flight) {
-            let held = self.zone.entry(write.name.to_string()).or_default();
-            *held = after(write.records, *held);
+        for RrsetUpdate { name, rtype, desired } in self.queue.updates(flight) {
+            put(self.zone.entry(name.to_string()).or_default(), rtype, desired);
         }
     }
 
@@ -93,13 +127,13 @@ impl Bench {
         self.messages += 1;
         match self.error(flight, rule) {
             None => {
-                if self.lane.names(flight) > 0 {
+                if self.queue.names(flight) > 0 {
                     self.apply(flight);
                 }
-                self.lane.acknowledged(flight, self.now).unwrap();
+                self.queue.acknowledged(flight, self.now).unwrap();
             }
             Some(failure) => {
-                let ended = self.lane.failed(flight, failure, self.now).unwrap();
+                let ended = self.queue.failed(flight, failure, self.now).unwrap();
                 if let Next::Probe(probe) = ended.next {
                     self.answer(probe, rule);
                 }
@@ -109,13 +143,16 @@ impl Bench {
 
     pub(super) fn run(&mut self, rule: &dyn Fn(&str) -> Option<Failure>) {
         for _ in 0..10_000 {
-            match self.lane.depart(self.now) {
+            match self.queue.depart(self.now) {
                 Some(flight) => self.answer(flight, rule),
-                None if self.lane.pending() == 0 => return,
-                None => self.now += REST,
+                None if self.queue.pending() == 0 => return,
+                None => {
+                    self.queue.sweep(self.now);
+                    self.now += REST;
+                }
             }
         }
-        panic!("the lane does not come to an end");
+        panic!("the queue does not come to an end");
     }
 
     pub(super) fn answers(&mut self) -> Vec<Answer> {
@@ -123,14 +160,53 @@ impl Bench {
     }
 }
 
-/// What a name holds after a change, family by family: the reference.
-pub(super) fn after(records: Records, held: Addresses) -> Addresses {
-    fn one<A>(change: Change<A>, held: Option<A>) -> Option<A> {
-        match change {
-            Change::Leave => held,
-            Change::Remove => None,
-            Change::Set(address) => Some(address),
-        }
+pub(super) const RELEASE: Verdict = Verdict::Release { ttl: 60 };
+
+pub(super) fn change_to(name: &str, records: &DesiredRecords) -> Change {
+    Change { records: records.clone(), ..test_change(name, "192.0.2.1") }
+}
+
+/// The same change, worth doing for so long.
+pub(super) fn kept(keep: Keep, change: Change) -> Change {
+    Change { origin: test_origin(keep), ..change }
+}
+
+/// What sets these addresses, separated by commas.
+pub(super) fn set(addresses: &str) -> DesiredRecords {
+    let set = |text: &str| {
+        let data = RrData::from(text.parse::<IpAddr>().unwrap());
+        (data.rtype(), Desired::Set { data, ttl: 60 })
+    };
+    addresses.split(',').map(set).collect()
+}
+
+pub(super) fn removed() -> DesiredRecords {
+    DesiredRecords::absent(RrType::ALL)
+}
+
+pub(super) fn without(rtype: RrType) -> DesiredRecords {
+    DesiredRecords::absent([rtype])
+}
+
+/// Both; of one type the second counts.
+pub(super) fn and(one: &DesiredRecords, other: &DesiredRecords) -> DesiredRecords {
+    one.iter().chain(other.iter()).map(|(rtype, desired)| (rtype, desired.clone())).collect()
+}
+
+/// What a name holds that has these addresses alone.
+pub(super) fn holding(addresses: &str) -> Held {
+    after(&set(addresses), Held::new())
+}
+
+/// What a name holds after a change, type by type: the reference.
+pub(super) fn after(records: &DesiredRecords, mut held: Held) -> Held {
+    records.iter().for_each(|(rtype, desired)| put(&mut held, rtype, desired));
+    held
+}
+
+pub(super) fn put(held: &mut Held, rtype: RrType, desired: &Desired) {
+    match desired.data() {
+        Some(data) => drop(held.insert(rtype, data.clone())),
+        None => drop(held.remove(&rtype)),
     }
-    Addresses { v4: one(records.v4, held.v4), v6: one(records.v6, held.v6) }
 }

@@ -1,5 +1,5 @@
 //! The pure parts, ready to be run again and again: each case is made once and then does the same work each time. What is
-//! measured is public in the library, but for the lane, which has a door for this bench (`src/engine/measuring.rs`).
+//! measured is public in the library, but for the zone queue, which has a door for this bench (`src/engine/measuring.rs`).
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,15 +7,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use dyngate::auth::{Authenticator, Credentials, Subject, Verdict};
 use dyngate::config::{Config, ForwardingHeader};
-use dyngate::dns::{EncodeError, Reply, RrsetWrite, Signer, Update, Verifier, classify};
-use dyngate::engine::Wish;
+use dyngate::dns::{EncodeError, Reply, RrsetUpdate, Signer, Update, Verifier, classify};
 use dyngate::engine::measuring::{Coalesced, Coalescing};
+use dyngate::engine::{Change, Keep, Origin};
 use dyngate::gateway::Gateway;
 use dyngate::limit::Limits;
 use dyngate::metrics::Metrics;
-use dyngate::model::{Addresses, Hostname, KeyName, PasswordDigest, TsigKey, ZoneName};
-use dyngate::net::{Peer, Proxies};
-use dyngate::public::Public;
+use dyngate::model::{
+    Desired, DesiredRecords, Hostname, KeyName, PasswordDigest, RrData, RrType, Timestamp, TsigKey, ZoneName,
+};
 use dyngate::registry::Registry;
 use hickory_proto::op::{Message, MessageType, OpCode};
 use hickory_proto::rr::rdata::tsig::{TSIG, TsigAlgorithm, make_tsig_record};
@@ -65,15 +65,8 @@ impl Request {
         let metrics = Metrics::register(&mut prometheus_client::registry::Registry::default());
         let authenticator = Authenticator::new(1).expect("randomness");
         let limits = Limits::new(&config.limits, metrics.clone());
-        let gateway = Gateway::new(
-            Registry::declared(&config),
-            authenticator,
-            limits,
-            [],
-            metrics.clone(),
-            &config.engine,
-            Arc::default(),
-        );
+        let registry = Registry::declared(&config);
+        let gateway = Gateway::new(registry, authenticator, limits, [], metrics.clone(), &config.engine);
         let proxies = Arc::new(Proxies { trusted: vec![], unix: false, header: ForwardingHeader::XForwardedFor });
         let public = Arc::new(Public::new(Arc::new(gateway), proxies, &metrics));
         let peer = Peer::Ip(([203, 0, 113, 7], 40_000).into());
@@ -141,36 +134,38 @@ fn host(number: usize) -> Hostname {
     Hostname::parse(&format!("h{number}.dyn.example")).expect("a name")
 }
 
-/// A thousand wishes that come together, as many for each of some names, to the answer of each: which are superseded, what
+/// A thousand changes that come together, as many for each of some names, to the answer of each: which are superseded, what
 /// travels together, who is told what. Nothing is encoded, and the primary says yes.
 pub(crate) struct Coalesce {
     coalescing: Coalescing,
-    wishes: Vec<Wish>,
+    changes: Vec<Change>,
 }
 
 impl Coalesce {
-    const WISHES: usize = 1000;
+    const CHANGES: usize = 1000;
 
     #[expect(clippy::expect_used, reason = "nothing can be measured without it")]
     pub(crate) fn new(names: usize) -> Self {
-        let account = Arc::from("router1");
-        let wish = |n| {
+        let (account, keep) = (Arc::from("router1"), Keep::WithCaller);
+        let origin = Arc::new(Origin { account, client: None, accepted: Timestamp(0), keep });
+        let change = |n| {
             let address = [203, 0, 113, u8::try_from(n / names).expect("few for each name")];
-            let records = Addresses { v4: Some(address.into()), v6: None }.into();
-            Wish { name: host(n % names), records, ttl: 60, account: Arc::clone(&account) }
+            let desired = Desired::Set { data: RrData::A(address.into()), ttl: 60 };
+            let records = DesiredRecords::from_iter([(RrType::A, desired)]);
+            Change { name: host(n % names), records, origin: Arc::clone(&origin) }
         };
-        let mut coalesce = Self { coalescing: Coalescing::new(), wishes: (0..Self::WISHES).map(wish).collect() };
+        let mut coalesce = Self { coalescing: Coalescing::new(), changes: (0..Self::CHANGES).map(change).collect() };
         // Until the size of messages has settled.
         for _ in 0..50 {
             coalesce.run();
         }
         let Coalesced { rrsets, answered, superseded, .. } = coalesce.run();
-        assert_eq!((rrsets, answered, superseded), (names, Self::WISHES, Self::WISHES - names), "the newest travel");
+        assert_eq!((rrsets, answered, superseded), (names, Self::CHANGES, Self::CHANGES - names), "the newest travel");
         coalesce
     }
 
     pub(crate) fn run(&mut self) -> Coalesced {
-        self.coalescing.run(&self.wishes)
+        self.coalescing.run(&self.changes)
     }
 }
 
@@ -200,11 +195,11 @@ impl Encode {
 
     /// The octets of all messages.
     fn encode(&self) -> Result<usize, EncodeError> {
-        let records = Addresses { v4: Some([203, 0, 113, 7].into()), v6: None }.into();
+        let desired = Desired::Set { data: RrData::A([203, 0, 113, 7].into()), ttl: 60 };
         let message = |hosts: &[Hostname]| {
-            let write = |name| RrsetWrite { name, records, ttl_v4: 60, ttl_v6: 60 };
-            let writes: Vec<_> = hosts.iter().map(write).collect();
-            self.update.replace(7, &writes).map(|signed| signed.octets.len())
+            let update = |name| RrsetUpdate { name, rtype: RrType::A, desired: &desired };
+            let updates: Vec<_> = hosts.iter().map(update).collect();
+            self.update.replace(7, &updates).map(|signed| signed.octets.len())
         };
         self.hosts.chunks(self.together).map(message).sum()
     }

@@ -36,9 +36,9 @@ fn verify_a_known_credential(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| case.run());
 }
 
-/// A thousand wishes for so many names, without what is encoded and sent.
+/// A thousand changes of so many names, without what is encoded and sent.
 #[divan::bench(args = [100, 1000])]
-fn coalesce_1000_wishes(bencher: Bencher<'_, '_>, names: usize) {
+fn coalesce_1000_changes(bencher: Bencher<'_, '_>, names: usize) {
     let mut case = Coalesce::new(names);
     bencher.bench_local(|| case.run());
 }

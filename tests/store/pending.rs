@@ -316,7 +316,7 @@ async fn turn_back(stage: &Stage) {
 }
 
 async fn an_older_store_is_taken_over(stage: &Stage) {
-    stage.store.record(&[seen("home.dyn.example", 5)]).await.unwrap();
+    stage.store.record(&together(&[seen("home.dyn.example", 5)])).await.unwrap();
     turn_back(stage).await;
     let insert =
         "INSERT INTO wanted (name, ipv4, ipv6, ttl, since, expires, account, source, agent, asked4, asked6) VALUES";

@@ -134,7 +134,7 @@ async fn what_a_command_wants_of_one_family_is_done_though_a_later_request_names
     let description = String::new();
     let host = NewHost { name: name(NEW), login: "kept".to_owned(), ttl: None, families: Families::Both, description };
     let desired = Desired::Set { data: RrData::A([203, 0, 113, 9].into()), ttl: 60 };
-    let row = PendingRow::of_command(RrKey { name: name(NEW), rtype: RrType::A }, desired, "kept");
+    let row = PendingRow::of_command(RrKey { name: name(NEW), rtype: RrType::A }, desired, "kept".to_owned());
     stage.store().add_host(&host, &[row]).await.unwrap();
     soon("the gateway knows", async || ask(&gateway, NEW, "127.0.0.1").await.unwrap() == "badip").await;
     // The news of the host and of the row come together, and a look follows, which shows nowhere.

@@ -1,30 +1,34 @@
 //! The whole engine of a zone over a simulated network, in virtual time: for one host the last accepted request wins,
-//! whatever lies between. Each run is made from one seed.
+//! whatever lies between: callers that give up, changes that outlive them, and a gateway that starts anew with what it kept.
+//! Each run is made from one seed.
 //!
 //! `ORDER_CASES` is the number of runs of each test, `ORDER_FIRST` the first seed; `ORDER_SEED` repeats one run and prints it.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on ends here")]
 #![expect(unreachable_pub, clippy::print_stdout, reason = "a program of its own, which shows a run that is repeated")]
 
+mod gateway;
 mod network;
 mod primary;
 mod reference;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
 use dyngate::config;
 use dyngate::dns::Pool;
-use dyngate::engine::{Compared, Settings, Wish, Zone};
+use dyngate::engine::{Ended, Keep, Settings, Zone};
 use dyngate::metrics::Metrics;
-use dyngate::model::{Change, Hostname, KeyName, Records, TsigKey, ZoneName};
+use dyngate::model::{Desired, DesiredRecords, Hostname, KeyName, RrData, RrType, TsigKey, ZoneName};
 use lab::Chance;
 use prometheus_client::registry::Registry;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
+use gateway::Gateway;
 use network::Simulated;
-use reference::{Request, Word, broken, inverted};
+use reference::{Word, broken, forgotten, inverted};
 
 const DEADLINE: Duration = Duration::from_secs(2);
 /// Longer than any signature lives, so that nothing is under way any longer.
@@ -38,7 +42,10 @@ struct Seen {
     requests: usize,
     accepted: usize,
     messages: usize,
-    strays: usize,
+    late: usize,
+    restarts: u64,
+    // Changes that were made while nobody waited for them.
+    outlived: usize,
 }
 
 fn env(name: &str) -> Option<u64> {
@@ -59,11 +66,17 @@ fn runs(shard: u64) {
         sum.requests += seen.requests;
         sum.accepted += seen.accepted;
         sum.messages += seen.messages;
-        sum.strays += seen.strays;
+        sum.late += seen.late;
+        sum.restarts += seen.restarts;
+        sum.outlived += seen.outlived;
     }
-    let Seen { requests, accepted, messages, strays } = sum;
-    println!("{cases} runs, {requests} requests ({accepted} accepted), {messages} messages, {strays} applied late");
-    assert!(cases < 100 || accepted > requests / 4 && strays > 0, "the runs show what they are for");
+    let Seen { requests, accepted, messages, late, restarts, outlived } = sum;
+    println!(
+        "{cases} runs, {requests} requests ({accepted} accepted, {outlived} made later), {messages} messages, \
+         {late} applied late, {restarts} restarts"
+    );
+    let shows = accepted > requests / 4 && late > 0 && restarts > 0 && outlived > 0;
+    assert!(cases < 100 || shows, "the runs show what they are for");
 }
 
 /// One run; panics with its seed where a promise is broken.
@@ -87,8 +100,9 @@ async fn play(seed: u64) -> (Vec<String>, Seen, Vec<String>) {
     if chance.percent(25) {
         network.world().primary.forbidden.insert(host(2));
     }
-    let engines = engines(&network, chance.any());
-    let requests = Arc::new(Mutex::new(Vec::new()));
+    let restarts = if chance.percent(30) { 10 } else { 0 };
+    let gateway = Gateway::start(network.clone(), chance.any());
+    let looking = tokio::spawn(Arc::clone(&gateway).look_after_pending(Chance::new(chance.any())));
     let mut callers = tokio::task::JoinSet::new();
     let hosts = 1 + chance.below(4);
     let hurry = [20, 300, 3000][usize::try_from(chance.below(3)).unwrap()];
@@ -96,28 +110,41 @@ async fn play(seed: u64) -> (Vec<String>, Seen, Vec<String>) {
     for _ in 0..4 + chance.below(26) {
         sleep(chance.millis(hurry)).await;
         if chance.percent(reloads) {
-            reload(&engines, &network, &mut chance).await;
+            reload(&gateway.zones(), &network, &mut chance).await;
         }
-        let name = host(chance.below(hosts));
-        let wish = Wish {
-            name: Hostname::parse(&name).unwrap(),
-            records: records(&mut chance),
-            ttl: 60,
-            account: Arc::from("account"),
-        };
-        let engine = engines.iter().find(|zone| wish.name.is_within(zone.name())).unwrap();
-        callers.spawn(ask(engine.clone(), network.clone(), Arc::clone(&requests), wish));
+        if chance.percent(restarts) {
+            gateway.restart(chance.percent(50)).await;
+        }
+        let name = Hostname::parse(&host(chance.below(hosts))).unwrap();
+        let (records, keep) = (records(&mut chance), keep(&mut chance));
+        if chance.percent(10) {
+            gateway.command(&name, &records);
+            continue;
+        }
+        // Some clients hang up before they are answered.
+        let patience = if chance.percent(15) { chance.millis(2000) } else { DEADLINE };
+        callers.spawn(Arc::clone(&gateway).ask(name, records, keep, patience));
     }
     callers.join_all().await;
     network.clear_up();
+    gateway.clear_up();
     sleep(QUIET).await;
+    looking.abort();
     let world = network.world();
-    let requests = requests.lock().unwrap();
+    let requests = gateway.requests();
     let mut failures = world.violations.clone();
     failures.extend(broken(&requests, &world.primary));
     failures.extend(inverted(&requests, &world.primary));
+    failures.extend(forgotten(&requests, &world.primary));
     let accepted = requests.iter().filter(|request| !matches!(request.word, Some(Word::Failed) | None)).count();
-    let seen = Seen { requests: requests.len(), accepted, messages: world.messages, strays: world.strays };
+    let seen = Seen {
+        requests: requests.len(),
+        accepted,
+        messages: world.messages,
+        late: world.late,
+        restarts: world.epoch(),
+        outlived: gateway.outlived(),
+    };
     (failures, seen, world.log.clone())
 }
 
@@ -126,34 +153,47 @@ fn host(number: u64) -> String {
 }
 
 /// Few addresses, so that a host returns to one that it had.
-fn records(chance: &mut Chance) -> Records {
+fn records(chance: &mut Chance) -> DesiredRecords {
     let last = u8::try_from(1 + chance.below(4)).unwrap();
-    let v4 = Change::Set([192, 0, 2, last].into());
-    let v6 = Change::Set([0x2001, 0xdb8, 0, 0, 0, 0, 0, u16::from(last)].into());
-    match chance.below(8) {
-        0..4 => Records { v4, v6: Change::Leave },
-        4 => Records { v4: Change::Leave, v6 },
-        5 => Records { v4, v6 },
-        6 => Records { v4, v6: Change::Remove },
-        _ => Records::REMOVED,
+    let v4 = (RrType::A, set(RrData::A([192, 0, 2, last].into())));
+    let v6 = (RrType::Aaaa, set(RrData::Aaaa([0x2001, 0xdb8, 0, 0, 0, 0, 0, u16::from(last)].into())));
+    let records = match chance.below(8) {
+        0..4 => vec![v4],
+        4 => vec![v6],
+        5 => vec![v4, v6],
+        6 => vec![v4, (RrType::Aaaa, Desired::Absent)],
+        _ => RrType::ALL.map(|rtype| (rtype, Desired::Absent)).to_vec(),
+    };
+    records.into_iter().collect()
+}
+
+fn set(data: RrData) -> Desired {
+    Desired::Set { data, ttl: 60 }
+}
+
+fn keep(chance: &mut Chance) -> Keep {
+    match chance.below(5) {
+        0 => Keep::WithCaller,
+        1 => Keep::Until(Instant::now() + chance.millis(60_000)),
+        _ => Keep::Always,
     }
 }
 
 /// One for each zone, which share the connections.
-fn engines(network: &Simulated, random: u64) -> [Zone; 2] {
+fn zones(network: &Simulated, random: u64, ended: &mpsc::UnboundedSender<Vec<Ended>>) -> [Zone; 2] {
     let metrics = Metrics::register(&mut Registry::default());
     // In every other run all zones' changes and questions take turns on one connection or two.
     let most = [16, 1, 16, 2][usize::try_from(random % 4).unwrap()];
     let pool = Pool::with_most(Arc::new(network.clone()), most);
-    ZONES.map(|zone| Zone::start_with(random, &pool, settings(zone, &[53, 54], DEADLINE), &metrics))
+    ZONES.map(|zone| Zone::start_with(random, &pool, settings(zone, &[53, 54], DEADLINE), &metrics, ended.clone()))
 }
 
 /// Other primaries, or the same in another order, and another deadline.
-async fn reload(engines: &[Zone], network: &Simulated, chance: &mut Chance) {
+async fn reload(zones: &[Zone], network: &Simulated, chance: &mut Chance) {
     let primaries: &[u16] = [&[53, 54][..], &[54, 53], &[53], &[54]][usize::try_from(chance.below(4)).unwrap()];
     let deadline = DEADLINE / 2 + chance.millis(2000);
     network.world().note(|| format!("a reload: {primaries:?}, {deadline:?}"));
-    for zone in engines {
+    for zone in zones {
         zone.set(settings(zone.name().as_str(), primaries, deadline)).await;
     }
 }
@@ -173,40 +213,6 @@ fn settings(zone: &str, primaries: &[u16], deadline: Duration) -> Settings {
     };
     let engine = config::Engine { deadline, verify_interval: Duration::from_secs(60), defer: None };
     Settings::new(&zone, &engine).unwrap()
-}
-
-/// Goes the way of the gateway: compare, ask, change.
-async fn ask(engine: Zone, network: Simulated, requests: Arc<Mutex<Vec<Request>>>, wish: Wish) {
-    let deadline = Instant::now() + DEADLINE;
-    let submit = || {
-        let mut requests = requests.lock().unwrap();
-        let number = requests.len();
-        let now = Instant::now();
-        let (name, records) = (wish.name.to_string(), wish.records);
-        network.world().note(|| format!("request {number}: {name} {records:?}"));
-        requests.push(Request { name, records, number, submitted: now, word: None, told: now });
-        number
-    };
-    let told = |number: usize, word: Word| {
-        network.world().note(|| format!("request {number} is told {word:?}"));
-        let request = &mut requests.lock().unwrap()[number];
-        (request.word, request.told) = (Some(word), Instant::now());
-    };
-    let compared = engine.compare(&wish);
-    if compared == Compared::Same {
-        return told(submit(), Word::Remembered);
-    }
-    let mut number = submit();
-    if compared == Compared::Unknown {
-        if engine.holds(&wish, deadline).await {
-            return told(number, Word::Asked);
-        }
-        // It is the change that has a place among the others.
-        told(number, Word::Failed);
-        number = submit();
-    }
-    let answer = engine.change(wish.clone(), deadline).await;
-    told(number, if answer.is_ok() { Word::Good } else { Word::Failed });
 }
 
 macro_rules! shards {

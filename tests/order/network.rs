@@ -29,11 +29,11 @@ struct Weather {
     false_answer: u64,
     refused: u64,
     // Of what a cut connection carried, how much is applied all the same.
-    strays: u64,
+    carried: u64,
 }
 
 const FAIR: Weather =
-    Weather { cut: 0, stall: 0, lost: 0, late: 0, error: 0, twice: 0, false_answer: 0, refused: 0, strays: 0 };
+    Weather { cut: 0, stall: 0, lost: 0, late: 0, error: 0, twice: 0, false_answer: 0, refused: 0, carried: 0 };
 
 /// The primaries, the weather, and what was seen.
 pub struct World {
@@ -43,12 +43,19 @@ pub struct World {
     pub violations: Vec<String>,
     pub log: Vec<String>,
     pub messages: usize,
-    pub strays: usize,
+    /// Messages of connections that were gone when they were applied.
+    pub late: usize,
+    // Which gateway is running: what an earlier one had on its way is gone with it.
+    epoch: watch::Sender<u64>,
     begin: Instant,
 }
 
+/// The network of one gateway.
 #[derive(Clone)]
-pub struct Simulated(Arc<Mutex<World>>);
+pub struct Simulated {
+    world: Arc<Mutex<World>>,
+    epoch: u64,
+}
 
 impl std::fmt::Debug for Simulated {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -89,16 +96,29 @@ impl Simulated {
             twice: climate(20),
             false_answer: climate(10),
             refused: climate(40),
-            strays: climate(100),
+            carried: climate(100),
         };
         let primary = Primary::new();
         let begin = Instant::now();
-        let (violations, log) = (Vec::new(), Vec::new());
-        Self(Arc::new(Mutex::new(World { chance, primary, weather, violations, log, messages: 0, strays: 0, begin })))
+        let (violations, log, epoch) = (Vec::new(), Vec::new(), watch::Sender::new(0));
+        let world = World { chance, primary, weather, violations, log, messages: 0, late: 0, epoch, begin };
+        Self { world: Arc::new(Mutex::new(world)), epoch: 0 }
     }
 
     pub fn world(&self) -> MutexGuard<'_, World> {
-        self.0.lock().unwrap()
+        self.world.lock().unwrap()
+    }
+
+    /// That of the next gateway: the one before is cut off for ever, with all that it had on its way.
+    #[must_use]
+    pub fn next(&self) -> Self {
+        let epoch = self.epoch + 1;
+        self.world().epoch.send_replace(epoch);
+        Self { world: Arc::clone(&self.world), epoch }
+    }
+
+    fn is_over(&self) -> bool {
+        self.world().epoch() != self.epoch
     }
 
     pub fn clear_up(&self) {
@@ -110,6 +130,11 @@ impl World {
     pub fn note(&mut self, what: impl FnOnce() -> String) {
         let at = self.begin.elapsed();
         self.log.push(format!("{:9.3} {}", at.as_secs_f64(), what()));
+    }
+
+    /// How many gateways there were before this one.
+    pub fn epoch(&self) -> u64 {
+        *self.epoch.borrow()
     }
 
     fn fate(&mut self) -> Fate {
@@ -141,10 +166,10 @@ impl World {
     }
 
     /// When a message of a lost connection is applied, if it is.
-    fn stray(&mut self) -> Option<Duration> {
+    fn late(&mut self) -> Option<Duration> {
         let reach = [100, 2_000, 20_000, 299_000][self.chance.below(4) as usize];
         let after = self.chance.millis(reach);
-        self.chance.percent(self.weather.strays).then_some(after)
+        self.chance.percent(self.weather.carried).then_some(after)
     }
 }
 
@@ -158,6 +183,7 @@ impl Network for Simulated {
                 (world.pause(), world.chance.percent(refused), world.chance.percent(30))
             };
             let address = ([192, 0, 2, 1], primary.port).into();
+            let refused = refused || network.is_over();
             if refused && hangs {
                 sleep(limit).await;
                 return Err(ConnectError::Timeout(limit));
@@ -203,8 +229,11 @@ async fn serve(network: Simulated, stream: DuplexStream) {
     };
     let mut gone = line.gone.subscribe();
     let cut = async { drop(gone.wait_for(|gone| *gone).await) };
+    let (mut epoch, ours) = (network.world().epoch.subscribe(), network.epoch);
+    let over = async { drop(epoch.wait_for(|epoch| *epoch != ours).await) };
     tokio::select! {
         biased;
+        () = over => {}
         () = cut => {}
         () = writing => {}
         () = reading => {}
@@ -246,16 +275,22 @@ impl Simulated {
             let _cut = line.replies.send(reply);
         }
         sleep(before).await;
+        if self.is_over() {
+            return;
+        }
         if matches!(fate, Fate::CutBefore) {
             line.gone.send_replace(true);
         }
         if *line.gone.borrow() || *line.stalled.borrow() {
-            let stray = self.world().stray();
-            let Some(after) = stray else { return };
+            let late = self.world().late();
+            let Some(after) = late else { return };
             sleep(after).await;
+            if self.is_over() {
+                return;
+            }
             let mut world = self.world();
-            world.strays += usize::from(!asked.names.is_empty());
-            world.note(|| format!("a stray is applied: {}", shown(&asked)));
+            world.late += usize::from(!asked.names.is_empty());
+            world.note(|| format!("applied late: {}", shown(&asked)));
             world.primary.carry_out(&asked);
             return;
         }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use dyngate::model::{Change, Records};
+use dyngate::model::{DesiredRecords, RrType};
 use hickory_proto::rr::RecordType;
 use tokio::time::Instant;
 
@@ -13,7 +13,7 @@ use crate::primary::Primary;
 pub enum Word {
     /// The change was acknowledged.
     Good,
-    /// Nothing to change, as the memory says.
+    /// Nothing to change, as the verified cache says.
     Remembered,
     /// Nothing to change, as the primary said when it was asked.
     Asked,
@@ -25,25 +25,22 @@ pub enum Word {
 #[derive(Debug, Clone)]
 pub struct Request {
     pub name: String,
-    pub records: Records,
+    pub records: DesiredRecords,
     /// Its place among all requests.
     pub number: usize,
     pub submitted: Instant,
     pub word: Option<Word>,
     pub told: Instant,
+    /// Whether it is to be done though its caller was told that it was not.
+    pub is_owed: bool,
 }
 
 impl Request {
     /// What it wants of an RRset; `None` where it leaves it alone.
     fn wants(&self, name: &str, kind: RecordType) -> Option<Option<IpAddr>> {
-        fn wanted<A: Into<IpAddr>>(change: Change<A>) -> Option<Option<IpAddr>> {
-            change.is_made().then(|| change.set().map(Into::into))
-        }
-        let wanted = match kind {
-            RecordType::A => wanted(self.records.v4),
-            _ => wanted(self.records.v6),
-        };
-        if self.name == name { wanted } else { None }
+        let rtype = if kind == RecordType::A { RrType::A } else { RrType::Aaaa };
+        let desired = self.records.get(rtype).filter(|_| self.name == name)?;
+        Some(desired.data().and_then(|data| data.address()))
     }
 
     fn is_accepted(&self) -> bool {
@@ -61,10 +58,10 @@ pub fn broken(requests: &[Request], primary: &Primary) -> Vec<String> {
                 broken.push(format!("never answered: {request:?}"));
             }
             let held = held_between(primary, &request.name, kind, request.submitted, request.told);
-            // For what is acknowledged, a newer wish may have travelled in its place.
+            // For what is acknowledged, a newer change may have travelled in its place.
             let true_word = match request.word {
                 Some(Word::Good) => {
-                    let newer: Vec<_> = wishes_from(requests, &request.name, kind, request.number).collect();
+                    let newer: Vec<_> = wanted_from(requests, &request.name, kind, request.number).collect();
                     held.iter().any(|held| newer.contains(held))
                 }
                 // What changes in the very moment of the word may come before it or after it.
@@ -91,7 +88,7 @@ pub fn inverted(requests: &[Request], primary: &Primary) -> Vec<String> {
                 continue;
             }
             let held = primary.held(&request.name, kind);
-            if wishes_from(requests, &request.name, kind, request.number).all(|wish| wish != held) {
+            if wanted_from(requests, &request.name, kind, request.number).all(|wanted| wanted != held) {
                 inverted.push(format!("{} {kind} holds {held:?}, accepted last: {wanted:?} {request:?}", request.name));
             }
         }
@@ -99,8 +96,25 @@ pub fn inverted(requests: &[Request], primary: &Primary) -> Vec<String> {
     inverted
 }
 
-/// What is wished of an RRset by the request with `number` and those after it.
-fn wishes_from<'a>(
+/// RRsets whose newest change was to be made though nobody waited for it, and was not.
+pub fn forgotten(requests: &[Request], primary: &Primary) -> Vec<String> {
+    let mut forgotten = Vec::new();
+    for kind in [RecordType::A, RecordType::AAAA] {
+        for request in requests.iter().filter(|request| request.is_owed) {
+            let Some(wanted) = request.wants(&request.name, kind) else { continue };
+            let is_newest = wanted_from(requests, &request.name, kind, request.number + 1).next().is_none();
+            let held = primary.held(&request.name, kind);
+            let is_hidden = primary.hidden.contains(&request.name) || primary.forbidden.contains(&request.name);
+            if is_newest && !is_hidden && held != wanted {
+                forgotten.push(format!("{} {kind} holds {held:?}, wanted last: {request:?}", request.name));
+            }
+        }
+    }
+    forgotten
+}
+
+/// What is wanted of an RRset by the request with `number` and those after it.
+fn wanted_from<'a>(
     requests: &'a [Request],
     name: &'a str,
     kind: RecordType,

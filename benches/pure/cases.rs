@@ -16,6 +16,8 @@ use dyngate::metrics::Metrics;
 use dyngate::model::{
     Desired, DesiredRecords, Hostname, KeyName, PasswordDigest, RrData, RrType, Timestamp, TsigKey, ZoneName,
 };
+use dyngate::net::{Peer, Proxies};
+use dyngate::public::Public;
 use dyngate::registry::Registry;
 use hickory_proto::op::{Message, MessageType, OpCode};
 use hickory_proto::rr::rdata::tsig::{TSIG, TsigAlgorithm, make_tsig_record};

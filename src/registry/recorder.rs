@@ -240,10 +240,10 @@ mod tests {
             name: name.clone(),
             at: Timestamp(at),
             outcome: "changed",
-            source: IpAddr::from([192, 0, 2, 1]),
+            source: Some(IpAddr::from([192, 0, 2, 1])),
             agent: None,
             change: is_change.then(AddressChange::default),
-            held: None,
+            held: DesiredRecords::default(),
             settled: [None; 2],
         };
         (name, seen.into())

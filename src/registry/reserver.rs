@@ -329,7 +329,7 @@ mod tests {
             exact: HashSet::new(),
             wildcards: Vec::new(),
             max_hosts: 1,
-            created: Millis(0),
+            created: Timestamp(0),
         };
         let [one, other] = ["one.example", "other.example"].map(|name| Hostname::parse(name).unwrap());
         let get = async |name: &Hostname| reserver.reserve(&account, name).await.unwrap();

@@ -71,7 +71,8 @@ async fn acknowledged_while_the_store_is_away(envs: Vec<(String, String)>) {
     let other = stage.gateway(ENGINE).await;
     assert_eq!(stage.set(&other, "203.0.113.1").await, "good 203.0.113.1");
     let gone = name("gone.dyn.example");
-    let removal = PendingRow::of_command(RrKey { name: gone.clone(), rtype: RrType::A }, Desired::Absent, "kept".to_owned());
+    let removal =
+        PendingRow::of_command(RrKey { name: gone.clone(), rtype: RrType::A }, Desired::Absent, "kept".to_owned());
     stage.store().keep_pending(&[removal]).await.unwrap();
     soon("it has looked, and will not for 10 s", async || {
         stage.store().pending_of(std::slice::from_ref(&gone)).await.unwrap().is_empty()

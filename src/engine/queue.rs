@@ -557,6 +557,10 @@ impl ZoneQueue {
             self.waiting.insert(name.clone(), rest);
             self.park(name.clone());
         }
+        // Whoever waits for what may leave may wait for what may not as well.
+        if entry.rrsets.is_empty() {
+            return None;
+        }
         self.locked.insert(name.clone());
         Some(entry)
     }

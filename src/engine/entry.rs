@@ -103,7 +103,8 @@ impl Entry {
         let change = DesiredRecords::from_iter([(key.rtype, desired.clone())]);
         let mut entry = Self::new(Arc::clone(&origin.account), under_way);
         let change = Change { name: key.name.clone(), records: change, origin: Arc::new(origin) };
-        entry.desire(&change, 0, now, None);
+        // No verdict on a change is meant for it.
+        entry.desire(&change, u64::MAX, now, None);
         entry
     }
 
@@ -196,11 +197,11 @@ impl Entry {
     }
 
     /// Takes the RRset at `place` out, which is not allowed any longer, or kept elsewhere; who waits for it hears of no answer.
-    pub(super) fn forget(&mut self, place: usize, name: &Hostname, ended: &mut Vec<Ended>) {
+    /// Whoever forgets it takes care of the row `known`.
+    pub(super) fn forget(&mut self, place: usize, known: Option<Timestamp>, name: &Hostname, ended: &mut Vec<Ended>) {
         let rrset = self.rrsets.swap_remove(place);
         tell(self.waiters.extract_if(.., |waiter| waiter.records.get(rrset.rtype).is_some()), Trouble::Timeout);
-        // Nobody else knows of the older one's row.
-        if rrset.is_row_older {
+        if rrset.row != known {
             ended.push(rrset.ended(name, End::Superseded));
         }
     }

@@ -286,7 +286,7 @@ impl ZoneQueue {
                 Verdict::Forget => {
                     let Some(entry) = self.waiting.get_mut(name) else { continue };
                     let Some(place) = is_meant(entry) else { continue };
-                    entry.forget(place, name, &mut self.ended);
+                    entry.forget(place, parked.row, name, &mut self.ended);
                     if entry.rrsets.is_empty() {
                         let is_in_line = !self.parked.remove(name);
                         self.waiting.remove(name);

@@ -109,7 +109,14 @@ impl Gateway {
             }
             Err(trouble) => {
                 let is_told = matches!(trouble, Trouble::Refused(_) | Trouble::Hidden(_));
-                state.requests[number].is_owed &= !is_told;
+                // So is what wants the same: its caller hears that only the operator can mend it.
+                let told = records.clone();
+                let is_same = |request: &Request| {
+                    request.name == name.as_str()
+                        && told.iter().any(|(rtype, desired)| request.records.get(rtype) == Some(desired))
+                };
+                let same = state.requests.iter_mut().filter(|request| is_same(request));
+                same.for_each(|request| request.is_owed &= !is_told);
                 state.told(number, Word::Failed);
             }
         }

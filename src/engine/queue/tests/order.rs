@@ -201,8 +201,8 @@ struct Machine {
     listed: Vec<Parked>,
     released: BTreeMap<u64, Instant>,
     forgotten: HashSet<u64>,
-    // The store's rows.
-    rows: BTreeMap<RrKey, Timestamp>,
+    // The store's rows, each with the number of its change: a newer one stays.
+    rows: BTreeMap<RrKey, (Timestamp, u64)>,
     next_row: i64,
 }
 
@@ -234,6 +234,12 @@ impl Machine {
     fn row(&mut self) -> Timestamp {
         self.next_row += 1;
         Timestamp(self.next_row)
+    }
+
+    fn row_ended(&mut self, key: &RrKey, row: Option<Timestamp>) {
+        if row.is_some() && self.rows.get(key).map(|(kept, _)| *kept) == row {
+            self.rows.remove(key);
+        }
     }
 
     fn depart(&mut self) -> bool {
@@ -353,14 +359,13 @@ impl Machine {
             }
             Decided::Forget => {
                 self.forgotten.insert(parked.number);
-                if self.rows.get(&parked.key) == parked.row.as_ref() {
-                    self.rows.remove(&parked.key);
-                }
+                self.row_ended(&parked.key, parked.row);
                 Verdict::Forget
             }
+            Decided::Keep if self.rows.get(&parked.key).is_some_and(|(_, newer)| *newer > parked.number) => return,
             Decided::Keep => {
                 let row = self.row();
-                self.rows.insert(parked.key.clone(), row);
+                self.rows.insert(parked.key.clone(), (row, parked.number));
                 Verdict::Kept(row)
             }
         };
@@ -382,11 +387,7 @@ impl Machine {
             }
         }
         for ended in self.queue.take_ended() {
-            if let Some(row) = ended.row
-                && self.rows.get(&ended.key) == Some(&row)
-            {
-                self.rows.remove(&ended.key);
-            }
+            self.row_ended(&ended.key, ended.row);
         }
     }
 
@@ -452,7 +453,8 @@ impl StateMachineTest for Order {
                 let row = has_row.then(|| machine.row());
                 if let Some(row) = row {
                     let keys = records.iter().map(|(rtype, _)| RrKey { name: change.name.clone(), rtype });
-                    machine.rows.extend(keys.map(|key| (key, row)));
+                    let number = u64::try_from(machine.callers.len()).unwrap();
+                    machine.rows.extend(keys.map(|key| (key, (row, number))));
                 }
                 machine.submit(&change, None, row);
             }
@@ -578,9 +580,12 @@ impl StateMachineTest for Order {
                 });
                 let (mut any, acknowledged): (Vec<_>, Vec<_>) = newer.unzip();
                 let stands = machine.held(name).get(&rtype).cloned();
-                let is_taken = name != HIDDEN
-                    && name != FORBIDDEN
-                    && !matches!(caller.told, Some((_, Err(Trouble::Refused(_) | Trouble::Hidden(_)))));
+                // Whoever wants the same may have heard that only the operator can mend it.
+                let is_refused = machine.callers.iter().zip(&changes.0).any(|(caller, (other, records))| {
+                    let is_same = other == name && records.get(rtype).map(Desired::data) == Some(desired.data());
+                    is_same && matches!(caller.told, Some((_, Err(Trouble::Refused(_) | Trouble::Hidden(_)))))
+                });
+                let is_taken = name != HIDDEN && name != FORBIDDEN && !is_refused;
                 let is_owed =
                     caller.is_always_worth && is_taken && !machine.forgotten.contains(&u64::try_from(number).unwrap());
                 if any.is_empty() && is_owed {

@@ -289,6 +289,16 @@ fn what_is_forgotten_tells_of_an_older_changes_row() {
 }
 
 #[test]
+fn what_is_forgotten_tells_of_a_row_that_was_written_since_it_was_listed() {
+    let mut bench = Bench::new();
+    given_up(&mut bench, a("192.0.2.1"));
+    let listed = bench.parked();
+    bench.settle_all(Verdict::Kept(ROW));
+    bench.queue.settle(listed.into_iter().map(|parked| (parked, Verdict::Forget)).collect(), bench.now);
+    assert_eq!(ends(&mut bench), [(desired(&a("192.0.2.1")), Some(ROW), End::Superseded)]);
+}
+
+#[test]
 fn a_row_of_what_ended_while_it_was_written_is_to_go() {
     let mut bench = Bench::new();
     given_up(&mut bench, a("192.0.2.1"));

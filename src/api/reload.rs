@@ -1,4 +1,4 @@
-//! `POST /reload` as both sides speak it: what a gateway answers, and how a command asks. Knows nothing of what is reloaded.
+//! `POST /reload` as both sides speak it, and how a command asks a running gateway. Knows nothing of what is reloaded.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -14,6 +14,8 @@ pub(super) const HEADER: &str = "x-dyngate-reload";
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// A large file is checked against the store name by name.
 const ANSWER_WITHIN: Duration = Duration::from_secs(120);
+/// Health is told from memory; who probes it gives up after a few seconds too.
+const HEALTH_WITHIN: Duration = Duration::from_secs(4);
 /// More than any answer, in octets.
 const MOST: u64 = 4 * 1024 * 1024;
 
@@ -42,7 +44,7 @@ pub struct ReloadRefused {
 
 /// Why no gateway answered.
 #[derive(Debug, thiserror::Error)]
-pub enum ReloadCallError {
+pub enum AdminCallError {
     /// Port 0 is another one at each start.
     #[error("[admin] listen takes a free port, and which one only the gateway's log and ready file tell")]
     AnyPort,
@@ -62,29 +64,47 @@ pub(super) fn may_reload(headers: &HeaderMap) -> bool {
 /// Asks the gateway whose admin listener is at `address` to read its configuration again, and waits for what comes of it.
 ///
 /// # Errors
-/// [`ReloadCallError`]
-pub fn request_reload(address: SocketAddr) -> Result<Result<Reloaded, ReloadRefused>, ReloadCallError> {
-    if address.port() == 0 {
-        return Err(ReloadCallError::AnyPort);
-    }
-    let (status, body) = exchange(reachable(address)).map_err(|error| ReloadCallError::Away(address, error))?;
-    let stranger =
-        || ReloadCallError::Stranger(address, format!("{status} {}", body.chars().take(200).collect::<String>()));
+/// [`AdminCallError`]
+pub fn request_reload(address: SocketAddr) -> Result<Result<Reloaded, ReloadRefused>, AdminCallError> {
+    let headers = format!("{HEADER}: yes\r\nContent-Length: 0\r\n");
+    let (status, body) = exchange(address, "POST /reload", &headers, ANSWER_WITHIN)?;
     match status.as_str() {
-        "200" => serde_json::from_str(&body).map(Ok).map_err(|_| stranger()),
-        "422" => serde_json::from_str(&body).map(Err).map_err(|_| stranger()),
-        _ => Err(stranger()),
+        "200" => serde_json::from_str(&body).map(Ok).map_err(|_| stranger(address, &status, &body)),
+        "422" => serde_json::from_str(&body).map(Err).map_err(|_| stranger(address, &status, &body)),
+        _ => Err(stranger(address, &status, &body)),
     }
 }
 
-/// The status and the body of the answer.
-fn exchange(address: SocketAddr) -> io::Result<(String, String)> {
-    let mut stream = TcpStream::connect_timeout(&address, CONNECT_WITHIN)?;
-    stream.set_read_timeout(Some(ANSWER_WITHIN))?;
+/// Asks the gateway whose admin listener is at `address` whether it can serve: what it says where it can, or where it cannot.
+///
+/// # Errors
+/// [`AdminCallError`]
+pub fn request_readiness(address: SocketAddr) -> Result<Result<String, String>, AdminCallError> {
+    let (status, body) = exchange(address, "GET /readyz", "", HEALTH_WITHIN)?;
+    match status.as_str() {
+        "200" => Ok(Ok(body)),
+        "503" => Ok(Err(body)),
+        _ => Err(stranger(address, &status, &body)),
+    }
+}
+
+fn stranger(address: SocketAddr, status: &str, body: &str) -> AdminCallError {
+    AdminCallError::Stranger(address, format!("{status} {}", body.chars().take(200).collect::<String>()))
+}
+
+/// The status and the body of the answer to `request`, a method and a path; `headers` end with a line end each.
+fn exchange(address: SocketAddr, request: &str, headers: &str, within: Duration) -> Result<(String, String), AdminCallError> {
+    if address.port() == 0 {
+        return Err(AdminCallError::AnyPort);
+    }
+    let request = format!("{request} HTTP/1.1\r\nHost: {address}\r\n{headers}Connection: close\r\n\r\n");
+    converse(reachable(address), &request, within).map_err(|error| AdminCallError::Away(address, error))
+}
+
+fn converse(address: SocketAddr, request: &str, within: Duration) -> io::Result<(String, String)> {
+    let mut stream = TcpStream::connect_timeout(&address, CONNECT_WITHIN.min(within))?;
+    stream.set_read_timeout(Some(within))?;
     stream.set_write_timeout(Some(CONNECT_WITHIN))?;
-    let request = format!(
-        "POST /reload HTTP/1.1\r\nHost: {address}\r\n{HEADER}: yes\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-    );
     stream.write_all(request.as_bytes())?;
     let mut answer = String::new();
     stream.take(MOST).read_to_string(&mut answer)?;

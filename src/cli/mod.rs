@@ -6,6 +6,7 @@ mod client_config;
 mod completions;
 mod demo;
 mod hash;
+mod health;
 mod host;
 mod log;
 mod man;
@@ -78,6 +79,11 @@ enum Command {
     Reload {
         #[command(flatten)]
         common: Common,
+    },
+    /// Ask the running gateway whether it can serve, for health checks and scripts
+    Health {
+        #[command(flatten)]
+        file: ConfigFile,
     },
     /// Show the gateway at work with a real name server found on this machine, and let you try it until Ctrl-C
     Demo {
@@ -184,6 +190,7 @@ fn act(command: Command) -> Ended {
             check::run(&file.config, extent, json)
         }
         Command::Reload { common } => reload::run(&common),
+        Command::Health { file } => health::run(&file.config),
         Command::Demo { once, path } => {
             let folders = path.map(|path| std::env::split_paths(&path).collect());
             demo::run(&Options { once, folders })

@@ -14,6 +14,7 @@ mod deploying;
 mod dialects;
 mod fail2ban;
 mod faults;
+mod health;
 mod kept;
 mod late_updates;
 mod listeners;

@@ -131,7 +131,8 @@ pub(super) fn of_the_system(path: &Path, error: io::Error) -> StoreError {
     let source = |error| Some(Box::new(error) as Box<dyn std::error::Error + Send + Sync>);
     match error.kind() {
         io::ErrorKind::PermissionDenied => {
-            let why = format!("the user that dyngate runs as may not read and write {path}");
+            let user = rustix::process::geteuid().as_raw();
+            let why = format!("the user that dyngate runs as ({user}) may not read and write {path}");
             StoreError::Denied { why, source: source(error) }
         }
         io::ErrorKind::ReadOnlyFilesystem => StoreError::ReadOnly {

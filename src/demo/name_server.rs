@@ -6,6 +6,7 @@ use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use super::{DemoError, HOST, KEY, ZONE};
 
@@ -57,7 +58,8 @@ impl Software {
         }
     }
 
-    pub(super) fn configuration(self, scratch: &Path, port: u16) -> String {
+    /// What `program`, which is one of these, reads.
+    pub(super) fn configuration(self, program: &Path, scratch: &Path, port: u16) -> String {
         let scratch = scratch.display();
         match self {
             // The journal's default size reserves 20 GiB of address space.
@@ -77,7 +79,7 @@ impl Software {
                  \tdirectory \"{scratch}\";\n\
                  \tmanaged-keys-directory \"{scratch}\";\n\
                  \tpid-file none;\n\
-                 \tlock-file none;\n\
+                 {}\
                  \tsession-keyfile \"{scratch}/session.key\";\n\
                  \tlisten-on port {port} {{ 127.0.0.1; }};\n\
                  \tlisten-on-v6 {{ none; }};\n\
@@ -89,10 +91,17 @@ impl Software {
                  \ttype primary;\n\
                  \tfile \"zone\";\n\
                  \tupdate-policy {{ grant {KEY} zonesub A AAAA; }};\n\
-                 }};\n"
+                 }};\n",
+                lock_file(program)
             ),
         }
     }
+}
+
+/// BIND 9.18 would share its lock file with a server of this machine; 9.20 has none, and takes the option for a mistake.
+fn lock_file(program: &Path) -> &'static str {
+    let said = Command::new(program).arg("-v").output().map(|output| output.stdout).unwrap_or_default();
+    if String::from_utf8_lossy(&said).starts_with("BIND 9.18.") { "\tlock-file none;\n" } else { "" }
 }
 
 /// A zone in which only [`HOST`] is missing.

@@ -65,7 +65,8 @@ impl Stage {
         let password = URL_SAFE_NO_PAD.encode(random::<15>()?);
         write(folder, "gateway.key", &software.key(&STANDARD.encode(random::<32>()?))).map_err(failed)?;
         write(folder, "gateway.toml", &gateway_toml(server, &password)).map_err(failed)?;
-        write(folder, software.file(), &software.configuration(folder, server.port())).map_err(failed)?;
+        let configuration = software.configuration(&installed.program, folder, server.port());
+        write(folder, software.file(), &configuration).map_err(failed)?;
         write(folder, "zone", &zone_file()).map_err(failed)?;
         let config = Config::load(&folder.join("gateway.toml")).map_err(DemoError::Config)?;
         let reader = reader(&config)?;

@@ -20,7 +20,7 @@ pub(super) fn prepare(scratch: &Path, port: u16, setup: &Setup) -> Result<Comman
         }
     }
     let file = scratch.join("named.conf");
-    write(&file, &configuration(scratch, port, setup))?;
+    write(&file, &configuration(&program, scratch, port, setup))?;
     let mut command = Command::new(program);
     command.arg("-g").arg("-c").arg(&file).current_dir(scratch);
     Ok(command)
@@ -38,8 +38,14 @@ fn unconfined(program: PathBuf, scratch: &Path) -> Result<PathBuf, Error> {
     Ok(copy)
 }
 
-fn configuration(scratch: &Path, port: u16, setup: &Setup) -> String {
-    let scratch = scratch.display();
+/// Several of BIND 9.18 would share one lock file; 9.20 has none, and takes the option for a mistake.
+fn lock_file(program: &Path) -> &'static str {
+    let said = Command::new(program).arg("-v").output().map(|output| output.stdout).unwrap_or_default();
+    if String::from_utf8_lossy(&said).starts_with("BIND 9.18.") { "\tlock-file none;\n" } else { "" }
+}
+
+fn configuration(program: &Path, scratch: &Path, port: u16, setup: &Setup) -> String {
+    let (scratch, lock_file) = (scratch.display(), lock_file(program));
     let mut text = format!(
         "controls {{ }};\n\
          options {{\n\
@@ -47,7 +53,7 @@ fn configuration(scratch: &Path, port: u16, setup: &Setup) -> String {
          \tmanaged-keys-directory \"{scratch}\";\n\
          \tkey-directory \"{scratch}/keys\";\n\
          \tpid-file none;\n\
-         \tlock-file none;\n\
+         {lock_file}\
          \tsession-keyfile \"{scratch}/session.key\";\n\
          \tlisten-on port {port} {{ 127.0.0.1; }};\n\
          \tlisten-on-v6 {{ none; }};\n\

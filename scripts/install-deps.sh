@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that building, testing and the demonstration need, and leaves no service running.
-# Usage: scripts/install-deps.sh [servers|build|tests|reports]…   (servers and tests when none is named)
+# Usage: scripts/install-deps.sh [servers|build|tests|reports|images]…   (servers and tests when none is named)
 set -euo pipefail
 
 servers=(bind9 bind9-dnsutils knot pdns-server pdns-backend-lmdb pdns-backend-sqlite3 sqlite3)
 build=(gcc libc6-dev make curl)
 tests=("${build[@]}" faketime ddclient inadyn wget libio-socket-inet6-perl iproute2 nginx-light caddy systemd postgresql fail2ban mandoc haproxy)
 reports=(valgrind)
+images=(mmdebstrap debian-archive-keyring binutils python3)
 services=(named knot pdns ddclient inadyn nginx caddy postgresql fail2ban haproxy)
 policy=/usr/sbin/policy-rc.d
 
@@ -56,7 +57,8 @@ for group in "$@"; do
     build) wanted+=("${build[@]}") ;;
     tests) wanted+=("${tests[@]}") ;;
     reports) wanted+=("${reports[@]}") ;;
-    *) die "unknown group '$group'; known: servers build tests reports" ;;
+    images) wanted+=("${images[@]}") ;;
+    *) die "unknown group '$group'; known: servers build tests reports images" ;;
     esac
 done
 

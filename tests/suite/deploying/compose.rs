@@ -1,9 +1,11 @@
-//! The parts of docker-compose.yml without Docker: prepare.sh, Knot with its knot.conf, the gateway with its gateway.toml.
+//! The parts of docker-compose.yml without Docker: prepare.sh, try.sh, Knot with its knot.conf, the gateways' configurations.
+//! The whole of it is tests/docker's.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use dyngate::config::Config;
 use lab::http::Request;
 use lab::{Gateway, query};
 
@@ -16,14 +18,18 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/compose")
 }
 
-/// prepare.sh with `secrets` in place of the volume and a group of our own.
+/// prepare.sh with `secrets` in place of the volume and a group of our own, then what try.sh says of it.
 fn prepare(secrets: &Path) -> String {
     let sbin = find("keymgr").expect("scripts/install-deps.sh").parent().unwrap().to_owned();
     let path = std::env::var("PATH").unwrap();
     let group = rustix::process::getgid().as_raw().to_string();
     let mut script = Command::new("sh");
     script.arg(folder().join("prepare.sh")).arg(secrets).arg(group);
-    run(script.env("PATH", format!("{path}:{}", sbin.display())))
+    run(script.env("PATH", format!("{path}:{}", sbin.display())).env("DYNGATE_LIMITS", "off"));
+    let mut script = Command::new("sh");
+    script.arg(folder().join("try.sh")).arg(secrets);
+    let published = [("HTTP", "8245"), ("ADMIN", "127.0.0.1:8246"), ("DNS", "127.0.0.1:5353")];
+    run(script.envs(published.map(|(name, value)| (format!("DYNGATE_{name}"), value))))
 }
 
 async fn knotd(conf: &Path, scratch: &Path) -> Result<Running, lab::Error> {
@@ -46,6 +52,10 @@ async fn knot_and_gateway_of_the_compose_file_work_together() {
     let read = |name: &str| fs::read_to_string(secrets.join(name)).unwrap();
     let (key, secret) = (read("gateway-key.key"), read("router1.secret"));
     assert!(said.contains(&format!("login router1, secret {secret}\n")), "{said}");
+    assert!(
+        said.contains("\ndig +short -p 5353 home.dyn.example @127.0.0.1\ncurl http://127.0.0.1:8246/readyz\n"),
+        "{said}"
+    );
     assert_eq!(prepare(&secrets), said, "what is there stays");
     assert_eq!((read("gateway-key.key"), read("router1.secret")), (key.clone(), secret.clone()));
 
@@ -56,10 +66,10 @@ async fn knot_and_gateway_of_the_compose_file_work_together() {
         fs::write(scratch.path().join("listen"), format!("{listen}:{PORT}")).unwrap();
         let mut conf = fs::read_to_string(folder().join("knot.conf")).unwrap();
         for (from, to) in [
-            ("0.0.0.0@53", format!("{listen}@{PORT}")),
-            ("rundir: /rundir", format!("rundir: {here}")),
+            ("[ 0.0.0.0@53, \"::@53\" ]", format!("{listen}@{PORT}")),
+            ("rundir: /tmp", format!("rundir: {here}")),
             // The journal's default size reserves 20 GiB of address space.
-            ("storage: /storage", format!("storage: {here}\n    journal-db-max-size: 512M")),
+            ("storage: /var/lib/knot", format!("storage: {here}\n    journal-db-max-size: 512M")),
             (" /secrets/", format!(" {}/", secrets.display())),
             (" /compose/", format!(" {}/", folder().display())),
         ] {
@@ -73,11 +83,12 @@ async fn knot_and_gateway_of_the_compose_file_work_together() {
 
     let toml = read("gateway.toml");
     let toml = swap(&toml, "[\"knot\"]", &format!("[\"{listen}:{PORT}\"]"));
-    let toml = swap(&toml, "0.0.0.0:8245", "127.0.0.1:0");
+    let toml = swap(&toml, "\"0.0.0.0:8245\", \"[::]:8245\"", "\"127.0.0.1:0\"");
     let toml = swap(&toml, "0.0.0.0:8246", "127.0.0.1:0");
+    let toml = swap(&toml, "/var/lib/dyngate/", &format!("{here}/"));
     let gateway = Gateway::builder(program()).config(&toml).file("gateway-key.key", &key).start().await.unwrap();
     let (_, target) = said.split_once("http://127.0.0.1:8245").expect("a line to try");
-    let update = Request::get(target.trim_end().trim_end_matches('\'')).basic("router1", &secret);
+    let update = Request::get(target.split_once('\'').unwrap().0).basic("router1", &secret);
     let answer = update.send(gateway.http()).await.unwrap();
     assert_eq!((answer.status, answer.text().as_str()), (200, "good 198.51.100.7"), "{}", gateway.log());
 
@@ -85,4 +96,34 @@ async fn knot_and_gateway_of_the_compose_file_work_together() {
     let _knot = knotd(&conf_file, scratch.path()).await.unwrap();
     let kept = query((listen, PORT).into(), "home.dyn.example", "A").await.unwrap().addresses();
     assert_eq!(kept, ["198.51.100.7".parse::<std::net::IpAddr>().unwrap()], "the journal outlives the server");
+}
+
+#[test]
+fn the_configurations_of_the_other_profiles_load() {
+    let scratch = tempfile::tempdir().unwrap();
+    prepare(scratch.path());
+    for (file, words) in
+        [("bind.toml", "\"bind\""), ("powerdns.toml", "\"powerdns\""), ("cluster.toml", "proxy_protocol = true")]
+    {
+        let file = scratch.path().join(file);
+        let text = fs::read_to_string(&file).unwrap();
+        assert!(text.contains(words) && text.contains("source = \"off\""), "{text}");
+        Config::load(&file).unwrap_or_else(|errors| panic!("{text}\n{errors}"));
+    }
+    run(command("named-checkconf").arg("-z").arg(named(scratch.path())));
+}
+
+/// named.conf with `secrets` in place of the volume, and the zone from where bind.sh copies it.
+fn named(secrets: &Path) -> PathBuf {
+    let mut text = fs::read_to_string(folder().join("named.conf")).unwrap();
+    for (from, to) in [
+        ("/secrets/", format!("{}/", secrets.display())),
+        ("\"/var/lib/bind\"", format!("{:?}", secrets)),
+        ("/var/lib/bind/dyn.example.zone", folder().join("example.zone").display().to_string()),
+    ] {
+        text = swap(&text, from, &to);
+    }
+    let file = secrets.join("named.conf");
+    fs::write(&file, text).unwrap();
+    file
 }

@@ -1,13 +1,13 @@
 # Everything a developer types. `make test` and `make demo` install what is missing and say so.
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint fmt demo deny fuzz order together bench attack chaos instructions
+.PHONY: help test lint fmt demo deny fuzz order together bench attack chaos instructions image test-docker test-debian13
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 test: ## install what is missing, build, run every test against real name servers, and name all that fail
 	@scripts/install-deps.sh servers tests
@@ -89,3 +89,13 @@ instructions: ## count the instructions of four pure parts with callgrind; build
 	@command -v valgrind >/dev/null || scripts/install-deps.sh reports || true # it says then that it is skipped
 	@if command -v valgrind >/dev/null; then cargo bench --locked --bench pure -- instructions; \
 	else echo "SKIPPED: no instruction was counted, for valgrind is not installed (apt-get install valgrind)"; fi
+
+image: ## the container image dyngate:latest, also where nothing can be pulled, and its SBOM; builds the distribution binary
+	@scripts/image.sh
+
+# Some of it: make test-docker ONLY="paused killed"; on an image that is there: IMAGE=dyngate:latest
+test-docker: ## what only several hosts can show, in containers of its own, within minutes; ONLY=name for some
+	@IMAGE="$(IMAGE)" tests/docker/run.sh $(ONLY)
+
+test-debian13: ## the suite against BIND, Knot and PowerDNS of Debian 13, in a container; ONLY=name for some
+	@tests/docker/debian13.sh $(ONLY)

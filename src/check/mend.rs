@@ -69,7 +69,7 @@ impl Mender<'_> {
     pub(super) fn unknown_key(&self) -> Finding {
         let (name, algorithm) = (&self.zone.key.name, self.zone.key.algorithm.name());
         let mut what = format!("knows no key {name} with {algorithm}: the name or the algorithm differs");
-        // Knot 3.2 has the same answer for a key that no acl of the zone names.
+        // Knot has the same answer for a key that no acl of the zone names.
         let acl = if self.software == Software::Knot {
             what.push_str(", or no acl of the zone names it");
             self.rights("subdomain", self.zone.name.as_str())

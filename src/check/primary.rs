@@ -91,6 +91,8 @@ impl Examination<'_> {
             (_, Some(TsigFault::BadKey)) => self.mender.unknown_key(),
             (_, Some(TsigFault::BadSig)) => self.mender.wrong_secret(),
             (_, Some(TsigFault::BadTime(seconds))) => self.mender.clock(seconds),
+            // Knot 3.4 signs no answer for a key that it has not; of a wrong secret and of a wrong clock it says so.
+            (Rcode::NOTAUTH, None) if self.mender.software == Software::Knot => self.mender.unknown_key(),
             // PowerDNS has one answer for an unknown key, a wrong secret and a wrong clock.
             (Rcode::NOTAUTH, None) => match self.prober.clock(FUDGE).await? {
                 Some(seconds) => self.mender.clock(Some(seconds)),

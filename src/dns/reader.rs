@@ -132,7 +132,11 @@ impl Reader {
     /// # Errors
     /// [`ReadError`] where the primary did not say.
     pub async fn read(&self, key: &RrKey) -> Result<Vec<Desired>, ReadError> {
-        let message = self.query(key.name.as_str(), record_type(key.rtype)).await?;
+        let message = match self.query(key.name.as_str(), record_type(key.rtype)).await {
+            // There is not even the name.
+            Err(ReadError::Failed(Failure { rcode: Rcode::NXDOMAIN, .. })) => return Ok(Vec::new()),
+            read => read?,
+        };
         let desired = |record: &Record| {
             let data = rr_data(&record.data).filter(|data| data.rtype() == key.rtype)?;
             Some(Desired::Set { data, ttl: record.ttl })

@@ -214,6 +214,8 @@ impl ZoneQueue {
                 self.parked.insert(name.clone());
             }
         }
+        // Nobody waits for what is in flight either.
+        self.flights.values_mut().for_each(|flight| flight.overdue = true);
         self.take_parked_out_of_line();
         self.sweep(now);
     }

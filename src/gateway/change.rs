@@ -26,7 +26,7 @@ impl Gateway {
             account: Arc::clone(&caller.account.login),
             client: Some(client),
             accepted: Timestamp::now(),
-            keep: self.pending.keep(),
+            keep: self.pending.keep(deadline),
         });
         let change = Change { name: name.clone(), records: DesiredRecords::set(addresses, ttl), origin };
         match grant {
@@ -62,25 +62,19 @@ impl Gateway {
     }
 
     async fn change(&self, caller: &Caller, zone: &engine::Zone, change: Change, deadline: Instant) -> HostVerdict {
-        let Change { name, records, origin } = change.clone();
-        let addresses = records.addresses();
+        let (name, records) = (change.name.clone(), change.records.clone());
+        let accepted = change.origin.accepted;
         let compared = zone.compare(&change);
         // What is asked for is what the host was told and what the primary last said: past the rate not even a question.
-        if compared != Compared::Differs && self.limits.may_repeat(&name, addresses).is_err() {
+        if compared != Compared::Differs && self.limits.may_repeat(&name, records.addresses()).is_err() {
             return HostVerdict::new(Outcome::Blocked, "repeats limit");
         }
-        let verdict = if compared == Compared::Same && !self.registry.is_shared() {
-            HostVerdict::new(Outcome::Unchanged, "verified lately")
-        } else if let Err(wait) = self.limits.host(&name) {
-            return HostVerdict::too_fast(wait, "host limit");
-        } else {
-            match self.compare_and_change(zone, change, compared, deadline).await {
-                Ok(verdict) => verdict,
-                Err(away) => return away.into(),
-            }
+        let verdict = match self.compare_and_change(zone, change, compared, deadline).await {
+            Ok(verdict) => verdict,
+            Err(away) => return away.into(),
         };
         if matches!(verdict.outcome, Outcome::Changed | Outcome::Unchanged) {
-            self.saw(caller, &name, verdict.outcome, records, origin.accepted);
+            self.saw(caller, &name, verdict.outcome, records, accepted);
         }
         verdict
     }
@@ -92,9 +86,12 @@ impl Gateway {
         compared: Compared,
         deadline: Instant,
     ) -> Result<HostVerdict, Unavailable> {
+        let is_shared = self.registry.is_shared();
+        if compared == Compared::Same && !is_shared {
+            return Ok(HostVerdict::new(Outcome::Unchanged, "verified lately"));
+        }
         // Another gateway may be doing what was asked for before, and must not be done after us. Rows that a store keeps which is
         // away are worked on only once all gateways have told it what they answered meanwhile.
-        let is_shared = self.registry.is_shared();
         if is_shared
             && self.registry.trouble().is_none()
             && self.pending.clear(&change, deadline).await == Cleared::Leased
@@ -103,11 +100,15 @@ impl Gateway {
             let _no_more_room = zone.park(change, None);
             return Ok(HostVerdict::of(Err(Trouble::Timeout)));
         }
-        if compared != Compared::Differs && zone.holds(&change, deadline).await {
-            return Ok(HostVerdict {
-                rcode: Some("NOERROR".to_owned()),
-                ..HostVerdict::new(Outcome::Unchanged, "verified now")
-            });
+        // Where another gateway may have changed it since it was verified, a repeat asks, and meets no limit for that.
+        if compared == Compared::Same && zone.holds(&change, deadline).await {
+            return Ok(HostVerdict::verified_now());
+        }
+        if let Err(wait) = self.limits.host(&change.name) {
+            return Ok(HostVerdict::too_fast(wait, "host limit"));
+        }
+        if compared == Compared::Unknown && zone.holds(&change, deadline).await {
+            return Ok(HostVerdict::verified_now());
         }
         let submitted = match zone.submit(change.clone(), deadline) {
             Ok(submitted) => submitted,

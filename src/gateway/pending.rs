@@ -128,9 +128,9 @@ impl Pending {
         Self { worth, shared: Arc::clone(&self.shared) }
     }
 
-    /// How long a change is kept that is accepted now.
-    pub(super) fn keep(&self) -> Keep {
-        self.worth.map_or(Keep::WithCaller, |worth| Keep::Until(Instant::now() + worth))
+    /// How long a change is kept that is answered by `deadline`.
+    pub(super) fn keep(&self, deadline: Instant) -> Keep {
+        self.worth.map_or(Keep::WithCaller, |worth| Keep::Until(deadline + worth))
     }
 
     /// Older rows of what `change` changes go from the store.
@@ -479,12 +479,13 @@ impl Gateway {
                     }
                     continue;
                 };
-                self.pending.shared.rows().insert(row.key.clone(), row.stamp);
-                let stamp = row.stamp;
-                if zone.park(change(row), Some(stamp)).is_err() {
-                    // More than the queue takes at once: the next look brings the rest of the commands', a start is patient.
+                let (key, stamp) = (row.key.clone(), row.stamp);
+                let change = change(row);
+                // More than the queue takes at once: it is patient.
+                while zone.park(change.clone(), Some(stamp)).is_err() {
                     sleep(LEASED).await;
                 }
+                self.pending.shared.rows().insert(key, stamp);
             }
         }
         self.forget_rows(&mut over).await;

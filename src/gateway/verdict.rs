@@ -58,6 +58,11 @@ impl HostVerdict {
         Self { retry_after: Some(wait), ..Self::new(Outcome::TooFast, reason) }
     }
 
+    /// The primary was asked, and the name itself holds what is wanted.
+    pub(super) fn verified_now() -> Self {
+        Self { rcode: Some("NOERROR".to_owned()), ..Self::new(Outcome::Unchanged, "verified now") }
+    }
+
     /// The primary cannot be asked now, or we are overloaded.
     #[must_use]
     pub fn unreachable(reason: &'static str) -> Self {

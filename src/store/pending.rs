@@ -58,6 +58,11 @@ const UPSERT_NEWER: [&str; 2] = upsert!(
     "WHERE excluded.accepted >= pending.accepted \
      AND (excluded.source IS NULL OR pending.source IS NOT NULL OR pending.data IS NOT NULL)"
 );
+/// The order of a gateway that is alone is its queue's, whatever becomes of the clock; but for what it has not heard of yet.
+const UPSERT_ALONE: [&str; 2] = upsert!(
+    "WHERE excluded.source IS NULL OR pending.source IS NOT NULL \
+     OR (pending.data IS NOT NULL AND excluded.accepted >= pending.accepted)"
+);
 const DELETE: [&str; 2] = ["DELETE FROM pending WHERE (name, rtype) IN (", ")"];
 const DELETE_NAMES: &str = "DELETE FROM pending WHERE name IN";
 const LEASE: [&str; 2] = [
@@ -136,7 +141,7 @@ impl Store {
         if rows.is_empty() {
             return Ok(Vec::new());
         }
-        let upsert = if self.is_shared() { UPSERT_NEWER } else { UPSERT };
+        let upsert = if self.is_shared() { UPSERT_NEWER } else { UPSERT_ALONE };
         let mut work = self.begin(Purpose::Administration).await?;
         let kept = work.upsert_pending(upsert, rows).await?;
         let of_commands: BTreeSet<_> = rows.iter().filter(|row| row.source.is_none()).map(|row| &row.key).collect();

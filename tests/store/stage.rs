@@ -150,8 +150,3 @@ pub(crate) fn together(seen: &[Seen]) -> BTreeMap<Hostname, Calls> {
     }
     together
 }
-
-/// Both families of each.
-pub(crate) fn both(names: &[Hostname]) -> Vec<(Hostname, Families)> {
-    names.iter().map(|name| (name.clone(), Families::Both)).collect()
-}

@@ -399,8 +399,8 @@ async fn with_sockets_of_systemd_a_gateway_waits_for_the_one_before_it() {
     activate.args(["serve", "--config"]).arg(&file);
     let mut second = crate::deploying::Running::start(activate, folder.path());
     let connect = async || tokio::net::UnixStream::connect(&socket).await.is_ok();
-    second.until(|| async { connect().await }).await;
-    second.until(|| async { second_waits(folder.path()) }).await;
+    second.until(|| async { connect().await }).await.unwrap();
+    second.until(|| async { second_waits(folder.path()) }).await.unwrap();
     assert_eq!(set(&first, "203.0.113.2").await, "good 203.0.113.2", "the first one serves meanwhile");
     assert_eq!(first.stop().await.unwrap().code(), Some(0));
     let query = format!("http://localhost/nic/update?hostname={HOME}&myip=203.0.113.2");

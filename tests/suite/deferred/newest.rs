@@ -35,7 +35,9 @@ impl Stage {
     }
 
     pub(super) async fn ends_with(&self, addresses: &[&str], gateway: &Gateway) {
-        soon("nothing is pending", async || !self.is_pending().await).await;
+        // What nobody waits for is written half a second later: nothing pending is no proof before the records are right.
+        soon("the addresses", async || self.served().await == addresses).await;
+        soon("nothing is pending", async || !self.is_pending().await && deferred(gateway).await == 0.0).await;
         assert_eq!(self.served().await, addresses, "{}", gateway.log());
     }
 }

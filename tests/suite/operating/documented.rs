@@ -123,12 +123,12 @@ done, and the command says so. `--keep-records` leaves them. The same holds for 
 ## When the primary was away
 
 Routers are answered `911` then, and what they ask for is kept for an hour (`[engine] defer`), the newest of each host. The log says once for each
-zone that changes are deferred, and once, when the primary is back, how many were done, how many were dropped, and how long it took; a line for each that was
+zone that changes are pending, and once, when the primary is back, how many were done, how many were dropped, and how long it took; a line for each that was
 dropped says why. `dyngate_deferred_changes` counts them meanwhile, and `/readyz` names them:
 
 ```text
 zone dyn.example: 127.0.0.1:53: Connection refused (os error 111)
-zone dyn.example: 17 changes are deferred
+zone dyn.example: 17 changes are pending
 ```
 
 Nothing is to be done. A host's history shows such a change at the moment when the primary took it, with the source and the agent of the router that asked

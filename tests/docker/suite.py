@@ -7,7 +7,6 @@ Everything it makes bears a project name of its own, and is removed at the end, 
 
 import argparse
 import contextlib
-import http.client
 import json
 import os
 import signal
@@ -18,7 +17,7 @@ import traceback
 from pathlib import Path
 
 sys.dont_write_bytecode = True
-from stack import LOGIN, PROFILES, ROOT, Stack, Storm, compose_command, docker, free_port, get, resolve, run, until, update
+from stack import LOGIN, ROOT, Stack, Storm, compose_command, docker, resolve, run, until, update
 
 # The gateway's published port, its primary, and the zone, for each server.
 PRIMARIES = {

@@ -9,7 +9,8 @@ pub(super) enum Blame {
     Hidden,
     /// The content of one of the names.
     Name,
-    /// The zone, the key, or (BIND's REFUSED, Knot's BADKEY) the right to one of the names: an UPDATE without records tells.
+    /// The zone, the key, or the right to one of the names (BIND's REFUSED, Knot 3.2's BADKEY, Knot 3.4's NOTAUTH without TSIG):
+    /// an UPDATE without records tells.
     NameOrZone,
     /// The zone or the key for certain.
     Zone,
@@ -26,7 +27,7 @@ pub(super) fn weigh(failure: Failure) -> Blame {
         (_, Some(TsigFault::BadTime(_))) => Blame::Clock,
         (Rcode::YXRRSET, _) => Blame::Hidden,
         (Rcode::FORMERR | Rcode::NOTZONE | Rcode::NXDOMAIN | Rcode::YXDOMAIN | Rcode::NXRRSET, _) => Blame::Name,
-        (Rcode::REFUSED, _) | (Rcode::NOTAUTH, Some(TsigFault::BadKey)) => Blame::NameOrZone,
+        (Rcode::REFUSED, _) | (Rcode::NOTAUTH, Some(TsigFault::BadKey) | None) => Blame::NameOrZone,
         (Rcode::SERVFAIL, _) => Blame::Server,
         _ => Blame::Zone,
     }
@@ -44,7 +45,8 @@ pub(super) fn advice(failure: Failure) -> &'static str {
         }
         (Rcode::NOTAUTH, Some(_)) => "the secrets differ: copy the key's secret from the primary's configuration",
         (Rcode::NOTAUTH, None) => {
-            "the primary does not serve this zone as a primary: compare [[zone]] name and primaries"
+            "the primary does not serve this zone as a primary: compare [[zone]] name and primaries; or (Knot 3.4) its acl does \
+             not cover the name"
         }
         (Rcode::REFUSED, _) => {
             "the primary does not let this key change the zone or the name: BIND allow-update or update-policy, Knot acl with \
@@ -74,7 +76,7 @@ mod tests {
             (Rcode::REFUSED, None, Blame::NameOrZone),
             (Rcode::NOTAUTH, Some(BadKey), Blame::NameOrZone),
             (Rcode::NOTAUTH, Some(BadSig), Blame::Zone),
-            (Rcode::NOTAUTH, None, Blame::Zone),
+            (Rcode::NOTAUTH, None, Blame::NameOrZone),
             (Rcode::NOTIMP, None, Blame::Zone),
             (Rcode::NOTAUTH, Some(BadTime(Some(900))), Blame::Clock),
             (Rcode::SERVFAIL, None, Blame::Server),

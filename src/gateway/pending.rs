@@ -214,7 +214,11 @@ impl Gateway {
             Some(store) if store.is_shared() => {
                 self.pending.shared.any_rows.store(store.any_pending().await?, Ordering::Relaxed);
             }
-            Some(_) | None => self.load(false).await?,
+            Some(_) | None => {
+                for (zone, count) in self.load(false).await? {
+                    self.pending.shared.report(&zone, count, self.pending.worth);
+                }
+            }
         }
         Ok(())
     }
@@ -274,7 +278,7 @@ impl Gateway {
                 }
                 if has_news || has_young { gateway.work_on_rows().await } else { Ok(false) }
             } else if has_news {
-                gateway.load(true).await.map(|()| false)
+                gateway.load(true).await.map(|_| false)
             } else {
                 Ok(false)
             };
@@ -454,9 +458,10 @@ impl Gateway {
         }
     }
 
-    /// Takes in rows of a store of our own: all of them, or those of commands that are not known yet.
-    async fn load(&self, of_commands: bool) -> Result<(), StoreError> {
-        let Some(store) = self.registry.store() else { return Ok(()) };
+    /// Takes in rows of a store of our own: all of them, or those of commands that are not known yet; how many of each zone.
+    async fn load(&self, of_commands: bool) -> Result<HashMap<ZoneName, usize>, StoreError> {
+        let mut loaded = HashMap::new();
+        let Some(store) = self.registry.store() else { return Ok(loaded) };
         let (mut after, mut over) = (None, Vec::new());
         loop {
             let page = if of_commands {
@@ -486,10 +491,11 @@ impl Gateway {
                     sleep(LEASED).await;
                 }
                 self.pending.shared.rows().insert(key, stamp);
+                *loaded.entry(zone.name().clone()).or_default() += 1;
             }
         }
         self.forget_rows(&mut over).await;
-        Ok(())
+        Ok(loaded)
     }
 
     // ---- A store of several gateways.

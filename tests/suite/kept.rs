@@ -237,13 +237,14 @@ async fn while_the_store_is_away_hosts_that_were_seen_go_on_working() {
     assert_eq!(set(&gateway, "203.0.113.1").await, "good 203.0.113.1");
     let ready = async || Request::get("/readyz").send(gateway.admin()).await.unwrap();
     assert_eq!(ready().await.text(), "ready\n");
+    let unwritten = async || gateway.metric("dyngate_store_unwritten").await.unwrap();
+    soon("that is written", async || unwritten().await == 0.0).await;
     stage.postgres.as_mut().unwrap().stop().await.unwrap();
     soon("it is said", async || ready().await.text().contains("store: ")).await;
     assert_eq!(ready().await.status, 200);
     assert_eq!(set(&gateway, "203.0.113.2").await, "good 203.0.113.2", "{}", gateway.log());
     let unseen = as_account(&gateway, "stranger", &format!("hostname={HOME}&myip=203.0.113.3")).await;
     assert_eq!(unseen, "911", "nobody knows whether he has an account");
-    let unwritten = async || gateway.metric("dyngate_store_unwritten").await.unwrap();
     assert_eq!(unwritten().await, 2.0, "a row of the state and one of the history");
     stage.postgres.as_mut().unwrap().start_again().await.unwrap();
     soon("it is back", async || ready().await.text() == "ready\n").await;

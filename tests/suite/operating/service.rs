@@ -65,7 +65,7 @@ async fn a_list_in_pages_loses_nothing(stage: Stage) {
     stage.sql(of_bob).await;
     stage
         .sql(
-            "INSERT INTO born (login, name) VALUES ('router1', 'x.office.dyn.example'), \
+            "INSERT INTO reserved (login, name) VALUES ('router1', 'x.office.dyn.example'), \
              ('router1', 'b.dyn.example'), ('alice', 'x.alice.dyn.example')",
         )
         .await;

@@ -93,7 +93,12 @@ fn stranger(address: SocketAddr, status: &str, body: &str) -> AdminCallError {
 }
 
 /// The status and the body of the answer to `request`, a method and a path; `headers` end with a line end each.
-fn exchange(address: SocketAddr, request: &str, headers: &str, within: Duration) -> Result<(String, String), AdminCallError> {
+fn exchange(
+    address: SocketAddr,
+    request: &str,
+    headers: &str,
+    within: Duration,
+) -> Result<(String, String), AdminCallError> {
     if address.port() == 0 {
         return Err(AdminCallError::AnyPort);
     }

@@ -1,4 +1,4 @@
-//! The threads that compute argon2 hashes, beside the desk that tells them which. Knows nothing of accounts.
+//! The threads that compute argon2 hashes, beside the queue that tells them which. Knows nothing of accounts.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::Tag;
 use super::argon;
-use super::desk::{Admission, Desk, Job};
+use super::hash_queue::{Admission, HashQueue, Job};
 
 /// A thread without work leaves after this time, and with it its argon2 memory.
 const IDLE: Duration = Duration::from_secs(10);
@@ -33,7 +33,7 @@ struct Shared {
 
 #[derive(Debug)]
 struct State {
-    desk: Desk,
+    queue: HashQueue,
     threads: usize,
     idle: usize,
     hashes: u64,
@@ -43,11 +43,11 @@ struct State {
 impl Hashers {
     /// At most `most` threads; with 0, hashes wait until the deadline (for tests).
     pub(super) fn new(most: usize) -> Self {
-        let state = State { desk: Desk::new(), threads: 0, idle: 0, hashes: 0, closed: false };
+        let state = State { queue: HashQueue::new(), threads: 0, idle: 0, hashes: 0, closed: false };
         Self { shared: Arc::new(Shared { state: Mutex::new(state), work: Condvar::new() }), most }
     }
 
-    /// See [`Desk::admit`]; wakes or starts a thread for a new hash.
+    /// See [`HashQueue::admit`]; wakes or starts a thread for a new hash.
     pub(super) fn admit(
         &self,
         tag: Tag,
@@ -57,10 +57,10 @@ impl Hashers {
         job: impl FnOnce() -> Job,
     ) -> Admission {
         let mut state = self.shared.lock();
-        let admission = state.desk.admit(tag, login, deadline, may_hash, job);
+        let admission = state.queue.admit(tag, login, deadline, may_hash, job);
         if matches!(admission, Admission::Waits(_)) {
             // Where a start fails, the running threads take the work, or a later request tries again.
-            if state.desk.waiting() > state.idle && state.threads < self.most && self.start(state.threads).is_ok() {
+            if state.queue.waiting() > state.idle && state.threads < self.most && self.start(state.threads).is_ok() {
                 state.threads += 1;
             }
             self.shared.work.notify_one();
@@ -68,9 +68,9 @@ impl Hashers {
         admission
     }
 
-    /// See [`Desk::tell_wrong`].
+    /// See [`HashQueue::tell_wrong`].
     pub(super) fn tell_wrong(&self, tag: Tag) -> bool {
-        self.shared.lock().desk.tell_wrong(tag)
+        self.shared.lock().queue.tell_wrong(tag)
     }
 
     /// Hashes computed.
@@ -94,19 +94,19 @@ impl Hashers {
     /// What a thread does, once, on the caller's.
     #[cfg(test)]
     pub(super) fn hash_one(&self) -> bool {
-        let job = self.shared.lock().desk.next(Instant::now());
+        let job = self.shared.lock().queue.next(Instant::now());
         job.inspect(|job| self.shared.hash(job, &mut Vec::new())).is_some()
     }
 
     /// As if a hash had been computed and nobody had waited.
     #[cfg(test)]
     pub(super) fn decide(&self, tag: Tag, right: bool) {
-        self.shared.lock().desk.finish(tag, Some(right));
+        self.shared.lock().queue.finish(tag, Some(right));
     }
 
     #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
-        self.shared.lock().desk.waiting()
+        self.shared.lock().queue.waiting()
     }
 }
 
@@ -130,7 +130,7 @@ impl Shared {
                 state.threads -= 1;
                 return None;
             }
-            if let Some(job) = state.desk.next(Instant::now()) {
+            if let Some(job) = state.queue.next(Instant::now()) {
                 return Some(job);
             }
             state.idle += 1;
@@ -138,7 +138,7 @@ impl Shared {
             let (woken, waited) = waited.unwrap_or_else(PoisonError::into_inner);
             state = woken;
             state.idle -= 1;
-            if waited.timed_out() && state.desk.waiting() == 0 {
+            if waited.timed_out() && state.queue.waiting() == 0 {
                 state.threads -= 1;
                 return None;
             }
@@ -149,7 +149,7 @@ impl Shared {
         let right = argon::verify(&job.phc, job.password.expose(), blocks).map(|right| right & job.known);
         let mut state = self.lock();
         state.hashes += u64::from(right.is_some());
-        state.desk.finish(job.tag, right);
+        state.queue.finish(job.tag, right);
     }
 }
 

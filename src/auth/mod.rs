@@ -5,7 +5,7 @@
 
 mod argon;
 mod credentials;
-mod desk;
+mod hash_queue;
 mod hashers;
 pub mod secret;
 mod seen;
@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::model::PasswordDigest;
 
-use desk::{Admission, Job, Waiting};
+use hash_queue::{Admission, Job, Waiting};
 use hashers::Hashers;
 
 pub use credentials::{Credentials, Password};

@@ -6,7 +6,7 @@ use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version};
 use ring::digest::{SHA256, digest};
 use tokio::time::advance;
 
-use super::desk::MAX_WAITING;
+use super::hash_queue::MAX_WAITING;
 use super::*;
 
 fn argon2id(password: &str) -> PasswordDigest {

@@ -33,7 +33,7 @@ pub(super) struct Job {
     pub(super) known: bool,
 }
 
-/// What becomes of credentials at the desk.
+/// What becomes of credentials in the queue.
 #[derive(Debug)]
 pub(super) enum Admission {
     /// They were decided before.
@@ -46,13 +46,13 @@ pub(super) enum Admission {
 
 /// The state behind the hashers' lock.
 #[derive(Debug)]
-pub(super) struct Desk {
+pub(super) struct HashQueue {
     right: Seen,
     wrong: Seen,
     /// Wrong credentials whose client was told so, of any kind of account.
     told: Seen,
     /// Newest last.
-    queue: VecDeque<Job>,
+    waiting: VecDeque<Job>,
     /// Those that wait and those that are hashed.
     open: HashMap<Tag, Open>,
 }
@@ -65,13 +65,13 @@ struct Open {
     deadline: Instant,
 }
 
-impl Desk {
+impl HashQueue {
     pub(super) fn new() -> Self {
         Self {
             right: Seen::new(MAX_RIGHT),
             wrong: Seen::new(MAX_WRONG),
             told: Seen::new(MAX_WRONG),
-            queue: VecDeque::new(),
+            waiting: VecDeque::new(),
             open: HashMap::new(),
         }
     }
@@ -99,18 +99,18 @@ impl Desk {
         if let Err(wait) = may_hash(u32::try_from(undecided).unwrap_or(u32::MAX)) {
             return Admission::Refused(wait);
         }
-        if self.queue.len() >= MAX_WAITING {
+        if self.waiting.len() >= MAX_WAITING {
             self.give_up_oldest();
         }
         let (decision, waiting) = watch::channel(None);
         self.open.insert(tag, Open { login, decision, deadline });
-        self.queue.push_back(job());
+        self.waiting.push_back(job());
         Admission::Waits(waiting)
     }
 
     /// The newest job that someone still waits for at `now`; the others are given up on the way.
     pub(super) fn next(&mut self, now: Instant) -> Option<Job> {
-        while let Some(job) = self.queue.pop_back() {
+        while let Some(job) = self.waiting.pop_back() {
             let awaited = |open: &Open| open.decision.receiver_count() > 0 && open.deadline > now;
             if self.open.get(&job.tag).is_some_and(awaited) {
                 return Some(job);
@@ -139,11 +139,11 @@ impl Desk {
 
     /// Hashes that wait for a thread.
     pub(super) fn waiting(&self) -> usize {
-        self.queue.len()
+        self.waiting.len()
     }
 
     fn give_up_oldest(&mut self) {
-        if let Some(job) = self.queue.pop_front() {
+        if let Some(job) = self.waiting.pop_front() {
             self.open.remove(&job.tag);
         }
     }

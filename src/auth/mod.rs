@@ -62,7 +62,7 @@ pub enum Subject {
         secrets: Vec<PasswordDigest>,
     },
     /// None: this digest costs the work that an account would, and its answer is never yes.
-    Decoy(PasswordDigest),
+    Dummy(PasswordDigest),
 }
 
 /// Verifies credentials; a cheap handle. Its threads end when the last handle is dropped.
@@ -156,7 +156,7 @@ impl Authenticator {
             PasswordDigest::Argon2id(phc) => (b"argon2id", phc.as_bytes()),
             PasswordDigest::Sha256(digest) => (b"sha256", digest),
         };
-        let known: &[u8] = if is_known { b"known" } else { b"decoy" };
+        let known: &[u8] = if is_known { b"known" } else { b"dummy" };
         let fields = [credentials.login.as_bytes(), credentials.password.expose(), kind, digest, known];
         self.digest(b"credentials", &fields)
     }
@@ -178,7 +178,7 @@ impl Subject {
     fn secrets(&self) -> &[PasswordDigest] {
         match self {
             Self::Known { secrets, .. } => secrets,
-            Self::Decoy(digest) => std::slice::from_ref(digest),
+            Self::Dummy(digest) => std::slice::from_ref(digest),
         }
     }
 
@@ -189,7 +189,7 @@ impl Subject {
     fn verdict(&self, right: bool) -> Option<Verdict> {
         match self {
             Self::Known { login, .. } if right => Some(Verdict::Known(Arc::clone(login))),
-            Self::Known { .. } | Self::Decoy(_) => None,
+            Self::Known { .. } | Self::Dummy(_) => None,
         }
     }
 }

@@ -43,7 +43,7 @@ impl Office {
     fn subject(&self, login: &str) -> Subject {
         match self.accounts.iter().find(|(name, _)| **name == *login) {
             Some((login, digest)) => Subject::Known { login: Arc::clone(login), secrets: vec![digest.clone()] },
-            None => Subject::Decoy(
+            None => Subject::Dummy(
                 self.accounts.first().map_or(PasswordDigest::Sha256([0; 32]), |(_, digest)| digest.clone()),
             ),
         }
@@ -107,7 +107,7 @@ async fn a_slow_password_is_hashed_once_right_or_wrong() {
     assert_eq!(ask(&authenticator, "slow", "hunter2").await, known("slow"));
     assert_eq!(ask(&authenticator, "slow", "hunter3").await, WRONG);
     assert_eq!(ask(&authenticator, "slow", "correct horse").await, WRONG, "another's password");
-    assert_eq!(ask(&authenticator, "stranger", "hunter2").await, WRONG, "a decoy's password");
+    assert_eq!(ask(&authenticator, "stranger", "hunter2").await, WRONG, "a dummy's password");
     assert_eq!(authenticator.hashes(), 4);
     assert_eq!(ask(&authenticator, "slow", "hunter2").await, known("slow"));
     assert_eq!(ask(&authenticator, "slow", "hunter3").await, AGAIN);

@@ -24,7 +24,7 @@ impl Gateway {
         let subject = match &account {
             Some(account) if !secrets.is_empty() => Subject::Known { login: Arc::clone(&account.login), secrets },
             // A disabled account is told from an unknown one by nobody.
-            Some(_) | None => Subject::Decoy(self.registry.decoy(&credentials.login)),
+            Some(_) | None => Subject::Dummy(self.registry.dummy(&credentials.login)),
         };
         // Kept until a failure is counted. An account with two secrets is one guess.
         let mut guess = None;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use ipnet::IpNet;
 
-use super::decoys::{Decoys, Strangers};
+use super::dummy::{CopiedAccounts, DummyDigests};
 use super::{Account, Denied, Grant, Host};
 use crate::config::{self, Config};
 use crate::model::{Addresses, Hostname, PasswordDigest, ZoneName};
@@ -24,9 +24,9 @@ pub struct Declared {
     // Of all zones: a name may be written in one and lie in another within it.
     protect: HashSet<Hostname>,
     refuse: Vec<IpNet>,
-    secrets: Strangers,
+    secrets: CopiedAccounts,
     // Made of ours and of those that came last; not before somebody unknown asks.
-    decoys: Mutex<Option<(Option<Arc<Strangers>>, Decoys)>>,
+    dummies: Mutex<Option<(Option<Arc<CopiedAccounts>>, DummyDigests)>>,
 }
 
 /// What the file says of a name that it grants exactly or has a `[[host]]` for.
@@ -49,7 +49,7 @@ impl Declared {
     pub fn new(config: &Config) -> Self {
         let mut names: HashMap<Hostname, DeclaredName> = HashMap::new();
         let mut accounts = HashMap::new();
-        let mut secrets = Strangers::new();
+        let mut secrets = CopiedAccounts::new();
         for account in &config.accounts {
             let account = Arc::new(Account::declared(account));
             for host in &account.exact {
@@ -70,7 +70,7 @@ impl Declared {
             protect: config.zones.iter().flat_map(|zone| &zone.protect).cloned().collect(),
             refuse: config.refuse.clone(),
             secrets,
-            decoys: Mutex::default(),
+            dummies: Mutex::default(),
         }
     }
 
@@ -106,18 +106,18 @@ impl Declared {
         names.iter().skip(from)
     }
 
-    /// What an unknown login is held against, where `strangers` are accounts too.
-    pub(super) fn decoy(&self, login: &str, strangers: Option<Arc<Strangers>>) -> PasswordDigest {
-        let place = |strangers: &Option<Arc<Strangers>>| strangers.as_ref().map(Arc::as_ptr);
-        let mut made = self.decoys.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_those = made.take().filter(|(of, _)| place(of) == place(&strangers));
-        let (_, decoys) = made.insert(of_those.unwrap_or_else(|| {
-            let mut all: Vec<_> = self.secrets.iter().chain(strangers.iter().flat_map(|all| all.iter())).collect();
+    /// What an unknown login is held against, where `stored` are accounts too.
+    pub(super) fn dummy(&self, login: &str, stored: Option<Arc<CopiedAccounts>>) -> PasswordDigest {
+        let place = |stored: &Option<Arc<CopiedAccounts>>| stored.as_ref().map(Arc::as_ptr);
+        let mut made = self.dummies.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_those = made.take().filter(|(of, _)| place(of) == place(&stored));
+        let (_, dummies) = made.insert(of_those.unwrap_or_else(|| {
+            let mut all: Vec<_> = self.secrets.iter().chain(stored.iter().flat_map(|all| all.iter())).collect();
             all.sort_by(|(a, _), (b, _)| a.cmp(b));
-            let decoys = Decoys::new(all.into_iter().map(|(login, digest)| (login.as_ref(), digest.clone())));
-            (strangers, decoys)
+            let dummies = DummyDigests::new(all.into_iter().map(|(login, digest)| (login.as_ref(), digest.clone())));
+            (stored, dummies)
         }));
-        decoys.of(login)
+        dummies.of(login)
     }
 
     /// The zone that holds `name`: the longest match.

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tracing::{info, warn};
 
-use super::decoys::{Strangers, makes_new_work, strangers};
+use super::dummy::{CopiedAccounts, accounts_to_copy, makes_new_work};
 use super::{Account, Host, Unavailable};
 use crate::model::{Hostname, Timestamp, TokenDigest, check_login};
 use crate::store::{News, Store, StoreError, Subject};
@@ -40,7 +40,7 @@ pub(super) struct Directory {
     // Since when the store is away, and why.
     away: watch::Sender<Option<Away>>,
     // Whose digests unknown logins are held against.
-    strangers: RwLock<Arc<Strangers>>,
+    copied: RwLock<Arc<CopiedAccounts>>,
 }
 
 /// Whose token it is, and until when.
@@ -59,7 +59,7 @@ struct Away {
 }
 
 impl Directory {
-    pub(super) fn new(store: Store, grace: Duration, strangers: Strangers) -> Arc<Self> {
+    pub(super) fn new(store: Store, grace: Duration, copied: CopiedAccounts) -> Arc<Self> {
         Arc::new(Self {
             store,
             accounts: Cache::new(REMEMBERED),
@@ -70,7 +70,7 @@ impl Directory {
             grace,
             returned: RwLock::new(Instant::now()),
             away: watch::Sender::new(None),
-            strangers: RwLock::new(Arc::new(strangers)),
+            copied: RwLock::new(Arc::new(copied)),
         })
     }
 
@@ -98,13 +98,13 @@ impl Directory {
                             self.news.fetch_add(1, Ordering::SeqCst);
                             subjects.iter().for_each(|subject| self.forget(subject, &mut wanted));
                             if subjects.iter().any(|subject| matches!(subject, Subject::Account(_))) {
-                                self.look_at_strangers().await;
+                                self.look_at_accounts().await;
                             }
                         }
                         News::Lost => {
                             self.lost.fetch_add(1, Ordering::SeqCst);
                             wanted();
-                            self.look_at_strangers().await;
+                            self.look_at_accounts().await;
                         }
                     }
                 }
@@ -117,23 +117,23 @@ impl Directory {
     }
 
     /// An account whose password costs what none did before would be told from every unknown login.
-    async fn look_at_strangers(&self) {
-        if let Ok(now) = self.ask(strangers(&self.store)).await
+    async fn look_at_accounts(&self) {
+        if let Ok(now) = self.ask(accounts_to_copy(&self.store)).await
             // Others in their place would move unknown logins from slow to fast and back, and the known ones would stay.
-            && makes_new_work(&self.strangers(), &now)
+            && makes_new_work(&self.copied(), &now)
         {
-            self.met(now);
+            self.set_copied(now);
         }
     }
 
     /// Accounts whose digests unknown logins are held against from now on.
-    pub(super) fn met(&self, strangers: Strangers) {
-        *self.strangers.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(strangers);
+    pub(super) fn set_copied(&self, copied: CopiedAccounts) {
+        *self.copied.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(copied);
     }
 
-    /// See [`Self::met`].
-    pub(super) fn strangers(&self) -> Arc<Strangers> {
-        Arc::clone(&self.strangers.read().unwrap_or_else(PoisonError::into_inner))
+    /// See [`Self::set_copied`].
+    pub(super) fn copied(&self) -> Arc<CopiedAccounts> {
+        Arc::clone(&self.copied.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn forget(&self, subject: &Subject, wanted: &mut impl FnMut()) {
@@ -269,7 +269,7 @@ mod tests {
     async fn what_cannot_be_a_login_is_neither_asked_for_nor_remembered() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&Location::Sqlite(folder.path().join("store.db"))).await.unwrap();
-        let directory = Directory::new(store, Duration::ZERO, Strangers::new());
+        let directory = Directory::new(store, Duration::ZERO, CopiedAccounts::new());
         for login in ["x".repeat(256), "a\0b".to_owned(), "a:b".to_owned(), String::new()] {
             assert!(directory.account(&login).await.unwrap().is_none());
             assert_eq!(directory.accounts.len(), 0, "{login:?}");

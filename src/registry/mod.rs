@@ -3,8 +3,8 @@
 
 mod account;
 mod declared;
-mod decoys;
 mod directory;
+mod dummy;
 mod recorder;
 mod reserver;
 
@@ -20,8 +20,8 @@ use crate::metrics::Metrics;
 use crate::model::{Addresses, Hostname, PasswordDigest, Timestamp, TokenDigest, ZoneName};
 use crate::store::{Store, StoreError};
 
-use decoys::strangers;
 use directory::Directory;
+use dummy::accounts_to_copy;
 use recorder::Recorder;
 use reserver::Reserver;
 
@@ -104,7 +104,7 @@ impl Registry {
         wanted: impl FnMut() + Send + 'static,
     ) -> Result<Self, StoreError> {
         let declared = Declared::new(config);
-        let directory = Directory::new(store.clone(), config.store.grace, strangers(&store).await?);
+        let directory = Directory::new(store.clone(), config.store.grace, accounts_to_copy(&store).await?);
         let mut follower = JoinSet::new();
         follower.spawn(Arc::clone(&directory).follow(wanted));
         let recorder = Recorder::start(store.clone(), config.store.history, metrics.store_unwritten());
@@ -118,7 +118,7 @@ impl Registry {
     /// The store cannot be read.
     pub async fn redeclared(&self, config: &Config) -> Result<Self, StoreError> {
         if let Some(kept) = &self.kept {
-            kept.directory.met(strangers(&kept.store).await?);
+            kept.directory.set_copied(accounts_to_copy(&kept.store).await?);
         }
         let declared = Declared::new(config);
         self.reserver.retain(|login| declared.account(login).is_some());
@@ -139,8 +139,8 @@ impl Registry {
 
     /// What the password of an unknown login is held against: the work of a real account, and never right.
     #[must_use]
-    pub fn decoy(&self, login: &str) -> PasswordDigest {
-        self.declared.decoy(login, self.kept.as_ref().map(|kept| kept.directory.strangers()))
+    pub fn dummy(&self, login: &str) -> PasswordDigest {
+        self.declared.dummy(login, self.kept.as_ref().map(|kept| kept.directory.copied()))
     }
 
     /// The settings of `name`, if it has some.

@@ -9,7 +9,7 @@ use crate::model::PasswordDigest;
 use crate::store::{Store, StoreError};
 
 /// Accounts of the store, in the order of their logins, each with a digest: that of a chosen password where it has one.
-pub(super) type Strangers = Vec<(Arc<str>, PasswordDigest)>;
+pub(super) type CopiedAccounts = Vec<(Arc<str>, PasswordDigest)>;
 
 /// Accounts of the store whose digests are copied for unknown logins.
 const MOST: usize = 1000;
@@ -19,12 +19,12 @@ const NOBODY: PasswordDigest = PasswordDigest::Sha256([0; 32]);
 
 /// Digests of real accounts, to be copied.
 #[derive(Debug)]
-pub(super) struct Decoys {
+pub(super) struct DummyDigests {
     digests: Vec<PasswordDigest>,
     key: hmac::Key,
 }
 
-impl Decoys {
+impl DummyDigests {
     /// Copies of `accounts`, which come in an order that a restart does not change. The key is made from all of them: the
     /// same after a restart, or the logins that stay slow would be the real ones.
     pub(super) fn new<'a>(accounts: impl IntoIterator<Item = (&'a str, PasswordDigest)>) -> Self {
@@ -52,7 +52,7 @@ impl Decoys {
 }
 
 /// The accounts of `store` that are copied.
-pub(super) async fn strangers(store: &Store) -> Result<Strangers, StoreError> {
+pub(super) async fn accounts_to_copy(store: &Store) -> Result<CopiedAccounts, StoreError> {
     let kept = store.accounts(None, MOST).await?.into_iter();
     let slow_if_any = |account: crate::store::Account| {
         let digests = account.secrets.into_iter().map(|secret| secret.digest);
@@ -62,7 +62,7 @@ pub(super) async fn strangers(store: &Store) -> Result<Strangers, StoreError> {
 }
 
 /// Whether one of `now` makes work that none of `before` makes: whoever makes it would be no unknown login.
-pub(super) fn makes_new_work(before: &Strangers, now: &Strangers) -> bool {
+pub(super) fn makes_new_work(before: &CopiedAccounts, now: &CopiedAccounts) -> bool {
     let before: HashSet<_> = before.iter().map(|(_, digest)| work(digest)).collect();
     now.iter().any(|(_, digest)| !before.contains(work(digest)))
 }
@@ -83,8 +83,8 @@ mod tests {
     fn unknown_logins_are_slow_as_often_as_known_ones() {
         let slow = (0..3).map(|_| ("slow", PasswordDigest::Argon2id(String::new())));
         let fast = (0..7).map(|_| ("fast", PasswordDigest::Sha256([0; 32])));
-        let decoys = Decoys::new(slow.chain(fast));
-        let is_slow = |n: &u32| matches!(decoys.of(&format!("stranger{n}")), PasswordDigest::Argon2id(_));
+        let dummies = DummyDigests::new(slow.chain(fast));
+        let is_slow = |n: &u32| matches!(dummies.of(&format!("stranger{n}")), PasswordDigest::Argon2id(_));
         // 3 of 10: the mean is 300, one standard deviation 14.5. The key is made of fixed accounts, and so the count is fixed.
         assert!((256..=344).contains(&(0..1000).filter(is_slow).count()));
         assert_eq!((0..1000).filter(is_slow).count(), (0..1000).filter(is_slow).count(), "each the same every time");
@@ -105,6 +105,6 @@ mod tests {
 
     #[test]
     fn with_no_account_at_all_the_work_is_the_cheap_one() {
-        assert!(matches!(Decoys::new([]).of("anyone"), PasswordDigest::Sha256(_)));
+        assert!(matches!(DummyDigests::new([]).of("anyone"), PasswordDigest::Sha256(_)));
     }
 }

@@ -19,7 +19,7 @@ pub(crate) enum Answer {
     NotConnected,
     /// The connection ended before the answer.
     Cut,
-    /// Nothing within the client's patience.
+    /// Nothing within the client's time-out.
     Silence,
 }
 

@@ -24,7 +24,7 @@ const PERIOD: Duration = Duration::from_millis(200);
 /// Before it comes back: a real one waits for minutes.
 const BACK_AFTER: Duration = Duration::from_millis(250);
 /// How long it waits for an answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// How long the last reports may take to be acknowledged.
 const END_WITHIN: Duration = Duration::from_secs(30);
 /// Every fourth router reports its own name, which gets one address after the other; all others report new names.
@@ -151,7 +151,7 @@ async fn report(
         let stream = connect(source, shared.addr).await.map_err(|_| Answer::NotConnected)?;
         ask(stream, &request).await.map_err(|_| Answer::Cut)
     };
-    let answer = match timeout(PATIENCE, answer).await {
+    let answer = match timeout(ANSWER_WITHIN, answer).await {
         Err(_) => Answer::Silence,
         Ok(Err(failed)) => failed,
         Ok(Ok((body, stream))) => {

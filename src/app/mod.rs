@@ -1,8 +1,8 @@
 //! Builds every part from a `Config` before anything listens, starts them in order, reloads and stops them.
 
+mod blocking;
 mod difference;
 mod in_force;
-mod patience;
 mod reload;
 mod supervision;
 
@@ -41,8 +41,8 @@ use crate::registry::{self, Registry};
 use crate::store::{Store, StoreError};
 pub use supervision::end_on_panic;
 
+use blocking::BlockingCall;
 use in_force::{Current, InForce};
-use patience::Patience;
 use reload::Reloader;
 
 /// Why the gateway cannot start or go on.
@@ -162,7 +162,7 @@ impl Running {
         let certificates = config.http.tls.as_ref().map(LoadedCertificate::read).transpose()?.map(Certificates::new);
         let acceptor = certificates.as_ref().map(Certificates::acceptor).transpose().map_err(AppError::Tls)?;
         let mut activated = Activated::from_env();
-        let patience = if activated.is_empty() { Duration::ZERO } else { SUCCESSION };
+        let wait = if activated.is_empty() { Duration::ZERO } else { SUCCESSION };
         let plain = bind(&config.http.listen, &mut activated)?;
         let tls = bind(config.http.tls.as_ref().map_or(&[], |tls| &tls.listen), &mut activated)?;
         let admin_listener = ListeningSocket::tcp(config.admin.listen)?;
@@ -170,7 +170,7 @@ impl Running {
         let wake = Arc::new(Notify::new());
         let (ended, endings) = mpsc::unbounded_channel();
         let pool = Pool::new(Arc::new(Tcp));
-        let gateway = build(config, patience, &pool, &metrics, &wake, &ended).await?;
+        let gateway = build(config, wait, &pool, &metrics, &wake, &ended).await?;
         let current = Current::new(InForce::new(config, gateway, None, &metrics));
         let in_force = {
             let current = current.clone();
@@ -203,7 +203,7 @@ impl Running {
             wake,
             ended,
             routers: all_places(&http, &https),
-            reading: Patience::new(),
+            reading: BlockingCall::new(),
         };
         let (reloads, reloading) = reloader.start(stopped.clone());
         public_servers.spawn(reloading);
@@ -272,7 +272,7 @@ const SUCCESSION: Duration = Duration::from_secs(30);
 
 async fn build(
     config: &Config,
-    patience: Duration,
+    wait: Duration,
     pool: &Pool,
     metrics: &Metrics,
     wake: &Arc<Notify>,
@@ -284,7 +284,7 @@ async fn build(
             Registry::declared(config)
         }
         Location::Sqlite(_) | Location::Postgres(_) => {
-            let store = Store::serve(&config.store.location, patience).await?;
+            let store = Store::serve(&config.store.location, wait).await?;
             let clashes = registry::clashes(config, &store).await?;
             if !clashes.is_empty() {
                 return Err(AppError::Clash(clashes.join("\n")));

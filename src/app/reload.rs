@@ -9,9 +9,9 @@ use sd_notify::NotifyState;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
+use super::blocking::{BlockingCall, BlockingError};
 use super::difference::{changed, needs_restart};
 use super::in_force::{Current, InForce};
-use super::patience::{Impatient, Patience};
 use super::tell_systemd;
 use crate::api::reload::{ReloadRefused, ReloadRequest, Reloaded};
 use crate::config::Config;
@@ -52,7 +52,7 @@ pub(super) struct Reloader {
     pub(super) ended: mpsc::UnboundedSender<Vec<Ended>>,
     /// What systemd is told of the listeners.
     pub(super) routers: String,
-    pub(super) reading: Patience<Read>,
+    pub(super) reading: BlockingCall<Read>,
 }
 
 /// A configuration that will do: nothing of it can fail any more.
@@ -134,10 +134,10 @@ impl Reloader {
         let from = path.clone();
         let read = self.reading.wait_for(READ_WITHIN, move || read(&from)).await;
         let (config, certificate) = read.map_err(|error| match error {
-            Impatient::Late(_) | Impatient::Busy => said(&format!(
+            BlockingError::Late(_) | BlockingError::Busy => said(&format!(
                 "reading it and the files that it names: {error}; is one of them a pipe, or on a server that is away?"
             )),
-            Impatient::Broken(_) => said(&error),
+            BlockingError::Broken(_) => said(&error),
         })??;
         let in_force = self.current.get();
         let registry = in_force.gateway.registry();

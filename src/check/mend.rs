@@ -43,9 +43,9 @@ impl Mender<'_> {
         Finding::error("unreachable", what, mend)
     }
 
-    pub(super) fn silent(&self, patience: Duration) -> Finding {
+    pub(super) fn silent(&self, timeout: Duration) -> Finding {
         let what = format!(
-            "takes the connection and sends no answer within {patience:?}: its log says why, or something else listens there"
+            "takes the connection and sends no answer within {timeout:?}: its log says why, or something else listens there"
         );
         Finding::error("no_answer", what, vec![self.other_primary()])
     }

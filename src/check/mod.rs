@@ -92,13 +92,13 @@ pub async fn run(config: &Config, extent: Extent, mut progress: impl FnMut(usize
     let mut zones = JoinSet::new();
     for (number, zone) in config.zones.iter().cloned().enumerate() {
         let (asked, free) = (asked.get_mut(number).map(std::mem::take).unwrap_or_default(), Arc::clone(&free));
-        let patience = config.engine.deadline;
+        let timeout = config.engine.deadline;
         zones.spawn(async move {
             let _turn = free.acquire().await;
             let mut checked = Vec::with_capacity(zone.primaries.len());
             // One after the other: they hold the same data, and one record serves `Extent::Write` for all.
             for primary in &zone.primaries {
-                checked.push(primary::examine(&zone, primary, &asked, patience, extent).await);
+                checked.push(primary::examine(&zone, primary, &asked, timeout, extent).await);
             }
             (number, checked)
         });

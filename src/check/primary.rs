@@ -24,7 +24,7 @@ pub(super) async fn examine(
     zone: &Zone,
     primary: &Primary,
     asked: &[Asked],
-    patience: Duration,
+    timeout: Duration,
     extent: Extent,
 ) -> Checked {
     let mut checked = Checked {
@@ -35,7 +35,7 @@ pub(super) async fn examine(
         findings: Vec::new(),
     };
     let mut mender = Mender { zone, primary, software: Software::Unknown };
-    let mut prober = match Prober::open(zone, primary, patience).await {
+    let mut prober = match Prober::open(zone, primary, timeout).await {
         Ok(prober) => prober,
         Err(error) => {
             checked.findings.push(trouble(error, &mender));
@@ -45,7 +45,7 @@ pub(super) async fn examine(
     let version = prober.software().await;
     mender.software = Software::of(version.as_deref());
     checked.server = version.as_deref().map(shown);
-    let mut examination = Examination { prober, mender, asked, patience, findings: Vec::new() };
+    let mut examination = Examination { prober, mender, asked, timeout, findings: Vec::new() };
     if let Err(error) = examination.run(extent).await {
         examination.findings.push(trouble(error, &examination.mender));
     }
@@ -57,7 +57,7 @@ struct Examination<'c> {
     prober: Prober,
     mender: Mender<'c>,
     asked: &'c [Asked],
-    patience: Duration,
+    timeout: Duration,
     findings: Vec<Finding>,
 }
 
@@ -189,7 +189,7 @@ impl Examination<'_> {
             None
         } else {
             let mut arrived = false;
-            while !arrived && written.elapsed() < self.patience {
+            while !arrived && written.elapsed() < self.timeout {
                 sleep(Duration::from_millis(100)).await;
                 arrived = shows(self.prober.read_text(LABEL).await);
             }
@@ -213,7 +213,7 @@ impl Examination<'_> {
 fn trouble(error: ProbeError, mender: &Mender<'_>) -> Finding {
     match error {
         ProbeError::Connect(error) => mender.unreachable(&error),
-        ProbeError::Silent(patience) => mender.silent(patience),
+        ProbeError::Silent(timeout) => mender.silent(timeout),
         ProbeError::Closed => mender.closed(),
         ProbeError::NotDns => mender.not_dns(),
         ProbeError::Unsigned => mender.unsigned(),

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use super::{HOST, LOGIN};
 
 /// The gateway answers within its own deadline of 5 s.
-const PATIENCE: Duration = Duration::from_secs(15);
+const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 
 fn target(address: Ipv4Addr) -> String {
     format!("/nic/update?hostname={HOST}&myip={address}")
@@ -49,7 +49,7 @@ pub(super) async fn update(gateway: SocketAddr, password: &str, address: Ipv4Add
         let (_, body) = answer.split_once("\r\n\r\n").ok_or(io::ErrorKind::UnexpectedEof)?;
         Ok(body.to_owned())
     };
-    timeout(PATIENCE, exchange).await?
+    timeout(ANSWER_WITHIN, exchange).await?
 }
 
 /// What `dig` prints; `None` where it is not installed.

@@ -25,7 +25,7 @@ use crate::dns::{Pool, Reader, Route, Signer, Tcp, Update};
 /// Another program may take the port between our look and the server's.
 const ATTEMPTS: u32 = 5;
 /// How long the name server may take for one answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// The scene, set. All of it goes when the value is dropped.
 #[derive(Debug)]
@@ -87,7 +87,7 @@ fn reader(config: &Config) -> Result<Reader, DemoError> {
     let zone = &config.zones[0];
     let update = Update::new(zone.name.clone(), Signer::new(zone.key.clone())?)?;
     let (update, primary) = (Arc::new(update), zone.primaries[0].clone());
-    let route = watch::Sender::new(Route { update, primary, source: zone.source, patience: PATIENCE });
+    let route = watch::Sender::new(Route { update, primary, source: zone.source, timeout: ANSWER_WITHIN });
     Ok(Reader::start(Pool::new(Arc::new(Tcp)), route.subscribe()))
 }
 

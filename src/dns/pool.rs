@@ -91,13 +91,13 @@ impl Pool {
         let turn = match Arc::clone(&line.turns).try_acquire_owned() {
             Ok(turn) => turn,
             Err(_) => {
-                let patience = limit * 4;
+                let timeout = limit * 4;
                 let mut failures = line.failures.subscribe();
                 tokio::select! {
                     biased;
                     Ok(failure) = failures.recv() => return Err(failure),
                     Ok(turn) = Arc::clone(&line.turns).acquire_owned() => turn,
-                    () = sleep(patience) => return Err(Arc::new(ConnectError::Timeout(patience))),
+                    () = sleep(timeout) => return Err(Arc::new(ConnectError::Timeout(timeout))),
                 }
             }
         };

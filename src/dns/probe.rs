@@ -78,22 +78,22 @@ pub struct Prober {
     update: Update,
     zone: config::Zone,
     primary: config::Primary,
-    patience: Duration,
+    timeout: Duration,
     connection: Connection,
     events: mpsc::Receiver<Event>,
     last_id: u16,
 }
 
 impl Prober {
-    /// Connects to `primary`; each answer may take `patience`.
+    /// Connects to `primary`; each answer may take `timeout`.
     ///
     /// # Errors
     /// [`ProbeError::Connect`], or a name does not fit the wire.
-    pub async fn open(zone: &config::Zone, primary: &config::Primary, patience: Duration) -> Result<Self, ProbeError> {
+    pub async fn open(zone: &config::Zone, primary: &config::Primary, timeout: Duration) -> Result<Self, ProbeError> {
         let update = Update::new(zone.name.clone(), Signer::new(zone.key.clone())?)?;
-        let (connection, events) = Connection::open(&Tcp, primary, zone.source, patience).await?;
+        let (connection, events) = Connection::open(&Tcp, primary, zone.source, timeout).await?;
         let (zone, primary) = (zone.clone(), primary.clone());
-        Ok(Self { update, zone, primary, patience, connection, events, last_id: 0 })
+        Ok(Self { update, zone, primary, timeout, connection, events, last_id: 0 })
     }
 
     /// What the primary calls itself: `version.bind`, class CHAOS, unsigned (RFC 4892 section 2).
@@ -106,7 +106,7 @@ impl Prober {
         if !self.connection.send(&message.to_vec().ok()?) {
             return None;
         }
-        let deadline = Instant::now() + self.patience;
+        let deadline = Instant::now() + self.timeout;
         loop {
             let Ok(Some(Event::Frame(octets))) = timeout_at(deadline, self.events.recv()).await else { return None };
             if id_of(&octets) == Some(id) {
@@ -323,15 +323,15 @@ impl Prober {
                 return answer;
             }
             (self.connection, self.events) =
-                Connection::open(&Tcp, &self.primary, self.zone.source, self.patience).await?;
+                Connection::open(&Tcp, &self.primary, self.zone.source, self.timeout).await?;
         }
         Err(ProbeError::Closed)
     }
 
     /// `None` where the connection ended.
     async fn receive(&mut self, id: u16, is_update: bool, signed: &Signed) -> Option<Result<Message, ProbeError>> {
-        let deadline = Instant::now() + self.patience;
-        let mut heard = ProbeError::Silent(self.patience);
+        let deadline = Instant::now() + self.timeout;
+        let mut heard = ProbeError::Silent(self.timeout);
         loop {
             let octets = match timeout_at(deadline, self.events.recv()).await {
                 Ok(Some(Event::Frame(octets))) => octets,

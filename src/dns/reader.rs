@@ -38,7 +38,7 @@ pub struct Route {
     /// Our own address towards it.
     pub source: Option<IpAddr>,
     /// How long an answer may take.
-    pub patience: Duration,
+    pub timeout: Duration,
 }
 
 /// What the primary says of a host that was thought to hold an address already.
@@ -220,8 +220,8 @@ impl Task {
                 happened = self.link.next() => self.handle(happened),
                 Ok(()) = self.route.changed() => self.leave_old_path(),
                 now = tick.tick() => {
-                    let patience = self.route.borrow().patience;
-                    if self.asked.values().any(|asked| now.saturating_duration_since(asked.since) > patience) {
+                    let timeout = self.route.borrow().timeout;
+                    if self.asked.values().any(|asked| now.saturating_duration_since(asked.since) > timeout) {
                         self.close();
                     }
                 }
@@ -288,9 +288,9 @@ impl Task {
     }
 
     fn open(&mut self) {
-        let Route { primary, source, patience, .. } = self.route.borrow().clone();
+        let Route { primary, source, timeout, .. } = self.route.borrow().clone();
         let (pool, to) = (self.pool.clone(), primary.clone());
-        let leasing = async move { pool.lease(to, source, patience / 2).await };
+        let leasing = async move { pool.lease(to, source, timeout / 2).await };
         self.link = Link::Opening((source, primary), Box::pin(leasing));
     }
 

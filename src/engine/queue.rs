@@ -53,7 +53,7 @@ const AUTHORISED: Duration = Duration::from_secs(10);
 /// Names that leave in a message of their own while another is in flight; fewer wait for its answer.
 pub(super) const WORTH_A_MESSAGE: usize = 16;
 /// They do for this part of the deadline at most, counted from its departure.
-pub(super) const PATIENCE: u32 = 20;
+pub(super) const WAIT_SHARE: u32 = 20;
 
 /// The pending changes of one zone.
 #[derive(Debug)]
@@ -648,7 +648,7 @@ impl ZoneQueue {
     /// Until when a few changes wait for the answer to what is in flight, if they do: a primary works on one message of a zone
     /// at a time, so they would be no sooner done, and where many zones share a primary each of their messages costs all.
     pub(super) fn gathers_until(&self, now: Instant) -> Option<Instant> {
-        let until = self.oldest_flight()? + self.deadline / PATIENCE;
+        let until = self.oldest_flight()? + self.deadline / WAIT_SHARE;
         (until > now && (1..WORTH_A_MESSAGE).contains(&self.ready.names())).then_some(until)
     }
 

@@ -84,8 +84,8 @@ impl PrimarySelection {
 }
 
 fn route(settings: &Settings, primary: &Primary) -> Route {
-    let (source, patience) = (settings.zone.source, settings.deadline);
-    Route { update: Arc::clone(&settings.update), primary: primary.clone(), source, patience }
+    let (source, timeout) = (settings.zone.source, settings.deadline);
+    Route { update: Arc::clone(&settings.update), primary: primary.clone(), source, timeout }
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ pub type Secret = Zeroizing<String>;
 pub const PAGE: usize = 500;
 
 /// How long a change of records is waited for, for a running gateway to do it.
-const PATIENCE: Duration = Duration::from_secs(3);
+const DONE_WITHIN: Duration = Duration::from_secs(3);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// Zones that an error names.
 const SHOWN: usize = 5;
@@ -128,7 +128,7 @@ impl Operator {
 
     /// Waits a moment for gateways to do what is wanted of `names`.
     async fn wait_for(&self, names: &[Hostname]) -> Result<RecordsState, OperatorError> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + DONE_WITHIN;
         for name in names {
             while self.is_pending(name).await? {
                 if Instant::now() >= deadline {

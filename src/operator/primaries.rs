@@ -11,7 +11,7 @@ use crate::model::{Hostname, ZoneName};
 /// Asks primaries.
 #[derive(Debug)]
 pub(super) struct Primaries {
-    patience: Duration,
+    timeout: Duration,
 }
 
 /// Why a primary did not let names pass.
@@ -23,9 +23,9 @@ enum Trouble {
 }
 
 impl Primaries {
-    /// Each answer may take `patience`.
-    pub(super) fn new(patience: Duration) -> Self {
-        Self { patience }
+    /// Each answer may take `timeout`.
+    pub(super) fn new(timeout: Duration) -> Self {
+        Self { timeout }
     }
 
     /// Whether each name would be served by its zone, and holds no address that nobody shall `adopt`.
@@ -77,7 +77,7 @@ impl Primaries {
                 None => Trouble::Next(error),
             }
         };
-        let opened = Prober::open(zone, primary, self.patience).await;
+        let opened = Prober::open(zone, primary, self.timeout).await;
         let mut prober = opened.map_err(|error| judge(names.first().copied(), error))?;
         for name in names {
             if let Some((hiding, owner)) = prober.hidden_by(name).await.map_err(|error| judge(Some(name), error))? {

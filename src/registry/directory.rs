@@ -19,7 +19,7 @@ use crate::store::{News, Store, StoreError, Subject};
 /// Accounts and hosts that are remembered, each; about 300 octets apiece.
 const REMEMBERED: usize = 65_536;
 /// How long a question to the store may take.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 /// Between two tries of a store that is away.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -174,7 +174,7 @@ impl Directory {
 
     /// Asks the store, which is away where it does not answer.
     async fn ask<V>(&self, question: impl Future<Output = Result<V, StoreError>>) -> Result<V, Unavailable> {
-        let why = match timeout(PATIENCE, question).await {
+        let why = match timeout(TIMEOUT, question).await {
             Ok(Ok(value)) => return Ok(value),
             Ok(Err(error)) => error.to_string(),
             Err(_) => "no answer within 2 s".to_owned(),

@@ -35,7 +35,7 @@ const MOST_WAITING: usize = 20_000;
 /// Proven names that need no question; about 150 octets apiece.
 const REMEMBERED: usize = 65_536;
 /// How long a transaction may take.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Reserves names, and gives back those that came to nothing; its task ends with it.
 #[derive(Debug)]
@@ -242,7 +242,7 @@ impl Shared {
                     None
                 } else {
                     let requests: Vec<_> = wanted.iter().map(Waiting::request).collect();
-                    let ask = || timeout(PATIENCE, store.reserve(&given_back, &requests));
+                    let ask = || timeout(TIMEOUT, store.reserve(&given_back, &requests));
                     match ask().await {
                         // A connection that rested for a moment may have died with a server that is back already.
                         Ok(Err(StoreError::Unavailable { .. })) => ask().await,

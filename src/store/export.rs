@@ -78,7 +78,7 @@ impl Store {
     /// The store cannot be read.
     pub async fn export(&self) -> Result<Export, StoreError> {
         let mut work = self.begin(Purpose::Snapshot).await?;
-        work.be_patient();
+        work.allow_long_statements();
         // A snapshot is of the moment of its first statement, not of its BEGIN.
         work.row(statement("SELECT MAX(id) FROM change")).await?;
         let start = Line::Start(StartLine { version: VERSION }).write()?;

@@ -38,7 +38,7 @@ impl Store {
     /// store cannot be written. In each case nothing was imported.
     pub async fn import(&self, lines: impl Iterator<Item = io::Result<String>> + Send) -> Result<Imported, StoreError> {
         let mut work = self.begin(Purpose::Administration).await?;
-        work.be_patient();
+        work.allow_long_statements();
         match fill(&mut work, lines).await {
             Ok(imported) => {
                 work.changed_everything();

@@ -15,10 +15,10 @@ use super::open::of_the_system;
 /// Between two tries.
 const AGAIN: Duration = Duration::from_millis(50);
 
-/// Locks the SQLite file at `path` for a gateway, as long as the result is open. Another gateway may take `patience` to stop.
-pub(super) async fn lock(path: &Path, patience: Duration) -> Result<File, StoreError> {
+/// Locks the SQLite file at `path` for a gateway, as long as the result is open. Another gateway may take `wait` to stop.
+pub(super) async fn lock(path: &Path, wait: Duration) -> Result<File, StoreError> {
     let (path, mut file) = open(path).map_err(|error| of_the_system(path, error))?;
-    let deadline = Instant::now() + patience;
+    let deadline = Instant::now() + wait;
     let mut is_told = false;
     loop {
         match file.try_lock() {
@@ -31,7 +31,7 @@ pub(super) async fn lock(path: &Path, patience: Duration) -> Result<File, StoreE
             return Err(StoreError::Served { path, by });
         }
         if !is_told {
-            info!(store = %path.display(), by, ?patience, "another gateway still serves the store: waiting for its end");
+            info!(store = %path.display(), by, ?wait, "another gateway still serves the store: waiting for its end");
             is_told = true;
         }
         sleep(AGAIN).await;

@@ -51,15 +51,15 @@ impl Store {
         }
     }
 
-    /// The same for a gateway: an SQLite file is its own until the store is closed. One that stops may take `patience` until
+    /// The same for a gateway: an SQLite file is its own until the store is closed. One that stops may take `wait` until
     /// the file is free.
     ///
     /// # Errors
     /// [`StoreError::Served`] where another gateway has the file; or as for [`Self::open`].
-    pub async fn serve(location: &Location, patience: Duration) -> Result<Self, StoreError> {
+    pub async fn serve(location: &Location, wait: Duration) -> Result<Self, StoreError> {
         let Location::Sqlite(path) = location else { return Self::open(location).await };
         sqlx::any::install_default_drivers();
-        let store = open_sqlite(path, Some(patience)).await?;
+        let store = open_sqlite(path, Some(wait)).await?;
         // In step already, unless somebody edited the file by hand.
         let mut work = store.begin(Purpose::Recording).await?;
         work.count_again().await?;
@@ -75,7 +75,7 @@ async fn open_sqlite(path: &Path, to_serve: Option<Duration>) -> Result<Store, S
     prepared.map_err(|_| StoreError::unavailable("its file could not be looked at"))??;
     let lock = match to_serve {
         // First of all: a later version would change the tables under a gateway that runs.
-        Some(patience) => Some(lock(&path, patience).await?),
+        Some(wait) => Some(lock(&path, wait).await?),
         None => None,
     };
     let Some(text) = path.to_str() else { return Err(StoreError::Url("the path is not UTF-8".into())) };

@@ -47,7 +47,7 @@ impl Store {
     /// [`StoreError::Unknown`]; or the store cannot be written.
     pub async fn remove_account(&self, login: &str, records: RecordsPolicy) -> Result<Vec<Hostname>, StoreError> {
         let mut work = self.begin(Purpose::Administration).await?;
-        work.be_patient();
+        work.allow_long_statements();
         if work.account(login).await?.is_none() {
             return work.without_account(login).await;
         }

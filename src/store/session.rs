@@ -308,7 +308,7 @@ impl Work {
     }
 
     /// Gives statements that move a whole store their time.
-    pub(super) fn be_patient(&mut self) {
+    pub(super) fn allow_long_statements(&mut self) {
         self.session.limit = LONG;
     }
 

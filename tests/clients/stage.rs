@@ -18,7 +18,7 @@ pub(crate) const LOGIN: &str = "router1";
 pub(crate) const SECRET: &str = "a-generated-secret";
 
 /// How long anything may take that a test waits for; two cores are shared with other tests.
-const PATIENCE: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// A name server, the gateway and what a client needs of them.
 pub(crate) struct Stage {
@@ -73,7 +73,7 @@ impl Stage {
 
     /// Runs a client to its end.
     pub(crate) async fn run(&self, program: &str, arguments: &[&str]) -> Ran {
-        Program::start(program, arguments, self.folder()).ended(PATIENCE).await
+        Program::start(program, arguments, self.folder()).ended(LIMIT).await
     }
 
     /// `http://ADDR/nic/update`.
@@ -106,9 +106,9 @@ impl Stage {
 
 /// Nudges again and again, with time between to do something about it, until `look` is satisfied.
 pub(crate) async fn nudge(what: &str, mut nudge: impl FnMut(), mut look: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + LIMIT;
     while !look().await {
-        assert!(Instant::now() < deadline, "nudged for {PATIENCE:?} for: {what}");
+        assert!(Instant::now() < deadline, "nudged for {LIMIT:?} for: {what}");
         nudge();
         let next = Instant::now() + Duration::from_secs(3);
         while Instant::now() < next && !look().await {

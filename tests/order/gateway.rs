@@ -67,18 +67,18 @@ impl Gateway {
     }
 
     /// A request, whose client waits so long.
-    pub async fn ask(self: Arc<Self>, name: Hostname, records: DesiredRecords, keep: Keep, patience: Duration) {
+    pub async fn ask(self: Arc<Self>, name: Hostname, records: DesiredRecords, keep: Keep, wait: Duration) {
         let mut restarted = self.restarted.subscribe();
         tokio::select! {
             // Whoever the end of a gateway cuts off is told nothing any longer.
             biased;
             Ok(()) = restarted.changed() => {}
-            () = self.answer(name, records, keep, patience) => {}
+            () = self.answer(name, records, keep, wait) => {}
         }
     }
 
     /// Goes the way of a request: compare, ask, change.
-    async fn answer(&self, name: Hostname, records: DesiredRecords, keep: Keep, patience: Duration) {
+    async fn answer(&self, name: Hostname, records: DesiredRecords, keep: Keep, wait: Duration) {
         let deadline = Instant::now() + DEADLINE;
         let zone = self.state().zone(&name);
         let change = |number: usize| change(&name, &records, number, keep);
@@ -97,7 +97,7 @@ impl Gateway {
         }
         let is_asked = self.state().requests[number].word.is_some();
         let number = if is_asked { self.state().submitted(&name, &records, keep == Keep::Always) } else { number };
-        let answer = timeout(patience, zone.change(change(number), deadline)).await.unwrap_or(Err(Trouble::Timeout));
+        let answer = timeout(wait, zone.change(change(number), deadline)).await.unwrap_or(Err(Trouble::Timeout));
         let mut state = self.state();
         match answer {
             Ok(_) => {

@@ -122,8 +122,8 @@ async fn play(seed: u64) -> (Vec<String>, Seen, Vec<String>) {
             continue;
         }
         // Some clients hang up before they are answered.
-        let patience = if chance.percent(15) { chance.millis(2000) } else { DEADLINE };
-        callers.spawn(Arc::clone(&gateway).ask(name, records, keep, patience));
+        let wait = if chance.percent(15) { chance.millis(2000) } else { DEADLINE };
+        callers.spawn(Arc::clone(&gateway).ask(name, records, keep, wait));
     }
     callers.join_all().await;
     network.clear_up();

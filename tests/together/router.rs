@@ -15,7 +15,7 @@ use crate::reference::{Asked, Word};
 use crate::stage::{LOGIN, SECRET};
 
 /// More than any request takes.
-const PATIENCE: Duration = Duration::from_secs(15);
+const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 
 /// The requests of a host, until `until`. No address is used by two hosts, or twice by one but in a row.
 pub async fn run(
@@ -64,7 +64,7 @@ async fn ask(name: String, numbers: [Option<u16>; 2], addr: SocketAddr, log: Log
     let request = Request::get(&format!("/nic/update?hostname={name}&myip={addresses}")).basic(LOGIN, SECRET);
     log.note(&format!("{name} {addresses} to {addr}"));
     let began = Instant::now();
-    let said = match timeout(PATIENCE, request.send(addr)).await.expect("an answer") {
+    let said = match timeout(ANSWER_WITHIN, request.send(addr)).await.expect("an answer") {
         Ok(answer) => answer.text(),
         Err(error) => format!("nothing: {error}"),
     };

@@ -35,7 +35,7 @@ fn a_lone_change_leaves_at_once_and_the_rest_gather_while_it_is_answered() {
         bench.set(&format!("g{n}"), "192.0.2.1");
     }
     assert!(bench.queue.depart(bench.now).is_none(), "they would be no sooner done");
-    assert_eq!(bench.queue.next_rest_end(bench.now), Some(bench.now + DEADLINE / PATIENCE));
+    assert_eq!(bench.queue.next_rest_end(bench.now), Some(bench.now + DEADLINE / WAIT_SHARE));
     bench.answer(lone, &|_| None);
     let gathered = bench.queue.depart(bench.now).unwrap();
     assert_eq!(bench.queue.names(gathered), WORTH_A_MESSAGE - 1, "all that gathered travels together");
@@ -52,7 +52,7 @@ fn many_changes_wait_for_no_answer_and_a_few_not_for_long() {
     assert!(bench.queue.depart(bench.now).is_some(), "they are worth a message");
     bench.set("b", "192.0.2.1");
     assert!(bench.queue.depart(bench.now).is_none());
-    bench.now += DEADLINE / PATIENCE;
+    bench.now += DEADLINE / WAIT_SHARE;
     assert!(bench.queue.depart(bench.now).is_some());
 }
 

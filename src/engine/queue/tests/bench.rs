@@ -90,7 +90,7 @@ impl Bench {
         for n in 0..WINDOW {
             self.set(&format!("w{n}"), "192.0.2.1");
             self.queue.depart(self.now).expect("the window has room");
-            self.now += DEADLINE / PATIENCE;
+            self.now += DEADLINE / WAIT_SHARE;
         }
         self.now = now;
         self.queue.flights.values_mut().for_each(|flight| flight.sent = now);

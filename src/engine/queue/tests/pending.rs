@@ -150,7 +150,7 @@ fn what_was_forgotten_after_its_release_is_in_no_line_any_longer() {
     bench.set("a", "192.0.2.2");
     bench.queue.depart(bench.now).unwrap();
     bench.set("a", "192.0.2.3");
-    bench.now += DEADLINE / PATIENCE;
+    bench.now += DEADLINE / WAIT_SHARE;
     assert!(bench.queue.depart(bench.now).is_none(), "its name is in flight");
 }
 

@@ -218,9 +218,9 @@ fn not_pem(path: &Path, error: &PemError, mend: &'static str) -> PairError {
 
 /// What of a file changes when somebody writes, replaces or chmods it; symbolic links are followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Trace(u64, u64, u64, (i64, i64), (i64, i64));
+pub struct FileStamp(u64, u64, u64, (i64, i64), (i64, i64));
 
-impl Trace {
+impl FileStamp {
     /// `None` where there is no such file.
     #[must_use]
     pub fn of(path: &Path) -> Option<Self> {

@@ -20,7 +20,7 @@ use tracing::{debug, error, info, warn};
 use super::client_address::Peer;
 use super::server::pass_on_panic;
 use crate::config::Tls;
-use crate::config::certificate::{Pair, PairError, Trace, date};
+use crate::config::certificate::{FileStamp, Pair, PairError, date};
 
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -48,7 +48,7 @@ pub struct Certificates {
 }
 
 /// What both files looked like.
-type FileStamps = [Option<Trace>; 2];
+type FileStamps = [Option<FileStamp>; 2];
 
 impl LoadedCertificate {
     /// Reads the files that `files` names.
@@ -158,7 +158,7 @@ impl ResolvesServerCert for Certificates {
 
 fn stamps(files: &Tls) -> FileStamps {
     let [certificate, key]: [&Path; 2] = [&files.certificate, &files.private_key];
-    [Trace::of(certificate), Trace::of(key)]
+    [FileStamp::of(certificate), FileStamp::of(key)]
 }
 
 /// The stream inside TLS, or nothing, and then the connection is closed.

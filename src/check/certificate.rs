@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use super::{Finding, Mend};
+use super::{Advice, Finding};
 use crate::config::Tls;
 use crate::config::certificate::{Pair, PairError, date};
 
@@ -16,7 +16,7 @@ pub(super) fn examine(tls: &Tls, now: SystemTime) -> Option<Finding> {
                 date(pair.not_before),
                 date(now)
             );
-            Some(Finding::warning("certificate_not_yet_valid", what, vec![Mend::new("shell", "timedatectl status")]))
+            Some(Finding::warning("certificate_not_yet_valid", what, vec![Advice::new("shell", "timedatectl status")]))
         }
         Ok(pair) if pair.expires_soon(now) => {
             let left = pair.not_after.duration_since(now).unwrap_or_default().as_secs() / 86_400;
@@ -29,20 +29,20 @@ pub(super) fn examine(tls: &Tls, now: SystemTime) -> Option<Finding> {
                     days => format!("in {days} days"),
                 }
             );
-            Some(Finding::warning("certificate_expires", what, vec![Mend::new("shell", "certbot renew")]))
+            Some(Finding::warning("certificate_expires", what, vec![Advice::new("shell", "certbot renew")]))
         }
         Ok(_) => None,
         Err(error) => {
-            let (code, mend) = match &error {
-                PairError::Expired { .. } => ("certificate_expired", vec![Mend::new("shell", "certbot renew")]),
+            let (code, advice) = match &error {
+                PairError::Expired { .. } => ("certificate_expired", vec![Advice::new("shell", "certbot renew")]),
                 PairError::Exposed { path, .. } => {
-                    ("exposed_secret", vec![Mend::new("shell", format!("chmod 600 {}", path.display()))])
+                    ("exposed_secret", vec![Advice::new("shell", format!("chmod 600 {}", path.display()))])
                 }
                 PairError::Unreadable { .. } | PairError::Broken { .. } | PairError::Mismatch { .. } => {
                     ("certificate_unusable", Vec::new())
                 }
             };
-            Some(Finding::error(code, error.to_string(), mend))
+            Some(Finding::error(code, error.to_string(), advice))
         }
     }
 }

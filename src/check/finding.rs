@@ -22,14 +22,14 @@ impl Level {
 
 /// A line of configuration, or a command, that would mend a finding.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mend {
+pub struct Advice {
     /// The file that it belongs to, or "shell".
     pub place: &'static str,
     /// The line or lines.
     pub line: String,
 }
 
-impl Mend {
+impl Advice {
     pub(super) fn new(place: &'static str, line: impl Into<String>) -> Self {
         Self { place, line: line.into() }
     }
@@ -47,16 +47,16 @@ pub struct Finding {
     /// What is wrong, in a sentence without a full stop.
     pub what: String,
     /// What would mend it; one of them is enough.
-    pub mend: Vec<Mend>,
+    pub advice: Vec<Advice>,
 }
 
 impl Finding {
-    pub(super) fn error(code: &'static str, what: impl Into<String>, mend: Vec<Mend>) -> Self {
-        Self { level: Level::Error, code, hosts: Vec::new(), what: what.into(), mend }
+    pub(super) fn error(code: &'static str, what: impl Into<String>, advice: Vec<Advice>) -> Self {
+        Self { level: Level::Error, code, hosts: Vec::new(), what: what.into(), advice }
     }
 
-    pub(super) fn warning(code: &'static str, what: impl Into<String>, mend: Vec<Mend>) -> Self {
-        Self { level: Level::Warning, ..Self::error(code, what, mend) }
+    pub(super) fn warning(code: &'static str, what: impl Into<String>, advice: Vec<Advice>) -> Self {
+        Self { level: Level::Warning, ..Self::error(code, what, advice) }
     }
 
     pub(super) fn about(mut self, hosts: Vec<String>) -> Self {

@@ -1,9 +1,9 @@
 //! Asks every primary of every zone whether the gateway could work with it, and says in plain words what to mend. Changes
 //! nothing unless told to.
 
+mod advice;
 mod certificate;
 mod finding;
-mod mend;
 mod primary;
 mod rights;
 mod secrets;
@@ -19,7 +19,7 @@ use crate::config::{Config, Zone};
 use crate::model::{Hostname, ZoneName};
 use crate::registry::Declared;
 
-pub use finding::{Finding, Level, Mend};
+pub use finding::{Advice, Finding, Level};
 
 /// Zones that are asked at the same time.
 const AT_ONCE: usize = 8;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::time::{Instant, sleep};
 
-use super::mend::Mender;
+use super::advice::Adviser;
 use super::rights::{Split, split};
 use super::software::{Software, shown};
 use super::{Asked, Checked, Extent, Finding};
@@ -34,20 +34,20 @@ pub(super) async fn examine(
         names: asked.len(),
         findings: Vec::new(),
     };
-    let mut mender = Mender { zone, primary, software: Software::Unknown };
+    let mut adviser = Adviser { zone, primary, software: Software::Unknown };
     let mut prober = match Prober::open(zone, primary, timeout).await {
         Ok(prober) => prober,
         Err(error) => {
-            checked.findings.push(trouble(error, &mender));
+            checked.findings.push(trouble(error, &adviser));
             return checked;
         }
     };
     let version = prober.software().await;
-    mender.software = Software::of(version.as_deref());
+    adviser.software = Software::of(version.as_deref());
     checked.server = version.as_deref().map(shown);
-    let mut examination = Examination { prober, mender, asked, timeout, findings: Vec::new() };
+    let mut examination = Examination { prober, adviser, asked, timeout, findings: Vec::new() };
     if let Err(error) = examination.run(extent).await {
-        examination.findings.push(trouble(error, &examination.mender));
+        examination.findings.push(trouble(error, &examination.adviser));
     }
     checked.findings = examination.findings;
     checked
@@ -55,7 +55,7 @@ pub(super) async fn examine(
 
 struct Examination<'c> {
     prober: Prober,
-    mender: Mender<'c>,
+    adviser: Adviser<'c>,
     asked: &'c [Asked],
     timeout: Duration,
     findings: Vec<Finding>,
@@ -76,40 +76,40 @@ impl Examination<'_> {
         let failure = match self.prober.zone().await {
             Ok(Served::Authoritative { primary }) => {
                 if let Some(seconds) = self.prober.clock(CLOCK_WARNING).await?.filter(|seconds| *seconds != 0) {
-                    self.findings.push(self.mender.clock_drifts(seconds));
+                    self.findings.push(self.adviser.clock_drifts(seconds));
                 }
                 return Ok(Some(primary));
             }
             Ok(Served::Not { above }) => {
-                self.findings.push(self.mender.zone_not_served(above.as_deref()));
+                self.findings.push(self.adviser.zone_not_served(above.as_deref()));
                 return Ok(None);
             }
             Err(ProbeError::Failed(failure)) => failure,
             Err(error) => return Err(error),
         };
         let finding = match (failure.rcode, failure.tsig) {
-            (_, Some(TsigFault::BadKey)) => self.mender.unknown_key(),
-            (_, Some(TsigFault::BadSig)) => self.mender.wrong_secret(),
-            (_, Some(TsigFault::BadTime(seconds))) => self.mender.clock(seconds),
+            (_, Some(TsigFault::BadKey)) => self.adviser.unknown_key(),
+            (_, Some(TsigFault::BadSig)) => self.adviser.wrong_secret(),
+            (_, Some(TsigFault::BadTime(seconds))) => self.adviser.clock(seconds),
             // Knot 3.4 signs no answer for a key that it has not; of a wrong secret and of a wrong clock it says so.
-            (Rcode::NOTAUTH, None) if self.mender.software == Software::Knot => self.mender.unknown_key(),
+            (Rcode::NOTAUTH, None) if self.adviser.software == Software::Knot => self.adviser.unknown_key(),
             // PowerDNS has one answer for an unknown key, a wrong secret and a wrong clock.
             (Rcode::NOTAUTH, None) => match self.prober.clock(FUDGE).await? {
-                Some(seconds) => self.mender.clock(Some(seconds)),
-                None => self.mender.key_or_secret(),
+                Some(seconds) => self.adviser.clock(Some(seconds)),
+                None => self.adviser.key_or_secret(),
             },
             // Who does not serve a zone refuses the query, as who may not be asked; an UPDATE tells them apart. PowerDNS has no
             // list of who may ask, and refuses every UPDATE as long as `dnsupdate` is off.
             (Rcode::REFUSED, _) => match self.prober.empty_update().await {
-                Ok(()) => self.mender.no_queries(),
+                Ok(()) => self.adviser.no_queries(),
                 Err(ProbeError::Failed(update)) => {
-                    let asked = update.rcode == Rcode::REFUSED && self.mender.software != Software::PowerDns;
-                    if asked { self.mender.no_queries() } else { self.mender.zone_not_served(None) }
+                    let asked = update.rcode == Rcode::REFUSED && self.adviser.software != Software::PowerDns;
+                    if asked { self.adviser.no_queries() } else { self.adviser.zone_not_served(None) }
                 }
                 Err(error) => return Err(error),
             },
-            (Rcode::SERVFAIL, _) => self.mender.zone_broken(),
-            _ => self.mender.strange(failure),
+            (Rcode::SERVFAIL, _) => self.adviser.zone_broken(),
+            _ => self.adviser.strange(failure),
         };
         self.findings.push(finding);
         Ok(None)
@@ -122,11 +122,11 @@ impl Examination<'_> {
         let mut denied = Vec::new();
         for (name, failure) in &rights.bad {
             if !matches!((failure.rcode, failure.tsig), (Rcode::REFUSED, _) | (Rcode::NOTAUTH, _)) {
-                self.findings.push(self.mender.strange(*failure).about(self.grants(&[name])));
+                self.findings.push(self.adviser.strange(*failure).about(self.grants(&[name])));
             } else if name.has_underscore() && self.prober.may_remove(name).await.is_ok() {
-                self.findings.push(self.mender.check_names().about(self.grants(&[name])));
+                self.findings.push(self.adviser.check_names().about(self.grants(&[name])));
             } else if let Some(family) = self.only_family(name).await {
-                self.findings.push(self.mender.one_family(name, family).about(self.grants(&[name])));
+                self.findings.push(self.adviser.one_family(name, family).about(self.grants(&[name])));
             } else {
                 denied.push(*name);
             }
@@ -134,7 +134,7 @@ impl Examination<'_> {
         if let Some(first) = denied.first() {
             let all = rights.all_bad() && denied.len() == rights.bad.len();
             let finding =
-                if all { self.mender.may_not_update(soa_primary) } else { self.mender.may_not_update_names(first) };
+                if all { self.adviser.may_not_update(soa_primary) } else { self.adviser.may_not_update_names(first) };
             self.findings.push(finding.about(self.grants(&denied)));
         }
         self.hidden(&rights).await
@@ -159,15 +159,15 @@ impl Examination<'_> {
             let grants = self.grants(&[name]);
             let grant = grants.first().map_or(name.as_str(), String::as_str);
             let finding = match hiding {
-                Some((Hiding::Cname, _)) => self.mender.at_cname(grant),
-                Some((Hiding::Delegation, owner)) => self.mender.delegated(grant, &owner),
-                Some((Hiding::Dname, owner)) => self.mender.below_dname(grant, &owner),
-                None => self.mender.strange(*failure),
+                Some((Hiding::Cname, _)) => self.adviser.at_cname(grant),
+                Some((Hiding::Delegation, owner)) => self.adviser.delegated(grant, &owner),
+                Some((Hiding::Dname, owner)) => self.adviser.below_dname(grant, &owner),
+                None => self.adviser.strange(*failure),
             };
             self.findings.push(finding.about(grants));
         }
         if rights.stopped || served.stopped {
-            self.findings.push(self.mender.not_all_asked());
+            self.findings.push(self.adviser.not_all_asked());
         }
         Ok(())
     }
@@ -178,7 +178,7 @@ impl Examination<'_> {
         match self.prober.write_text(LABEL, &value).await {
             Ok(()) => {}
             Err(ProbeError::Failed(failure)) => {
-                self.findings.push(self.mender.write_refused(LABEL, failure));
+                self.findings.push(self.adviser.write_refused(LABEL, failure));
                 return Ok(());
             }
             Err(error) => return Err(error),
@@ -193,11 +193,11 @@ impl Examination<'_> {
                 sleep(Duration::from_millis(100)).await;
                 arrived = shows(self.prober.read_text(LABEL).await);
             }
-            Some(self.mender.forwards(soa_primary, arrived.then(|| written.elapsed())))
+            Some(self.adviser.forwards(soa_primary, arrived.then(|| written.elapsed())))
         };
         self.findings.extend(finding);
         if let Err(error) = self.prober.remove_text(LABEL).await {
-            self.findings.push(self.mender.left_behind(LABEL, &error));
+            self.findings.push(self.adviser.left_behind(LABEL, &error));
         }
         Ok(())
     }
@@ -210,14 +210,14 @@ impl Examination<'_> {
 }
 
 /// What keeps a primary from answering at all.
-fn trouble(error: ProbeError, mender: &Mender<'_>) -> Finding {
+fn trouble(error: ProbeError, adviser: &Adviser<'_>) -> Finding {
     match error {
-        ProbeError::Connect(error) => mender.unreachable(&error),
-        ProbeError::Silent(timeout) => mender.silent(timeout),
-        ProbeError::Closed => mender.closed(),
-        ProbeError::NotDns => mender.not_dns(),
-        ProbeError::Unsigned => mender.unsigned(),
-        ProbeError::Failed(failure) => mender.strange(failure),
+        ProbeError::Connect(error) => adviser.unreachable(&error),
+        ProbeError::Silent(timeout) => adviser.silent(timeout),
+        ProbeError::Closed => adviser.closed(),
+        ProbeError::NotDns => adviser.not_dns(),
+        ProbeError::Unsigned => adviser.unsigned(),
+        ProbeError::Failed(failure) => adviser.strange(failure),
         ProbeError::Encode(error) => Finding::error("unwritable", error.to_string(), Vec::new()),
     }
 }

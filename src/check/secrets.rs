@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use super::{Finding, Mend};
+use super::{Advice, Finding};
 use crate::config::{Config, Location};
 
 /// One finding for each file of the keys, and of a store, that every user of this machine may read or write.
@@ -37,7 +37,7 @@ fn exposed(file: &Path, what: &str) -> Option<Finding> {
     Some(Finding::error(
         "exposed_secret",
         format!("{file} holds {what} and can be {may} by every user of this machine (mode {mode:04o})"),
-        vec![Mend::new("shell", format!("chmod o= {file}"))],
+        vec![Advice::new("shell", format!("chmod o= {file}"))],
     ))
 }
 

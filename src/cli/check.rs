@@ -90,9 +90,9 @@ fn describe(text: &mut String, place: &str, finding: &Finding, paint: Paint) {
     if !finding.hosts.is_empty() && !told {
         let _ = writeln!(text, "  names: {}", listed(&finding.hosts, SHOWN));
     }
-    for mend in &finding.mend {
-        let _ = writeln!(text, "  {}:", mend.place);
-        for line in mend.line.lines() {
+    for advice in &finding.advice {
+        let _ = writeln!(text, "  {}:", advice.place);
+        for line in advice.line.lines() {
             let _ = writeln!(text, "      {line}");
         }
     }
@@ -130,7 +130,7 @@ fn finding_json(checked: Option<&Checked>, finding: &Finding) -> Value {
         "primary": checked.map(|checked| &checked.primary),
         "hosts": finding.hosts,
         "what": finding.what,
-        "mend": finding.mend.iter().map(|mend| json!({ "in": mend.place, "line": mend.line })).collect::<Vec<_>>(),
+        "advice": finding.advice.iter().map(|advice| json!({ "in": advice.place, "line": advice.line })).collect::<Vec<_>>(),
     })
 }
 

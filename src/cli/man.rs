@@ -45,8 +45,8 @@ pub(super) fn run(mut command: Command, folder: &Path) -> Ended {
     command.build();
     fs::create_dir_all(folder).and_then(|()| write(&command, folder, None)).map_err(|error| {
         let folder = folder.display();
-        let mend = "Name a folder that you may write to";
-        fail(1, &format_args!("cannot write the manual pages into {folder}: {error}\n{mend}"))
+        let advice = "Name a folder that you may write to";
+        fail(1, &format_args!("cannot write the manual pages into {folder}: {error}\n{advice}"))
     })
 }
 

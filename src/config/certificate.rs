@@ -33,14 +33,14 @@ pub enum PairError {
         source: io::Error,
     },
     /// Not what a certificate or key file holds.
-    #[error("{}: {what}; {mend}", path.display())]
+    #[error("{}: {what}; {advice}", path.display())]
     Broken {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
         what: String,
         /// What would be right.
-        mend: &'static str,
+        advice: &'static str,
     },
     /// Others than the gateway may read or write the private key.
     #[error("{}: others may {may} this private key (mode {mode:04o}); chmod 600 {0}, and make a new key if strangers could have read it", path.display())]
@@ -132,22 +132,22 @@ pub fn date(time: SystemTime) -> String {
 }
 
 fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, PairError> {
-    let mend =
+    let advice =
         "write the certificate in PEM, the server's own first, then those that signed it (certbot: fullchain.pem)";
     let octets = read(path, File::open(path).map_err(|source| unreadable(path, source))?)?;
     let chain: Vec<_> = CertificateDer::pem_slice_iter(&octets)
         .collect::<Result<_, _>>()
-        .map_err(|error| not_pem(path, &error, mend))?;
+        .map_err(|error| not_pem(path, &error, advice))?;
     if chain.is_empty() {
         let what =
             if octets.trim_ascii().is_empty() { "this file is empty" } else { "there is no certificate in this file" };
-        return Err(broken(path, what, mend));
+        return Err(broken(path, what, advice));
     }
     Ok(chain)
 }
 
 fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, PairError> {
-    let mend = "write the private key in PEM, without a passphrase (certbot: privkey.pem)";
+    let advice = "write the private key in PEM, without a passphrase (certbot: privkey.pem)";
     let file = File::open(path).map_err(|source| unreadable(path, source))?;
     // The file that is read is the one that is judged.
     let metadata = file.metadata().map_err(|source| unreadable(path, source))?;
@@ -156,14 +156,14 @@ fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, PairError> {
     }
     let octets = read(path, file)?;
     PrivateKeyDer::from_pem_slice(&octets).map_err(|error| match error {
-        PemError::NoItemsFound if octets.trim_ascii().is_empty() => broken(path, "this file is empty", mend),
+        PemError::NoItemsFound if octets.trim_ascii().is_empty() => broken(path, "this file is empty", advice),
         PemError::NoItemsFound if is_encrypted(&octets) => broken(
             path,
             "the private key in this file is encrypted, and nobody types a passphrase at the start of a service",
             "openssl pkey -in FILE -out FILE.new writes it without one",
         ),
-        PemError::NoItemsFound => broken(path, "there is no private key in this file", mend),
-        error => not_pem(path, &error, mend),
+        PemError::NoItemsFound => broken(path, "there is no private key in this file", advice),
+        error => not_pem(path, &error, advice),
     })
 }
 
@@ -202,18 +202,18 @@ fn unreadable(path: &Path, source: io::Error) -> PairError {
     PairError::Unreadable { path: path.to_owned(), source }
 }
 
-fn broken(path: &Path, what: &str, mend: &'static str) -> PairError {
-    PairError::Broken { path: path.to_owned(), what: what.to_owned(), mend }
+fn broken(path: &Path, what: &str, advice: &'static str) -> PairError {
+    PairError::Broken { path: path.to_owned(), what: what.to_owned(), advice }
 }
 
 /// The parser's own words may repeat a line of the file, which may be of a key.
-fn not_pem(path: &Path, error: &PemError, mend: &'static str) -> PairError {
+fn not_pem(path: &Path, error: &PemError, advice: &'static str) -> PairError {
     let what = match error {
         PemError::MissingSectionEnd { .. } => "a block in this file has no END line",
         PemError::Base64Decode(_) => "a block in this file is not base64",
         _ => "this file is not PEM",
     };
-    broken(path, what, mend)
+    broken(path, what, advice)
 }
 
 /// What of a file changes when somebody writes, replaces or chmods it; symbolic links are followed.

@@ -13,7 +13,7 @@ use super::format::example;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Errors(Vec<Problem>);
 
-/// One thing that is wrong, and its mend.
+/// One thing that is wrong, and what would be right.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// The file it stands in: the configuration, or a key file that it names.

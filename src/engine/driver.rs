@@ -497,7 +497,7 @@ impl Running {
             self.complained = Some((failure, now));
             warn!(
                 zone = %self.zone(), primary = %self.primary(), key = %self.driver.selection.settings().zone.key.name,
-                answer = %failure, names, mend = advice(failure), "the primary answered an update with an error"
+                answer = %failure, names, advice = advice(failure), "the primary answered an update with an error"
             );
         }
         let Some(ended) = self.driver.queue.failed(flight, failure, now) else { return };

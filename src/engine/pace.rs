@@ -1,6 +1,6 @@
 //! How many RRsets a message takes: as many as the primary answers within a fifth of the deadline, with the window full. Pure.
 //!
-//! What a message costs is partly its own and partly its RRsets'. Both are learned, since smaller messages are a mend for the
+//! What a message costs is partly its own and partly its RRsets'. Both are learned, since smaller messages help against the
 //! second part only: where each costs 200 ms whatever it holds, the primary is helped by large ones.
 
 use std::time::Duration;

@@ -404,12 +404,12 @@ async fn find_targets(
                 if is_primarys {
                     health.doubt();
                 }
-                let mend = match error {
+                let advised = match error {
                     ReadError::Failed(failure) => advice(failure),
                     _ => "see that the primary can be reached and serves the zone",
                 };
                 if let ReadError::Failed(failure) = error {
-                    *problem.lock().unwrap_or_else(PoisonError::into_inner) = Some(format!("{error}: {mend}"));
+                    *problem.lock().unwrap_or_else(PoisonError::into_inner) = Some(format!("{error}: {advised}"));
                     // What was known stays.
                     found.send_if_modified(|targets| match targets {
                         Targets::Known(_) => false,
@@ -420,7 +420,7 @@ async fn find_targets(
                     });
                 }
                 if !std::mem::replace(&mut complained, true) {
-                    warn!(%zone, %error, mend, "the zone's SOA and NS records cannot be read; wildcard grants wait for them");
+                    warn!(%zone, %error, advice = advised, "the zone's SOA and NS records cannot be read; wildcard grants wait for them");
                 }
                 TARGETS_RETRY
             }

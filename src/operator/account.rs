@@ -214,9 +214,9 @@ impl Operator {
         Ok(SecretView { login: login.to_owned(), secret })
     }
 
-    /// The account, which must be in the store and not in the file; `mend` says what to do there.
-    pub(super) async fn changeable_account(&self, login: &str, mend: &str) -> Result<store::Account, OperatorError> {
-        self.must_not_declare_account(login, mend)?;
+    /// The account, which must be in the store and not in the file; `advice` says what to do there.
+    pub(super) async fn changeable_account(&self, login: &str, advice: &str) -> Result<store::Account, OperatorError> {
+        self.must_not_declare_account(login, advice)?;
         self.stored_account(login).await
     }
 

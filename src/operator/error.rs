@@ -47,14 +47,14 @@ pub enum OperatorError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The file declares it, and only its editor may change it.
-    #[error("{what} is declared in {}: {mend}", file.display())]
+    #[error("{what} is declared in {}: {advice}", file.display())]
     Declared {
         /// `account "router1"`.
         what: String,
         /// The configuration.
         file: PathBuf,
         /// What to do there.
-        mend: String,
+        advice: String,
     },
     /// The file declares it too, so that its records are not the store's to remove.
     #[error("host {name} is declared in {} too, and its records are the declared one's", file.display())]

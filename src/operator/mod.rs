@@ -141,27 +141,27 @@ impl Operator {
     }
 
     /// # Errors
-    /// [`OperatorError::Declared`] where the file declares the account; `mend` says what to do there.
-    fn must_not_declare_account(&self, login: &str, mend: &str) -> Result<(), OperatorError> {
+    /// [`OperatorError::Declared`] where the file declares the account; `advice` says what to do there.
+    fn must_not_declare_account(&self, login: &str, advice: &str) -> Result<(), OperatorError> {
         match self.declared.account(login) {
             None => Ok(()),
-            Some(_) => Err(self.is_declared(format!("account {login:?}"), mend)),
+            Some(_) => Err(self.is_declared(format!("account {login:?}"), advice)),
         }
     }
 
     /// # Errors
-    /// [`OperatorError::Declared`] where the file declares the name; `mend` says what to do there.
-    fn must_not_declare_host(&self, name: &Hostname, mend: &str) -> Result<(), OperatorError> {
+    /// [`OperatorError::Declared`] where the file declares the name; `advice` says what to do there.
+    fn must_not_declare_host(&self, name: &Hostname, advice: &str) -> Result<(), OperatorError> {
         let Some(declared) = self.declared.name(name) else { return Ok(()) };
         let what = match declared.owners.first() {
             Some(owner) => format!("host {name} of account {owner:?}"),
             None => format!("host {name}"),
         };
-        Err(self.is_declared(what, mend))
+        Err(self.is_declared(what, advice))
     }
 
-    fn is_declared(&self, what: String, mend: &str) -> OperatorError {
-        OperatorError::Declared { what, file: self.file.clone(), mend: mend.to_owned() }
+    fn is_declared(&self, what: String, advice: &str) -> OperatorError {
+        OperatorError::Declared { what, file: self.file.clone(), advice: advice.to_owned() }
     }
 
     /// A name that one host may have.

@@ -63,7 +63,7 @@ async fn wrong_secret_and_unknown_key(kind: Kind) {
         let refused = update(&gateway, "hostname=home.dyn.example&myip=203.0.113.7").await;
         assert_eq!((refused.status, refused.text().as_str()), (503, "dnserr"), "{}", gateway.log());
         assert_eq!(refused.header("X-Dyngate-Reason"), Some("primary refuses us"));
-        assert!(gateway.log().contains("mend="), "the log says what to do: {}", gateway.log());
+        assert!(gateway.log().contains("advice="), "the log says what to do: {}", gateway.log());
         assert!(!gateway.log().contains(&key.secret), "no secret in the log");
         let ready = lab::http::Request::get("/readyz").send(gateway.admin()).await.unwrap();
         assert!(ready.status == 200 && ready.text().contains("zone dyn.example: "), "{}", ready.text());

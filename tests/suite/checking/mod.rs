@@ -71,7 +71,7 @@ impl Check {
         let findings = self.findings().await;
         for finding in &findings {
             assert!(finding["what"].as_str().unwrap().len() > 10, "{finding}");
-            assert!(!finding["mend"].as_array().unwrap().is_empty(), "no line that would mend it: {finding}");
+            assert!(!finding["advice"].as_array().unwrap().is_empty(), "no line that would mend it: {finding}");
         }
         codes(&findings)
     }

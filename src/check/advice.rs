@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::software::Software;
-use super::{Finding, Mend};
+use super::{Advice, Finding};
 use crate::config::{Primary, Zone};
 use crate::dns::{ConnectError, FUDGE, Failure, ProbeError};
 use crate::model::{Family, Hostname};
@@ -15,24 +15,24 @@ const POWERDNS: &str = "pdns.conf";
 const SHELL: &str = "shell";
 
 /// Whose configuration the lines are for.
-pub(super) struct Mender<'c> {
+pub(super) struct Adviser<'c> {
     pub(super) zone: &'c Zone,
     pub(super) primary: &'c Primary,
     pub(super) software: Software,
 }
 
-impl Mender<'_> {
+impl Adviser<'_> {
     pub(super) fn unreachable(&self, error: &ConnectError) -> Finding {
         let Primary { host, port } = self.primary;
-        let here = Mend::new(OURS, format!("primaries = [\"{}\"]", self.primary));
-        let mend = match error {
+        let here = Advice::new(OURS, format!("primaries = [\"{}\"]", self.primary));
+        let advice = match error {
             ConnectError::Lookup { .. } => vec![here],
             ConnectError::Connect { .. } | ConnectError::Timeout(_) => [here]
                 .into_iter()
                 .chain(self.on_server(
                     &format!("listen-on port {port} {{ {host}; }};"),
                     &format!("listen: {host}@{port}"),
-                    &[Mend::new(POWERDNS, format!("local-address={host}\nlocal-port={port}"))],
+                    &[Advice::new(POWERDNS, format!("local-address={host}\nlocal-port={port}"))],
                 ))
                 .collect(),
         };
@@ -40,7 +40,7 @@ impl Mender<'_> {
             "{}: start the name server, open its TCP port in the firewall, or name the right address",
             plain(error)
         );
-        Finding::error("unreachable", what, mend)
+        Finding::error("unreachable", what, advice)
     }
 
     pub(super) fn silent(&self, timeout: Duration) -> Finding {
@@ -95,13 +95,13 @@ impl Mender<'_> {
             Some(seconds) => format!("{}, and TSIG allows {FUDGE} s", apart(seconds)),
             None => format!("its clock and this machine's are more than {FUDGE} s apart"),
         };
-        Finding::error("clock", what, vec![Mend::new(SHELL, "timedatectl set-ntp true    # on both machines")])
+        Finding::error("clock", what, vec![Advice::new(SHELL, "timedatectl set-ntp true    # on both machines")])
     }
 
     pub(super) fn clock_drifts(&self, seconds: i64) -> Finding {
         let what = format!("{}; at {FUDGE} s every update will fail", apart(seconds));
-        let mend = vec![Mend::new(SHELL, "timedatectl set-ntp true    # on both machines")];
-        Finding::warning("clock_drifts", what, mend)
+        let advice = vec![Advice::new(SHELL, "timedatectl set-ntp true    # on both machines")];
+        Finding::warning("clock_drifts", what, advice)
     }
 
     pub(super) fn zone_not_served(&self, above: Option<&str>) -> Finding {
@@ -110,16 +110,16 @@ impl Mender<'_> {
             Some(above) => format!("serves {above}, and {zone} is no zone of its own there"),
             None => format!("does not serve the zone {zone}"),
         };
-        let mut mend = match above {
-            Some(above) => vec![Mend::new(OURS, format!("[[zone]]\nname = \"{above}\""))],
+        let mut advice = match above {
+            Some(above) => vec![Advice::new(OURS, format!("[[zone]]\nname = \"{above}\""))],
             None => vec![self.other_primary()],
         };
-        mend.extend(self.on_server(
+        advice.extend(self.on_server(
             &format!("zone \"{zone}\" {{ type primary; file \"…\"; update-policy {{ … }}; }};"),
             &format!("zone:\n  - domain: {zone}"),
-            &[Mend::new(SHELL, format!("pdnsutil create-zone {zone}"))],
+            &[Advice::new(SHELL, format!("pdnsutil create-zone {zone}"))],
         ));
-        Finding::error("zone_not_served", what, mend)
+        Finding::error("zone_not_served", what, advice)
     }
 
     pub(super) fn zone_broken(&self) -> Finding {
@@ -131,16 +131,18 @@ impl Mender<'_> {
             Software::PowerDns => Some(format!("pdnsutil check-zone {zone}")),
             Software::Unknown => None,
         };
-        let mend = command.map(|command| Mend::new(SHELL, command)).into_iter().collect();
-        Finding::error("zone_broken", what, mend)
+        let advice = command.map(|command| Advice::new(SHELL, command)).into_iter().collect();
+        Finding::error("zone_broken", what, advice)
     }
 
     pub(super) fn no_queries(&self) -> Finding {
         let key = &self.zone.key.name;
         let what = format!("refuses queries from key {key}: nothing that it says could be verified");
-        let mend =
-            vec![Mend::new(BIND, format!("allow-query {{ key \"{key}\"; … }};    # in options, the view or the zone"))];
-        Finding::error("no_queries", what, mend)
+        let advice = vec![Advice::new(
+            BIND,
+            format!("allow-query {{ key \"{key}\"; … }};    # in options, the view or the zone"),
+        )];
+        Finding::error("no_queries", what, advice)
     }
 
     /// `soa_primary` is MNAME of the zone's SOA record.
@@ -164,12 +166,12 @@ impl Mender<'_> {
         };
         let key = &self.zone.key.name;
         let what = format!("lets key {key} set {may} records, but not {may_not}");
-        let mend = self.on_server(
+        let advice = self.on_server(
             &format!("update-policy {{ grant {key} name {name} A AAAA; }};"),
             "update-type: [A, AAAA]",
             &[],
         );
-        Finding::warning("one_family", what, mend)
+        Finding::warning("one_family", what, advice)
     }
 
     pub(super) fn check_names(&self) -> Finding {
@@ -177,7 +179,7 @@ impl Mender<'_> {
         Finding::error(
             "check_names",
             what,
-            vec![Mend::new(BIND, "check-names primary ignore;    # in options or in the zone")],
+            vec![Advice::new(BIND, "check-names primary ignore;    # in options or in the zone")],
         )
     }
 
@@ -186,18 +188,18 @@ impl Mender<'_> {
         Finding::warning(
             "at_cname",
             what,
-            vec![Mend::new(SHELL, self.nsupdate(&format!("update delete {grant} CNAME")))],
+            vec![Advice::new(SHELL, self.nsupdate(&format!("update delete {grant} CNAME")))],
         )
     }
 
     pub(super) fn delegated(&self, grant: &str, owner: &str) -> Finding {
         let at = if grant == owner { "is" } else { "lies below" };
         let what = format!("{grant} {at} the delegation {owner}: other servers answer for it, its router gets nohost");
-        let mend = vec![
-            Mend::new(OURS, format!("[[zone]]\nname = \"{owner}\"    # with the primaries of that zone")),
-            Mend::new(SHELL, self.nsupdate(&format!("update delete {owner} NS"))),
+        let advice = vec![
+            Advice::new(OURS, format!("[[zone]]\nname = \"{owner}\"    # with the primaries of that zone")),
+            Advice::new(SHELL, self.nsupdate(&format!("update delete {owner} NS"))),
         ];
-        Finding::warning("delegated", what, mend)
+        Finding::warning("delegated", what, advice)
     }
 
     pub(super) fn below_dname(&self, grant: &str, owner: &str) -> Finding {
@@ -207,7 +209,7 @@ impl Mender<'_> {
         Finding::warning(
             "below_dname",
             what,
-            vec![Mend::new(SHELL, self.nsupdate(&format!("update delete {owner} DNAME")))],
+            vec![Advice::new(SHELL, self.nsupdate(&format!("update delete {owner} DNAME")))],
         )
     }
 
@@ -220,26 +222,26 @@ impl Mender<'_> {
             "took a change and {seen}: it is a secondary that forwards updates, and what it shows is old; the SOA \
              names {soa_primary} as the primary"
         );
-        Finding::error("forwards", what, vec![Mend::new(OURS, format!("primaries = [\"{soa_primary}\"]"))])
+        Finding::error("forwards", what, vec![Advice::new(OURS, format!("primaries = [\"{soa_primary}\"]"))])
     }
 
     pub(super) fn write_refused(&self, label: &str, failure: Failure) -> Finding {
         let (zone, key) = (&self.zone.name, &self.zone.key.name);
         let what =
             format!("answers {failure} to a TXT record at {label}.{zone}: whether it forwards updates stays open");
-        let mend = self.on_server(
+        let advice = self.on_server(
             &format!("update-policy {{ grant {key} name {label}.{zone} TXT; }};"),
             &format!("update-owner: name\nupdate-owner-name: {label}"),
-            &[Mend::new(SHELL, format!("pdnsutil set-meta {zone} TSIG-ALLOW-DNSUPDATE {key}"))],
+            &[Advice::new(SHELL, format!("pdnsutil set-meta {zone} TSIG-ALLOW-DNSUPDATE {key}"))],
         );
-        Finding::warning("write_refused", what, mend)
+        Finding::warning("write_refused", what, advice)
     }
 
     pub(super) fn left_behind(&self, label: &str, error: &ProbeError) -> Finding {
         let zone = &self.zone.name;
         let what = format!("the TXT record {label}.{zone} could not be removed again: {error}");
-        let mend = vec![Mend::new(SHELL, self.nsupdate(&format!("update delete {label}.{zone} TXT")))];
-        Finding::warning("left_behind", what, mend)
+        let advice = vec![Advice::new(SHELL, self.nsupdate(&format!("update delete {label}.{zone} TXT")))];
+        Finding::warning("left_behind", what, advice)
     }
 
     pub(super) fn not_all_asked(&self) -> Finding {
@@ -251,14 +253,14 @@ impl Mender<'_> {
         Finding::error("strange_answer", format!("answered {failure}: its log says why"), Vec::new())
     }
 
-    fn other_primary(&self) -> Mend {
-        Mend::new(OURS, "primaries = [\"…\"]    # the server that this zone is written on")
+    fn other_primary(&self) -> Advice {
+        Advice::new(OURS, "primaries = [\"…\"]    # the server that this zone is written on")
     }
 
     /// The key on the server's side, and where ours is compared with it.
-    fn the_key(&self) -> Vec<Mend> {
+    fn the_key(&self) -> Vec<Advice> {
         let (name, algorithm) = (&self.zone.key.name, self.zone.key.algorithm.name());
-        let ours = Mend::new(
+        let ours = Advice::new(
             OURS,
             format!(
                 "[[key]]\nname = \"{name}\"\nalgorithm = \"{algorithm}\"\nsecret_file = \"…\"    # the server's secret"
@@ -267,13 +269,13 @@ impl Mender<'_> {
         let theirs = self.on_server(
             &format!("key \"{name}\" {{ algorithm {algorithm}; secret \"…\"; }};"),
             &format!("key:\n  - id: {name}\n    algorithm: {algorithm}\n    secret: …"),
-            &[Mend::new(SHELL, format!("pdnsutil import-tsig-key {name} {algorithm} …"))],
+            &[Advice::new(SHELL, format!("pdnsutil import-tsig-key {name} {algorithm} …"))],
         );
         [ours].into_iter().chain(theirs).collect()
     }
 
     /// The right to change `name`; `rule` is BIND's word for how it is matched.
-    fn rights(&self, rule: &str, name: &str) -> Vec<Mend> {
+    fn rights(&self, rule: &str, name: &str) -> Vec<Advice> {
         let (zone, key) = (&self.zone.name, &self.zone.key.name);
         let owner = if rule == "name" {
             format!("\n    update-owner: name\n    update-owner-match: equal\n    update-owner-name: [{name}.]")
@@ -286,16 +288,16 @@ impl Mender<'_> {
                 "acl:\n  - id: dyngate\n    key: {key}\n    action: update{owner}\nzone:\n  - domain: {zone}\n    acl: dyngate"
             ),
             &[
-                Mend::new(POWERDNS, "dnsupdate=yes    # its default is no"),
-                Mend::new(POWERDNS, "allow-dnsupdate-from=…    # the address that this gateway comes from"),
-                Mend::new(SHELL, format!("pdnsutil set-meta {zone} TSIG-ALLOW-DNSUPDATE {key}")),
+                Advice::new(POWERDNS, "dnsupdate=yes    # its default is no"),
+                Advice::new(POWERDNS, "allow-dnsupdate-from=…    # the address that this gateway comes from"),
+                Advice::new(SHELL, format!("pdnsutil set-meta {zone} TSIG-ALLOW-DNSUPDATE {key}")),
             ],
         )
     }
 
     /// The lines for the server at hand, or for all of them where it does not say what it is.
-    fn on_server(&self, bind: &str, knot: &str, powerdns: &[Mend]) -> Vec<Mend> {
-        let file = |place, line: &str| (!line.is_empty()).then(|| Mend::new(place, line));
+    fn on_server(&self, bind: &str, knot: &str, powerdns: &[Advice]) -> Vec<Advice> {
+        let file = |place, line: &str| (!line.is_empty()).then(|| Advice::new(place, line));
         let (bind, knot) = (file(BIND, bind), file(KNOT, knot));
         match self.software {
             Software::Bind => bind.into_iter().collect(),

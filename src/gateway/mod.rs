@@ -322,7 +322,7 @@ impl Gateway {
         };
         let is_answered = matches!(verdict.outcome, Outcome::Changed | Outcome::Unchanged);
         if is_answered {
-            self.limits.told(&name, ask.addresses);
+            self.limits.answered(&name, ask.addresses);
         } else if matches!(verdict.outcome, Outcome::Unreachable | Outcome::Refused) {
             self.limits.failed(&name);
         }

@@ -133,7 +133,7 @@ impl Limits {
         }
     }
 
-    /// Whether `name` may be told once more that it has `addresses`; counts nothing.
+    /// Whether `name` may be answered once more that it has `addresses`; counts nothing.
     ///
     /// # Errors
     /// The time until it may: the host repeats itself faster than the abuse rule allows.
@@ -142,10 +142,10 @@ impl Limits {
         self.counted(LimitKind::Repeats, verdict)
     }
 
-    /// Notes that `name` was told that it has `addresses`; counts it where it was told so before.
-    pub fn told(&self, name: &Hostname, addresses: Addresses) {
+    /// Notes that `name` was answered that it has `addresses`; counts it where that was its last answer.
+    pub fn answered(&self, name: &Hostname, addresses: Addresses) {
         if let Some(repeats) = &self.rules().repeats {
-            repeats.told(name, addresses);
+            repeats.answered(name, addresses);
         }
     }
 

@@ -1,4 +1,4 @@
-//! The abuse rule: how often a host may be told again what it was told before. Knows nothing of zones and primaries.
+//! The abuse rule: how often a host may be answered again what it was last answered. Knows nothing of zones and primaries.
 
 use std::time::Duration;
 
@@ -14,16 +14,16 @@ const REMEMBERED: usize = 65_536;
 /// The `repeats` limit.
 ///
 /// A repeat asks for what the same host was last answered `good` or `nochg` with. So nobody repeats who was told to come
-/// back: a failure of ours takes back what was told before, and the next `good` or `nochg` is news.
+/// back: a failure of ours takes back what was answered before, and the next `good` or `nochg` is news.
 #[derive(Debug)]
 pub(super) struct Repeats {
     rate: Limiter,
-    told: Cache<Hostname, Addresses>,
+    answered: Cache<Hostname, Addresses>,
 }
 
 impl Repeats {
     pub(super) fn new(quota: Quota) -> Self {
-        Self { rate: Limiter::new(quota), told: Cache::new(REMEMBERED) }
+        Self { rate: Limiter::new(quota), answered: Cache::new(REMEMBERED) }
     }
 
     /// The same hosts under another quota.
@@ -36,28 +36,29 @@ impl Repeats {
         if self.repeats(name, addresses) { self.rate.look(name.as_str(), 1) } else { Ok(()) }
     }
 
-    /// Notes that the host was told that it has `addresses`, and counts a repeat.
-    pub(super) fn told(&self, name: &Hostname, addresses: Addresses) {
+    /// Notes that the host was answered that it has `addresses`, and counts a repeat.
+    pub(super) fn answered(&self, name: &Hostname, addresses: Addresses) {
         if self.repeats(name, addresses) {
             // Several at once may have been let through by the last that was left.
             let _exhausted = self.rate.take(name.as_str(), 1);
             return;
         }
         // A router may send its two families one by one.
-        let before = self.told.get(name).unwrap_or_default();
+        let before = self.answered.get(name).unwrap_or_default();
         let now = Addresses { v4: addresses.v4.or(before.v4), v6: addresses.v6.or(before.v6) };
-        self.told.insert(name.clone(), now);
+        self.answered.insert(name.clone(), now);
     }
 
     /// Notes that the host was told to come back, through no fault of its own.
     pub(super) fn failed(&self, name: &Hostname) {
-        self.told.remove(name);
+        self.answered.remove(name);
     }
 
     fn repeats(&self, name: &Hostname, addresses: Addresses) -> bool {
-        let same = |told: Addresses| {
-            addresses.v4.is_none_or(|v4| told.v4 == Some(v4)) && addresses.v6.is_none_or(|v6| told.v6 == Some(v6))
+        let same = |answered: Addresses| {
+            addresses.v4.is_none_or(|v4| answered.v4 == Some(v4))
+                && addresses.v6.is_none_or(|v6| answered.v6 == Some(v6))
         };
-        self.told.get(name).is_some_and(same)
+        self.answered.get(name).is_some_and(same)
     }
 }

@@ -206,7 +206,7 @@ async fn only_what_was_told_before_is_a_repeat() {
     let (limits, _) = limits(quota(3, 6));
     let name = Hostname::parse("home.dyn.example").unwrap();
     let (one, other) = (Addresses::from(ip("192.0.2.1")), Addresses::from(ip("192.0.2.2")));
-    let repeat = |addresses| limits.may_repeat(&name, addresses).map(|()| limits.told(&name, addresses));
+    let repeat = |addresses| limits.may_repeat(&name, addresses).map(|()| limits.answered(&name, addresses));
     assert_eq!(allowed(10, |_| repeat(one)), 4, "the first is news");
     assert_eq!(repeat(one), Err(Duration::from_secs(10)));
     assert_eq!(allowed(10, |n| repeat([other, one][n as usize % 2])), 10, "a new address each time is none");
@@ -214,7 +214,7 @@ async fn only_what_was_told_before_is_a_repeat() {
     advance(Duration::from_secs(10)).await;
     assert_eq!(allowed(10, |_| repeat(one)), 1);
     let neighbour = Hostname::parse("other.dyn.example").unwrap();
-    assert_eq!(allowed(4, |_| limits.may_repeat(&neighbour, one).map(|()| limits.told(&neighbour, one))), 4);
+    assert_eq!(allowed(4, |_| limits.may_repeat(&neighbour, one).map(|()| limits.answered(&neighbour, one))), 4);
 }
 
 #[tokio::test(start_paused = true)]
@@ -226,9 +226,9 @@ async fn a_failure_of_ours_is_not_counted_nor_what_follows_it() {
         assert_eq!(limits.may_repeat(&name, address), Ok(()), "asking counts nothing");
         limits.failed(&name);
         assert_eq!(limits.may_repeat(&name, address), Ok(()));
-        limits.told(&name, address);
+        limits.answered(&name, address);
     }
-    limits.told(&name, address);
+    limits.answered(&name, address);
     assert!(limits.may_repeat(&name, address).is_err(), "the second answer in a row counts");
     limits.failed(&name);
     assert_eq!(limits.may_repeat(&name, address), Ok(()), "it was told to come back");
@@ -240,7 +240,7 @@ async fn a_router_that_sends_its_families_one_by_one_repeats_both() {
     let name = Hostname::parse("home.dyn.example").unwrap();
     let families = ["192.0.2.1", "2001:db8::1"].map(|address| Addresses::from(ip(address)));
     let both = Addresses { v4: families[0].v4, v6: families[1].v6 };
-    let repeat = |addresses| limits.may_repeat(&name, addresses).map(|()| limits.told(&name, addresses));
+    let repeat = |addresses| limits.may_repeat(&name, addresses).map(|()| limits.answered(&name, addresses));
     assert_eq!(allowed(10, |n| repeat(families[n as usize % 2])), 6);
     assert!(repeat(both).is_err());
 }
@@ -284,14 +284,14 @@ async fn a_repeater_is_not_forgiven_by_other_numbers() {
     let (limits, _) = limits(quota(3, 6));
     let [name, quiet] = ["home", "quiet"].map(|name| Hostname::parse(&format!("{name}.dyn.example")).unwrap());
     let address = Addresses::from(ip("192.0.2.1"));
-    let repeat = |name| limits.may_repeat(name, address).map(|()| limits.told(name, address));
+    let repeat = |name| limits.may_repeat(name, address).map(|()| limits.answered(name, address));
     assert_eq!((allowed(10, |_| repeat(&name)), repeat(&quiet)), (4, Ok(())));
     limits.set(&all(quota(2, 1)));
     assert_eq!(repeat(&name), Err(Duration::from_secs(60)));
     assert_eq!(
         allowed(10, |_| repeat(&quiet)),
         2,
-        "what it was told before is remembered: its first is a repeat already"
+        "what it was last answered is remembered: its first is a repeat already"
     );
     limits.set(&all(None));
     assert_eq!(allowed(10, |_| repeat(&name)), 10);

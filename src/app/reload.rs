@@ -162,7 +162,7 @@ impl Reloader {
         let before = self.current.get();
         let mut zones = Vec::with_capacity(settings.len());
         for (zone, settings) in config.zones.iter().zip(settings) {
-            // A zone that comes back while a change of it is on its way has one lane, not two.
+            // A zone that comes back while a change of it is on its way has one queue, not two.
             let removed = || self.removed.get(&zone.name).and_then(WeakZone::upgrade);
             zones.push(match before.gateway.zone(&zone.name).cloned().or_else(removed) {
                 Some(running) => {

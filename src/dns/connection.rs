@@ -28,7 +28,7 @@ pub struct Connection {
     tasks: [JoinHandle<()>; 2],
 }
 
-// More than the window of any lane and any reader; a full queue means that the primary no longer reads.
+// More than the window of any zone's queue and any reader; a full queue means that the primary no longer reads.
 const QUEUE: usize = 2048;
 
 impl Connection {

@@ -42,7 +42,7 @@ struct Line {
     open: AtomicUsize,
     kept: Mutex<Kept>,
     // Whoever waits for a turn listens here, while none of the connections is of use: a primary that swallows what is sent to
-    // it costs the first of them his time only.
+    // it costs only the first of them the time-out; the others fail fast.
     failures: broadcast::Sender<Arc<ConnectError>>,
 }
 
@@ -59,7 +59,7 @@ struct Open {
     last_id: u16,
 }
 
-/// A connection in the hands of one zone. Dropping it closes it; [`Self::give_back`] keeps it for the next.
+/// A connection that one zone uses. Dropping it closes it; [`Self::give_back`] keeps it for the next.
 #[derive(Debug)]
 pub struct Lease {
     // There until it is given back.

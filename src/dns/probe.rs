@@ -149,7 +149,7 @@ impl Prober {
 
     /// The primary's clock minus ours in seconds, to a second or two; 0 where they are at most `tolerance` apart, `None`
     /// where the key is not taken even with 18 hours between them. A server goes by the fudge of the question (RFC 8945
-    /// section 5.2.3), so the smallest that it takes tells: PowerDNS never says BADTIME, and its answers bear our own time.
+    /// section 5.2.3), so the smallest that it takes tells: PowerDNS never says BADTIME, and its answers have our own time.
     ///
     /// # Errors
     /// [`ProbeError`], except for error answers.

@@ -27,9 +27,9 @@ pub(super) struct History {
     pub(super) tried_again: bool,
     pub(super) not_before: Option<Instant>,
     pub(super) primaries_tried: usize,
-    // Connections that were lost with this on them, and whether it may be the reason.
+    // Connections that were lost with this on them, and whether a name in it may be the reason.
     pub(super) losses: u32,
-    pub(super) suspect: bool,
+    pub(super) spoils_batches: bool,
 }
 
 /// A message on its way.
@@ -95,7 +95,7 @@ impl History {
             not_before: None,
             primaries_tried: 0,
             losses: 0,
-            suspect: false,
+            spoils_batches: false,
         }
     }
 }

@@ -742,11 +742,11 @@ impl ZoneQueue {
                 continue;
             }
             history.losses += 1;
-            history.suspect |= !by_us && history.losses > 1;
-            if let (true, [(name, entry)]) = (history.suspect, entries.as_slice()) {
+            history.spoils_batches |= !by_us && history.losses > 1;
+            if let (true, [(name, entry)]) = (history.spoils_batches, entries.as_slice()) {
                 self.quarantine.add(name, &entry.account, now);
             }
-            if history.suspect && entries.len() > 1 {
+            if history.spoils_batches && entries.len() > 1 {
                 self.regroup_halves(entries, &history);
             } else if !entries.is_empty() {
                 self.regroup(entries, history);

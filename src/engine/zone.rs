@@ -240,7 +240,7 @@ impl Zone {
     pub fn submit(&self, change: Change, until: Instant) -> Result<Submitted, Trouble> {
         let ((answer, answered), (tell, late)) = (oneshot::channel(), oneshot::channel());
         let waiter = Waiter { records: change.records.clone(), until, answer, late: Some(tell) };
-        self.hand(change, Some(waiter), None)?;
+        self.enqueue(change, Some(waiter), None)?;
         Ok(Submitted { answered, until, late })
     }
 
@@ -250,10 +250,10 @@ impl Zone {
     /// # Errors
     /// [`Trouble::Overloaded`]
     pub fn park(&self, change: Change, row: Option<Timestamp>) -> Result<(), Trouble> {
-        self.hand(change, None, row)
+        self.enqueue(change, None, row)
     }
 
-    fn hand(&self, change: Change, waiter: Option<Waiter>, row: Option<Timestamp>) -> Result<(), Trouble> {
+    fn enqueue(&self, change: Change, waiter: Option<Waiter>, row: Option<Timestamp>) -> Result<(), Trouble> {
         let under_way = self.0.cache.begin(&change.name);
         let order = Order::Change { change, waiter, row, under_way };
         self.0.orders.try_send(order).map_err(|_| Trouble::Overloaded)

@@ -65,7 +65,7 @@ struct Shared {
     clear: mpsc::Sender<Clear>,
     // Until the task is started that does it.
     clears: Mutex<Option<mpsc::Receiver<Clear>>>,
-    // What this gateway's leases bear.
+    // Stands in this gateway's leases.
     owner: String,
     episodes: Mutex<HashMap<ZoneName, Episode>>,
     metrics: Metrics,
@@ -419,8 +419,8 @@ impl Gateway {
         let of_commands: Vec<_> = ready.iter().filter(|parked| parked.origin.client.is_none()).collect();
         let Some(store) = self.registry.store().filter(|_| !of_commands.is_empty()) else { return Ok(HashSet::new()) };
         let names: Vec<_> = of_commands.iter().map(|parked| parked.key.name.clone()).collect();
-        let wanted: HashSet<_> = store.pending_of(&names).await?.into_iter().map(|row| (row.key, row.stamp)).collect();
-        let is_gone = |parked: &&&Parked| !parked.row.is_some_and(|row| wanted.contains(&(parked.key.clone(), row)));
+        let rows: HashSet<_> = store.pending_of(&names).await?.into_iter().map(|row| (row.key, row.stamp)).collect();
+        let is_gone = |parked: &&&Parked| !parked.row.is_some_and(|row| rows.contains(&(parked.key.clone(), row)));
         Ok(of_commands.iter().filter(is_gone).map(|parked| parked.key.clone()).collect())
     }
 

@@ -54,15 +54,15 @@ impl Operator {
             families: Families::Both,
             description: options.description,
         };
-        let wanted: Vec<_> = DesiredRecords::set(addresses, options.ttl.unwrap_or(zone.ttl))
+        let pending: Vec<_> = DesiredRecords::set(addresses, options.ttl.unwrap_or(zone.ttl))
             .iter()
             .map(|(rtype, desired)| {
                 PendingRow::of_command(RrKey { name: name.clone(), rtype }, desired.clone(), login.to_owned())
             })
             .collect();
-        self.store.add_host(&host, &wanted).await?;
+        self.store.add_host(&host, &pending).await?;
         Self::done(actor, "host.add", &name);
-        let records = if wanted.is_empty() { RecordsState::Untouched } else { self.wait_for(&new).await? };
+        let records = if pending.is_empty() { RecordsState::Untouched } else { self.wait_for(&new).await? };
         Ok((self.host(name.as_str()).await?, records))
     }
 

@@ -74,8 +74,8 @@ impl Directory {
         })
     }
 
-    /// Follows the feed of changes for ever. `wanted` hears of names whose records shall change.
-    pub(super) async fn follow(self: Arc<Self>, mut wanted: impl FnMut()) {
+    /// Follows the feed of changes for ever. `on_pending` hears of names whose records shall change.
+    pub(super) async fn follow(self: Arc<Self>, mut on_pending: impl FnMut()) {
         let mut feed = self.store.feed();
         let mut ping = interval(RETRY);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -96,14 +96,14 @@ impl Directory {
                     match news {
                         News::Changed(subjects) => {
                             self.news.fetch_add(1, Ordering::SeqCst);
-                            subjects.iter().for_each(|subject| self.forget(subject, &mut wanted));
+                            subjects.iter().for_each(|subject| self.forget(subject, &mut on_pending));
                             if subjects.iter().any(|subject| matches!(subject, Subject::Account(_))) {
                                 self.look_at_accounts().await;
                             }
                         }
                         News::Lost => {
                             self.lost.fetch_add(1, Ordering::SeqCst);
-                            wanted();
+                            on_pending();
                             self.look_at_accounts().await;
                         }
                     }
@@ -136,12 +136,12 @@ impl Directory {
         Arc::clone(&self.copied.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn forget(&self, subject: &Subject, wanted: &mut impl FnMut()) {
+    fn forget(&self, subject: &Subject, on_pending: &mut impl FnMut()) {
         match subject {
             Subject::Account(login) => drop(self.accounts.remove(login)),
             Subject::Host(name) => drop(self.hosts.remove(name)),
             Subject::Token(digest) => drop(self.tokens.remove(&TokenDigest(*digest))),
-            Subject::Pending(_) => wanted(),
+            Subject::Pending(_) => on_pending(),
         }
     }
 

@@ -34,13 +34,13 @@ pub use reserver::Reservation;
 #[derive(Debug)]
 pub struct Registry {
     declared: Declared,
-    kept: Option<Arc<Kept>>,
+    stored: Option<Arc<Stored>>,
     reserver: Arc<Reserver>,
 }
 
 /// The parts that need a store.
 #[derive(Debug)]
-struct Kept {
+struct Stored {
     store: Store,
     directory: Arc<Directory>,
     recorder: Recorder,
@@ -89,10 +89,10 @@ impl Registry {
     /// What `config` declares, and nothing else.
     #[must_use]
     pub fn declared(config: &Config) -> Self {
-        Self { declared: Declared::new(config), kept: None, reserver: Arc::new(Reserver::in_memory()) }
+        Self { declared: Declared::new(config), stored: None, reserver: Arc::new(Reserver::in_memory()) }
     }
 
-    /// What `config` declares and `store` keeps, as one. Starts the tasks that follow the store and write to it; `wanted`
+    /// What `config` declares and `store` keeps, as one. Starts the tasks that follow the store and write to it; `on_pending`
     /// is called when a command wants records changed.
     ///
     /// # Errors
@@ -101,15 +101,19 @@ impl Registry {
         config: &Config,
         store: Store,
         metrics: &Metrics,
-        wanted: impl FnMut() + Send + 'static,
+        on_pending: impl FnMut() + Send + 'static,
     ) -> Result<Self, StoreError> {
         let declared = Declared::new(config);
         let directory = Directory::new(store.clone(), config.store.grace, accounts_to_copy(&store).await?);
         let mut follower = JoinSet::new();
-        follower.spawn(Arc::clone(&directory).follow(wanted));
+        follower.spawn(Arc::clone(&directory).follow(on_pending));
         let recorder = Recorder::start(store.clone(), config.store.history, metrics.store_unwritten());
         let reserver = Arc::new(Reserver::start(store.clone(), Arc::clone(&directory)));
-        Ok(Self { declared, kept: Some(Arc::new(Kept { store, directory, recorder, _follower: follower })), reserver })
+        Ok(Self {
+            declared,
+            stored: Some(Arc::new(Stored { store, directory, recorder, _follower: follower })),
+            reserver,
+        })
     }
 
     /// What `config` declares in place of what was, with the same store and all that is remembered of it.
@@ -117,12 +121,12 @@ impl Registry {
     /// # Errors
     /// The store cannot be read.
     pub async fn redeclared(&self, config: &Config) -> Result<Self, StoreError> {
-        if let Some(kept) = &self.kept {
-            kept.directory.set_copied(accounts_to_copy(&kept.store).await?);
+        if let Some(stored) = &self.stored {
+            stored.directory.set_copied(accounts_to_copy(&stored.store).await?);
         }
         let declared = Declared::new(config);
         self.reserver.retain(|login| declared.account(login).is_some());
-        Ok(Self { declared, kept: self.kept.clone(), reserver: Arc::clone(&self.reserver) })
+        Ok(Self { declared, stored: self.stored.clone(), reserver: Arc::clone(&self.reserver) })
     }
 
     /// The account of `login`.
@@ -130,9 +134,9 @@ impl Registry {
     /// # Errors
     /// [`Unavailable`]
     pub async fn account(&self, login: &str) -> Result<Option<Arc<Account>>, Unavailable> {
-        match (self.declared.account(login), &self.kept) {
+        match (self.declared.account(login), &self.stored) {
             (Some(account), _) => Ok(Some(Arc::clone(account))),
-            (None, Some(kept)) => kept.directory.account(login).await,
+            (None, Some(stored)) => stored.directory.account(login).await,
             (None, None) => Ok(None),
         }
     }
@@ -140,7 +144,7 @@ impl Registry {
     /// What the password of an unknown login is held against: the work of a real account, and never right.
     #[must_use]
     pub fn dummy(&self, login: &str) -> PasswordDigest {
-        self.declared.dummy(login, self.kept.as_ref().map(|kept| kept.directory.copied()))
+        self.declared.dummy(login, self.stored.as_ref().map(|stored| stored.directory.copied()))
     }
 
     /// The settings of `name`, if it has some.
@@ -148,9 +152,9 @@ impl Registry {
     /// # Errors
     /// [`Unavailable`]
     pub async fn host(&self, name: &Hostname) -> Result<Option<Arc<Host>>, Unavailable> {
-        match (self.declared.host(name), &self.kept) {
+        match (self.declared.host(name), &self.stored) {
             (Some(host), _) => Ok(Some(Arc::clone(host))),
-            (None, Some(kept)) => kept.directory.host(name).await,
+            (None, Some(stored)) => stored.directory.host(name).await,
             (None, None) => Ok(None),
         }
     }
@@ -160,8 +164,8 @@ impl Registry {
     /// # Errors
     /// [`Unavailable`]
     pub async fn host_of_token(&self, digest: &TokenDigest) -> Result<Option<Hostname>, Unavailable> {
-        let Some(kept) = &self.kept else { return Ok(None) };
-        let holder = kept.directory.token(digest).await?;
+        let Some(stored) = &self.stored else { return Ok(None) };
+        let holder = stored.directory.token(digest).await?;
         let in_force = |(name, expires): directory::Holder| {
             expires.is_none_or(|expires| Timestamp::now() < expires).then_some(name)
         };
@@ -177,8 +181,8 @@ impl Registry {
             return Ok(None);
         }
         let mut hosts: Vec<_> = account.exact.iter().take(2).cloned().collect();
-        if let (false, Some(kept)) = (account.is_declared, &self.kept) {
-            hosts = kept.directory.hosts_of(&account.login, 2).await?;
+        if let (false, Some(stored)) = (account.is_declared, &self.stored) {
+            hosts = stored.directory.hosts_of(&account.login, 2).await?;
         }
         Ok(if hosts.len() == 1 { hosts.pop() } else { None })
     }
@@ -220,47 +224,47 @@ impl Registry {
     /// Whether other gateways may be on the store.
     #[must_use]
     pub fn is_shared(&self) -> bool {
-        self.kept.as_ref().is_some_and(|kept| kept.store.is_shared())
+        self.stored.as_ref().is_some_and(|stored| stored.store.is_shared())
     }
 
     /// When the store last came back, or we came.
     #[must_use]
     pub fn returned(&self) -> Instant {
-        self.kept.as_ref().map_or_else(Instant::now, |kept| kept.directory.returned())
+        self.stored.as_ref().map_or_else(Instant::now, |stored| stored.directory.returned())
     }
 
     /// Writes what was noted of hosts until now.
     pub async fn flush(&self) {
-        if let Some(kept) = &self.kept {
-            kept.recorder.flush().await;
+        if let Some(stored) = &self.stored {
+            stored.recorder.flush().await;
         }
     }
 
     /// Notes what became of a host's request; written within a second, by nobody who waits.
     pub fn saw(&self, sighting: Sighting) {
-        if let Some(kept) = &self.kept {
-            kept.recorder.note(sighting);
+        if let Some(stored) = &self.stored {
+            stored.recorder.note(sighting);
         }
     }
 
     /// The store, if there is one.
     #[must_use]
     pub fn store(&self) -> Option<&Store> {
-        self.kept.as_ref().map(|kept| &kept.store)
+        self.stored.as_ref().map(|stored| &stored.store)
     }
 
     /// Writes what was noted, and takes leave of the store.
     pub async fn close(&self) {
-        if let Some(kept) = &self.kept {
+        if let Some(stored) = &self.stored {
             self.flush().await;
-            kept.store.close().await;
+            stored.store.close().await;
         }
     }
 
     /// Why the store is away, if it is, and whether even what is remembered no longer counts.
     #[must_use]
     pub fn trouble(&self) -> Option<(Arc<str>, bool)> {
-        self.kept.as_ref().and_then(|kept| kept.directory.trouble())
+        self.stored.as_ref().and_then(|stored| stored.directory.trouble())
     }
 }
 

@@ -2,7 +2,7 @@
 //! store, or in memory where there is none. Knows nothing of what is done with a name.
 //!
 //! A name is reserved before the primary is asked to make it. Requests for one name that run at the same time rely on one
-//! reservation. The name is given back when the last of them has failed for good; it stays as soon as one of them succeeded, or
+//! reservation. The name is released when the last of them has failed for good; it stays as soon as one of them succeeded, or
 //! may yet succeed.
 //!
 //! ```text
@@ -37,7 +37,7 @@ const REMEMBERED: usize = 65_536;
 /// How long a transaction may take.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Reserves names, and gives back those that came to nothing; its task ends with it.
+/// Reserves names, and releases those that came to nothing; its task ends with it.
 #[derive(Debug)]
 pub(super) struct Reserver {
     shared: Arc<Shared>,
@@ -70,7 +70,7 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Books {
-    /// How many requests under way rely on each name that nobody has kept: none where it shall be given back.
+    /// How many requests under way rely on each name that nobody has kept: none where it shall be released.
     unproven: HashMap<Key, usize>,
     /// Names whose last user has failed; one that found another user since is passed over.
     unused: Vec<Key>,
@@ -90,10 +90,10 @@ struct Waiting {
     answer: oneshot::Sender<Answer>,
 }
 
-/// What one transaction does: names that are wanted, and those that nobody relies on any longer.
+/// What one transaction does: names that it reserves, and those that it releases since nobody relies on them any longer.
 struct Batch {
-    wanted: Vec<Waiting>,
-    given_back: Vec<(Arc<str>, Hostname)>,
+    reserve: Vec<Waiting>,
+    release: Vec<(Arc<str>, Hostname)>,
 }
 
 impl Reserver {
@@ -237,12 +237,12 @@ impl Shared {
     async fn run(self: Arc<Self>, store: Store, directory: Arc<Directory>) {
         loop {
             self.wake.notified().await;
-            while let Some(Batch { wanted, given_back }) = self.next() {
+            while let Some(Batch { reserve, release }) = self.next() {
                 let answers = if directory.is_known_away() {
                     None
                 } else {
-                    let requests: Vec<_> = wanted.iter().map(Waiting::request).collect();
-                    let ask = || timeout(TIMEOUT, store.reserve(&given_back, &requests));
+                    let requests: Vec<_> = reserve.iter().map(Waiting::request).collect();
+                    let ask = || timeout(TIMEOUT, store.reserve(&release, &requests));
                     match ask().await {
                         // A connection that rested for a moment may have died with a server that is back already.
                         Ok(Err(StoreError::Unavailable { .. })) => ask().await,
@@ -251,27 +251,27 @@ impl Shared {
                     .ok()
                     .and_then(Result::ok)
                 };
-                self.answer(wanted, answers);
+                self.answer(reserve, answers);
             }
         }
     }
 
-    /// What the next transaction does. What it cannot give back goes on counting.
+    /// What the next transaction does. What it cannot release goes on counting.
     fn next(&self) -> Option<Batch> {
         let mut books = self.books();
         let Books { waiting, unused, unproven, .. } = &mut *books;
         if waiting.is_empty() && unused.is_empty() {
             return None;
         }
-        let wanted = waiting.drain(..waiting.len().min(BATCH)).collect();
-        let mut given_back = Vec::new();
+        let reserve = waiting.drain(..waiting.len().min(BATCH)).collect();
+        let mut release = Vec::new();
         for key in unused.drain(..unused.len().min(BATCH)) {
             if unproven.get(&key) == Some(&0) {
                 unproven.remove(&key);
-                given_back.push((key.login, key.name));
+                release.push((key.login, key.name));
             }
         }
-        Some(Batch { wanted, given_back })
+        Some(Batch { reserve, release })
     }
 
     fn answer(self: &Arc<Self>, waiting: Vec<Waiting>, answers: Option<Vec<Reserved>>) {

@@ -102,7 +102,7 @@ impl Store {
         Ok(u64::try_from(count).unwrap_or(0))
     }
 
-    /// Adds an account with its hosts, or nothing. Nothing is wanted any longer of the hosts' names.
+    /// Adds an account with its hosts, or nothing. Nothing stays pending of the hosts' names.
     ///
     /// # Errors
     /// [`StoreError::Clash`] names what is there already; or the store cannot be written.
@@ -142,8 +142,8 @@ impl Store {
         work.commit().await
     }
 
-    /// Gives it hosts, and everything below these names: all of it or nothing. Wildcards that it has already stay; nothing is
-    /// wanted any longer of the hosts' names.
+    /// Gives it hosts, and everything below these names: all of it or nothing. Wildcards that it has already stay; nothing
+    /// stays pending of the hosts' names.
     ///
     /// # Errors
     /// [`StoreError::Unknown`]; [`StoreError::Clash`] where a host is there already; [`StoreError::Unfit`]; or the store

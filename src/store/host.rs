@@ -159,14 +159,14 @@ impl Store {
     /// # Errors
     /// [`StoreError::Clash`] where it is there already; [`StoreError::Unknown`] where the account is not; or the store cannot
     /// be written.
-    pub async fn add_host(&self, host: &NewHost, wanted: &[PendingRow]) -> Result<(), StoreError> {
+    pub async fn add_host(&self, host: &NewHost, pending: &[PendingRow]) -> Result<(), StoreError> {
         let mut work = self.begin(Purpose::Administration).await?;
         if work.account(&host.login).await?.is_none() {
             return work.without_account(&host.login).await;
         }
         work.add_hosts(std::slice::from_ref(host), Timestamp::now()).await?;
         work.changed(Subject::Account(host.login.as_str().into()));
-        work.put_pending(wanted).await?;
+        work.put_pending(pending).await?;
         work.commit().await
     }
 

@@ -351,7 +351,7 @@ impl Store {
 }
 
 impl Work {
-    /// What a command wants stands in place of what was wanted of its RRsets, whoever accepted that when.
+    /// What a command wants stands in place of what was pending of its RRsets, whoever accepted that when.
     pub(super) async fn put_pending(&mut self, rows: &[PendingRow]) -> Result<(), StoreError> {
         for row in rows {
             fit::login(&row.account)?;
@@ -365,7 +365,7 @@ impl Work {
         Ok(())
     }
 
-    /// Nothing is wanted of `names` any longer, whoever asked for it.
+    /// Nothing stays pending of `names`, whoever asked for it.
     pub(super) async fn drop_pending(&mut self, names: &[Hostname]) -> Result<(), StoreError> {
         self.lock_pending(names.iter()).await?;
         let gone = self.listed([DELETE_NAMES, "RETURNING name"], |delete| delete, names).await?;

@@ -60,8 +60,8 @@ pub enum Reserved {
 }
 
 impl Store {
-    /// Gives back what `released` names, and reserves what `requests` name in their order, in one transaction; what became of
-    /// each request. A name is given back only where this store, as it was opened, reserved it and no other gateway asked for
+    /// Releases what `released` names, and reserves what `requests` name in their order, in one transaction; what became of
+    /// each request. A name is released only where this store, as it was opened, reserved it and no other gateway asked for
     /// it since.
     ///
     /// # Errors
@@ -126,7 +126,7 @@ fn key(request: &NameRequest) -> Key {
 struct There {
     /// By us, or for good.
     ours: HashSet<Key>,
-    /// By another gateway, which may give it back.
+    /// By another gateway, which may release it.
     others: HashSet<Key>,
 }
 
@@ -153,9 +153,9 @@ impl Work {
         let before = self.lock_counts(logins.map(AsRef::as_ref)).await?;
         let mut counts = before.clone();
 
-        let mut given_back: HashMap<&str, Vec<&Hostname>> = HashMap::new();
-        released.iter().for_each(|(login, name)| given_back.entry(login).or_default().push(name));
-        for (login, names) in given_back {
+        let mut by_login: HashMap<&str, Vec<&Hostname>> = HashMap::new();
+        released.iter().for_each(|(login, name)| by_login.entry(login).or_default().push(name));
+        for (login, names) in by_login {
             let bind = |query: Statement| query.bind(login.to_owned()).bind(gateway.to_owned());
             let deleted = self.listed([DELETE, "RETURNING login"], bind, &names).await?.len();
             *counts.entry(login.to_owned()).or_default() -= at_most(deleted);

@@ -154,10 +154,10 @@ async fn old_clients_are_answered_as_they_need_it() {
     let response = connection.send(&old).await.unwrap();
     assert_answer(&response, 200, "good 203.0.113.7", "changed");
     connection.closed(std::time::Duration::from_secs(60)).await.expect("an HTTP/1.0 connection is closed");
-    // The same with a keep-alive wish, which would leave inadyn waiting for ever.
+    // The same with keep-alive asked for, which would leave inadyn waiting for ever.
     let octets = String::from_utf8(old.octets(stage.gateway.http())).unwrap();
-    let wishing = octets.replacen("\r\n", "\r\nConnection: keep-alive\r\n", 1);
-    let answer = String::from_utf8(raw(stage.gateway.http(), wishing.as_bytes()).await.unwrap()).unwrap();
+    let asking = octets.replacen("\r\n", "\r\nConnection: keep-alive\r\n", 1);
+    let answer = String::from_utf8(raw(stage.gateway.http(), asking.as_bytes()).await.unwrap()).unwrap();
     assert!(answer.starts_with("HTTP/1.0 200 OK\r\n"), "{answer}");
     assert!(answer.ends_with("\r\n\r\nnochg 203.0.113.7"), "{answer}");
     assert!(answer.contains("\r\nConnection: close\r\n"), "{answer}");

@@ -11,7 +11,7 @@ use crate::Failure;
 
 const INSIDE: &str = "DYNGATE_CHAOS_INSIDE";
 
-/// Root may make namespaces; anybody else needs one of users first, in which he is root.
+/// Root may make namespaces; anybody else needs one of users first, in which they are root.
 const WAYS: [&[&str]; 2] = [
     &["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"],
     &["--user", "--map-root-user", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"],
@@ -32,7 +32,7 @@ pub(crate) async fn enter(arguments: &[String]) -> Result<Place, Failure> {
         return Ok(Place::Inside);
     }
     let folder = TempDir::with_prefix("dyngate-chaos-")?;
-    // Whoever a server becomes, PostgreSQL for example, must find his way to his own folder.
+    // Whoever a server becomes, PostgreSQL for example, must find the way to their own folder.
     std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
     let mut why = vec![];
     for way in WAYS {

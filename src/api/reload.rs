@@ -14,7 +14,7 @@ pub(super) const HEADER: &str = "x-dyngate-reload";
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// A large file is checked against the store name by name.
 const ANSWER_WITHIN: Duration = Duration::from_secs(120);
-/// Health is told from memory; who probes it gives up after a few seconds too.
+/// Health is told from memory; what probes it gives up after a few seconds too.
 const HEALTH_WITHIN: Duration = Duration::from_secs(4);
 /// More than any answer, in octets.
 const MOST: u64 = 4 * 1024 * 1024;
@@ -118,7 +118,7 @@ fn converse(address: SocketAddr, request: &str, within: Duration) -> io::Result<
     Ok((status.to_owned(), body.to_owned()))
 }
 
-/// Who listens on all addresses is reached on this machine's own.
+/// A gateway that listens on all addresses is reached on this machine's own.
 fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

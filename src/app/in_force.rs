@@ -1,4 +1,4 @@
-//! The configuration in force as one value: whoever takes it sees one configuration until he lets it go.
+//! The configuration in force as one value: whatever takes it sees one configuration until it lets it go.
 
 use std::sync::{Arc, PoisonError, RwLock};
 

@@ -17,7 +17,7 @@ use crate::config::Primary;
 /// The most connections to one primary. As they are shipped, PowerDNS takes 20 from all the world (`max-tcp-connections`) and
 /// BIND 150 (`tcp-clients`).
 const MOST: usize = 16;
-/// How long an idle connection is kept for the next who needs one: primaries close it after 5 s (PowerDNS), 10 s (Knot), 30 s (BIND).
+/// How long an idle connection is kept for the next zone that needs one: primaries close it after 5 s (PowerDNS), 10 s (Knot), 30 s (BIND).
 const KEPT: Duration = Duration::from_secs(4);
 
 /// A connection to use, or why there is none.
@@ -41,7 +41,7 @@ struct Line {
     // Leases with a connection.
     open: AtomicUsize,
     kept: Mutex<Kept>,
-    // Whoever waits for a turn listens here, while none of the connections is of use: a primary that swallows what is sent to
+    // What waits for a turn listens here, while none of the connections is of use: a primary that swallows what is sent to
     // it costs only the first of them the time-out; the others fail fast.
     failures: broadcast::Sender<Arc<ConnectError>>,
 }

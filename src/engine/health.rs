@@ -20,9 +20,9 @@ impl PrimaryHealth {
         self.is_reached.load(Ordering::Relaxed)
     }
 
-    /// Wakes `who` from now on; the first call counts.
-    pub(super) fn notify_on_return(&self, who: Arc<Notify>) {
-        let _first_call_counts = self.on_return.set(who);
+    /// Wakes `waiting` from now on; the first call counts.
+    pub(super) fn notify_on_return(&self, waiting: Arc<Notify>) {
+        let _first_call_counts = self.on_return.set(waiting);
     }
 
     /// A question had no answer, or one that tells of trouble at the primary: the driver shall find out.
@@ -58,8 +58,8 @@ impl PrimaryHealth {
 
     /// Trouble of another kind is over.
     pub(super) fn is_usable_again(&self) {
-        if let Some(who) = self.on_return.get() {
-            who.notify_one();
+        if let Some(waiting) = self.on_return.get() {
+            waiting.notify_one();
         }
     }
 }

@@ -691,8 +691,8 @@ impl ZoneQueue {
         Some((names, History::new(class)))
     }
 
-    /// Who has less time left than this is told at once that he comes too late: under more than the primary can do, all who
-    /// are sent would else be those who waited longest, and most answers would find nobody. One slow answer is no proof, so what
+    /// A caller with less time left than this is told at once that it comes too late: under more than the primary can do, all that
+    /// are sent would else be those that waited longest, and most answers would find nobody. One slow answer is no proof, so what
     /// can leave alone leaves.
     fn time_needed(&self) -> Duration {
         match self.flights.len() {
@@ -809,7 +809,7 @@ impl ZoneQueue {
             }
             return;
         }
-        // Who has brought three bad names already is parted from the others, so that they need not pay for more of his.
+        // An account that has brought three bad names already is parted from the others, so that they need not pay for more of them.
         let (offenders, others): (Vec<_>, Vec<_>) = entries.into_iter().partition(|(name, entry)| {
             matches!(self.quarantine.class(name, &entry.account, now), BatchClass::Account(_))
         });

@@ -314,9 +314,9 @@ impl Zone {
         self.0.health.is_reached()
     }
 
-    /// Wakes `who` whenever the primary can be used again after it could not.
-    pub fn on_return(&self, who: Arc<Notify>) {
-        self.0.health.notify_on_return(who);
+    /// Wakes `waiting` whenever the primary can be used again after it could not.
+    pub fn on_return(&self, waiting: Arc<Notify>) {
+        self.0.health.notify_on_return(waiting);
     }
 
     /// Whether the zone's own SOA or NS records name `host`.

@@ -52,7 +52,7 @@ pub struct UpdateRequest {
     pub agent: Option<Arc<str>>,
 }
 
-/// What a client proves who he is with.
+/// What a client proves its identity with.
 #[derive(Debug)]
 pub enum Identity {
     /// Nothing.
@@ -112,7 +112,7 @@ pub struct Gateway {
     watched: Arc<Semaphore>,
 }
 
-/// Requests under way at once; one more is turned away. A client that hangs up leaves his request behind.
+/// Requests under way at once; one more is turned away. A client that hangs up leaves its request behind.
 const MOST_UNDER_WAY: usize = 20_000;
 
 impl Gateway {
@@ -197,7 +197,7 @@ impl Gateway {
     }
 
     /// Carries out `request`, by its deadline, whether or not the client stays to hear the answer: hanging up must not
-    /// save a guesser his failed login, nor leave a change half counted.
+    /// save a guesser the failed login, nor leave a change half counted.
     pub async fn update(self: &Arc<Self>, mut request: UpdateRequest) -> Verdicts {
         let mut hosts = std::mem::take(&mut request.hosts);
         let overloaded = |reason| Verdicts::once(None, HostVerdict::unreachable(reason));

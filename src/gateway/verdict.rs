@@ -29,7 +29,7 @@ pub struct Verdicts {
 pub struct HostVerdict {
     /// What the client is told.
     pub outcome: Outcome,
-    /// When he may come back, where the outcome says that he should.
+    /// When it may come back, where the outcome says that it should.
     pub retry_after: Option<Duration>,
     /// What was really the matter; for the log only.
     pub reason: Cow<'static, str>,

@@ -1,4 +1,4 @@
-//! A point in time as it is kept and shown; the only reader of the wall clock outside TSIG. Knows nothing of who keeps it.
+//! A point in time as it is kept and shown; the only reader of the wall clock outside TSIG. Knows nothing of where it is kept.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

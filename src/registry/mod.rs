@@ -240,7 +240,7 @@ impl Registry {
         }
     }
 
-    /// Notes what became of a host's request; written within a second, by nobody who waits.
+    /// Notes what became of a host's request; written within a second, and nobody waits for it.
     pub fn saw(&self, sighting: Sighting) {
         if let Some(stored) = &self.stored {
             stored.recorder.note(sighting);

@@ -14,7 +14,7 @@ use super::session::{Software, Work, number, optional_number, statement, text};
 use super::{Store, StoreError};
 use crate::model::{Hostname, Timestamp};
 
-/// How often the store is asked: SQLite has nobody who calls, PostgreSQL's call may get lost.
+/// How often the store is asked: SQLite calls nobody, PostgreSQL's call may get lost.
 const SQLITE_PACE: Duration = Duration::from_millis(250);
 const POSTGRES_PACE: Duration = Duration::from_secs(1);
 /// How long a try to listen may take; without it the pace is the only news.

@@ -53,7 +53,7 @@ pub struct Store {
 #[derive(Debug)]
 struct Inner {
     software: Software,
-    // SQLite has one writer at a time: who waits for it waits here, in order, and not in SQLite's polling.
+    // SQLite has one writer at a time: what waits for it waits here, in order, and not in SQLite's polling.
     writers: AnyPool,
     readers: AnyPool,
     // What we are called among the gateways on it: another one each time that it is opened.

@@ -25,7 +25,7 @@ use crate::config::Location;
 const SQLITE_READERS: u32 = 4;
 const POSTGRES_READERS: u32 = 8;
 const POSTGRES_WRITERS: u32 = 4;
-/// The longest wait for a connection: in it a writer of SQLite waits for those before him.
+/// The longest wait for a connection: in it a writer of SQLite waits for those before it.
 const SQLITE_WAIT: Duration = Duration::from_secs(5);
 const POSTGRES_WAIT: Duration = Duration::from_secs(3);
 /// The longest wait for the first connection and for the schema.
@@ -162,7 +162,7 @@ async fn ready_sqlite(connection: &mut AnyConnection) -> Result<(), StoreError> 
         become_wal(connection).await?;
     }
     script(connection, "PRAGMA synchronous = FULL").await?;
-    // Two processes may begin at the same time, and SQLite's migrations have no lock around them: who comes second sees
+    // Two processes may begin at the same time, and SQLite's migrations have no lock around them: the second one sees
     // tables appear, and tries again.
     let mut tries = 0;
     loop {
@@ -238,7 +238,7 @@ fn new_name() -> Result<String, StoreError> {
     Ok(octets.iter().map(|octet| format!("{octet:02x}")).collect())
 }
 
-/// That the store is away is told once, by who follows it: the pool would tell of each wait for a connection.
+/// That the store is away is told once, by what follows it: the pool would tell of each wait for a connection.
 fn pool(connections: u32, wait: Duration) -> AnyPoolOptions {
     let pool = AnyPoolOptions::new().max_connections(connections).acquire_timeout(wait);
     pool.acquire_slow_threshold(Duration::MAX)

@@ -53,7 +53,7 @@ impl Purpose {
             (Software::Sqlite, Self::Administration | Self::Pending) => "PRAGMA synchronous = FULL; BEGIN IMMEDIATE",
             (Software::Sqlite, Self::Recording) => "PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE",
             (Software::Sqlite, Self::Snapshot) => "BEGIN",
-            // The lock also makes the feed's numbers appear in their order. The time-outs free it from one who vanished.
+            // The lock also makes the feed's numbers appear in their order. The time-outs free it from one that vanished.
             (Software::Postgres, Self::Administration) => {
                 "BEGIN; SET LOCAL lock_timeout = '5s'; SET LOCAL idle_in_transaction_session_timeout = '30s'; \
                  SELECT pg_advisory_xact_lock(7310579629843408741)"

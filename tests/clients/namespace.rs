@@ -20,7 +20,7 @@ const LIMIT: Duration = Duration::from_secs(90);
 const PREPARE: &str = "set -e; ip link set lo up; ip address add \"$1/32\" dev lo; \
     ip address add \"$2/128\" dev lo nodad; mount --bind hosts /etc/hosts; shift 2; exec \"$@\"";
 
-/// Root may make namespaces; anybody else needs one of users first, in which he is root. Whatever is started in there
+/// Root may make namespaces; anybody else needs one of users first, in which they are root. Whatever is started in there
 /// ends with the first process.
 const WAYS: [&[&str]; 2] = [
     &["--net", "--mount", "--pid", "--fork", "--kill-child"],

@@ -7,7 +7,7 @@ use crate::stage::folder;
 
 const INSIDE: &str = "DYNGATE_STORE_TEST_INSIDE";
 
-/// Root may make namespaces; anybody else needs one of users first, in which he is root.
+/// Root may make namespaces; anybody else needs one of users first, in which they are root.
 const WAYS: [&[&str]; 2] = [&["--mount"], &["--user", "--map-root-user", "--mount"]];
 
 /// The folder in which the caller, the test of this name, is to do its work after `prepare` was done there: it is run again

@@ -117,7 +117,7 @@ async fn the_true_answer_may_follow_a_false_one() {
         stage(|_| Action::All(vec![Action::Unsigned(ResponseCode::NoError), Action::Answer(ResponseCode::NoError)]))
             .await;
     assert_eq!(stage.set(7).await.text(), "good 203.0.113.7");
-    // It is counted once the caller has his answer.
+    // It is counted once the caller has its answer.
     soon("it is counted", async || stage.updates("NOERROR").await >= 1.0).await;
     assert_eq!(stage.updates("unsigned").await, 0.0);
 }

@@ -100,7 +100,7 @@ async fn who_has_a_48_does_not_fill_the_listener_with_connections() {
     let ask = async |client: &str| {
         let mut connection = Connection::open(gateway.http(), Some([127, 0, 0, 2].into())).await.unwrap();
         connection.write(&v6(client)).await.unwrap();
-        // Who is turned away is told so whether he asks or not.
+        // A client that is turned away is told so whether it asks or not.
         let _turned_away = connection.write(&Request::get("/myip").octets(gateway.http())).await;
         let status = connection.read(false).await.map_or(503, |answer| answer.status);
         (connection, status)

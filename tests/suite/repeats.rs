@@ -1,4 +1,4 @@
-//! The abuse rule: who repeats himself is answered from memory, and `abuse` where the operator says so.
+//! The abuse rule: a client that repeats itself is answered from memory, and `abuse` where the operator says so.
 
 use lab::{Kind, soon};
 

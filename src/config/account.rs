@@ -15,7 +15,7 @@ pub const DEFAULT_MAX_HOSTS: u32 = 100;
 
 /// All `[[account]]` sections; those with something wrong are left out.
 pub(super) fn check_accounts(
-    typed: Vec<Spanned<format::Account>>,
+    typed: Vec<Spanned<format::AccountSection>>,
     zones: &Zones,
     problems: &mut Problems<'_>,
 ) -> Vec<Account> {
@@ -42,11 +42,15 @@ pub(super) fn check_accounts(
 }
 
 /// All `[[host]]` sections.
-pub(super) fn check_hosts(typed: Vec<Spanned<format::Host>>, zones: &Zones, problems: &mut Problems<'_>) -> Vec<Host> {
+pub(super) fn check_hosts(
+    typed: Vec<Spanned<format::HostSection>>,
+    zones: &Zones,
+    problems: &mut Problems<'_>,
+) -> Vec<Host> {
     let mut names = Once::new();
     let mut hosts = Vec::with_capacity(typed.len());
     for typed in typed {
-        let format::Host { name, ttl } = typed.get_ref();
+        let format::HostSection { name, ttl } = typed.get_ref();
         let Some(text) = problems.required(("[[host]]", typed.span().start), "name", name.as_ref()) else { continue };
         let at = text.span().start;
         if text.get_ref().starts_with('*') {

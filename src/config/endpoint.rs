@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 
-use super::format::{Endpoint as Typed, TextOr};
+use super::format::{EndpointTable, TextOr};
 use super::problem::{Problems, quoted};
 
 /// What the address of a unix socket has room for (unix(7)), without the final zero.
@@ -52,13 +52,16 @@ impl fmt::Display for Endpoint {
 }
 
 /// The listeners of one list, and where each stands.
-pub(super) fn check_endpoints(list: &[Spanned<TextOr<Typed>>], problems: &mut Problems<'_>) -> Vec<(Listener, usize)> {
+pub(super) fn check_endpoints(
+    list: &[Spanned<TextOr<EndpointTable>>],
+    problems: &mut Problems<'_>,
+) -> Vec<(Listener, usize)> {
     let mut listeners = Vec::with_capacity(list.len());
     for member in list {
         let at = member.span().start;
         let (text, at, proxy_protocol) = match member.get_ref() {
             TextOr::Text(text) => (text, at, false),
-            TextOr::Other(Typed { address, proxy_protocol }) => {
+            TextOr::Other(EndpointTable { address, proxy_protocol }) => {
                 match problems.required(("a table in `listen`", at), "address", address.as_ref()) {
                     Some(text) => (text.get_ref(), text.span().start, *proxy_protocol),
                     None => continue,

@@ -15,29 +15,29 @@ const MOST_CONNECTIONS: u32 = 16_384;
 
 /// A string and where it stands.
 pub(super) type Text = Spanned<String>;
-type Secret = Spanned<SecretString>;
+type SecretText = Spanned<SecretString>;
 type Ttl = Within<0, MAX_TTL>;
 type Positive = Within<1, { u32::MAX }>;
 
 /// What may be typed in all of a `gateway.toml`; a section that is not there is an empty one.
 pub(super) struct Document {
-    pub(super) http: Spanned<Http>,
-    pub(super) tls: Option<Spanned<Tls>>,
-    pub(super) admin: Spanned<Admin>,
-    pub(super) keys: Vec<Spanned<Key>>,
-    pub(super) zones: Vec<Spanned<Zone>>,
-    pub(super) accounts: Vec<Spanned<Account>>,
-    pub(super) hosts: Vec<Spanned<Host>>,
-    pub(super) engine: Spanned<Engine>,
-    pub(super) limits: Spanned<Limits>,
-    pub(super) addresses: Spanned<Addresses>,
-    pub(super) store: Option<Spanned<Store>>,
+    pub(super) http: Spanned<HttpSection>,
+    pub(super) tls: Option<Spanned<TlsSection>>,
+    pub(super) admin: Spanned<AdminSection>,
+    pub(super) keys: Vec<Spanned<KeySection>>,
+    pub(super) zones: Vec<Spanned<ZoneSection>>,
+    pub(super) accounts: Vec<Spanned<AccountSection>>,
+    pub(super) hosts: Vec<Spanned<HostSection>>,
+    pub(super) engine: Spanned<EngineSection>,
+    pub(super) limits: Spanned<LimitsSection>,
+    pub(super) addresses: Spanned<AddressesSection>,
+    pub(super) store: Option<Spanned<StoreSection>>,
 }
 
 #[derive(Default, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Http {
-    pub(super) listen: Option<Spanned<Vec<Spanned<TextOr<Endpoint>>>>>,
+pub(super) struct HttpSection {
+    pub(super) listen: Option<Spanned<Vec<Spanned<TextOr<EndpointTable>>>>>,
     #[serde(default)]
     pub(super) trusted_proxies: Vec<Text>,
     pub(super) client_address_header: Option<Text>,
@@ -47,7 +47,7 @@ pub(super) struct Http {
 /// A table in `listen`.
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Endpoint {
+pub(super) struct EndpointTable {
     pub(super) address: Option<Text>,
     #[serde(default)]
     pub(super) proxy_protocol: bool,
@@ -55,31 +55,31 @@ pub(super) struct Endpoint {
 
 #[derive(Default, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Tls {
-    pub(super) listen: Option<Spanned<Vec<Spanned<TextOr<Endpoint>>>>>,
+pub(super) struct TlsSection {
+    pub(super) listen: Option<Spanned<Vec<Spanned<TextOr<EndpointTable>>>>>,
     pub(super) certificate: Option<Text>,
     pub(super) private_key: Option<Text>,
 }
 
 #[derive(Default, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Admin {
+pub(super) struct AdminSection {
     pub(super) listen: Option<Text>,
 }
 
 #[derive(Default, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Key {
+pub(super) struct KeySection {
     pub(super) name: Option<Text>,
     pub(super) algorithm: Option<Text>,
-    pub(super) secret: Option<Secret>,
+    pub(super) secret: Option<SecretText>,
     pub(super) secret_file: Option<Text>,
     pub(super) file: Option<Text>,
 }
 
 #[derive(Default, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Zone {
+pub(super) struct ZoneSection {
     pub(super) name: Option<Text>,
     pub(super) primaries: Option<Spanned<Vec<Text>>>,
     pub(super) key: Option<Text>,
@@ -93,23 +93,23 @@ pub(super) struct Zone {
 
 #[derive(Default, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Account {
+pub(super) struct AccountSection {
     pub(super) login: Option<Text>,
-    pub(super) secret: Option<Secret>,
+    pub(super) secret: Option<SecretText>,
     pub(super) hosts: Option<Vec<Text>>,
     pub(super) max_hosts: Option<Positive>,
 }
 
 #[derive(Default, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Host {
+pub(super) struct HostSection {
     pub(super) name: Option<Text>,
     pub(super) ttl: Option<Ttl>,
 }
 
 #[derive(Default, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Engine {
+pub(super) struct EngineSection {
     pub(super) deadline: Option<Spanned<Duration>>,
     pub(super) verify_interval: Option<Spanned<Duration>>,
     pub(super) defer: Option<Spanned<Duration>>,
@@ -117,7 +117,7 @@ pub(super) struct Engine {
 
 #[derive(Default, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Limits {
+pub(super) struct LimitsSection {
     pub(super) host: Option<Spanned<TextOr<Limit>>>,
     pub(super) account: Option<Spanned<TextOr<Limit>>>,
     pub(super) source: Option<Spanned<TextOr<Limit>>>,
@@ -134,14 +134,14 @@ pub(super) struct Limit {
 
 #[derive(Default, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Addresses {
+pub(super) struct AddressesSection {
     pub(super) refuse: Option<Vec<Text>>,
 }
 
 #[derive(Default, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Store {
-    pub(super) url: Option<Secret>,
+pub(super) struct StoreSection {
+    pub(super) url: Option<SecretText>,
     pub(super) grace: Option<Spanned<Duration>>,
     pub(super) history: Option<Spanned<Duration>>,
 }

@@ -39,7 +39,7 @@ struct Declared {
 
 impl Keys {
     /// All `[[key]]` sections.
-    pub(super) fn check(typed: &[Spanned<format::Key>], problems: &mut Problems<'_>) -> Self {
+    pub(super) fn check(typed: &[Spanned<format::KeySection>], problems: &mut Problems<'_>) -> Self {
         let mut keys = Self { by_name: HashMap::new(), files: Vec::new(), complete: true, resolved: true };
         let mut names = Once::new();
         for typed in typed {
@@ -107,12 +107,12 @@ impl Keys {
 
 /// The key at `section` and where its name stands; `None` where not even the name is known.
 fn check_key(
-    typed: &format::Key,
+    typed: &format::KeySection,
     section: usize,
     files: &mut Vec<PathBuf>,
     problems: &mut Problems<'_>,
 ) -> Option<(KeyName, Declared)> {
-    let format::Key { name, algorithm, secret, secret_file, file } = typed;
+    let format::KeySection { name, algorithm, secret, secret_file, file } = typed;
     let here = (TITLE, section);
     let name = name.as_ref();
     if file.is_none() && !problems.is_excused(section, "file") {

@@ -18,9 +18,9 @@ const CONNECTIONS: u32 = 256;
 
 /// `[http]`, `[http.tls]` and `[admin]`, which must not want the same port.
 pub(super) fn check_listeners(
-    http: &Spanned<format::Http>,
-    tls: Option<&Spanned<format::Tls>>,
-    admin: &format::Admin,
+    http: &Spanned<format::HttpSection>,
+    tls: Option<&Spanned<format::TlsSection>>,
+    admin: &format::AdminSection,
     problems: &mut Problems<'_>,
 ) -> (Http, Admin) {
     let mut listeners = Listeners { once: Once::new(), places: Vec::new() };
@@ -41,8 +41,8 @@ pub(super) fn check_listeners(
 }
 
 fn check_http(
-    typed: &Spanned<format::Http>,
-    tls: Option<&Spanned<format::Tls>>,
+    typed: &Spanned<format::HttpSection>,
+    tls: Option<&Spanned<format::TlsSection>>,
     listeners: &mut Listeners,
     problems: &mut Problems<'_>,
 ) -> Http {
@@ -97,7 +97,11 @@ fn check_http(
 }
 
 /// `[http.tls]`; its files are not read here, since they change while we run.
-fn check_tls(typed: &Spanned<format::Tls>, listeners: &mut Listeners, problems: &mut Problems<'_>) -> Option<Tls> {
+fn check_tls(
+    typed: &Spanned<format::TlsSection>,
+    listeners: &mut Listeners,
+    problems: &mut Problems<'_>,
+) -> Option<Tls> {
     const TITLE: &str = "[http.tls]";
     let (at, typed) = (typed.span().start, typed.get_ref());
     let listen = problems.required((TITLE, at), "listen", typed.listen.as_ref()).map(|list| {
@@ -128,7 +132,7 @@ struct Listeners {
 
 impl Listeners {
     /// Those of one list; each endpoint stands once in the whole file, port 0 as often as wanted.
-    fn take(&mut self, list: &[Spanned<TextOr<format::Endpoint>>], problems: &mut Problems<'_>) -> Vec<Listener> {
+    fn take(&mut self, list: &[Spanned<TextOr<format::EndpointTable>>], problems: &mut Problems<'_>) -> Vec<Listener> {
         let mut listen = Vec::new();
         for (listener, at) in check_endpoints(list, problems) {
             let free = matches!(listener.endpoint, Endpoint::Tcp(address) if address.port() == 0);

@@ -30,7 +30,7 @@ const DEFAULT: [&str; 18] = [
 ];
 
 /// `[addresses]`
-pub(super) fn check_addresses(typed: format::Addresses, problems: &mut Problems<'_>) -> Vec<IpNet> {
+pub(super) fn check_addresses(typed: format::AddressesSection, problems: &mut Problems<'_>) -> Vec<IpNet> {
     match typed.refuse {
         Some(refuse) => check_networks(&refuse, problems),
         None => DEFAULT.iter().filter_map(|text| text.parse().ok()).collect(),

@@ -11,7 +11,7 @@ use super::{Location, Store};
 const TITLE: &str = "[store]";
 
 /// The store; in memory where the section is left out.
-pub(super) fn check_store(typed: Option<Spanned<format::Store>>, problems: &mut Problems<'_>) -> Store {
+pub(super) fn check_store(typed: Option<Spanned<format::StoreSection>>, problems: &mut Problems<'_>) -> Store {
     let mut url = None;
     if let Some(typed) = &typed {
         url = problems.required((TITLE, typed.span().start), "url", typed.get_ref().url.as_ref());

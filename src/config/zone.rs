@@ -30,7 +30,7 @@ pub(super) struct Zones {
 
 impl Zones {
     /// All `[[zone]]` sections.
-    pub(super) fn check(typed: &[Spanned<format::Zone>], keys: &mut Keys, problems: &mut Problems<'_>) -> Self {
+    pub(super) fn check(typed: &[Spanned<format::ZoneSection>], keys: &mut Keys, problems: &mut Problems<'_>) -> Self {
         let mut zones = Self { checked: Vec::new(), apexes: HashMap::new(), complete: true };
         if typed.is_empty() {
             // Nothing else is said about keys and names that then have none.
@@ -86,7 +86,7 @@ impl Zones {
 
 /// A zone that begins at `at`; `None` where something that has no default is wrong.
 fn check_zone(
-    typed: &format::Zone,
+    typed: &format::ZoneSection,
     at: usize,
     apex: Option<&ZoneName>,
     keys: &mut Keys,

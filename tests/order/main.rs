@@ -59,7 +59,7 @@ fn runs(shard: u64) {
         }
         return;
     }
-    let (cases, first) = (env("ORDER_CASES").unwrap_or(200), env("ORDER_FIRST").unwrap_or(0));
+    let (cases, first) = (env("ORDER_CASES").unwrap_or(100), env("ORDER_FIRST").unwrap_or(0));
     let mut sum = Seen::default();
     for case in 0..cases {
         let seen = run(first + case * SHARDS + shard, false);

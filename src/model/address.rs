@@ -64,23 +64,3 @@ impl From<IpAddr> for Addresses {
 pub fn canonical(address: IpAddr) -> IpAddr {
     address.to_canonical()
 }
-
-/// One for each address family.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct PerFamily<T> {
-    /// Of IPv4.
-    pub v4: T,
-    /// Of IPv6.
-    pub v6: T,
-}
-
-impl<T> PerFamily<T> {
-    /// That of `family`.
-    #[must_use]
-    pub fn get(&self, family: Family) -> &T {
-        match family {
-            Family::V4 => &self.v4,
-            Family::V6 => &self.v6,
-        }
-    }
-}

@@ -13,7 +13,7 @@ mod timestamp;
 mod token;
 mod tsig;
 
-pub use address::{Addresses, Family, PerFamily, canonical};
+pub use address::{Addresses, Family, canonical};
 pub use families::Families;
 pub use listed::listed;
 pub use login::{LoginError, MAX_LOGIN, check_login};

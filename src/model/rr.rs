@@ -219,12 +219,6 @@ impl DesiredRecords {
         }
         addresses
     }
-
-    /// Whether an RRset that this changes is changed otherwise by `newest`.
-    #[must_use]
-    pub fn is_superseded_by(&self, newest: &Self) -> bool {
-        self.iter().any(|(rtype, desired)| newest.get(rtype) != Some(desired))
-    }
 }
 
 impl FromIterator<(RrType, Desired)> for DesiredRecords {
@@ -246,10 +240,6 @@ impl FromIterator<(RrType, Desired)> for DesiredRecords {
 mod tests {
     use super::*;
 
-    fn set(address: &str) -> DesiredRecords {
-        DesiredRecords::set(address.parse::<IpAddr>().unwrap().into(), 60)
-    }
-
     #[test]
     fn types_and_data_go_there_and_back() {
         for address in ["192.0.2.1", "2001:db8::1"] {
@@ -258,25 +248,5 @@ mod tests {
             assert_eq!(RrData::parse(data.rtype(), &data.to_string()), Some(data));
         }
         assert_eq!("TXT".parse::<RrType>(), Err(UnknownType));
-    }
-
-    #[test]
-    fn one_is_superseded_where_an_rrset_of_its_own_ends_otherwise() {
-        let (v4, v6_gone) = (set("192.0.2.1"), DesiredRecords::absent([RrType::Aaaa]));
-        let both: DesiredRecords =
-            v4.iter().chain(v6_gone.iter()).map(|(rtype, desired)| (rtype, desired.clone())).collect();
-        let gone = DesiredRecords::absent(RrType::ALL);
-        for (older, newest, superseded) in [
-            (&v4, &v4, false),
-            (&v4, &both, false),
-            (&v4, &gone, true),
-            (&gone, &gone, false),
-            (&gone, &both, true),
-            (&v6_gone, &both, false),
-            (&DesiredRecords::absent([RrType::A]), &both, true),
-            (&v4, &set("192.0.2.2"), true),
-        ] {
-            assert_eq!(older.is_superseded_by(newest), superseded, "{older:?} by {newest:?}");
-        }
     }
 }

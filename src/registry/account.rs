@@ -91,12 +91,6 @@ impl Account {
         names.sort_unstable();
         names
     }
-
-    /// Whether the file grants it `name` by name.
-    #[must_use]
-    pub fn names_exactly(&self, name: &Hostname) -> bool {
-        self.exact.contains(name)
-    }
 }
 
 impl Host {

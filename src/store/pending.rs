@@ -11,7 +11,7 @@ use tracing::warn;
 use super::fit;
 use super::host::name;
 use super::session::{
-    Clocks, Purpose, ROWS, Software, Statement, Work, at_most, number, optional_number, optional_text, statement, text,
+    Clocks, Purpose, Software, Statement, Work, at_most, number, optional_number, optional_text, statement, text,
 };
 use super::{Store, StoreError, Subject};
 use crate::model::{Desired, Hostname, RrData, RrKey, RrType, Timestamp};
@@ -71,12 +71,6 @@ const LEASE: [&str; 2] = [
 ];
 const RELEASE: [&str; 2] = ["UPDATE pending SET lease_owner = NULL, lease_until = NULL WHERE (name, rtype) IN (", ")"];
 const LEASED_TO: &str = "SELECT name, rtype FROM pending WHERE lease_owner = $1";
-/// Of a time that is yet to come, the store's clock was set back since: nobody knows what came after it.
-const ANSWERED: &str = "SELECT pending.name, pending.rtype, pending.accepted FROM pending \
-    JOIN state ON state.name = pending.name \
-    WHERE CASE pending.rtype WHEN 'A' THEN state.settled4 ELSE state.settled6 END > pending.accepted \
-    AND CASE pending.rtype WHEN 'A' THEN state.settled4 ELSE state.settled6 END <= $1 \
-    ORDER BY pending.name, pending.rtype LIMIT $2";
 
 /// A change of one RRset that is still to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -267,27 +261,6 @@ impl Store {
         work.write(DELETE, 2, &over, bind_key).await?;
         work.commit().await?;
         Ok(leased.into_iter().map(|row| row.key).collect())
-    }
-
-    /// Drops the rows for whose RRset a request was answered that had been accepted later; their keys.
-    ///
-    /// # Errors
-    /// The store cannot be written.
-    pub async fn drop_answered(&self) -> Result<Vec<RrKey>, StoreError> {
-        let mut all = Vec::new();
-        loop {
-            let mut work = self.begin(Purpose::Snapshot).await?;
-            let now = work.clocks().await?.theirs;
-            let rows = work.rows(statement(ANSWERED).bind(now.0).bind(at_most(ROWS))).await?;
-            work.abandon().await?;
-            let answered = |row: &AnyRow| Some((key(row).ok()?, Timestamp(number(row, 2).ok()?)));
-            let answered: Vec<_> = rows.iter().filter_map(answered).collect();
-            self.end_pending(&answered).await?;
-            all.extend(answered.into_iter().map(|(key, _)| key));
-            if rows.len() < ROWS {
-                return Ok(all);
-            }
-        }
     }
 
     /// Takes the lease, for `lease` from now, on those of `keys` that nobody has and that were accepted `age` ago or earlier:

@@ -249,11 +249,7 @@ impl Gateway {
                 _ = again.tick() => has_news = true,
                 _ = look.tick() => {}
                 Some(ended) = endings.recv() => {
-                    let gateway = in_force();
-                    gateway.ended(ended, &mut over);
-                    while let Ok(ended) = endings.try_recv() {
-                        gateway.ended(ended, &mut over);
-                    }
+                    in_force().ended(ended, &mut over);
                     if over.len() < BATCH {
                         continue;
                     }
@@ -287,6 +283,10 @@ impl Gateway {
                 debug!(%error, "pending changes wait for the store");
                 true
             });
+            // What is over is counted before it is said that nothing is left.
+            while let Ok(ended) = endings.try_recv() {
+                gateway.ended(ended, &mut over);
+            }
             for zone in gateway.zones.keys() {
                 gateway.pending.shared.report(zone, gateway.pending(zone), gateway.pending.worth);
             }
@@ -376,8 +376,11 @@ impl Gateway {
             let mut verdicts = Vec::new();
             let is_shared = self.registry.is_shared();
             let may_release = !is_shared && !at_last && zone.is_reached();
-            let is_to_be_kept =
-                |parked: &&Parked| is_shared || parked.row.is_none() && !(may_release && parked.is_ready);
+            // On a shared store what is parked lives on there alone, whatever row it has.
+            let is_to_be_kept = |parked: &&Parked| match is_shared {
+                true => parked.row.is_none() || !parked.is_in_flight,
+                false => parked.row.is_none() && !(may_release && parked.is_ready),
+            };
             let unkept: Vec<_> = page.iter().filter(is_to_be_kept).cloned().collect();
             self.keep_rows(unkept, is_shared, &mut verdicts).await;
             if may_release {

@@ -128,7 +128,7 @@ async fn each_update_is_counted_once() {
         (Action::Unsigned(ResponseCode::NoError), "unsigned"),
         (Action::Silent, "timeout"),
         (Action::Answer(ResponseCode::YXRRSet), "YXRRSET"),
-        (Action::Unsigned(ResponseCode::NotAuth), "NOTAUTH"),
+        (Action::Unsigned(ResponseCode::NotImp), "NOTIMP"),
     ] {
         let stage = stage(move |_| action.clone()).await;
         stage.set(7).await;

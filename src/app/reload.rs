@@ -29,7 +29,7 @@ const MOST_ORDERS: usize = 16;
 const READ_WITHIN: Duration = Duration::from_secs(30);
 
 /// The configuration, and the certificate that it names.
-type Read = Result<(Config, Option<LoadedCertificate>), Vec<String>>;
+type FilesRead = Result<(Config, Option<LoadedCertificate>), Vec<String>>;
 
 /// What is needed to reload.
 pub(super) struct Reloader {
@@ -52,11 +52,11 @@ pub(super) struct Reloader {
     pub(super) ended: mpsc::UnboundedSender<Vec<Ended>>,
     /// What systemd is told of the listeners.
     pub(super) routers: String,
-    pub(super) reading: BlockingCall<Read>,
+    pub(super) reading: BlockingCall<FilesRead>,
 }
 
 /// A configuration that will do: nothing of it can fail any more.
-struct Checked {
+struct CheckedConfig {
     config: Config,
     registry: Registry,
     zones: Vec<Settings>,
@@ -128,7 +128,7 @@ impl Reloader {
     }
 
     /// Reads the file and all that it names, and makes of it what can fail.
-    async fn check(&mut self) -> Result<Checked, Vec<String>> {
+    async fn check(&mut self) -> Result<CheckedConfig, Vec<String>> {
         let path = self.path.clone();
         let said = |what: &dyn std::fmt::Display| vec![format!("{}: {what}", path.display())];
         let from = path.clone();
@@ -153,12 +153,12 @@ impl Reloader {
             zones.push(settings.map_err(|error| said(&format!("zone {}: {error}", zone.name)))?);
         }
         let registry = registry.redeclared(&config).await.map_err(|error| said(&error))?;
-        Ok(Checked { config, registry, zones, certificate })
+        Ok(CheckedConfig { config, registry, zones, certificate })
     }
 
     /// Puts all of it in force. Requests that began before end as they began.
-    async fn apply(&mut self, checked: Checked) {
-        let Checked { config, registry, zones: settings, certificate } = checked;
+    async fn apply(&mut self, checked: CheckedConfig) {
+        let CheckedConfig { config, registry, zones: settings, certificate } = checked;
         let before = self.current.get();
         let mut zones = Vec::with_capacity(settings.len());
         for (zone, settings) in config.zones.iter().zip(settings) {
@@ -199,7 +199,7 @@ impl Reloader {
 }
 
 /// The file, and the certificate that it names.
-fn read(path: &Path) -> Read {
+fn read(path: &Path) -> FilesRead {
     let config = Config::load(path).map_err(|errors| {
         // One line each: a log is read line by line.
         errors.problems().iter().map(|problem| problem.to_string().replace("\n  ", "; ")).collect::<Vec<_>>()

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::Tag;
 use super::credentials::Password;
-use super::seen::Seen;
+use super::seen::SeenTags;
 
 /// Hashes that wait, at most; past it the oldest is given up.
 pub(super) const MAX_WAITING: usize = 256;
@@ -18,7 +18,7 @@ const MAX_RIGHT: usize = 65_536;
 const MAX_WRONG: usize = 16_384;
 
 /// Awaits a decision; an error means that none will come.
-pub(super) type Waiting = watch::Receiver<Option<bool>>;
+pub(super) type DecisionReceiver = watch::Receiver<Option<bool>>;
 
 /// A hash to compute.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ pub(super) enum Admission {
     /// They were decided before.
     Decided(bool),
     /// They are being decided.
-    Waits(Waiting),
+    Waits(DecisionReceiver),
     /// The limit forbids to hash them for this long.
     Refused(Duration),
 }
@@ -47,18 +47,18 @@ pub(super) enum Admission {
 /// The state behind the hashers' lock.
 #[derive(Debug)]
 pub(super) struct HashQueue {
-    right: Seen,
-    wrong: Seen,
+    right: SeenTags,
+    wrong: SeenTags,
     /// Wrong credentials whose client was told so, of any kind of account.
-    told: Seen,
+    told: SeenTags,
     /// Newest last.
     waiting: VecDeque<Job>,
     /// Those that wait and those that are hashed.
-    open: HashMap<Tag, Open>,
+    open: HashMap<Tag, Undecided>,
 }
 
 #[derive(Debug)]
-struct Open {
+struct Undecided {
     login: Tag,
     decision: watch::Sender<Option<bool>>,
     /// The latest of those who wait.
@@ -68,9 +68,9 @@ struct Open {
 impl HashQueue {
     pub(super) fn new() -> Self {
         Self {
-            right: Seen::new(MAX_RIGHT),
-            wrong: Seen::new(MAX_WRONG),
-            told: Seen::new(MAX_WRONG),
+            right: SeenTags::new(MAX_RIGHT),
+            wrong: SeenTags::new(MAX_WRONG),
+            told: SeenTags::new(MAX_WRONG),
             waiting: VecDeque::new(),
             open: HashMap::new(),
         }
@@ -103,7 +103,7 @@ impl HashQueue {
             self.give_up_oldest();
         }
         let (decision, waiting) = watch::channel(None);
-        self.open.insert(tag, Open { login, decision, deadline });
+        self.open.insert(tag, Undecided { login, decision, deadline });
         self.waiting.push_back(job());
         Admission::Waits(waiting)
     }
@@ -111,7 +111,7 @@ impl HashQueue {
     /// The newest job that someone still waits for at `now`; the others are given up on the way.
     pub(super) fn next(&mut self, now: Instant) -> Option<Job> {
         while let Some(job) = self.waiting.pop_back() {
-            let awaited = |open: &Open| open.decision.receiver_count() > 0 && open.deadline > now;
+            let awaited = |open: &Undecided| open.decision.receiver_count() > 0 && open.deadline > now;
             if self.open.get(&job.tag).is_some_and(awaited) {
                 return Some(job);
             }

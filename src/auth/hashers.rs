@@ -21,18 +21,18 @@ const NICE: i32 = 5;
 /// Starts threads as they are needed; they end when this is dropped.
 #[derive(Debug)]
 pub(super) struct Hashers {
-    shared: Arc<Shared>,
+    shared: Arc<HashersShared>,
     most: usize,
 }
 
 #[derive(Debug)]
-struct Shared {
-    state: Mutex<State>,
+struct HashersShared {
+    state: Mutex<HashersState>,
     work: Condvar,
 }
 
 #[derive(Debug)]
-struct State {
+struct HashersState {
     queue: HashQueue,
     threads: usize,
     idle: usize,
@@ -43,8 +43,8 @@ struct State {
 impl Hashers {
     /// At most `most` threads; with 0, hashes wait until the deadline (for tests).
     pub(super) fn new(most: usize) -> Self {
-        let state = State { queue: HashQueue::new(), threads: 0, idle: 0, hashes: 0, closed: false };
-        Self { shared: Arc::new(Shared { state: Mutex::new(state), work: Condvar::new() }), most }
+        let state = HashersState { queue: HashQueue::new(), threads: 0, idle: 0, hashes: 0, closed: false };
+        Self { shared: Arc::new(HashersShared { state: Mutex::new(state), work: Condvar::new() }), most }
     }
 
     /// See [`HashQueue::admit`]; wakes or starts a thread for a new hash.
@@ -117,8 +117,8 @@ impl Drop for Hashers {
     }
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl HashersShared {
+    fn lock(&self) -> MutexGuard<'_, HashersState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

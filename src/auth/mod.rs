@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::model::PasswordDigest;
 
-use hash_queue::{Admission, Job, Waiting};
+use hash_queue::{Admission, DecisionReceiver, Job};
 use hashers::Hashers;
 
 pub use credentials::{Credentials, Password};
@@ -67,10 +67,10 @@ pub enum Subject {
 
 /// Verifies credentials; a cheap handle. Its threads end when the last handle is dropped.
 #[derive(Clone, Debug)]
-pub struct Authenticator(Arc<Inner>);
+pub struct Authenticator(Arc<AuthenticatorInner>);
 
 #[derive(Debug)]
-struct Inner {
+struct AuthenticatorInner {
     key: hmac::Key,
     hashers: Hashers,
 }
@@ -88,7 +88,7 @@ impl Authenticator {
 
     fn with(hashers: Hashers) -> Result<Self, NoRandomness> {
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).map_err(|_| NoRandomness)?;
-        Ok(Self(Arc::new(Inner { key, hashers })))
+        Ok(Self(Arc::new(AuthenticatorInner { key, hashers })))
     }
 
     /// Whether `credentials`, whose login led to `subject`, are right.
@@ -142,7 +142,7 @@ impl Authenticator {
     }
 
     /// `None` where the deadline came first, or the hash was given up.
-    async fn decision(mut waiting: Waiting, deadline: Instant) -> Option<bool> {
+    async fn decision(mut waiting: DecisionReceiver, deadline: Instant) -> Option<bool> {
         timeout_at(deadline, waiting.wait_for(Option::is_some)).await.ok()?.ok().and_then(|decision| *decision)
     }
 

@@ -7,13 +7,13 @@ use super::Tag;
 /// Two generations: what is asked for is carried into the young one; when that is full the old one is forgotten and the
 /// young one grows old. At most `cap` tags, and none of the last `cap / 2` that were asked for is ever missing.
 #[derive(Debug)]
-pub(super) struct Seen {
+pub(super) struct SeenTags {
     young: HashSet<Tag>,
     old: HashSet<Tag>,
     cap: usize,
 }
 
-impl Seen {
+impl SeenTags {
     /// An empty set that takes no memory until it is used.
     pub(super) fn new(cap: usize) -> Self {
         Self { young: HashSet::new(), old: HashSet::new(), cap }
@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn it_is_bounded_and_keeps_what_is_asked_for() {
-        let mut seen = Seen::new(100);
+        let mut seen = SeenTags::new(100);
         assert!(!seen.insert(tag(0)));
         for n in 1..10_000 {
             assert!(!seen.insert(tag(n)));

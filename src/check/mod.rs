@@ -74,7 +74,7 @@ impl Report {
 
 /// A name that the primary is asked about.
 #[derive(Debug, Clone)]
-struct Asked {
+struct AskedNames {
     /// The name itself, or one that a wildcard grant covers.
     name: Hostname,
     /// The grant, as the configuration spells it.
@@ -114,13 +114,14 @@ pub async fn run(config: &Config, extent: Extent, mut progress: impl FnMut(usize
 }
 
 /// For each zone the names that accounts are granted, and one below each wildcard grant.
-fn names(config: &Config) -> Vec<Vec<Asked>> {
+fn names(config: &Config) -> Vec<Vec<AskedNames>> {
     let declared = Declared::new(config);
-    let mut names: Vec<Vec<Asked>> = config.zones.iter().map(|zone| below_wildcards(zone, config, &declared)).collect();
+    let mut names: Vec<Vec<AskedNames>> =
+        config.zones.iter().map(|zone| below_wildcards(zone, config, &declared)).collect();
     for host in config.accounts.iter().flat_map(|account| &account.hosts) {
         let zone = declared.zone_of(host).and_then(|apex| config.zones.iter().position(|zone| zone.name == *apex));
         if let Some(names) = zone.and_then(|number| names.get_mut(number)) {
-            names.push(Asked { name: host.clone(), grant: host.to_string() });
+            names.push(AskedNames { name: host.clone(), grant: host.to_string() });
         }
     }
     for names in &mut names {
@@ -131,12 +132,12 @@ fn names(config: &Config) -> Vec<Vec<Asked>> {
 }
 
 /// One name in `zone` for each wildcard grant that covers names in it.
-fn below_wildcards(zone: &Zone, config: &Config, declared: &Declared) -> Vec<Asked> {
+fn below_wildcards(zone: &Zone, config: &Config, declared: &Declared) -> Vec<AskedNames> {
     let covered = |above: &ZoneName| {
         // A grant that begins above the zone covers all of it.
         let within = if zone.name.is_within(above) { &zone.name } else { above };
         let name = Hostname::parse(&format!("dyngate-check.{within}")).ok()?;
-        (*declared.zone_of(&name)? == zone.name).then(|| Asked { name, grant: format!("*.{above}") })
+        (*declared.zone_of(&name)? == zone.name).then(|| AskedNames { name, grant: format!("*.{above}") })
     };
     config.accounts.iter().flat_map(|account| &account.wildcards).filter_map(covered).collect()
 }

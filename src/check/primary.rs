@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 use super::advice::Adviser;
 use super::rights::{Split, split};
 use super::software::{Software, shown};
-use super::{Asked, Checked, Extent, Finding};
+use super::{AskedNames, Checked, Extent, Finding};
 use crate::config::{Primary, Zone};
 use crate::dns::{FUDGE, Hiding, ProbeError, Prober, Rcode, Served, TsigFault};
 use crate::model::{Family, Hostname};
@@ -23,7 +23,7 @@ const CLOCK_WARNING: u16 = 60;
 pub(super) async fn examine(
     zone: &Zone,
     primary: &Primary,
-    asked: &[Asked],
+    asked: &[AskedNames],
     timeout: Duration,
     extent: Extent,
 ) -> Checked {
@@ -56,7 +56,7 @@ pub(super) async fn examine(
 struct Examination<'c> {
     prober: Prober,
     adviser: Adviser<'c>,
-    asked: &'c [Asked],
+    asked: &'c [AskedNames],
     timeout: Duration,
     findings: Vec<Finding>,
 }

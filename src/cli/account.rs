@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Subcommand;
 
-use super::Ended;
+use super::CommandResult;
 use super::operating::{
     self, CommandError, Common, Output, duration, kept_in, note, note_records, password, records_policy,
 };
@@ -91,7 +91,7 @@ pub(super) enum AccountCommand {
     },
 }
 
-pub(super) fn run(common: &Common, command: AccountCommand) -> Ended {
+pub(super) fn run(common: &Common, command: AccountCommand) -> CommandResult {
     operating::run(common, async |operator, actor, output| act(operator, actor, output, command).await)
 }
 

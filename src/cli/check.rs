@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Builder;
 
 use super::table::{Cell, Paint, Table, Tone, counted};
-use super::{Ended, fail, load, runtime};
+use super::{CommandResult, fail, load, runtime};
 use crate::check::{self, Checked, Extent, Finding, Level, Report};
 use crate::config::Config;
 use crate::model::listed;
@@ -19,7 +19,7 @@ const FOUND: u8 = 2;
 /// Names that a finding lists.
 const SHOWN: usize = 10;
 
-pub(super) fn run(path: &Path, extent: Extent, as_json: bool) -> Ended {
+pub(super) fn run(path: &Path, extent: Extent, as_json: bool) -> CommandResult {
     let config = load(path)?;
     let runtime = runtime(Builder::new_multi_thread())?;
     let zones = config.zones.len();

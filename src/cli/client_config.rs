@@ -6,7 +6,7 @@ use std::path::Path;
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 
-use super::{Ended, USAGE, fail, load};
+use super::{CommandResult, USAGE, fail, load};
 use crate::config::{Config, Endpoint, Listener, Location};
 use crate::guide::{self, Credential, DEVICES, Device, GatewayUrl, LookupError, Target};
 use crate::model::{Family, Hostname};
@@ -15,7 +15,7 @@ use crate::store::Store;
 
 /// What the command is told beside the configuration.
 #[derive(Debug, Args)]
-pub(super) struct Options {
+pub(super) struct ClientConfigOptions {
     /// The host that the device is to keep up to date
     #[arg(value_name = "HOST")]
     host: String,
@@ -53,7 +53,7 @@ enum Version {
 }
 
 /// Prints the text for the host that `options` name, of the configuration at `path`.
-pub(super) fn run(path: &Path, options: &Options) -> Ended {
+pub(super) fn run(path: &Path, options: &ClientConfigOptions) -> CommandResult {
     let config = load(path)?;
     let target = target(&config, options).map_err(|error| {
         let is_ours =
@@ -77,7 +77,7 @@ fn keeper(config: &Config, host: &Hostname) -> anyhow::Result<Option<String>> {
     })
 }
 
-fn target(config: &Config, options: &Options) -> anyhow::Result<Target> {
+fn target(config: &Config, options: &ClientConfigOptions) -> anyhow::Result<Target> {
     let host = guide::name(&options.host)?;
     let keeper = keeper(config, &host)?;
     if options.device.credential == Credential::Token && keeper.is_none() {

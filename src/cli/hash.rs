@@ -12,7 +12,7 @@ const MAX_PASSWORD: usize = 1024;
 
 /// Why there is no hash.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum HashError {
+pub(super) enum HashCommandError {
     /// Nothing before the first line end.
     #[error("the password is empty: give it on standard input, on a line of its own")]
     Empty,
@@ -36,34 +36,34 @@ pub(super) enum HashError {
 /// Hashes the first line of `input`, or with `generate` makes a secret and reads nothing, and writes the result to `output`.
 ///
 /// # Errors
-/// [`HashError::Empty`] and [`HashError::TooLong`] are the user's (exit 64), the others the machine's.
-pub(super) fn run(generate: bool, input: impl BufRead, mut output: impl Write) -> Result<(), HashError> {
+/// [`HashCommandError::Empty`] and [`HashCommandError::TooLong`] are the user's (exit 64), the others the machine's.
+pub(super) fn run(generate: bool, input: impl BufRead, mut output: impl Write) -> Result<(), HashCommandError> {
     let lines = if generate { generated()? } else { Zeroizing::new(secret::hash(&read_password(input)?)? + "\n") };
-    output.write_all(lines.as_bytes()).and_then(|()| output.flush()).map_err(HashError::Write)
+    output.write_all(lines.as_bytes()).and_then(|()| output.flush()).map_err(HashCommandError::Write)
 }
 
 /// The octets up to the first `\n` or `\r\n`, as the gateway reads a Basic password: UTF-8, or else Latin-1 turned into it.
 ///
 /// # Errors
-/// [`HashError::Empty`], [`HashError::TooLong`] and [`HashError::Read`].
-pub(super) fn read_password(input: impl BufRead) -> Result<Zeroizing<String>, HashError> {
+/// [`HashCommandError::Empty`], [`HashCommandError::TooLong`] and [`HashCommandError::Read`].
+pub(super) fn read_password(input: impl BufRead) -> Result<Zeroizing<String>, HashCommandError> {
     // Room for the line end and one octet too many; never grown, so that no copy is left behind.
     let most = MAX_PASSWORD + 3;
     let mut line = Zeroizing::new(Vec::with_capacity(most));
-    input.take(most as u64).read_until(b'\n', &mut line).map_err(HashError::Read)?;
+    input.take(most as u64).read_until(b'\n', &mut line).map_err(HashCommandError::Read)?;
     let octets = line.strip_suffix(b"\n").map_or(line.as_slice(), |line| line.strip_suffix(b"\r").unwrap_or(line));
     match octets.len() {
-        0 => Err(HashError::Empty),
+        0 => Err(HashCommandError::Empty),
         1..=MAX_PASSWORD => Ok(Zeroizing::new(match str::from_utf8(octets) {
             Ok(text) => text.to_owned(),
             Err(_) => octets.iter().copied().map(char::from).collect(),
         })),
-        _ => Err(HashError::TooLong),
+        _ => Err(HashCommandError::TooLong),
     }
 }
 
 /// Line 1 the secret; line 2 what the file holds of it.
-fn generated() -> Result<Zeroizing<String>, HashError> {
+fn generated() -> Result<Zeroizing<String>, HashCommandError> {
     let secret = secret::generate()?;
     let stored = secret::digest_of(&secret).text();
     Ok(Zeroizing::new(format!("{}\n{stored}\n", *secret)))
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
     use crate::model::PasswordDigest;
 
-    fn output(generate: bool, input: &[u8]) -> Result<String, HashError> {
+    fn output(generate: bool, input: &[u8]) -> Result<String, HashCommandError> {
         let mut output = Vec::new();
         run(generate, input, &mut output).map(|()| String::from_utf8(output).unwrap())
     }
@@ -103,14 +103,14 @@ mod tests {
     #[test]
     fn nothing_and_too_much_are_refused() {
         for nothing in [&b""[..], b"\n", b"\r\n", b"\nsecond"] {
-            assert!(matches!(read_password(nothing), Err(HashError::Empty)), "{nothing:?}");
+            assert!(matches!(read_password(nothing), Err(HashCommandError::Empty)), "{nothing:?}");
         }
         for end in [&b""[..], b"\n", b"\r\n"] {
             assert_eq!(password(&[&[b'a'; MAX_PASSWORD], end].concat()).len(), MAX_PASSWORD);
             let long = [&[b'a'; MAX_PASSWORD + 1], end].concat();
-            assert!(matches!(read_password(long.as_slice()), Err(HashError::TooLong)));
+            assert!(matches!(read_password(long.as_slice()), Err(HashCommandError::TooLong)));
         }
-        assert!(matches!(read_password(io::BufReader::new(io::repeat(b'a'))), Err(HashError::TooLong)));
+        assert!(matches!(read_password(io::BufReader::new(io::repeat(b'a'))), Err(HashCommandError::TooLong)));
     }
 
     #[test]

@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use super::operating::print;
-use super::{Ended, fail, load};
+use super::{CommandResult, fail, load};
 use crate::api::reload::request_readiness;
 
 /// The gateway cannot serve, or nobody answers.
 const UNHEALTHY: u8 = 2;
 
-pub(super) fn run(path: &Path) -> Ended {
+pub(super) fn run(path: &Path) -> CommandResult {
     let config = load(path)?;
     match request_readiness(config.admin.listen) {
         Ok(Ok(ready)) => print(&ready).map_err(|error| fail(1, &error)),

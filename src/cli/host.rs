@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::Ended;
+use super::CommandResult;
 use super::operating::{self, CommandError, Common, Output, duration, kept_in, note, note_records, records_policy};
 use super::table::{Cell, Paint, Table, Tone, block, counted};
 use crate::config::MAX_TTL;
@@ -134,7 +134,7 @@ fn own_ttl(text: &str) -> Result<OwnTtl, String> {
     }
 }
 
-pub(super) fn run(common: &Common, command: HostCommand) -> Ended {
+pub(super) fn run(common: &Common, command: HostCommand) -> CommandResult {
     operating::run(common, async |operator, actor, output| act(operator, actor, output, command).await)
 }
 

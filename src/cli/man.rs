@@ -7,7 +7,7 @@ use std::path::Path;
 use clap::Command;
 use clap_mangen::Man;
 
-use super::{Ended, fail};
+use super::{CommandResult, fail};
 
 /// What every page ends with: it holds for all commands.
 const END: &str = r#".SH "EXIT STATUS"
@@ -41,7 +41,7 @@ The configuration.
 "#;
 
 /// Writes the pages into `folder`, which is made where it is missing.
-pub(super) fn run(mut command: Command, folder: &Path) -> Ended {
+pub(super) fn run(mut command: Command, folder: &Path) -> CommandResult {
     command.build();
     fs::create_dir_all(folder).and_then(|()| write(&command, folder, None)).map_err(|error| {
         let folder = folder.display();

@@ -29,7 +29,7 @@ use crate::check::Extent;
 use crate::config::Config;
 use crate::demo::Options;
 use account::AccountCommand;
-use hash::HashError;
+use hash::HashCommandError;
 use host::HostCommand;
 use log::Format;
 use operating::Common;
@@ -38,7 +38,7 @@ use operating::Common;
 const USAGE: u8 = 64;
 
 /// How a command ended: well, or with the exit code for what it told on standard error.
-type Ended = Result<(), ExitCode>;
+type CommandResult = Result<(), ExitCode>;
 
 /// A DynDNS front door for the name server you already run.
 #[derive(Debug, Parser)]
@@ -133,7 +133,7 @@ enum Command {
     /// Print what to paste on a router so that it keeps a host up to date
     ClientConfig {
         #[command(flatten)]
-        options: client_config::Options,
+        options: client_config::ClientConfigOptions,
         #[command(flatten)]
         file: ConfigFile,
     },
@@ -178,7 +178,7 @@ pub fn run() -> ExitCode {
     }
 }
 
-fn act(command: Command) -> Ended {
+fn act(command: Command) -> CommandResult {
     match command {
         Command::Serve { file, ready_file, log_format } => serve::run(&file.config, ready_file.as_deref(), log_format),
         Command::Check { file, offline, write, json } => {
@@ -204,7 +204,7 @@ fn act(command: Command) -> Ended {
                 let _stderr_gone = write!(io::stderr(), "Password: ");
             }
             hash::run(generate, io::stdin().lock(), io::stdout().lock()).map_err(|error| match error {
-                HashError::Empty | HashError::TooLong => fail(USAGE, &error),
+                HashCommandError::Empty | HashCommandError::TooLong => fail(USAGE, &error),
                 error => fail(1, &error),
             })
         }

@@ -3,11 +3,11 @@
 use std::io;
 use std::path::Path;
 
-use super::Ended;
+use super::CommandResult;
 use super::operating::{self, Common, note};
 use super::table::counted;
 
-pub(super) fn export(common: &Common, file: Option<&Path>) -> Ended {
+pub(super) fn export(common: &Common, file: Option<&Path>) -> CommandResult {
     operating::run(common, async |operator, _, output| {
         let Some(file) = file else {
             operator.export(io::stdout().lock()).await?;
@@ -25,7 +25,7 @@ pub(super) fn export(common: &Common, file: Option<&Path>) -> Ended {
     })
 }
 
-pub(super) fn import(common: &Common, file: &Path) -> Ended {
+pub(super) fn import(common: &Common, file: &Path) -> CommandResult {
     operating::run(common, async |operator, actor, output| {
         let import = operator.import(actor, file).await?;
         if import.outside > 0 {

@@ -9,9 +9,9 @@ use secrecy::zeroize::Zeroizing;
 use serde::Serialize;
 use tokio::runtime::Builder;
 
-use super::hash::{HashError, read_password};
+use super::hash::{HashCommandError, read_password};
 use super::table::{clean, escaped};
-use super::{ConfigFile, Ended, USAGE, fail, load, runtime};
+use super::{CommandResult, ConfigFile, USAGE, fail, load, runtime};
 use crate::config::Location;
 use crate::operator::{Actor, Operator, OperatorError, RecordsState, RefusalKind, Resource};
 use crate::store::{RecordsPolicy, StoreError};
@@ -38,7 +38,7 @@ pub(super) enum CommandError {
     #[error(transparent)]
     Operator(#[from] OperatorError),
     #[error(transparent)]
-    Password(#[from] HashError),
+    Password(#[from] HashCommandError),
     #[error("cannot write to standard output: {0}")]
     Output(#[source] io::Error),
 }
@@ -47,7 +47,7 @@ pub(super) enum CommandError {
 pub(super) fn run(
     common: &Common,
     work: impl AsyncFnOnce(&Operator, &Actor, Output) -> Result<(), CommandError>,
-) -> Ended {
+) -> CommandResult {
     let path = &common.file.config;
     let config = load(path)?;
     if matches!(config.store.location, Location::Memory) {
@@ -69,7 +69,7 @@ pub(super) fn run(
         Err(CommandError::Operator(error)) if error.is_closed_pipe() => Ok(()),
         Err(CommandError::Operator(error)) => Err(refused(&error)),
         Err(error) => {
-            let is_typed = matches!(error, CommandError::Password(HashError::Empty | HashError::TooLong));
+            let is_typed = matches!(error, CommandError::Password(HashCommandError::Empty | HashCommandError::TooLong));
             Err(fail(if is_typed { USAGE } else { 1 }, &clean(&error.to_string())))
         }
     }

@@ -4,14 +4,14 @@ use std::fs;
 use std::path::Path;
 
 use super::operating::{Common, note};
-use super::{Ended, USAGE, fail};
+use super::{CommandResult, USAGE, fail};
 use crate::api::reload::{Reloaded, request_reload};
 use crate::config::Config;
 
 /// Where systemd keeps the copies of LoadCredential=.
 const CREDENTIALS: &str = "/run/credentials/";
 
-pub(super) fn run(common: &Common) -> Ended {
+pub(super) fn run(common: &Common) -> CommandResult {
     let path = &common.file.config;
     let config = Config::load(path)
         .map_err(|errors| fail(USAGE, &format_args!("the configuration cannot be used; nothing was sent\n{errors}")))?;

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use tokio::runtime::Builder;
 
-use super::{Ended, USAGE, fail, load, log, runtime};
+use super::{CommandResult, USAGE, fail, load, log, runtime};
 use crate::app::{self, AppError};
 
-pub(super) fn run(path: &Path, ready_file: Option<&Path>, format: log::Format) -> Ended {
+pub(super) fn run(path: &Path, ready_file: Option<&Path>, format: log::Format) -> CommandResult {
     log::start(format, "info,sqlx=warn").map_err(|error| fail(USAGE, &error))?;
     app::end_on_panic();
     let runtime = runtime(Builder::new_multi_thread())?;

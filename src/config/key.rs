@@ -21,7 +21,7 @@ const MAX_FILE: u64 = 64 * 1024;
 
 /// The keys of the file by name.
 pub(super) struct Keys {
-    by_name: HashMap<KeyName, Declared>,
+    by_name: HashMap<KeyName, DeclaredKey>,
     /// The files that hold the secrets: this one or others.
     files: Vec<PathBuf>,
     /// Whether every name is known, and so whether what is not here is really missing.
@@ -30,7 +30,7 @@ pub(super) struct Keys {
     resolved: bool,
 }
 
-struct Declared {
+struct DeclaredKey {
     /// `None` where something about it is wrong.
     key: Option<TsigKey>,
     at: usize,
@@ -111,7 +111,7 @@ fn check_key(
     section: usize,
     files: &mut Vec<PathBuf>,
     problems: &mut Problems<'_>,
-) -> Option<(KeyName, Declared)> {
+) -> Option<(KeyName, DeclaredKey)> {
     let format::KeySection { name, algorithm, secret, secret_file, file } = typed;
     let here = (TITLE, section);
     let name = name.as_ref();
@@ -157,7 +157,7 @@ fn check_key(
         None
     };
     let name = name.or_else(|| key.as_ref().map(|key| key.name.clone()))?;
-    Some((name, Declared { key, at: name_at, used: false }))
+    Some((name, DeclaredKey { key, at: name_at, used: false }))
 }
 
 fn check_name(text: &Text, problems: &mut Problems<'_>) -> Option<KeyName> {

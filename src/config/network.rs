@@ -44,12 +44,12 @@ pub(super) fn check_networks<'t>(texts: impl IntoIterator<Item = &'t Text>, prob
         let (at, text) = (text.span().start, text.get_ref());
         match parse(text) {
             Ok(network) => networks.push(network),
-            Err(Wrong::NotANetwork) => problems.add(
+            Err(NetworkError::NotANetwork) => problems.add(
                 at,
                 format!("{} is not a network", quoted(text)),
                 "write an address, a slash and the length of the prefix, such as \"10.0.0.0/8\" or \"2001:db8::/32\"",
             ),
-            Err(Wrong::HostBits(network)) => problems.add(
+            Err(NetworkError::HostBits(network)) => problems.add(
                 at,
                 format!("{} has bits set beyond its prefix", quoted(text)),
                 format!(
@@ -65,20 +65,20 @@ pub(super) fn check_networks<'t>(texts: impl IntoIterator<Item = &'t Text>, prob
 
 /// Why a text is not a network.
 #[derive(Debug, PartialEq, Eq)]
-enum Wrong {
+enum NetworkError {
     NotANetwork,
     /// The network that was probably meant.
     HostBits(IpNet),
 }
 
 /// A network, or an address alone, which is a network of one. IPv4-mapped ones (`::ffff:0:0/96`) are IPv4.
-fn parse(text: &str) -> Result<IpNet, Wrong> {
+fn parse(text: &str) -> Result<IpNet, NetworkError> {
     let network = match text.parse::<IpAddr>() {
         Ok(address) => IpNet::from(address),
-        Err(_) => text.parse::<IpNet>().map_err(|_| Wrong::NotANetwork)?,
+        Err(_) => text.parse::<IpNet>().map_err(|_| NetworkError::NotANetwork)?,
     };
     if network.trunc() != network {
-        return Err(Wrong::HostBits(network.trunc()));
+        return Err(NetworkError::HostBits(network.trunc()));
     }
     Ok(canonical(network))
 }
@@ -109,9 +109,9 @@ mod tests {
         assert_eq!(parse("2001:db8::1"), Ok(network("2001:db8::1/128")));
         assert_eq!(parse("::ffff:10.0.0.0/104"), Ok(network("10.0.0.0/8")));
         assert_eq!(parse("::/0"), Ok(network("::/0")));
-        assert_eq!(parse("10.1.2.3/8"), Err(Wrong::HostBits(network("10.0.0.0/8"))));
+        assert_eq!(parse("10.1.2.3/8"), Err(NetworkError::HostBits(network("10.0.0.0/8"))));
         for text in ["", "10.0.0.0/33", "10.0.0.0/", "10/8", "[::1]/128", "example/8", "10.0.0.0 /8"] {
-            assert_eq!(parse(text), Err(Wrong::NotANetwork), "{text}");
+            assert_eq!(parse(text), Err(NetworkError::NotANetwork), "{text}");
         }
     }
 }

@@ -64,7 +64,7 @@ pub fn run(runtime: Runtime, options: &Options, out: &mut impl Write) -> Result<
 }
 
 async fn until_signal(options: &Options, stage: &mut Option<Stage>, out: &mut impl Write) -> Result<(), DemoError> {
-    let mut signals = Signals::new().map_err(DemoError::Signals)?;
+    let mut signals = EndSignals::new().map_err(DemoError::Signals)?;
     tokio::select! {
         ended = demonstrate(options, stage, out) => ended,
         () = signals.any() => Ok(()),
@@ -186,9 +186,9 @@ fn say(out: &mut impl Write, line: impl std::fmt::Display) -> Result<(), DemoErr
 }
 
 /// What ends a demonstration from outside: Ctrl-C, a service manager, a terminal that is closed.
-struct Signals([Signal; 3]);
+struct EndSignals([Signal; 3]);
 
-impl Signals {
+impl EndSignals {
     fn new() -> io::Result<Self> {
         let [interrupt, terminate, hangup] = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
         Ok(Self([signal(interrupt)?, signal(terminate)?, signal(hangup)?]))

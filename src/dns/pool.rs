@@ -31,29 +31,29 @@ pub(super) type Path = (Option<IpAddr>, Primary);
 pub struct Pool {
     network: Arc<dyn Network>,
     most: usize,
-    lines: Arc<Mutex<HashMap<Path, Arc<Line>>>>,
+    lines: Arc<Mutex<HashMap<Path, Arc<PathConnections>>>>,
 }
 
 /// The connections of one path.
 #[derive(Debug)]
-struct Line {
+struct PathConnections {
     turns: Arc<Semaphore>,
     // Leases with a connection.
     open: AtomicUsize,
-    kept: Mutex<Kept>,
+    kept: Mutex<IdleConnections>,
     // What waits for a turn listens here, while none of the connections is of use: a primary that swallows what is sent to
     // it costs only the first of them the time-out; the others fail fast.
     failures: broadcast::Sender<Arc<ConnectError>>,
 }
 
 #[derive(Debug, Default)]
-struct Kept {
-    connections: Vec<(Instant, Open)>,
+struct IdleConnections {
+    connections: Vec<(Instant, OpenConnection)>,
     is_swept: bool,
 }
 
 #[derive(Debug)]
-struct Open {
+struct OpenConnection {
     connection: Connection,
     events: mpsc::Receiver<Event>,
     last_id: u16,
@@ -63,8 +63,8 @@ struct Open {
 #[derive(Debug)]
 pub struct Lease {
     // There until it is given back.
-    open: Option<Open>,
-    line: Arc<Line>,
+    open: Option<OpenConnection>,
+    line: Arc<PathConnections>,
     _turn: OwnedSemaphorePermit,
 }
 
@@ -104,7 +104,7 @@ impl Pool {
         let open = match line.take() {
             Some(open) => open,
             None => match Connection::open(&*self.network, &primary, source, limit).await {
-                Ok((connection, events)) => Open { connection, events, last_id: 0 },
+                Ok((connection, events)) => OpenConnection { connection, events, last_id: 0 },
                 Err(error) => {
                     let error = Arc::new(error);
                     if line.open.load(Ordering::Relaxed) == 0 {
@@ -118,14 +118,14 @@ impl Pool {
         Ok(Lease { open: Some(open), line, _turn: turn })
     }
 
-    fn line(&self, path: Path) -> Arc<Line> {
+    fn line(&self, path: Path) -> Arc<PathConnections> {
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(line) = lines.get(&path) {
             return Arc::clone(line);
         }
         // A primary that left the configuration is asked for no more.
         lines.retain(|_, line| Arc::strong_count(line) > 1);
-        let line = Arc::new(Line {
+        let line = Arc::new(PathConnections {
             turns: Arc::new(Semaphore::new(self.most)),
             open: AtomicUsize::new(0),
             kept: Mutex::default(),
@@ -141,7 +141,7 @@ impl Lease {
     /// answer that comes twice is not taken for the next zone's.
     pub fn fresh_id(&mut self, is_in_use: impl Fn(u16) -> bool) -> u16 {
         // Given back, it is nobody's any longer.
-        let Some(Open { last_id, .. }) = &mut self.open else { return 0 };
+        let Some(OpenConnection { last_id, .. }) = &mut self.open else { return 0 };
         *last_id = last_id.wrapping_add(1);
         while is_in_use(*last_id) {
             *last_id = last_id.wrapping_add(1);
@@ -184,18 +184,18 @@ impl Drop for Lease {
     }
 }
 
-impl Line {
-    fn kept(&self) -> MutexGuard<'_, Kept> {
+impl PathConnections {
+    fn kept(&self) -> MutexGuard<'_, IdleConnections> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self) -> Option<Open> {
+    fn take(&self) -> Option<OpenConnection> {
         let mut kept = self.kept();
         kept.drop_old();
         kept.connections.pop().map(|(_, open)| open)
     }
 
-    fn keep(self: &Arc<Self>, open: Open) {
+    fn keep(self: &Arc<Self>, open: OpenConnection) {
         let mut kept = self.kept();
         kept.connections.push((Instant::now(), open));
         if !std::mem::replace(&mut kept.is_swept, true) {
@@ -204,10 +204,10 @@ impl Line {
     }
 }
 
-impl Kept {
+impl IdleConnections {
     /// Closes those that the primary may close soon, those that it closed, and those on which it said what nobody asked.
     fn drop_old(&mut self) {
-        let is_good = |since: &Instant, open: &mut Open| {
+        let is_good = |since: &Instant, open: &mut OpenConnection| {
             since.elapsed() < KEPT && matches!(open.events.try_recv(), Err(TryRecvError::Empty))
         };
         self.connections.retain_mut(|(since, open)| is_good(since, open));
@@ -215,7 +215,7 @@ impl Kept {
 }
 
 /// Closes what is kept for too long, until nothing is kept.
-async fn sweep(line: Weak<Line>) {
+async fn sweep(line: Weak<PathConnections>) {
     loop {
         sleep(KEPT).await;
         let Some(line) = line.upgrade() else { return };

@@ -77,15 +77,15 @@ pub enum ReadError {
 }
 
 /// Writes a question with the given ID.
-type Ask = dyn FnOnce(&Update, u16) -> Result<Signed, EncodeError> + Send;
+type WriteQuestion = dyn FnOnce(&Update, u16) -> Result<Signed, EncodeError> + Send;
 
 struct Question {
-    ask: Box<Ask>,
+    ask: Box<WriteQuestion>,
     is_update: bool,
     answer: oneshot::Sender<Result<Message, ReadError>>,
 }
 
-struct Asked {
+struct SentQuestion {
     verifier: Verifier,
     is_update: bool,
     since: Instant,
@@ -100,7 +100,7 @@ impl Reader {
     pub fn start(pool: Pool, route: watch::Receiver<Route>) -> Self {
         let (questions, queue) = mpsc::channel(MOST_WAITING);
         let zone = route.borrow().update.zone().clone();
-        let task = Task { pool, route, queue, link: Link::Closed, waiting: Vec::new(), asked: BTreeMap::new() };
+        let task = Task { pool, route, queue, link: ReaderLink::Closed, waiting: Vec::new(), asked: BTreeMap::new() };
         tokio::spawn(task.run());
         Self { zone, questions }
     }
@@ -182,29 +182,29 @@ struct Task {
     pool: Pool,
     route: watch::Receiver<Route>,
     queue: mpsc::Receiver<Question>,
-    link: Link,
+    link: ReaderLink,
     // Questions that wait for a connection.
     waiting: Vec<Question>,
-    asked: BTreeMap<u16, Asked>,
+    asked: BTreeMap<u16, SentQuestion>,
 }
 
-enum Link {
+enum ReaderLink {
     Closed,
     Opening(Path, Pin<Box<dyn Future<Output = Leased> + Send>>),
     Up(Path, Lease),
 }
 
-enum Happened {
+enum ReaderEvent {
     Leased(Leased),
     Event(Option<Event>),
 }
 
-impl Link {
-    async fn next(&mut self) -> Happened {
+impl ReaderLink {
+    async fn next(&mut self) -> ReaderEvent {
         match self {
             Self::Closed => std::future::pending().await,
-            Self::Opening(_, leasing) => Happened::Leased(leasing.await),
-            Self::Up(_, lease) => Happened::Event(lease.next().await),
+            Self::Opening(_, leasing) => ReaderEvent::Leased(leasing.await),
+            Self::Up(_, lease) => ReaderEvent::Event(lease.next().await),
         }
     }
 }
@@ -233,25 +233,25 @@ impl Task {
         }
     }
 
-    fn handle(&mut self, happened: Happened) {
+    fn handle(&mut self, happened: ReaderEvent) {
         match happened {
-            Happened::Leased(Ok(lease)) => {
-                if let Link::Opening(path, _) = std::mem::replace(&mut self.link, Link::Closed) {
-                    self.link = Link::Up(path, lease);
+            ReaderEvent::Leased(Ok(lease)) => {
+                if let ReaderLink::Opening(path, _) = std::mem::replace(&mut self.link, ReaderLink::Closed) {
+                    self.link = ReaderLink::Up(path, lease);
                 }
                 for question in std::mem::take(&mut self.waiting) {
                     self.send(question);
                 }
                 self.rest();
             }
-            Happened::Leased(Err(error)) => {
-                self.link = Link::Closed;
+            ReaderEvent::Leased(Err(error)) => {
+                self.link = ReaderLink::Closed;
                 for question in self.waiting.drain(..) {
                     let _asker_gone = question.answer.send(Err(ReadError::Connect(Arc::clone(&error))));
                 }
             }
-            Happened::Event(Some(Event::Frame(octets))) => self.answered(&octets),
-            Happened::Event(Some(Event::Closed(_)) | None) => self.close(),
+            ReaderEvent::Event(Some(Event::Frame(octets))) => self.answered(&octets),
+            ReaderEvent::Event(Some(Event::Closed(_)) | None) => self.close(),
         }
     }
 
@@ -266,10 +266,10 @@ impl Task {
         self.leave_old_path();
         match &self.link {
             // Others wait for a connection: it is their turn once what was asked is answered.
-            Link::Up(_, lease) if lease.is_wanted() => self.waiting.push(question),
-            Link::Up(..) => self.send(question),
-            Link::Opening(..) => self.waiting.push(question),
-            Link::Closed => {
+            ReaderLink::Up(_, lease) if lease.is_wanted() => self.waiting.push(question),
+            ReaderLink::Up(..) => self.send(question),
+            ReaderLink::Opening(..) => self.waiting.push(question),
+            ReaderLink::Closed => {
                 self.waiting.push(question);
                 self.open();
             }
@@ -282,7 +282,7 @@ impl Task {
             let route = self.route.borrow_and_update();
             (route.source, route.primary.clone())
         };
-        if matches!(&self.link, Link::Opening(other, _) | Link::Up(other, _) if *other != path) {
+        if matches!(&self.link, ReaderLink::Opening(other, _) | ReaderLink::Up(other, _) if *other != path) {
             self.close();
         }
     }
@@ -291,7 +291,7 @@ impl Task {
         let Route { primary, source, timeout, .. } = self.route.borrow().clone();
         let (pool, to) = (self.pool.clone(), primary.clone());
         let leasing = async move { pool.lease(to, source, timeout / 2).await };
-        self.link = Link::Opening((source, primary), Box::pin(leasing));
+        self.link = ReaderLink::Opening((source, primary), Box::pin(leasing));
     }
 
     /// Gives the connection back where all that was asked is answered.
@@ -299,11 +299,11 @@ impl Task {
         if !self.asked.is_empty() {
             return;
         }
-        match std::mem::replace(&mut self.link, Link::Closed) {
-            Link::Up(_, lease) => lease.give_back(),
+        match std::mem::replace(&mut self.link, ReaderLink::Closed) {
+            ReaderLink::Up(_, lease) => lease.give_back(),
             other => self.link = other,
         }
-        if matches!(self.link, Link::Closed) && !self.waiting.is_empty() {
+        if matches!(self.link, ReaderLink::Closed) && !self.waiting.is_empty() {
             self.open();
         }
     }
@@ -313,7 +313,7 @@ impl Task {
             return;
         }
         let Question { ask, is_update, answer } = question;
-        let Link::Up(_, lease) = &mut self.link else {
+        let ReaderLink::Up(_, lease) = &mut self.link else {
             let _asker_gone = answer.send(Err(ReadError::Lost));
             return;
         };
@@ -321,7 +321,7 @@ impl Task {
         let update = Arc::clone(&self.route.borrow().update);
         match ask(&update, id) {
             Ok(Signed { octets, verifier }) => {
-                self.asked.insert(id, Asked { verifier, is_update, since: Instant::now(), answer });
+                self.asked.insert(id, SentQuestion { verifier, is_update, since: Instant::now(), answer });
                 if !lease.send(&octets) {
                     self.close();
                 }
@@ -351,7 +351,7 @@ impl Task {
     }
 
     fn close(&mut self) {
-        self.link = Link::Closed;
+        self.link = ReaderLink::Closed;
         let asked = std::mem::take(&mut self.asked).into_values().map(|asked| asked.answer);
         for answer in asked.chain(self.waiting.drain(..).map(|question| question.answer)) {
             let _asker_gone = answer.send(Err(ReadError::Lost));

@@ -33,14 +33,14 @@ const TARGETS_RETRY: Duration = Duration::from_secs(1);
 
 /// One zone, ready to be changed; cheap to clone. Its tasks end when the last handle is dropped.
 #[derive(Debug, Clone)]
-pub struct Zone(Arc<Inner>);
+pub struct Zone(Arc<ZoneInner>);
 
 /// A zone that may have ended.
 #[derive(Debug, Clone)]
-pub struct WeakZone(Weak<Inner>);
+pub struct WeakZone(Weak<ZoneInner>);
 
 #[derive(Debug)]
-struct Inner {
+struct ZoneInner {
     name: ZoneName,
     settings: watch::Sender<Arc<Settings>>,
     // Tells which settings the driver has taken.
@@ -153,7 +153,7 @@ impl Zone {
         };
         tokio::spawn(driver.run());
         let targets = OnceLock::new();
-        Self(Arc::new(Inner { name, settings, route, cache, orders, reader, problem, health, targets }))
+        Self(Arc::new(ZoneInner { name, settings, route, cache, orders, reader, problem, health, targets }))
     }
 
     /// Goes by other settings of the same zone; in force for all that is submitted once this returns.
@@ -345,7 +345,7 @@ impl Zone {
 
     fn watch_targets(&self) -> watch::Receiver<Targets> {
         let (found, targets) = watch::channel(Targets::Unknown);
-        let Inner { name, route, reader, problem, health, .. } = &*self.0;
+        let ZoneInner { name, route, reader, problem, health, .. } = &*self.0;
         let (problem, health) = (Arc::clone(problem), Arc::clone(health));
         tokio::spawn(find_targets(name.clone(), route.clone(), reader.clone(), problem, health, found));
         targets

@@ -22,7 +22,7 @@ use std::fmt::Write as _;
 use crate::model::Family;
 
 pub use lookup::{LookupError, name, updater};
-pub use target::{GatewayUrl, Origin, Target, UrlError};
+pub use target::{GatewayUrl, Target, UrlError, UrlOrigin};
 
 /// A device or a program that speaks dyndns2.
 #[derive(Debug, Clone, Copy)]
@@ -124,12 +124,12 @@ fn notes(name: &str, evidence: Evidence, credential: Credential, target: &Target
     };
     let mut notes = format!("# {name}: keeps {host} up to date, as account {login}.\n{tried}{replace}");
     let _ = match url.origin {
-        Origin::Given => Ok(()),
-        Origin::Listen => writeln!(
+        UrlOrigin::Given => Ok(()),
+        UrlOrigin::Listen => writeln!(
             notes,
             "# {url} is where the gateway listens. Where devices reach it by another name: --url https://NAME"
         ),
-        Origin::Placeholder => writeln!(
+        UrlOrigin::Placeholder => writeln!(
             notes,
             "# Replace {} with the gateway's public name: the configuration does not tell it. Or: --url https://NAME",
             url.authority()

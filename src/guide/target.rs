@@ -27,7 +27,7 @@ impl Target {
 
 /// Where a [`GatewayUrl`] comes from, and so how far it can be relied on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
+pub enum UrlOrigin {
     /// The operator named it.
     Given,
     /// The gateway listens there.
@@ -45,7 +45,7 @@ pub struct GatewayUrl {
     host: String,
     port: Option<u16>,
     /// Where it comes from.
-    pub origin: Origin,
+    pub origin: UrlOrigin,
 }
 
 /// Why a text is not a [`GatewayUrl`]. Never repeats the text: a password may be in it.
@@ -103,21 +103,21 @@ impl GatewayUrl {
         if !is_host {
             return Err(UrlError::Host);
         }
-        Ok(Self { tls, host: host.to_ascii_lowercase(), port, origin: Origin::Given })
+        Ok(Self { tls, host: host.to_ascii_lowercase(), port, origin: UrlOrigin::Given })
     }
 
     /// The first public address that the gateway listens on for plain HTTP, else the placeholder.
     pub fn guess(listen: &[SocketAddr]) -> Self {
         let public = listen.iter().find(|listen| listen.port() != 0 && is_public(listen.ip()));
         let Some(listen) = public else {
-            return Self { tls: true, host: PLACEHOLDER.to_owned(), port: None, origin: Origin::Placeholder };
+            return Self { tls: true, host: PLACEHOLDER.to_owned(), port: None, origin: UrlOrigin::Placeholder };
         };
         let host = match listen.ip() {
             IpAddr::V4(v4) => v4.to_string(),
             IpAddr::V6(v6) => format!("[{v6}]"),
         };
         let port = Some(listen.port()).filter(|port| *port != 80);
-        Self { tls: false, host, port, origin: Origin::Listen }
+        Self { tls: false, host, port, origin: UrlOrigin::Listen }
     }
 
     /// Host and port, as a field "server" takes them.
@@ -180,9 +180,9 @@ mod tests {
     fn only_a_public_address_is_guessed() {
         for listen in ["127.0.0.1:8245", "0.0.0.0:8245", "[::]:8245", "10.1.2.3:80", "100.64.0.1:80", "[fd00::1]:80"] {
             let url = guess(&[listen]);
-            assert_eq!((url.to_string().as_str(), url.origin), ("https://ddns.example.net", Origin::Placeholder));
+            assert_eq!((url.to_string().as_str(), url.origin), ("https://ddns.example.net", UrlOrigin::Placeholder));
         }
-        assert_eq!(guess(&["203.0.113.1:0"]).origin, Origin::Placeholder, "any free port");
+        assert_eq!(guess(&["203.0.113.1:0"]).origin, UrlOrigin::Placeholder, "any free port");
         assert_eq!(guess(&["127.0.0.1:8245", "203.0.113.1:8245"]).to_string(), "http://203.0.113.1:8245");
         assert_eq!(guess(&["[2001:db8::1]:80"]).to_string(), "http://[2001:db8::1]");
     }

@@ -25,14 +25,14 @@ pub use concurrent::{Concurrent, Counted};
 #[derive(Debug)]
 pub struct Limits {
     // Shared by the configurations before and after a reload, so that nothing that is counted is lost.
-    rules: RwLock<Rules>,
+    rules: RwLock<LimitRules>,
     // Passwords that are being hashed, by where they came from.
     undecided: Concurrent,
     metrics: Metrics,
 }
 
 #[derive(Debug)]
-struct Rules {
+struct LimitRules {
     host: Option<Limiter>,
     account: Option<Limiter>,
     source: Option<PerSource>,
@@ -55,7 +55,7 @@ impl Limits {
     /// The limits as the file states them, nobody having used any yet.
     #[must_use]
     pub fn new(config: &config::Limits, metrics: Metrics) -> Self {
-        let rules = Rules { host: None, account: None, source: None, failed_logins: None, repeats: None };
+        let rules = LimitRules { host: None, account: None, source: None, failed_logins: None, repeats: None };
         let limits = Self { rules: RwLock::new(rules), undecided: Concurrent::default(), metrics };
         limits.set(config);
         limits
@@ -64,7 +64,7 @@ impl Limits {
     /// Takes other numbers: what is used up stays used up. A limit that is lifted forgets.
     pub fn set(&self, config: &config::Limits) {
         let mut rules = self.rules.write().unwrap_or_else(PoisonError::into_inner);
-        let Rules { host, account, source, failed_logins, repeats } = &mut *rules;
+        let LimitRules { host, account, source, failed_logins, repeats } = &mut *rules;
         renew(host, config.host, Limiter::new, Limiter::with);
         renew(account, config.account, Limiter::new, Limiter::with);
         renew(source, config.source, PerSource::new, PerSource::with);
@@ -72,7 +72,7 @@ impl Limits {
         renew(repeats, config.repeats, Repeats::new, Repeats::with);
     }
 
-    fn rules(&self) -> RwLockReadGuard<'_, Rules> {
+    fn rules(&self) -> RwLockReadGuard<'_, LimitRules> {
         self.rules.read().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -272,7 +272,7 @@ impl Operator {
         }
     }
 
-    async fn declared_hosts(&self, login: Option<&str>, after: Option<&Hostname>, room: usize) -> Read {
+    async fn declared_hosts(&self, login: Option<&str>, after: Option<&Hostname>, room: usize) -> ViewsOfPart {
         let names: Vec<_> = match login {
             None => self.declared.names(after).take(room).cloned().collect(),
             Some(login) => {
@@ -290,7 +290,7 @@ impl Operator {
         Ok((names.iter().map(view).collect(), names.len(), names.last().cloned()))
     }
 
-    async fn stored_hosts(&self, login: Option<&str>, after: Option<&Hostname>, room: usize) -> Read {
+    async fn stored_hosts(&self, login: Option<&str>, after: Option<&Hostname>, room: usize) -> ViewsOfPart {
         let hosts = self.store.hosts(login, after, room).await?;
         let names: Vec<_> = hosts.iter().map(|host| host.name.clone()).collect();
         let mut states = self.states(&names).await?;
@@ -301,7 +301,7 @@ impl Operator {
         Ok((hosts.into_iter().map(view).collect(), names.len(), names.last().cloned()))
     }
 
-    async fn hosts_below_wildcards(&self, login: Option<&str>, after: Option<&Hostname>, room: usize) -> Read {
+    async fn hosts_below_wildcards(&self, login: Option<&str>, after: Option<&Hostname>, room: usize) -> ViewsOfPart {
         let mut hosts = self.store.reserved(login, after, room).await?;
         let (read, last) = (hosts.len(), hosts.last().map(|(name, _)| name.clone()));
         // One that the file declares by now was told with the others there.
@@ -321,7 +321,7 @@ impl Operator {
 }
 
 /// Views of a part, how many rows were read for them, and the last name of those.
-type Read = Result<(Vec<HostView>, usize, Option<Hostname>), OperatorError>;
+type ViewsOfPart = Result<(Vec<HostView>, usize, Option<Hostname>), OperatorError>;
 
 fn take(states: &mut HashMap<Hostname, State>, name: &Hostname) -> State {
     states.remove(name).unwrap_or_default()

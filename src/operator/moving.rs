@@ -70,7 +70,7 @@ impl Operator {
 
     async fn import_from(&self, actor: &Actor, reader: impl BufRead + Send) -> Result<ImportView, OperatorError> {
         let mut outside = 0;
-        let lines = Lines(reader).map(|line| {
+        let lines = BoundedLines(reader).map(|line| {
             let line = line?;
             self.admit(&line, &mut outside).map_err(io::Error::other)?;
             Ok(line)
@@ -112,9 +112,9 @@ enum Named {
 }
 
 /// Lines of bounded length.
-struct Lines<R>(R);
+struct BoundedLines<R>(R);
 
-impl<R: BufRead> Iterator for Lines<R> {
+impl<R: BufRead> Iterator for BoundedLines<R> {
     type Item = io::Result<String>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -138,10 +138,10 @@ mod tests {
 
     #[test]
     fn lines_are_bounded_and_of_either_end() {
-        let lines: Vec<_> = Lines(&b"one\r\ntwo\n\nlast"[..]).map(Result::unwrap).collect();
+        let lines: Vec<_> = BoundedLines(&b"one\r\ntwo\n\nlast"[..]).map(Result::unwrap).collect();
         assert_eq!(lines, ["one", "two", "", "last"]);
         let endless = BufReader::new(io::repeat(b'a'));
-        assert!(Lines(endless).next().unwrap().is_err());
-        assert!(Lines(&b"\xff\n"[..]).next().unwrap().is_err());
+        assert!(BoundedLines(endless).next().unwrap().is_err());
+        assert!(BoundedLines(&b"\xff\n"[..]).next().unwrap().is_err());
     }
 }

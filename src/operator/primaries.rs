@@ -15,7 +15,7 @@ pub(super) struct Primaries {
 }
 
 /// Why a primary did not let names pass.
-enum Trouble {
+enum PrimaryTrouble {
     /// It told why.
     Told(OperatorError),
     /// It could not be asked: the next one may.
@@ -50,8 +50,8 @@ impl Primaries {
         for primary in &zone.primaries {
             match self.ask_primary(zone, primary, names, adopt).await {
                 Ok(()) => return Ok(()),
-                Err(Trouble::Told(error)) => return Err(error),
-                Err(Trouble::Next(error)) => silent.push(format!("{primary}: {error}")),
+                Err(PrimaryTrouble::Told(error)) => return Err(error),
+                Err(PrimaryTrouble::Next(error)) => silent.push(format!("{primary}: {error}")),
             }
         }
         Err(OperatorError::Unanswered { zone: zone.name.to_string(), name: (*first).clone(), why: silent.join("; ") })
@@ -63,18 +63,20 @@ impl Primaries {
         primary: &config::Primary,
         names: &[&Hostname],
         adopt: bool,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), PrimaryTrouble> {
         let judge = |name: Option<&Hostname>, error: ProbeError| {
             let why = match &error {
                 ProbeError::Failed(failure) if failure.rcode != Rcode::SERVFAIL => format!("it answered {failure}"),
                 ProbeError::Encode(error) => error.to_string(),
-                _ => return Trouble::Next(error),
+                _ => return PrimaryTrouble::Next(error),
             };
             match name {
-                Some(name) => {
-                    Trouble::Told(OperatorError::Unwilling { primary: primary.to_string(), name: name.clone(), why })
-                }
-                None => Trouble::Next(error),
+                Some(name) => PrimaryTrouble::Told(OperatorError::Unwilling {
+                    primary: primary.to_string(),
+                    name: name.clone(),
+                    why,
+                }),
+                None => PrimaryTrouble::Next(error),
             }
         };
         let opened = Prober::open(zone, primary, self.timeout).await;
@@ -87,7 +89,7 @@ impl Primaries {
                     Hiding::Delegation => format!("lies below the delegation at {owner}"),
                     Hiding::Dname => format!("lies below the DNAME record at {owner}"),
                 };
-                return Err(Trouble::Told(OperatorError::Hidden { name: (*name).clone(), why }));
+                return Err(PrimaryTrouble::Told(OperatorError::Hidden { name: (*name).clone(), why }));
             }
             if adopt {
                 continue;
@@ -95,7 +97,7 @@ impl Primaries {
             let addresses = prober.addresses(name).await.map_err(|error| judge(Some(name), error))?;
             if !addresses.is_empty() {
                 let name = (*name).clone();
-                return Err(Trouble::Told(OperatorError::Occupied { name, addresses, leaving: false }));
+                return Err(PrimaryTrouble::Told(OperatorError::Occupied { name, addresses, leaving: false }));
             }
         }
         Ok(())

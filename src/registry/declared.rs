@@ -16,7 +16,7 @@ use crate::model::{Addresses, Hostname, PasswordDigest, ZoneName};
 #[derive(Debug)]
 pub struct Declared {
     accounts: HashMap<Arc<str>, Arc<Account>>,
-    zones: HashMap<ZoneName, Rules>,
+    zones: HashMap<ZoneName, ZoneRules>,
     names: HashMap<Hostname, DeclaredName>,
     // For lists, which no request asks for.
     logins_in_order: OnceLock<Vec<Arc<str>>>,
@@ -38,7 +38,7 @@ pub struct DeclaredName {
 }
 
 #[derive(Debug)]
-struct Rules {
+struct ZoneRules {
     ttl: u32,
     allow: Vec<IpNet>,
 }
@@ -63,7 +63,7 @@ impl Declared {
         }
         Self {
             accounts,
-            zones: config.zones.iter().map(|zone| (zone.name.clone(), Rules::new(zone))).collect(),
+            zones: config.zones.iter().map(|zone| (zone.name.clone(), ZoneRules::new(zone))).collect(),
             names,
             logins_in_order: OnceLock::new(),
             names_in_order: OnceLock::new(),
@@ -180,7 +180,7 @@ fn in_order<K: Clone + Ord, V>(map: &HashMap<K, V>) -> Vec<K> {
     keys
 }
 
-impl Rules {
+impl ZoneRules {
     fn new(zone: &config::Zone) -> Self {
         Self { ttl: zone.ttl, allow: zone.allow.clone() }
     }

@@ -49,14 +49,14 @@ pub struct Sighting {
 /// Collects sightings and writes them; its task ends with it.
 #[derive(Debug)]
 pub(super) struct Recorder {
-    shared: Arc<Shared>,
+    shared: Arc<RecorderShared>,
     task: tokio::task::JoinHandle<()>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct RecorderShared {
     store: Store,
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<Unwritten>,
     full: Notify,
     // One writer at a time, so that nothing older overtakes.
     writing: AsyncMutex<()>,
@@ -65,7 +65,7 @@ struct Shared {
 
 /// What is to be written: a row of the state of each name, and one of the history for each change.
 #[derive(Debug, Default)]
-struct Waiting {
+struct Unwritten {
     names: BTreeMap<Hostname, Calls>,
     rows: usize,
     // Taken out, and neither written nor back.
@@ -76,7 +76,7 @@ impl Recorder {
     /// Starts the task that writes to `store`, removes history older than `history`, and counts in `unwritten`.
     pub(super) fn start(store: Store, history: Duration, unwritten: Gauge) -> Self {
         let (waiting, full, writing) = (Mutex::default(), Notify::new(), AsyncMutex::default());
-        let shared = Arc::new(Shared { store, waiting, full, writing, unwritten });
+        let shared = Arc::new(RecorderShared { store, waiting, full, writing, unwritten });
         let task = tokio::spawn(Arc::clone(&shared).run(history));
         Self { shared, task }
     }
@@ -115,7 +115,7 @@ fn rows(calls: &Calls) -> usize {
     1 + calls.changes()
 }
 
-impl Waiting {
+impl Unwritten {
     fn add(&mut self, name: Hostname, calls: Calls) {
         match self.names.entry(name) {
             Entry::Vacant(place) => self.rows += rows(place.insert(calls)),
@@ -158,7 +158,7 @@ impl Waiting {
     }
 }
 
-impl Shared {
+impl RecorderShared {
     async fn run(self: Arc<Self>, history: Duration) {
         let mut tick = interval(BEHIND);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -179,7 +179,7 @@ impl Shared {
         }
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut Waiting) -> T) -> T {
+    fn change<T>(&self, change: impl FnOnce(&mut Unwritten) -> T) -> T {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let done = change(&mut waiting);
         self.unwritten.set(i64::try_from(waiting.rows + waiting.under_way).unwrap_or(i64::MAX));
@@ -251,8 +251,8 @@ mod tests {
 
     #[test]
     fn the_oldest_calls_make_room_and_changes_last() {
-        let mut waiting = Waiting::default();
-        let add = |waiting: &mut Waiting, name, at, is_change| {
+        let mut waiting = Unwritten::default();
+        let add = |waiting: &mut Unwritten, name, at, is_change| {
             let (name, calls) = call(name, at, is_change);
             waiting.add(name, calls);
         };
@@ -263,7 +263,7 @@ mod tests {
         add(&mut waiting, 1, 10, false);
         assert_eq!(waiting.rows, 15, "one more call of a name is no further row");
         assert_eq!(waiting.make_room(2), 2);
-        let left = |waiting: &Waiting| {
+        let left = |waiting: &Unwritten| {
             let mut times: Vec<_> = waiting.names.values().map(|calls| calls.at().0).collect();
             times.sort_unstable();
             times
@@ -277,7 +277,7 @@ mod tests {
 
     #[test]
     fn what_could_not_be_written_waits_with_what_is_newer() {
-        let mut waiting = Waiting::default();
+        let mut waiting = Unwritten::default();
         let [(name, first), (_, second)] = [call(1, 1, true), call(1, 2, true)];
         waiting.add(name.clone(), first);
         (waiting.under_way, waiting.rows) = (waiting.rows, 0);

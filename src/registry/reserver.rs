@@ -40,7 +40,7 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 /// Reserves names, and releases those that came to nothing; its task ends with it.
 #[derive(Debug)]
 pub(super) struct Reserver {
-    shared: Arc<Shared>,
+    shared: Arc<ReserverShared>,
     store: Option<(Arc<Directory>, JoinHandle<()>)>,
 }
 
@@ -48,71 +48,71 @@ pub(super) struct Reserver {
 /// made, or may be made yet.
 #[derive(Debug)]
 pub struct Reservation {
-    shared: Arc<Shared>,
+    shared: Arc<ReserverShared>,
     // None where it had been reserved before, by whomever.
-    unproven: Option<Key>,
+    unproven: Option<NameOfAccount>,
 }
 
 /// An account's name. An account that was removed and made again has other names than before.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Key {
+struct NameOfAccount {
     login: Arc<str>,
     created: Timestamp,
     name: Hostname,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct ReserverShared {
     books: Mutex<Books>,
-    proven: Cache<Key, ()>,
+    proven: Cache<NameOfAccount, ()>,
     wake: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Books {
     /// How many requests under way rely on each name that nobody has kept: none where it shall be released.
-    unproven: HashMap<Key, usize>,
+    unproven: HashMap<NameOfAccount, usize>,
     /// Names whose last user has failed; one that found another user since is passed over.
-    unused: Vec<Key>,
-    waiting: VecDeque<Waiting>,
+    unused: Vec<NameOfAccount>,
+    waiting: VecDeque<WaitingRequest>,
     /// Without a store: the names of each account since the start.
     here: Option<HashMap<Arc<str>, HashSet<Hostname>>>,
 }
 
 /// `None` where the account has as many names as it may have.
-type Answer = Result<Option<Reservation>, Unavailable>;
+type ReserverAnswer = Result<Option<Reservation>, Unavailable>;
 
 /// A request for a name.
 #[derive(Debug)]
-struct Waiting {
-    key: Key,
+struct WaitingRequest {
+    key: NameOfAccount,
     most: u32,
-    answer: oneshot::Sender<Answer>,
+    answer: oneshot::Sender<ReserverAnswer>,
 }
 
 /// What one transaction does: names that it reserves, and those that it releases since nobody relies on them any longer.
-struct Batch {
-    reserve: Vec<Waiting>,
+struct ReserverBatch {
+    reserve: Vec<WaitingRequest>,
     release: Vec<(Arc<str>, Hostname)>,
 }
 
 impl Reserver {
     /// Counts in memory.
     pub(super) fn in_memory() -> Self {
-        Self { shared: Shared::new(Some(HashMap::new())), store: None }
+        Self { shared: ReserverShared::new(Some(HashMap::new())), store: None }
     }
 
     /// Counts in `store`, which is away when `directory` says so.
     pub(super) fn start(store: Store, directory: Arc<Directory>) -> Self {
-        let shared = Shared::new(None);
+        let shared = ReserverShared::new(None);
         let task = tokio::spawn(Arc::clone(&shared).run(store, Arc::clone(&directory)));
         Self { shared, store: Some((directory, task)) }
     }
 
     /// Reserves `name` for `account`; `None` where it has as many as it may have. While the store is away, what was reserved
     /// lately is, and nothing else.
-    pub(super) async fn reserve(&self, account: &Account, name: &Hostname) -> Answer {
-        let key = Key { login: Arc::clone(&account.login), created: account.created, name: name.clone() };
+    pub(super) async fn reserve(&self, account: &Account, name: &Hostname) -> ReserverAnswer {
+        let key = NameOfAccount { login: Arc::clone(&account.login), created: account.created, name: name.clone() };
         let Some((directory, _)) = &self.store else { return Ok(self.shared.reserve_here(key, account.max_hosts)) };
         if directory.may_remember()
             && let Some(reservation) = self.shared.join(&key)
@@ -158,7 +158,7 @@ impl Drop for Reservation {
     }
 }
 
-impl Shared {
+impl ReserverShared {
     fn new(here: Option<HashMap<Arc<str>, HashSet<Hostname>>>) -> Arc<Self> {
         let books = Mutex::new(Books { here, ..Books::default() });
         Arc::new(Self { books, proven: Cache::new(REMEMBERED), wake: Notify::new() })
@@ -168,11 +168,11 @@ impl Shared {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn reservation(self: &Arc<Self>, unproven: Option<Key>) -> Reservation {
+    fn reservation(self: &Arc<Self>, unproven: Option<NameOfAccount>) -> Reservation {
         Reservation { shared: Arc::clone(self), unproven }
     }
 
-    fn reserve_here(self: &Arc<Self>, key: Key, most: u32) -> Option<Reservation> {
+    fn reserve_here(self: &Arc<Self>, key: NameOfAccount, most: u32) -> Option<Reservation> {
         let mut books = self.books();
         let Books { here, unproven, .. } = &mut *books;
         let names = here.get_or_insert_default().entry(Arc::clone(&key.login)).or_default();
@@ -189,7 +189,7 @@ impl Shared {
     }
 
     /// What needs no question: a name that another request has just reserved, or one that is proven.
-    fn join(self: &Arc<Self>, key: &Key) -> Option<Reservation> {
+    fn join(self: &Arc<Self>, key: &NameOfAccount) -> Option<Reservation> {
         if let Some(users) = self.books().unproven.get_mut(key) {
             *users += 1;
             return Some(self.reservation(Some(key.clone())));
@@ -197,25 +197,25 @@ impl Shared {
         self.proven.get(key).map(|()| self.reservation(None))
     }
 
-    fn ask(&self, key: Key, most: u32) -> Result<oneshot::Receiver<Answer>, Unavailable> {
+    fn ask(&self, key: NameOfAccount, most: u32) -> Result<oneshot::Receiver<ReserverAnswer>, Unavailable> {
         let mut books = self.books();
         if books.waiting.len() >= MOST_WAITING {
             return Err(Unavailable);
         }
         let (answer, answered) = oneshot::channel();
-        books.waiting.push_back(Waiting { key, most, answer });
+        books.waiting.push_back(WaitingRequest { key, most, answer });
         self.wake.notify_one();
         Ok(answered)
     }
 
-    fn kept(&self, key: Key) {
+    fn kept(&self, key: NameOfAccount) {
         let was_unproven = self.books().unproven.remove(&key).is_some();
         if was_unproven {
             self.proven.insert(key, ());
         }
     }
 
-    fn failed(&self, key: Key) {
+    fn failed(&self, key: NameOfAccount) {
         let mut books = self.books();
         // Where there is none, another one has been kept.
         let Some(users) = books.unproven.get_mut(&key) else { return };
@@ -237,11 +237,11 @@ impl Shared {
     async fn run(self: Arc<Self>, store: Store, directory: Arc<Directory>) {
         loop {
             self.wake.notified().await;
-            while let Some(Batch { reserve, release }) = self.next() {
+            while let Some(ReserverBatch { reserve, release }) = self.next() {
                 let answers = if directory.is_known_away() {
                     None
                 } else {
-                    let requests: Vec<_> = reserve.iter().map(Waiting::request).collect();
+                    let requests: Vec<_> = reserve.iter().map(WaitingRequest::request).collect();
                     let ask = || timeout(TIMEOUT, store.reserve(&release, &requests));
                     match ask().await {
                         // A connection that rested for a moment may have died with a server that is back already.
@@ -257,7 +257,7 @@ impl Shared {
     }
 
     /// What the next transaction does. What it cannot release goes on counting.
-    fn next(&self) -> Option<Batch> {
+    fn next(&self) -> Option<ReserverBatch> {
         let mut books = self.books();
         let Books { waiting, unused, unproven, .. } = &mut *books;
         if waiting.is_empty() && unused.is_empty() {
@@ -271,14 +271,14 @@ impl Shared {
                 release.push((key.login, key.name));
             }
         }
-        Some(Batch { reserve, release })
+        Some(ReserverBatch { reserve, release })
     }
 
-    fn answer(self: &Arc<Self>, waiting: Vec<Waiting>, answers: Option<Vec<Reserved>>) {
+    fn answer(self: &Arc<Self>, waiting: Vec<WaitingRequest>, answers: Option<Vec<Reserved>>) {
         let mut said = Vec::with_capacity(waiting.len());
         let mut books = self.books();
         let answers = answers.unwrap_or_default();
-        for (number, Waiting { key, answer, .. }) in waiting.into_iter().enumerate() {
+        for (number, WaitingRequest { key, answer, .. }) in waiting.into_iter().enumerate() {
             let reserved = match answers.get(number) {
                 Some(Reserved::New) => {
                     *books.unproven.entry(key.clone()).or_default() += 1;
@@ -308,7 +308,7 @@ impl Shared {
     }
 }
 
-impl Waiting {
+impl WaitingRequest {
     fn request(&self) -> NameRequest {
         NameRequest { login: Arc::clone(&self.key.login), name: self.key.name.clone(), most: self.most }
     }

@@ -9,32 +9,32 @@ use super::session::{Purpose, Work, number, optional_number, statement, text};
 use super::{Store, StoreError, account, host, state};
 
 /// A page of rows after a key, and how a row becomes a line with its key.
-struct Stage {
+struct ExportStage {
     page: &'static str,
     // The parts of the key that every row comes after.
     first: &'static [&'static str],
-    read: fn(&AnyRow) -> Result<Keyed, StoreError>,
+    read: fn(&AnyRow) -> Result<KeyedLine, StoreError>,
 }
 
 /// A line, after the key of its row.
-type Keyed = (Vec<String>, Line);
+type KeyedLine = (Vec<String>, Line);
 
 /// What is exported, in this order: an account comes before its hosts, a host before its tokens. Pending
 /// changes stay behind, since they are made where they were accepted, and so does the history.
-const STAGES: [Stage; 5] = [
-    Stage {
+const STAGES: [ExportStage; 5] = [
+    ExportStage {
         page: "SELECT login, secrets, wildcards, max_hosts, enabled, created FROM account WHERE login > $1 \
                ORDER BY login LIMIT 1000",
         first: &[""],
         read: |row| Ok((vec![text(row, 0)?], Line::Account((&account::read(row)?).into()))),
     },
-    Stage {
+    ExportStage {
         page: "SELECT name, login, ttl, families, description, blocked, created FROM host WHERE name > $1 \
                ORDER BY name LIMIT 1000",
         first: &[""],
         read: |row| Ok((vec![text(row, 0)?], Line::Host(HostLine::from(&host::read(row)?)))),
     },
-    Stage {
+    ExportStage {
         page: "SELECT digest, name, created, expires FROM token WHERE digest > $1 ORDER BY digest LIMIT 1000",
         first: &[""],
         read: |row| {
@@ -43,7 +43,7 @@ const STAGES: [Stage; 5] = [
             Ok((vec![digest.clone()], Line::Token(TokenLine { name, digest, created, expires })))
         },
     },
-    Stage {
+    ExportStage {
         page: "SELECT name, ipv4, ipv6, verified, last_update, last_seen, last_outcome, agent, \
                source FROM state WHERE name > $1 ORDER BY name LIMIT 1000",
         first: &[""],
@@ -52,7 +52,7 @@ const STAGES: [Stage; 5] = [
             Ok((vec![name.to_string()], Line::State(StateLine::new(&name, &state))))
         },
     },
-    Stage {
+    ExportStage {
         page: "SELECT login, name FROM reserved WHERE (login, name) > ($1, $2) ORDER BY login, name LIMIT 1000",
         first: &["", ""],
         read: |row| {

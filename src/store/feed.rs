@@ -89,7 +89,7 @@ pub struct Feed {
 type Told = Result<News, StoreError>;
 
 /// What reads, in a task of its own: a caller who gives up waiting interrupts nothing.
-struct Reader {
+struct FeedReader {
     store: Store,
     // The last row that was read.
     last: Option<i64>,
@@ -112,7 +112,7 @@ impl Feed {
     pub async fn next(&mut self) -> Result<News, StoreError> {
         let (news, _) = self.reader.get_or_insert_with(|| {
             let (send, receive) = mpsc::channel(1);
-            let reader = Reader { store: self.store.clone(), last: None, listener: None };
+            let reader = FeedReader { store: self.store.clone(), last: None, listener: None };
             (receive, tokio::spawn(reader.run(send)))
         });
         match news.recv().await {
@@ -130,7 +130,7 @@ impl Drop for Feed {
     }
 }
 
-impl Reader {
+impl FeedReader {
     async fn run(mut self, news: mpsc::Sender<Told>) {
         loop {
             self.listen().await;

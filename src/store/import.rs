@@ -21,7 +21,7 @@ pub struct Imported {
 
 /// Lines of one kind that follow each other, each with its number.
 #[derive(Debug)]
-enum Batch {
+enum ImportBatch {
     Accounts(Vec<(u64, Account)>),
     Hosts(Vec<(u64, Host)>),
     Tokens(Vec<(u64, TokenLine)>),
@@ -56,7 +56,7 @@ impl Store {
 
 async fn fill(work: &mut Work, lines: impl Iterator<Item = io::Result<String>> + Send) -> Result<Imported, StoreError> {
     let mut imported = Imported::default();
-    let mut batch: Option<Batch> = None;
+    let mut batch: Option<ImportBatch> = None;
     let mut started = false;
     for (text, number) in lines.zip(1..) {
         let bad = |why: String| StoreError::BadLine { line: number, why };
@@ -86,7 +86,7 @@ async fn fill(work: &mut Work, lines: impl Iterator<Item = io::Result<String>> +
             Line::Token(_) => imported.tokens += 1,
             Line::Start(_) | Line::State(_) | Line::Reserved(_) => {}
         }
-        if let Some(full) = Batch::add(&mut batch, number, line).map_err(bad)? {
+        if let Some(full) = ImportBatch::add(&mut batch, number, line).map_err(bad)? {
             full.write(work).await?;
         }
     }
@@ -99,7 +99,7 @@ async fn fill(work: &mut Work, lines: impl Iterator<Item = io::Result<String>> +
     Ok(imported)
 }
 
-impl Batch {
+impl ImportBatch {
     /// Adds a checked line to `batch`, and hands back what it cannot join: another kind, or enough.
     fn add(batch: &mut Option<Self>, number: u64, line: Line) -> Result<Option<Self>, String> {
         let next = match line {
@@ -172,26 +172,26 @@ impl Batch {
     }
 }
 
-fn join<T>(rows: &mut Vec<T>, mut row: Vec<T>) -> Option<Batch> {
+fn join<T>(rows: &mut Vec<T>, mut row: Vec<T>) -> Option<ImportBatch> {
     rows.append(&mut row);
     None
 }
 
 /// A table and the column that tells its rows apart.
-struct Keyed {
+struct KeyColumn {
     table: &'static str,
     column: &'static str,
 }
 
-const ACCOUNT: Keyed = Keyed { table: "account", column: "login" };
-const HOST: Keyed = Keyed { table: "host", column: "name" };
-const TOKEN: Keyed = Keyed { table: "token", column: "digest" };
+const ACCOUNT: KeyColumn = KeyColumn { table: "account", column: "login" };
+const HOST: KeyColumn = KeyColumn { table: "host", column: "name" };
+const TOKEN: KeyColumn = KeyColumn { table: "token", column: "digest" };
 
 impl Work {
     /// Which of the keys of `rows` are in the table.
     async fn those_there<T>(
         &mut self,
-        Keyed { table, column }: Keyed,
+        KeyColumn { table, column }: KeyColumn,
         rows: &[(u64, T)],
         key: impl Fn(&(u64, T)) -> String,
     ) -> Result<HashSet<String>, StoreError> {
@@ -204,7 +204,7 @@ impl Work {
 
     async fn none_there<T>(
         &mut self,
-        of: Keyed,
+        of: KeyColumn,
         rows: &[(u64, T)],
         key: impl Fn(&(u64, T)) -> String,
     ) -> Result<(), StoreError> {
@@ -222,7 +222,7 @@ impl Work {
 
     async fn all_there<T>(
         &mut self,
-        of: Keyed,
+        of: KeyColumn,
         rows: &[(u64, T)],
         key: impl Fn(&(u64, T)) -> String,
     ) -> Result<(), StoreError> {

@@ -47,11 +47,11 @@ pub use token::TokenHolder;
 /// A database with our schema; a clone is the same one. It must be made and dropped inside a tokio runtime.
 #[derive(Debug, Clone)]
 pub struct Store {
-    inner: Arc<Inner>,
+    inner: Arc<StoreInner>,
 }
 
 #[derive(Debug)]
-struct Inner {
+struct StoreInner {
     software: Software,
     // SQLite has one writer at a time: what waits for it waits here, in order, and not in SQLite's polling.
     writers: AnyPool,

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::error::{StoreError, classify};
 use super::lock::lock;
 use super::session::{Purpose, Software, number, statement};
-use super::{Inner, Store, schema};
+use super::{Store, StoreInner, schema};
 use crate::config::Location;
 
 /// SQLite reads beside its one writer; PostgreSQL serves many.
@@ -89,7 +89,7 @@ async fn open_sqlite(path: &Path, to_serve: Option<Duration>) -> Result<Store, S
 
     let pool = |connections| pool(connections, SQLITE_WAIT);
     Ok(Store {
-        inner: Arc::new(Inner {
+        inner: Arc::new(StoreInner {
             software: Software::Sqlite,
             // Never closed for its age: the last connection to go folds the log into the file, which takes its time.
             writers: pool(1).idle_timeout(None).max_lifetime(None).connect_lazy_with(options.clone()),
@@ -219,7 +219,7 @@ async fn open_postgres(url: &SecretString) -> Result<Store, StoreError> {
         })
     };
     Ok(Store {
-        inner: Arc::new(Inner {
+        inner: Arc::new(StoreInner {
             software: Software::Postgres,
             writers: pool(POSTGRES_WRITERS).connect_lazy_with(options.clone()),
             readers: pool(POSTGRES_READERS).connect_lazy_with(options),

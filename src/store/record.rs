@@ -74,14 +74,14 @@ pub struct Calls {
     latest: Seen,
     last_update: Option<Timestamp>,
     verified: Option<Timestamp>,
-    held: [Option<Held>; 2],
+    held: [Option<HeldRrset>; 2],
     settled: [Option<Timestamp>; 2],
     changes: Vec<Seen>,
 }
 
 /// What an RRset holds: what was answered to the newest request stays, whichever was answered first.
 #[derive(Debug, Clone, Copy)]
-struct Held {
+struct HeldRrset {
     // `None` where it is known to hold nothing.
     address: Option<IpAddr>,
     settled: Option<Timestamp>,
@@ -93,7 +93,7 @@ impl From<Seen> for Calls {
         let (at, settled) = (seen.at, seen.settled);
         let held = [(RrType::A, settled[0]), (RrType::Aaaa, settled[1])].map(|(rtype, settled)| {
             let desired = seen.held.get(rtype)?;
-            Some(Held { address: desired.data().and_then(RrData::address), settled, at })
+            Some(HeldRrset { address: desired.data().and_then(RrData::address), settled, at })
         });
         Self {
             last_update: seen.change.map(|_| at),
@@ -109,7 +109,7 @@ impl From<Seen> for Calls {
 impl Calls {
     /// Takes in other calls for the name; of those that changed it, the newest `most` stay.
     pub fn absorb(&mut self, other: Self, most: usize) {
-        let order = |held: &Held| (held.settled, held.at);
+        let order = |held: &HeldRrset| (held.settled, held.at);
         for (held, others) in self.held.iter_mut().zip(other.held) {
             *held = [*held, others].into_iter().flatten().max_by_key(order);
         }
@@ -185,7 +185,7 @@ impl Store {
 fn bind_state(query: Statement, calls: &Calls) -> Statement {
     let seen = &calls.latest;
     // An empty text is known to be nothing, NULL is nothing known.
-    let text = |held: Held| held.address.map_or_else(String::new, |address| address.to_string());
+    let text = |held: HeldRrset| held.address.map_or_else(String::new, |address| address.to_string());
     let [v4, v6] = calls.held.map(|held| held.map(text));
     // A command is no call.
     let called = seen.source.map(|_| seen.at.0);

@@ -116,18 +116,18 @@ impl Store {
     }
 }
 
-type Key = (String, String);
+type LoginAndName = (String, String);
 
-fn key(request: &NameRequest) -> Key {
+fn key(request: &NameRequest) -> LoginAndName {
     (request.login.to_string(), request.name.to_string())
 }
 
 /// What is reserved of the names that were asked for, for whatever login.
 struct There {
     /// By us, or for good.
-    ours: HashSet<Key>,
+    ours: HashSet<LoginAndName>,
     /// By another gateway, which may release it.
-    others: HashSet<Key>,
+    others: HashSet<LoginAndName>,
 }
 
 impl There {
@@ -195,7 +195,7 @@ impl Work {
     }
 
     /// Another gateway reserved these and may still see its request fail: what two rely on stays.
-    async fn share(&mut self, gateway: &str, names: &BTreeSet<Key>) -> Result<(), StoreError> {
+    async fn share(&mut self, gateway: &str, names: &BTreeSet<LoginAndName>) -> Result<(), StoreError> {
         let logins: BTreeSet<_> = names.iter().map(|(login, _)| login).collect();
         // Of other accounts nothing: their counts are not locked.
         let places = vec!["?"; logins.len()].join(", ");

@@ -7,10 +7,10 @@ use crate::net;
 use crate::public;
 
 /// A target takes any octets and panics where what it promises does not hold.
-pub type Target = fn(&[u8]);
+pub type FuzzTarget = fn(&[u8]);
 
 /// All targets by name: `fuzz/fuzz_targets/NAME.rs` runs one, `fuzz/corpus/NAME/` holds its inputs.
-pub const TARGETS: [(&str, Target); 10] = [
+pub const TARGETS: [(&str, FuzzTarget); 10] = [
     ("authorization", public::fuzzing::authorization),
     ("configuration", config::fuzzing::configuration),
     ("connection", public::fuzzing::connection),

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use dyngate::auth::{Authenticator, Credentials, Subject, Verdict};
+use dyngate::auth::{Authenticator, Credentials, LoginSubject, LoginVerdict};
 use dyngate::config::{Config, ForwardingHeader};
 use dyngate::dns::{EncodeError, Reply, RrsetUpdate, Signer, Update, Verifier, classify};
 use dyngate::engine::measuring::{Coalesced, Coalescing};
@@ -100,7 +100,7 @@ impl Request {
 pub(crate) struct Known {
     runtime: Runtime,
     authenticator: Authenticator,
-    subject: Subject,
+    subject: LoginSubject,
     credentials: Credentials,
 }
 
@@ -108,7 +108,7 @@ impl Known {
     #[expect(clippy::expect_used, reason = "nothing can be measured without it")]
     pub(crate) fn new() -> Self {
         let digest = PasswordDigest::parse(PHC).expect("a PHC string");
-        let subject = Subject::Known { login: "router1".into(), secrets: vec![digest] };
+        let subject = LoginSubject::Known { login: "router1".into(), secrets: vec![digest] };
         let authenticator = Authenticator::new(1).expect("randomness");
         let credentials = Credentials::new("router1".to_owned(), "password".to_owned());
         let known = Self { runtime: runtime(), subject, authenticator, credentials };
@@ -120,7 +120,7 @@ impl Known {
         let deadline = Instant::now() + Duration::from_secs(60);
         let verdict =
             self.runtime.block_on(self.authenticator.verify(&self.credentials, &self.subject, |_| Ok(()), deadline));
-        matches!(verdict, Verdict::Known(_))
+        matches!(verdict, LoginVerdict::Known(_))
     }
 }
 

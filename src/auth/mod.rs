@@ -29,7 +29,7 @@ type Tag = [u8; 32];
 
 /// What became of credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum LoginVerdict {
     /// They are this account's; its login.
     Known(Arc<str>),
     /// No such login, or not its password: not told apart.
@@ -53,7 +53,7 @@ pub struct NoRandomness;
 
 /// What credentials are held against.
 #[derive(Debug, Clone)]
-pub enum Subject {
+pub enum LoginSubject {
     /// An account.
     Known {
         /// Its login.
@@ -100,10 +100,10 @@ impl Authenticator {
     pub async fn verify(
         &self,
         credentials: &Credentials,
-        subject: &Subject,
+        subject: &LoginSubject,
         mut may_hash: impl FnMut(u32) -> Result<(), Duration>,
         deadline: Instant,
-    ) -> Verdict {
+    ) -> LoginVerdict {
         // An empty password is never right, though somebody may have stored its digest; the work is that of any other.
         let may_be_right = subject.is_known() && !credentials.password.expose().is_empty();
         // The cheap ones first: nobody who has one shall wait for the hash of another.
@@ -123,16 +123,16 @@ impl Authenticator {
                 Admission::Decided(right) => right,
                 Admission::Waits(waiting) => match Self::decision(waiting, deadline).await {
                     Some(right) => right,
-                    None => return Verdict::Overloaded,
+                    None => return LoginVerdict::Overloaded,
                 },
-                Admission::Refused(retry_after) => return Verdict::TooMany { retry_after },
+                Admission::Refused(retry_after) => return LoginVerdict::TooMany { retry_after },
             };
             if let Some(verdict) = subject.verdict(right) {
                 return verdict;
             }
         }
         let tag = subject.secrets().first().map(|digest| self.tag(credentials, may_be_right, digest));
-        Verdict::Wrong { repeated: tag.is_some_and(|tag| self.0.hashers.tell_wrong(tag)) }
+        LoginVerdict::Wrong { repeated: tag.is_some_and(|tag| self.0.hashers.tell_wrong(tag)) }
     }
 
     /// How many argon2 hashes were computed since the start.
@@ -174,7 +174,7 @@ impl Authenticator {
     }
 }
 
-impl Subject {
+impl LoginSubject {
     fn secrets(&self) -> &[PasswordDigest] {
         match self {
             Self::Known { secrets, .. } => secrets,
@@ -186,9 +186,9 @@ impl Subject {
         matches!(self, Self::Known { .. })
     }
 
-    fn verdict(&self, right: bool) -> Option<Verdict> {
+    fn verdict(&self, right: bool) -> Option<LoginVerdict> {
         match self {
-            Self::Known { login, .. } if right => Some(Verdict::Known(Arc::clone(login))),
+            Self::Known { login, .. } if right => Some(LoginVerdict::Known(Arc::clone(login))),
             Self::Known { .. } | Self::Dummy(_) => None,
         }
     }

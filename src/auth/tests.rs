@@ -40,10 +40,10 @@ impl Office {
         Self { authenticator, accounts: accounts.into_iter().collect() }
     }
 
-    fn subject(&self, login: &str) -> Subject {
+    fn subject(&self, login: &str) -> LoginSubject {
         match self.accounts.iter().find(|(name, _)| **name == *login) {
-            Some((login, digest)) => Subject::Known { login: Arc::clone(login), secrets: vec![digest.clone()] },
-            None => Subject::Dummy(
+            Some((login, digest)) => LoginSubject::Known { login: Arc::clone(login), secrets: vec![digest.clone()] },
+            None => LoginSubject::Dummy(
                 self.accounts.first().map_or(PasswordDigest::Sha256([0; 32]), |(_, digest)| digest.clone()),
             ),
         }
@@ -54,7 +54,7 @@ impl Office {
         credentials: &Credentials,
         may_hash: impl FnMut(u32) -> Result<(), Duration>,
         deadline: Instant,
-    ) -> Verdict {
+    ) -> LoginVerdict {
         self.authenticator.verify(credentials, &self.subject(&credentials.login), may_hash, deadline).await
     }
 
@@ -85,19 +85,19 @@ fn later() -> Instant {
     Instant::now() + Duration::from_secs(60)
 }
 
-fn known(login: &str) -> Verdict {
-    Verdict::Known(login.into())
+fn known(login: &str) -> LoginVerdict {
+    LoginVerdict::Known(login.into())
 }
 
-const WRONG: Verdict = Verdict::Wrong { repeated: false };
-const AGAIN: Verdict = Verdict::Wrong { repeated: true };
+const WRONG: LoginVerdict = LoginVerdict::Wrong { repeated: false };
+const AGAIN: LoginVerdict = LoginVerdict::Wrong { repeated: true };
 const WAIT: Duration = Duration::from_secs(30);
 
-async fn ask(authenticator: &Office, login: &str, password: &str) -> Verdict {
+async fn ask(authenticator: &Office, login: &str, password: &str) -> LoginVerdict {
     authenticator.verify(&pair(login, password), |_| Ok(()), later()).await
 }
 
-async fn ask_limited(authenticator: &Office, login: &str, password: &str) -> Verdict {
+async fn ask_limited(authenticator: &Office, login: &str, password: &str) -> LoginVerdict {
     authenticator.verify(&pair(login, password), |_| Err(WAIT), later()).await
 }
 
@@ -131,7 +131,7 @@ async fn the_limit_stops_new_hashes_only() {
     let authenticator = Office::new(slow().into_iter().chain(fast()), 1);
     assert_eq!(ask(&authenticator, "slow", "hunter2").await, known("slow"));
     assert_eq!(ask(&authenticator, "slow", "hunter3").await, WRONG);
-    assert_eq!(ask_limited(&authenticator, "slow", "hunter4").await, Verdict::TooMany { retry_after: WAIT });
+    assert_eq!(ask_limited(&authenticator, "slow", "hunter4").await, LoginVerdict::TooMany { retry_after: WAIT });
     assert_eq!(ask_limited(&authenticator, "slow", "hunter2").await, known("slow"));
     assert_eq!(ask_limited(&authenticator, "slow", "hunter3").await, AGAIN);
     assert_eq!(ask_limited(&authenticator, "fast", "generated").await, known("fast"));
@@ -187,7 +187,7 @@ async fn the_limit_hears_how_many_hashes_of_the_login_are_undecided() {
     assert_eq!(heard.take(), [0, 1, 0, 2]);
     assert_eq!(
         authenticator.verify(&pair("slow", "d"), |undecided| Err(WAIT * undecided), later()).await,
-        Verdict::TooMany { retry_after: Duration::ZERO }
+        LoginVerdict::TooMany { retry_after: Duration::ZERO }
     );
 }
 
@@ -206,7 +206,7 @@ async fn a_full_queue_gives_up_the_oldest_and_hashes_the_newest() {
     }
     assert!(!oldest.is_finished());
     let newest = submit("hunter2 ".into());
-    assert_eq!(oldest.await.unwrap(), Verdict::Overloaded);
+    assert_eq!(oldest.await.unwrap(), LoginVerdict::Overloaded);
     assert!(authenticator.0.hashers.hash_one());
     assert_eq!(newest.await.unwrap(), WRONG);
     assert!(rest.iter().all(|one| !one.is_finished()));
@@ -217,7 +217,7 @@ async fn a_full_queue_gives_up_the_oldest_and_hashes_the_newest() {
 async fn past_its_deadline_nothing_is_hashed() {
     let authenticator = by_hand(slow());
     let deadline = Instant::now() + Duration::from_secs(5);
-    assert_eq!(authenticator.verify(&pair("slow", "hunter2"), |_| Ok(()), deadline).await, Verdict::Overloaded);
+    assert_eq!(authenticator.verify(&pair("slow", "hunter2"), |_| Ok(()), deadline).await, LoginVerdict::Overloaded);
     assert!(Instant::now() >= deadline, "not before");
     assert!(!authenticator.0.hashers.hash_one());
 
@@ -233,7 +233,7 @@ async fn past_its_deadline_nothing_is_hashed() {
             assert!(authenticator.0.hashers.hash_one(), "a later waiter keeps it alive");
         }
     );
-    assert_eq!((one, other), (Verdict::Overloaded, known("slow")));
+    assert_eq!((one, other), (LoginVerdict::Overloaded, known("slow")));
 }
 
 #[tokio::test]
@@ -270,14 +270,18 @@ async fn a_flood_of_wrong_passwords_does_not_displace_a_right_one() {
     }
     assert_eq!(ask_limited(&authenticator, "slow", "hunter2").await, known("slow"));
     assert_eq!(ask_limited(&authenticator, "slow", "39999").await, WRONG);
-    assert_eq!(ask_limited(&authenticator, "slow", "0").await, Verdict::TooMany { retry_after: WAIT }, "forgotten");
+    assert_eq!(
+        ask_limited(&authenticator, "slow", "0").await,
+        LoginVerdict::TooMany { retry_after: WAIT },
+        "forgotten"
+    );
 }
 
 #[tokio::test]
 async fn what_cannot_be_decided_is_not_called_wrong() {
     let broken = [("slow".into(), PasswordDigest::Argon2id("$argon2id$".into()))];
     let authenticator = Office::new(broken, 1);
-    assert_eq!(ask(&authenticator, "slow", "hunter2").await, Verdict::Overloaded);
+    assert_eq!(ask(&authenticator, "slow", "hunter2").await, LoginVerdict::Overloaded);
 }
 
 #[tokio::test]
@@ -294,7 +298,7 @@ async fn credentials_that_are_glued_differently_are_others() {
 async fn each_of_several_secrets_opens_and_the_cheap_one_costs_no_hash() {
     let authenticator = Authenticator::new(1).unwrap();
     let secrets = vec![argon2id("old"), sha256("new"), argon2id("older")];
-    let subject = Subject::Known { login: "both".into(), secrets };
+    let subject = LoginSubject::Known { login: "both".into(), secrets };
     let ask = async |password| authenticator.verify(&pair("both", password), &subject, |_| Ok(()), later()).await;
     assert_eq!(ask("new").await, known("both"));
     assert_eq!(authenticator.hashes(), 0);

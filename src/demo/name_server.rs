@@ -12,12 +12,12 @@ use super::{DemoError, HOST, KEY, ZONE};
 
 /// The servers that serve for a demonstration, the preferred one first: Debian's AppArmor ties BIND to folders of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Software {
+pub(super) enum DemoServer {
     Knot,
     Bind,
 }
 
-impl fmt::Display for Software {
+impl fmt::Display for DemoServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Knot => "Knot DNS",
@@ -26,7 +26,7 @@ impl fmt::Display for Software {
     }
 }
 
-impl Software {
+impl DemoServer {
     fn program(self) -> &'static str {
         match self {
             Self::Knot => "knotd",
@@ -115,7 +115,7 @@ pub(super) fn zone_file() -> String {
 /// A server that is installed.
 #[derive(Debug, Clone)]
 pub(super) struct Installed {
-    pub(super) software: Software,
+    pub(super) software: DemoServer,
     pub(super) program: PathBuf,
 }
 
@@ -125,7 +125,7 @@ impl Installed {
     /// # Errors
     /// [`DemoError::Missing`]
     pub(super) fn find(folders: &[PathBuf]) -> Result<Self, DemoError> {
-        let found = [Software::Knot, Software::Bind].into_iter().find_map(|software| {
+        let found = [DemoServer::Knot, DemoServer::Bind].into_iter().find_map(|software| {
             let places = folders.iter().map(|folder| folder.join(software.program()));
             let program =
                 places.into_iter().find_map(|place| place.canonicalize().ok().filter(|file| file.is_file()))?;

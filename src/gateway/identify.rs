@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::{Gateway, HostVerdict, Verdicts, by};
-use crate::auth::{Credentials, Subject, Verdict};
+use crate::auth::{Credentials, LoginSubject, LoginVerdict};
 use crate::model::{Hostname, Outcome, TokenDigest};
 use crate::registry::Account;
 
@@ -22,9 +22,9 @@ impl Gateway {
         let account = account.map_err(|away| Verdicts::once(None, away.into()))?;
         let secrets = account.as_ref().map(|account| account.secrets()).unwrap_or_default();
         let subject = match &account {
-            Some(account) if !secrets.is_empty() => Subject::Known { login: Arc::clone(&account.login), secrets },
+            Some(account) if !secrets.is_empty() => LoginSubject::Known { login: Arc::clone(&account.login), secrets },
             // A disabled account is told from an unknown one by nobody.
-            Some(_) | None => Subject::Dummy(self.registry.dummy(&credentials.login)),
+            Some(_) | None => LoginSubject::Dummy(self.registry.dummy(&credentials.login)),
         };
         // Kept until a failure is counted. An account with two secrets is one guess.
         let mut guess = None;
@@ -34,8 +34,8 @@ impl Gateway {
             Ok(())
         };
         let verdict = match self.authenticator.verify(credentials, &subject, may_hash, deadline).await {
-            Verdict::Known(_) => None,
-            Verdict::Wrong { repeated } => {
+            LoginVerdict::Known(_) => None,
+            LoginVerdict::Wrong { repeated } => {
                 self.metrics.auth_failure();
                 // A router that repeats an old password learns nothing by it. It must not use up what its neighbours behind
                 // the same address have, nor what the same person's next device, with the new password, needs.
@@ -46,8 +46,8 @@ impl Gateway {
                 let reason = if repeated { "the same wrong credentials again" } else { "wrong credentials" };
                 Some(HostVerdict::new(Outcome::BadCredentials, reason))
             }
-            Verdict::TooMany { retry_after } => Some(HostVerdict::too_fast(retry_after, "failed_logins limit")),
-            Verdict::Overloaded => Some(HostVerdict::unreachable("too many passwords wait to be verified")),
+            LoginVerdict::TooMany { retry_after } => Some(HostVerdict::too_fast(retry_after, "failed_logins limit")),
+            LoginVerdict::Overloaded => Some(HostVerdict::unreachable("too many passwords wait to be verified")),
         };
         drop(guess);
         match (account, verdict) {

@@ -215,24 +215,28 @@ impl Operator {
     }
 
     /// The account, which must be in the store and not in the file; `advice` says what to do there.
-    pub(super) async fn changeable_account(&self, login: &str, advice: &str) -> Result<store::Account, OperatorError> {
+    pub(super) async fn changeable_account(
+        &self,
+        login: &str,
+        advice: &str,
+    ) -> Result<store::StoredAccount, OperatorError> {
         self.must_not_declare_account(login, advice)?;
         self.stored_account(login).await
     }
 
     /// The account, which must be in the store.
-    pub(super) async fn stored_account(&self, login: &str) -> Result<store::Account, OperatorError> {
+    pub(super) async fn stored_account(&self, login: &str) -> Result<store::StoredAccount, OperatorError> {
         let account = self.store.account(login).await?;
         account.ok_or_else(|| OperatorError::Missing(Resource::Account(login.to_owned())))
     }
 
-    async fn view_account(&self, account: store::Account) -> Result<AccountView, OperatorError> {
+    async fn view_account(&self, account: store::StoredAccount) -> Result<AccountView, OperatorError> {
         let mut views = self.view_accounts(std::slice::from_ref(&account)).await?;
         Ok(views.pop().unwrap_or_else(|| AccountView::stored(&account)))
     }
 
     /// Views of accounts in the order of their logins, with names as far as one look at the store brings them.
-    async fn view_accounts(&self, accounts: &[store::Account]) -> Result<Vec<AccountView>, OperatorError> {
+    async fn view_accounts(&self, accounts: &[store::StoredAccount]) -> Result<Vec<AccountView>, OperatorError> {
         let logins: Vec<_> = accounts.iter().map(|account| &account.login).collect();
         let mut names = self.store.hosts_of_all(&logins, NAMES).await?;
         let cut = names.last().filter(|_| names.len() == NAMES).cloned();

@@ -256,7 +256,7 @@ impl Operator {
     }
 
     /// The host, which must be in the store.
-    async fn stored_host(&self, name: &Hostname) -> Result<store::Host, OperatorError> {
+    async fn stored_host(&self, name: &Hostname) -> Result<store::StoredHost, OperatorError> {
         match self.store.host(name).await? {
             Some(host) => Ok(host),
             None => Err(self.no_host(name).await),
@@ -294,7 +294,7 @@ impl Operator {
         let hosts = self.store.hosts(login, after, room).await?;
         let names: Vec<_> = hosts.iter().map(|host| host.name.clone()).collect();
         let mut states = self.states(&names).await?;
-        let view = |host: store::Host| {
+        let view = |host: store::StoredHost| {
             let state = take(&mut states, &host.name);
             HostView::stored(host, state, &self.declared)
         };

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 use super::{Cursor, Part, Secret};
 use crate::model::{Addresses, Families, Hostname, Timestamp};
 use crate::registry::{self, Declared};
-use crate::store::{self, Event, Imported, State};
+use crate::store::{self, HostEvent, Imported, State};
 
 /// An account.
 #[derive(Debug, Clone, Serialize)]
@@ -154,7 +154,7 @@ impl AccountView {
     }
 
     /// Without names: they are all still to be read.
-    pub(super) fn stored(account: &store::Account) -> Self {
+    pub(super) fn stored(account: &store::StoredAccount) -> Self {
         Self {
             login: account.login.to_string(),
             hosts: Vec::new(),
@@ -168,7 +168,7 @@ impl AccountView {
 }
 
 impl HostView {
-    pub(super) fn stored(host: store::Host, state: State, declared: &Declared) -> Self {
+    pub(super) fn stored(host: store::StoredHost, state: State, declared: &Declared) -> Self {
         Self {
             account: Some(host.login.to_string()),
             ttl: host.ttl,
@@ -223,8 +223,8 @@ impl HostView {
     }
 }
 
-impl From<Event> for EventView {
-    fn from(event: Event) -> Self {
+impl From<HostEvent> for EventView {
+    fn from(event: HostEvent) -> Self {
         let spelled = |addresses: Addresses| {
             let all: Vec<_> = addresses.iter().map(|address| address.to_string()).collect();
             (!all.is_empty()).then(|| all.join(","))

@@ -17,7 +17,7 @@ pub struct Account {
     /// Whether its credentials open anything.
     pub enabled: bool,
     /// What stands for its passwords, newest first.
-    pub(super) secrets: Vec<Secret>,
+    pub(super) secrets: Vec<AccountSecret>,
     /// Names that the file grants exactly; those of the store are [`Host`]s.
     pub(super) exact: HashSet<Hostname>,
     /// Names below which everything is granted.
@@ -30,7 +30,7 @@ pub struct Account {
 
 /// What stands for a password, and until when.
 #[derive(Debug, Clone)]
-pub(super) struct Secret {
+pub(super) struct AccountSecret {
     pub(super) digest: PasswordDigest,
     pub(super) expires: Option<Timestamp>,
 }
@@ -54,7 +54,7 @@ impl Account {
             login: account.login.as_str().into(),
             is_declared: true,
             enabled: true,
-            secrets: vec![Secret { digest: account.secret.clone(), expires: None }],
+            secrets: vec![AccountSecret { digest: account.secret.clone(), expires: None }],
             exact: account.hosts.iter().cloned().collect(),
             wildcards: account.wildcards.clone(),
             max_hosts: account.max_hosts,
@@ -62,8 +62,8 @@ impl Account {
         }
     }
 
-    pub(super) fn stored(account: store::Account) -> Self {
-        let secret = |secret: store::StoredSecret| Secret { digest: secret.digest, expires: secret.expires };
+    pub(super) fn stored(account: store::StoredAccount) -> Self {
+        let secret = |secret: store::StoredSecret| AccountSecret { digest: secret.digest, expires: secret.expires };
         Self {
             login: account.login,
             is_declared: false,
@@ -80,7 +80,7 @@ impl Account {
     #[must_use]
     pub fn secrets(&self) -> Vec<PasswordDigest> {
         let now = Timestamp::now();
-        let in_force = |secret: &&Secret| self.enabled && secret.expires.is_none_or(|expires| now < expires);
+        let in_force = |secret: &&AccountSecret| self.enabled && secret.expires.is_none_or(|expires| now < expires);
         self.secrets.iter().filter(in_force).map(|secret| secret.digest.clone()).collect()
     }
 
@@ -98,7 +98,7 @@ impl Host {
         Self { login: None, ttl: host.ttl, families: Families::Both, blocked: None }
     }
 
-    pub(super) fn stored(host: store::Host) -> Self {
+    pub(super) fn stored(host: store::StoredHost) -> Self {
         Self { login: Some(host.login), ttl: host.ttl, families: host.families, blocked: host.blocked }
     }
 }

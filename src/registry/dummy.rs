@@ -54,7 +54,7 @@ impl DummyDigests {
 /// The accounts of `store` that are copied.
 pub(super) async fn accounts_to_copy(store: &Store) -> Result<CopiedAccounts, StoreError> {
     let kept = store.accounts(None, MOST).await?.into_iter();
-    let slow_if_any = |account: crate::store::Account| {
+    let slow_if_any = |account: crate::store::StoredAccount| {
         let digests = account.secrets.into_iter().map(|secret| secret.digest);
         Some((account.login, digests.max_by(|one, other| work(one).cmp(work(other)))?))
     };

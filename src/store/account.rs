@@ -24,7 +24,7 @@ pub(super) const INSERT: [&str; 2] =
 
 /// Somebody who may update.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Account {
+pub struct StoredAccount {
     /// The user name.
     pub login: Arc<str>,
     /// What stands for its passwords, newest first; those that expired may be among them.
@@ -66,7 +66,7 @@ impl Store {
     ///
     /// # Errors
     /// The store cannot be read.
-    pub async fn account(&self, login: &str) -> Result<Option<Account>, StoreError> {
+    pub async fn account(&self, login: &str) -> Result<Option<StoredAccount>, StoreError> {
         let row = self.row(statement(BY_LOGIN).bind(login.to_owned())).await?;
         row.as_ref().map(read).transpose()
     }
@@ -75,7 +75,7 @@ impl Store {
     ///
     /// # Errors
     /// The store cannot be read.
-    pub async fn accounts(&self, after: Option<&str>, limit: usize) -> Result<Vec<Account>, StoreError> {
+    pub async fn accounts(&self, after: Option<&str>, limit: usize) -> Result<Vec<StoredAccount>, StoreError> {
         let page = statement(PAGE).bind(after.unwrap_or_default().to_owned()).bind(at_most(limit));
         self.rows(page).await?.iter().map(read).collect()
     }
@@ -109,7 +109,7 @@ impl Store {
     pub async fn add_account(&self, account: &NewAccount, hosts: &[NewHost]) -> Result<(), StoreError> {
         fit::login(&account.login)?;
         fit::wildcards(account.wildcards.len())?;
-        let account = Account {
+        let account = StoredAccount {
             login: account.login.as_str().into(),
             secrets: vec![StoredSecret { digest: account.secret.clone(), expires: None }],
             wildcards: account.wildcards.clone(),
@@ -221,7 +221,7 @@ impl Store {
 }
 
 impl Work {
-    pub(super) async fn account(&mut self, login: &str) -> Result<Option<Account>, StoreError> {
+    pub(super) async fn account(&mut self, login: &str) -> Result<Option<StoredAccount>, StoreError> {
         let row = self.row(statement(BY_LOGIN).bind(login.to_owned())).await?;
         row.as_ref().map(read).transpose()
     }
@@ -231,7 +231,7 @@ impl Work {
         Err(StoreError::Unknown { what: format!("account \"{login}\"") })
     }
 
-    async fn set_wildcards(&mut self, account: &Account) -> Result<(), StoreError> {
+    async fn set_wildcards(&mut self, account: &StoredAccount) -> Result<(), StoreError> {
         let set = statement(SET_WILDCARDS).bind(account.login.to_string());
         self.run(set.bind(wildcards_text(&account.wildcards))).await?;
         self.changed(Subject::Account(Arc::clone(&account.login)));
@@ -240,7 +240,7 @@ impl Work {
 }
 
 /// Binds what [`INSERT`] writes.
-pub(super) fn bind(query: super::session::Statement, account: &Account) -> super::session::Statement {
+pub(super) fn bind(query: super::session::Statement, account: &StoredAccount) -> super::session::Statement {
     query
         .bind(account.login.to_string())
         .bind(secrets_text(&account.secrets))
@@ -262,7 +262,7 @@ fn wildcards_text(wildcards: &[ZoneName]) -> String {
     wildcards.iter().map(ZoneName::as_str).collect::<Vec<_>>().join(" ")
 }
 
-pub(super) fn read(row: &AnyRow) -> Result<Account, StoreError> {
+pub(super) fn read(row: &AnyRow) -> Result<StoredAccount, StoreError> {
     let login = text(row, 0)?;
     let broken = |what: &str| StoreError::broken(format!("{what} of account \"{login}\" cannot be read"));
     let secret = |line: &str| {
@@ -273,7 +273,7 @@ pub(super) fn read(row: &AnyRow) -> Result<Account, StoreError> {
     };
     let wildcards = text(row, 2)?;
     let wildcards = wildcards.split_ascii_whitespace().map(ZoneName::parse).collect::<Result<_, _>>();
-    Ok(Account {
+    Ok(StoredAccount {
         secrets: text(row, 1)?.lines().map(secret).collect::<Result<_, StoreError>>()?,
         wildcards: wildcards.map_err(|_| broken("a wildcard"))?,
         max_hosts: u32::try_from(number(row, 3)?).map_err(|_| broken("max_hosts"))?,

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::fit::{hex, unhex};
-use super::session::{Software, Work, number, optional_number, statement, text};
+use super::session::{Database, Work, number, optional_number, statement, text};
 use super::{Store, StoreError};
 use crate::model::{Hostname, Timestamp};
 
@@ -153,9 +153,9 @@ impl FeedReader {
     }
 
     fn pace(&self) -> Duration {
-        match self.store.inner.software {
-            Software::Sqlite => SQLITE_PACE,
-            Software::Postgres => POSTGRES_PACE,
+        match self.store.inner.database {
+            Database::Sqlite => SQLITE_PACE,
+            Database::Postgres => POSTGRES_PACE,
         }
     }
 
@@ -236,7 +236,7 @@ pub(super) async fn append(work: &mut Work, subjects: &[Subject], everything: bo
     };
     work.write(APPEND, 2, &texts, |query, text| query.bind(text.clone()).bind(now.0)).await?;
     work.run(statement(TRIM).bind(now.minus(KEPT).0)).await?;
-    if work.software() == Software::Postgres {
+    if work.database() == Database::Postgres {
         work.row(statement("SELECT pg_notify('dyngate', '')")).await?;
     }
     Ok(())

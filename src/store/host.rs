@@ -29,7 +29,7 @@ pub(super) const INSERT: [&str; 2] =
 
 /// A name of an account.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Host {
+pub struct StoredHost {
     /// Its name.
     pub name: Hostname,
     /// Whose it is.
@@ -77,7 +77,7 @@ impl Store {
     ///
     /// # Errors
     /// The store cannot be read.
-    pub async fn host(&self, name: &Hostname) -> Result<Option<Host>, StoreError> {
+    pub async fn host(&self, name: &Hostname) -> Result<Option<StoredHost>, StoreError> {
         let row = self.row(statement(BY_NAME).bind(name.to_string())).await?;
         row.as_ref().map(read).transpose()
     }
@@ -116,7 +116,7 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<(String, Hostname)>, StoreError> {
         let mut found = Vec::new();
-        for statement in listing(self.inner.software, NAMES_OF_ALL, |query| query, logins) {
+        for statement in listing(self.inner.database, NAMES_OF_ALL, |query| query, logins) {
             let rows = self.rows(statement.bind(at_most(limit - found.len()))).await?;
             found.extend(
                 rows.iter().map(|row| Ok((text(row, 0)?, name(row, 1)?))).collect::<Result<Vec<_>, StoreError>>()?,
@@ -137,7 +137,7 @@ impl Store {
         login: Option<&str>,
         after: Option<&Hostname>,
         limit: usize,
-    ) -> Result<Vec<Host>, StoreError> {
+    ) -> Result<Vec<StoredHost>, StoreError> {
         let after = after.map(ToString::to_string).unwrap_or_default();
         let page = match login {
             Some(login) => statement(PAGE_OF).bind(after).bind(at_most(limit)).bind(login.to_owned()),
@@ -197,7 +197,7 @@ impl Store {
         self.change_host(name, |host| host.blocked = reason.map(str::to_owned)).await
     }
 
-    async fn change_host(&self, name: &Hostname, change: impl FnOnce(&mut Host)) -> Result<(), StoreError> {
+    async fn change_host(&self, name: &Hostname, change: impl FnOnce(&mut StoredHost)) -> Result<(), StoreError> {
         let mut work = self.begin(Purpose::Administration).await?;
         let Some(mut host) = work.host(name).await? else { return work.without_host(name).await };
         change(&mut host);
@@ -211,7 +211,7 @@ impl Store {
 }
 
 impl Work {
-    pub(super) async fn host(&mut self, name: &Hostname) -> Result<Option<Host>, StoreError> {
+    pub(super) async fn host(&mut self, name: &Hostname) -> Result<Option<StoredHost>, StoreError> {
         let row = self.row(statement(BY_NAME).bind(name.to_string())).await?;
         row.as_ref().map(read).transpose()
     }
@@ -229,7 +229,7 @@ impl Work {
 
     /// Their accounts must be there. What an earlier host of a name left to be done must not happen to the new one.
     pub(super) async fn add_hosts(&mut self, hosts: &[NewHost], created: Timestamp) -> Result<(), StoreError> {
-        let new = |host: &NewHost| Host {
+        let new = |host: &NewHost| StoredHost {
             name: host.name.clone(),
             login: host.login.as_str().into(),
             ttl: host.ttl,
@@ -251,7 +251,7 @@ impl Work {
 }
 
 /// What the store takes of it.
-pub(super) fn check(host: &Host) -> Result<(), StoreError> {
+pub(super) fn check(host: &StoredHost) -> Result<(), StoreError> {
     fit::line("the description", &host.description)?;
     if let Some(reason) = &host.blocked {
         fit::line("the reason", reason)?;
@@ -260,7 +260,7 @@ pub(super) fn check(host: &Host) -> Result<(), StoreError> {
 }
 
 /// Binds what [`INSERT`] writes.
-pub(super) fn bind(query: Statement, host: &Host) -> Statement {
+pub(super) fn bind(query: Statement, host: &StoredHost) -> Statement {
     query
         .bind(host.name.to_string())
         .bind(host.login.to_string())
@@ -294,10 +294,10 @@ pub(super) fn name(row: &AnyRow, column: usize) -> Result<Hostname, StoreError> 
     Hostname::parse(&text).map_err(|error| StoreError::broken(format!("it holds \"{text}\" as a name: {error}")))
 }
 
-pub(super) fn read(row: &AnyRow) -> Result<Host, StoreError> {
+pub(super) fn read(row: &AnyRow) -> Result<StoredHost, StoreError> {
     let name = name(row, 0)?;
     let broken = |what: &str| StoreError::broken(format!("{what} of host \"{name}\" cannot be read"));
-    Ok(Host {
+    Ok(StoredHost {
         login: text(row, 1)?.into(),
         ttl: optional_number(row, 2)?.map(u32::try_from).transpose().map_err(|_| broken("the TTL"))?,
         families: parse_families(&text(row, 3)?).ok_or_else(|| broken("families"))?,

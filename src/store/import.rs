@@ -5,7 +5,7 @@ use std::io;
 
 use super::line::{Line, ReservedLine, TokenLine, VERSION};
 use super::session::{Purpose, ROWS, Work, text};
-use super::{Account, Host, State, Store, StoreError, account, host, record, token};
+use super::{State, Store, StoreError, StoredAccount, StoredHost, account, host, record, token};
 use crate::model::Hostname;
 
 /// How much an import brought.
@@ -22,8 +22,8 @@ pub struct Imported {
 /// Lines of one kind that follow each other, each with its number.
 #[derive(Debug)]
 enum ImportBatch {
-    Accounts(Vec<(u64, Account)>),
-    Hosts(Vec<(u64, Host)>),
+    Accounts(Vec<(u64, StoredAccount)>),
+    Hosts(Vec<(u64, StoredHost)>),
     Tokens(Vec<(u64, TokenLine)>),
     States(Vec<(u64, (Hostname, State))>),
     Reserved(Vec<(u64, ReservedLine)>),

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fit;
 use super::host::{check, families_text, parse_families};
-use super::{Account, Host, State, StoreError, StoredSecret};
+use super::{State, StoreError, StoredAccount, StoredHost, StoredSecret};
 use crate::model::{Addresses, Hostname, PasswordDigest, Timestamp, ZoneName};
 
 /// The version that is written and read.
@@ -114,8 +114,8 @@ impl Line {
     }
 }
 
-impl From<&Account> for AccountLine {
-    fn from(account: &Account) -> Self {
+impl From<&StoredAccount> for AccountLine {
+    fn from(account: &StoredAccount) -> Self {
         let secret = |secret: &StoredSecret| SecretLine {
             digest: secret.digest.text(),
             expires: secret.expires.map(|expires| expires.0),
@@ -132,7 +132,7 @@ impl From<&Account> for AccountLine {
 }
 
 impl AccountLine {
-    pub(super) fn check(self) -> Result<Account, String> {
+    pub(super) fn check(self) -> Result<StoredAccount, String> {
         fit::login(&self.login).map_err(|error| error.to_string())?;
         fit::wildcards(self.wildcards.len()).map_err(|error| error.to_string())?;
         if self.secrets.is_empty() || self.secrets.len() > fit::MAX_SECRETS {
@@ -143,7 +143,7 @@ impl AccountLine {
             Ok(StoredSecret { digest, expires: secret.expires.map(Timestamp) })
         };
         let wildcard = |text: String| ZoneName::parse(&text).map_err(|error| format!("wildcard \"{text}\": {error}"));
-        Ok(Account {
+        Ok(StoredAccount {
             login: self.login.into(),
             secrets: self.secrets.into_iter().map(secret).collect::<Result<_, String>>()?,
             wildcards: self.wildcards.into_iter().map(wildcard).collect::<Result<_, _>>()?,
@@ -154,8 +154,8 @@ impl AccountLine {
     }
 }
 
-impl From<&Host> for HostLine {
-    fn from(host: &Host) -> Self {
+impl From<&StoredHost> for HostLine {
+    fn from(host: &StoredHost) -> Self {
         Self {
             name: host.name.to_string(),
             account: host.login.to_string(),
@@ -169,9 +169,9 @@ impl From<&Host> for HostLine {
 }
 
 impl HostLine {
-    pub(super) fn check(self) -> Result<Host, String> {
+    pub(super) fn check(self) -> Result<StoredHost, String> {
         let families = parse_families(&self.families);
-        let host = Host {
+        let host = StoredHost {
             name: hostname(&self.name)?,
             families: families.ok_or_else(|| "`families` is \"4\", \"6\" or \"46\"".to_owned())?,
             login: self.account.into(),

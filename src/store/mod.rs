@@ -28,20 +28,20 @@ use std::sync::Arc;
 
 use sqlx::AnyPool;
 
-use session::{Session, Software};
+use session::{Database, Session};
 
-pub use account::{Account, NewAccount, StoredSecret};
+pub use account::{NewAccount, StoredAccount, StoredSecret};
 pub use error::{Cause, StoreError};
 pub use export::Export;
 pub use feed::{Feed, News, Subject};
 pub use fit::{MAX_AGENT, MAX_SECRETS, MAX_TEXT};
-pub use host::{Host, HostEdit, NewHost};
+pub use host::{HostEdit, NewHost, StoredHost};
 pub use import::Imported;
 pub use pending::PendingRow;
 pub use record::{AddressChange, Calls, Seen};
 pub use remove::RecordsPolicy;
 pub use reserve::{NameRequest, Reserved};
-pub use state::{Event, State};
+pub use state::{HostEvent, State};
 pub use token::TokenHolder;
 
 /// A database with our schema; a clone is the same one. It must be made and dropped inside a tokio runtime.
@@ -52,7 +52,7 @@ pub struct Store {
 
 #[derive(Debug)]
 struct StoreInner {
-    software: Software,
+    database: Database,
     // SQLite has one writer at a time: what waits for it waits here, in order, and not in SQLite's polling.
     writers: AnyPool,
     readers: AnyPool,
@@ -68,7 +68,7 @@ impl Store {
     /// Whether gateways of other machines may share it.
     #[must_use]
     pub fn is_shared(&self) -> bool {
-        self.inner.software == Software::Postgres
+        self.inner.database == Database::Postgres
     }
 
     /// Whether it answers.

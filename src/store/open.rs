@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::error::{StoreError, classify};
 use super::lock::lock;
-use super::session::{Purpose, Software, number, statement};
+use super::session::{Database, Purpose, number, statement};
 use super::{Store, StoreInner, schema};
 use crate::config::Location;
 
@@ -90,7 +90,7 @@ async fn open_sqlite(path: &Path, to_serve: Option<Duration>) -> Result<Store, S
     let pool = |connections| pool(connections, SQLITE_WAIT);
     Ok(Store {
         inner: Arc::new(StoreInner {
-            software: Software::Sqlite,
+            database: Database::Sqlite,
             // Never closed for its age: the last connection to go folds the log into the file, which takes its time.
             writers: pool(1).idle_timeout(None).max_lifetime(None).connect_lazy_with(options.clone()),
             readers: pool(SQLITE_READERS).connect_lazy_with(options),
@@ -166,7 +166,7 @@ async fn ready_sqlite(connection: &mut AnyConnection) -> Result<(), StoreError> 
     // tables appear, and tries again.
     let mut tries = 0;
     loop {
-        match schema::migrate(connection, Software::Sqlite).await {
+        match schema::migrate(connection, Database::Sqlite).await {
             Err(StoreError::Broken { .. } | StoreError::Unavailable { .. }) if tries < 5 => tries += 1,
             done => return done,
         }
@@ -197,7 +197,7 @@ async fn open_postgres(url: &SecretString) -> Result<Store, StoreError> {
         let why = "its database cannot hold every letter: make one with ENCODING 'UTF8'".into();
         return Err(StoreError::Denied { why, source: None });
     }
-    let migrated = timeout(MIGRATING, schema::migrate(&mut connection, Software::Postgres)).await;
+    let migrated = timeout(MIGRATING, schema::migrate(&mut connection, Database::Postgres)).await;
     migrated.map_err(|_| StoreError::unavailable("its schema could not be brought to this version in time"))??;
     let writable =
         statement("SELECT COUNT(*) FROM pg_settings WHERE name = 'transaction_read_only' AND setting = 'on'");
@@ -220,7 +220,7 @@ async fn open_postgres(url: &SecretString) -> Result<Store, StoreError> {
     };
     Ok(Store {
         inner: Arc::new(StoreInner {
-            software: Software::Postgres,
+            database: Database::Postgres,
             writers: pool(POSTGRES_WRITERS).connect_lazy_with(options.clone()),
             readers: pool(POSTGRES_READERS).connect_lazy_with(options),
             gateway: new_name()?,

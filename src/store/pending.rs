@@ -11,7 +11,7 @@ use tracing::warn;
 use super::fit;
 use super::host::name;
 use super::session::{
-    Clocks, Purpose, Software, Statement, Work, at_most, number, optional_number, optional_text, statement, text,
+    Clocks, Database, Purpose, Statement, Work, at_most, number, optional_number, optional_text, statement, text,
 };
 use super::{Store, StoreError, Subject};
 use crate::model::{Desired, Hostname, RrData, RrKey, RrType, Timestamp};
@@ -372,10 +372,10 @@ impl Work {
     async fn lock_pending(&mut self, names: impl Iterator<Item = &Hostname>) -> Result<Vec<Locked>, StoreError> {
         let names: BTreeSet<_> = names.collect();
         let names: Vec<_> = names.into_iter().collect();
-        let lock = match self.software() {
+        let lock = match self.database() {
             // It has one writer.
-            Software::Sqlite => "",
-            Software::Postgres => "ORDER BY name, rtype FOR UPDATE",
+            Database::Sqlite => "",
+            Database::Postgres => "ORDER BY name, rtype FOR UPDATE",
         };
         let rows = self.listed([BY_NAMES, lock], |query| query, &names).await?;
         let locked = |row: AnyRow| {

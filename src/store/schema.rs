@@ -8,7 +8,7 @@ use sqlx::{AnyConnection, AssertSqlSafe, SqlSafeStr as _};
 use tokio::time::{Instant, sleep};
 
 use super::error::{StoreError, classify};
-use super::session::{Software, number, optional_number, statement, text};
+use super::session::{Database, number, optional_number, statement, text};
 
 /// Version, description and text of each migration; one that was released is never changed.
 const MIGRATIONS: [(i64, &str, &str); 5] = [
@@ -41,13 +41,13 @@ fn latest() -> i64 {
 }
 
 /// Brings an empty or older database to this version; one that gateways of an older version still use is left as it is.
-pub(super) async fn migrate(connection: &mut AnyConnection, software: Software) -> Result<(), StoreError> {
-    match software {
+pub(super) async fn migrate(connection: &mut AnyConnection, database: Database) -> Result<(), StoreError> {
+    match database {
         // A file is one gateway's.
-        Software::Sqlite => {}
-        Software::Postgres => without_older_gateways(connection).await?,
+        Database::Sqlite => {}
+        Database::Postgres => without_older_gateways(connection).await?,
     }
-    migrator(software).run_direct(None, connection, false).await.map_err(|error| match error {
+    migrator(database).run_direct(None, connection, false).await.map_err(|error| match error {
         MigrateError::VersionMissing(found) | MigrateError::VersionTooNew(found, _) => {
             StoreError::Newer { found, known: latest() }
         }
@@ -85,9 +85,9 @@ async fn is_older(connection: &mut AnyConnection) -> Result<bool, StoreError> {
     Ok(optional_number(&applied, 0)?.is_some_and(|applied| applied < latest()))
 }
 
-fn migrator(software: Software) -> Migrator {
+fn migrator(database: Database) -> Migrator {
     let migrations = MIGRATIONS.iter().map(|(version, description, text)| {
-        let text = AssertSqlSafe(dialect(text, software)).into_sql_str();
+        let text = AssertSqlSafe(dialect(text, database)).into_sql_str();
         Migration::new(*version, Cow::Borrowed(description), MigrationType::Simple, text, false)
     });
     let mut migrator = Migrator::with_migrations(migrations.collect());
@@ -97,10 +97,10 @@ fn migrator(software: Software) -> Migrator {
 
 /// SQLite keeps a table sorted by its key only where it is told to. PostgreSQL sorts text by the rules of a language unless
 /// it is told to compare octets, as SQLite and our own lists do.
-fn dialect(text: &str, software: Software) -> String {
-    let (kind, clustered, identity) = match software {
-        Software::Sqlite => ("TEXT", "WITHOUT ROWID", "INTEGER PRIMARY KEY"),
-        Software::Postgres => ("TEXT COLLATE \"C\"", "", "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"),
+fn dialect(text: &str, database: Database) -> String {
+    let (kind, clustered, identity) = match database {
+        Database::Sqlite => ("TEXT", "WITHOUT ROWID", "INTEGER PRIMARY KEY"),
+        Database::Postgres => ("TEXT COLLATE \"C\"", "", "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"),
     };
     text.replace("{text}", kind).replace("{clustered}", clustered).replace("{identity}", identity)
 }

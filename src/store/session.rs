@@ -29,7 +29,7 @@ const CLOCK: &str = "SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::BIGI
 
 /// Which database it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Software {
+pub(super) enum Database {
     Sqlite,
     Postgres,
 }
@@ -48,20 +48,20 @@ pub(super) enum Purpose {
 }
 
 impl Purpose {
-    fn begin(self, software: Software) -> &'static str {
-        match (software, self) {
-            (Software::Sqlite, Self::Administration | Self::Pending) => "PRAGMA synchronous = FULL; BEGIN IMMEDIATE",
-            (Software::Sqlite, Self::Recording) => "PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE",
-            (Software::Sqlite, Self::Snapshot) => "BEGIN",
+    fn begin(self, database: Database) -> &'static str {
+        match (database, self) {
+            (Database::Sqlite, Self::Administration | Self::Pending) => "PRAGMA synchronous = FULL; BEGIN IMMEDIATE",
+            (Database::Sqlite, Self::Recording) => "PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE",
+            (Database::Sqlite, Self::Snapshot) => "BEGIN",
             // The lock also makes the feed's numbers appear in their order. The time-outs free it from one that vanished.
-            (Software::Postgres, Self::Administration) => {
+            (Database::Postgres, Self::Administration) => {
                 "BEGIN; SET LOCAL lock_timeout = '5s'; SET LOCAL idle_in_transaction_session_timeout = '30s'; \
                  SELECT pg_advisory_xact_lock(7310579629843408741)"
             }
-            (Software::Postgres, Self::Pending | Self::Recording) => {
+            (Database::Postgres, Self::Pending | Self::Recording) => {
                 "BEGIN; SET LOCAL lock_timeout = '5s'; SET LOCAL idle_in_transaction_session_timeout = '30s'"
             }
-            (Software::Postgres, Self::Snapshot) => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+            (Database::Postgres, Self::Snapshot) => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
         }
     }
 }
@@ -72,11 +72,11 @@ pub(super) fn statement(sql: &'static str) -> Statement {
 }
 
 /// A statement of the caller's making, from texts of this room alone, in which `?` is the place of a value; not kept.
-pub(super) fn composed(software: Software, sql: String) -> Statement {
-    let sql = match software {
+pub(super) fn composed(database: Database, sql: String) -> Statement {
+    let sql = match database {
         // To SQLite `$1` is a name, and it looks through all of them for each; a thousand rows would take it seconds.
-        Software::Sqlite => sql,
-        Software::Postgres => numbered(&sql),
+        Database::Sqlite => sql,
+        Database::Postgres => numbered(&sql),
     };
     sqlx::query(AssertSqlSafe(sql)).persistent(false)
 }
@@ -99,13 +99,13 @@ pub(super) fn places(count: usize) -> String {
 
 /// For each few hundred of `names` a statement: `before`, a list of places for them, `after`. `bind` binds the values of `before`.
 pub(super) fn listing<N: ToString>(
-    software: Software,
+    database: Database,
     [before, after]: [&str; 2],
     bind: impl Fn(Statement) -> Statement,
     names: &[N],
 ) -> Vec<Statement> {
     let of_some = |names: &[N]| {
-        let statement = bind(composed(software, format!("{before} {} {after}", places(names.len()))));
+        let statement = bind(composed(database, format!("{before} {} {after}", places(names.len()))));
         names.iter().fold(statement, |statement, name| statement.bind(name.to_string()))
     };
     names.chunks(ROWS).map(of_some).collect()
@@ -207,14 +207,14 @@ impl Clocks {
 #[derive(Debug)]
 pub(super) struct Work {
     session: Session,
-    software: Software,
+    database: Database,
     changes: Vec<Subject>,
     everything: bool,
 }
 
 impl Work {
-    pub(super) fn software(&self) -> Software {
-        self.software
+    pub(super) fn database(&self) -> Database {
+        self.database
     }
 
     pub(super) async fn rows(&mut self, statement: Statement) -> Result<Vec<AnyRow>, StoreError> {
@@ -258,7 +258,7 @@ impl Work {
         let mut returned = Vec::new();
         for rows in rows.chunks(ROWS) {
             let places = vec![places(columns); rows.len()].join(", ");
-            let statement = composed(self.software, format!("{before} VALUES {places} {after}"));
+            let statement = composed(self.database, format!("{before} VALUES {places} {after}"));
             returned.extend(self.rows(rows.iter().fold(statement, &bind)).await?);
         }
         Ok(returned)
@@ -272,7 +272,7 @@ impl Work {
         names: &[N],
     ) -> Result<Vec<AnyRow>, StoreError> {
         let mut found = Vec::new();
-        for statement in listing(self.software, parts, bind, names) {
+        for statement in listing(self.database, parts, bind, names) {
             found.extend(self.rows(statement).await?);
         }
         Ok(found)
@@ -286,10 +286,10 @@ impl Work {
     /// Reads the store's clock, which all gateways on it have in common.
     pub(super) async fn clocks(&mut self) -> Result<Clocks, StoreError> {
         let before = Timestamp::now();
-        match self.software {
+        match self.database {
             // Its gateway is alone on it.
-            Software::Sqlite => Ok(Clocks { theirs: before, before, after: before }),
-            Software::Postgres => {
+            Database::Sqlite => Ok(Clocks { theirs: before, before, after: before }),
+            Database::Postgres => {
                 let row = self.row(statement(CLOCK)).await?;
                 let theirs = row.as_ref().map(|row| number(row, 0)).transpose()?.unwrap_or_default();
                 Ok(Clocks { theirs: Timestamp(theirs), before, after: Timestamp::now() })
@@ -336,7 +336,7 @@ impl Store {
     /// The rows of `names`, by a statement that ends before their list.
     pub(super) async fn of_names<N: ToString>(&self, sql: &str, names: &[N]) -> Result<Vec<AnyRow>, StoreError> {
         let mut found = Vec::new();
-        for statement in listing(self.inner.software, [sql, ""], |statement| statement, names) {
+        for statement in listing(self.inner.database, [sql, ""], |statement| statement, names) {
             found.extend(self.rows(statement).await?);
         }
         Ok(found)
@@ -353,11 +353,11 @@ impl Store {
             Purpose::Administration | Purpose::Pending | Purpose::Recording => &self.inner.writers,
             Purpose::Snapshot => &self.inner.readers,
         };
-        let software = self.inner.software;
+        let database = self.inner.database;
         let mut session = Session::new(pool).await?;
-        session.script(purpose.begin(software)).await?;
+        session.script(purpose.begin(database)).await?;
         session.waiting = true;
-        Ok(Work { session, software, changes: Vec::new(), everything: false })
+        Ok(Work { session, database, changes: Vec::new(), everything: false })
     }
 }
 

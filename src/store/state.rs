@@ -39,7 +39,7 @@ pub struct State {
 
 /// A change in a name's history.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Event {
+pub struct HostEvent {
     /// When.
     pub at: Timestamp,
     /// What became of it.
@@ -98,10 +98,10 @@ impl Store {
     ///
     /// # Errors
     /// The store cannot be read.
-    pub async fn history(&self, name: &Hostname, limit: usize) -> Result<Vec<Event>, StoreError> {
+    pub async fn history(&self, name: &Hostname, limit: usize) -> Result<Vec<HostEvent>, StoreError> {
         let page = statement(HISTORY).bind(name.to_string()).bind(at_most(limit));
         let event = |row: &AnyRow| {
-            Ok(Event {
+            Ok(HostEvent {
                 at: Timestamp(number(row, 0)?),
                 outcome: text(row, 1)?,
                 source: optional_text(row, 2)?.and_then(|source| source.parse().ok()),

@@ -26,7 +26,7 @@ async fn plan(store: &Store, explain: &str, sql: &str, column: usize) -> String 
         let costs = "SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off";
         session.script(costs).await.unwrap();
     }
-    let rows: Vec<AnyRow> = session.rows(composed(store.inner.software, format!("{explain} {sql}"))).await.unwrap();
+    let rows: Vec<AnyRow> = session.rows(composed(store.inner.database, format!("{explain} {sql}"))).await.unwrap();
     rows.iter().map(|row| text(row, column).unwrap()).collect::<Vec<_>>().join("\n")
 }
 

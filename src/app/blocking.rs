@@ -1,4 +1,5 @@
-//! A bounded blocking call: work on a thread that nothing can interrupt, with an end to the waiting for it. Knows nothing of the work.
+//! A bounded blocking call: work on a thread that nothing can interrupt, with an end to the waiting for it. Knows nothing of the
+//! work.
 
 use std::time::Duration;
 

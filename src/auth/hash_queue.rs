@@ -76,7 +76,8 @@ impl HashQueue {
         }
     }
 
-    /// Answers from memory, joins an equal hash, or queues a new one if `may_hash` (see [`super::Authenticator::verify`]) lets it.
+    /// Answers from memory, joins an equal hash, or queues a new one if `may_hash` lets it (see
+    /// [`super::Authenticator::verify`]).
     pub(super) fn admit(
         &mut self,
         tag: Tag,

@@ -126,7 +126,7 @@ async fn a_zone_that_comes_back_while_a_change_of_it_is_under_way_has_one_lane()
         let without = config.toml().replace("dyn.example", "other.example");
         assert!(reload(&gateway, &without).await["changed"].to_string().contains("zones: 1 added, 1 removed"));
         reload(&gateway, &config.toml()).await;
-        // Waits behind the one in flight, in whose lane it is.
+        // Waits behind the one in flight, in whose queue it is.
         let newer = tokio::join!(set(3), async { primary.resume() });
         newer.1.unwrap();
         newer.0

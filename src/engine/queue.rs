@@ -247,18 +247,19 @@ impl ZoneQueue {
         all
     }
 
-    /// How many names are pending for which nobody waits.
+    /// How many names are pending for which nobody waits: parked, released, or in flight.
     pub(super) fn parked_count(&self) -> usize {
-        self.parked.len() + self.unawaited_in_flight().count()
+        self.parked.len() + self.ready.background() + self.unawaited_in_flight().count()
     }
 
     fn unawaited_in_flight(&self) -> impl Iterator<Item = (&Hostname, &Entry)> {
-        let overdue =
-            self.flights.values().filter(|flight| flight.overdue && !matches!(flight.purpose, Purpose::Swap(_)));
-        let entries = overdue.flat_map(|flight| &flight.entries);
+        let changes = self.flights.values().filter(|flight| !matches!(flight.purpose, Purpose::Swap(_)));
+        let entries = changes.flat_map(|flight| flight.entries.iter().map(|entry| (flight.overdue, entry)));
+        // Before its deadline has passed, only what was released is without a caller for certain.
         entries
-            .filter(|(name, entry)| !entry.is_awaited() && !self.parked.contains(name))
-            .map(|(name, entry)| (name, entry))
+            .filter(|(overdue, (_, entry))| entry.is_background() || *overdue && !entry.is_awaited())
+            .filter(|(_, (name, _))| !self.parked.contains(name))
+            .map(|(_, (name, entry))| (name, entry))
     }
 
     /// Does what was decided of parked changes, each where it is still the newest of its RRset.

@@ -509,6 +509,7 @@ impl Gateway {
         let Some(store) = self.registry.store() else { return Ok(false) };
         // What was answered while the store was away is told first, by all gateways.
         if self.registry.returned() + SETTLED > Instant::now() {
+            self.pending.shared.any_rows.store(store.any_pending().await?, Ordering::Relaxed);
             return Ok(true);
         }
         self.registry.flush().await;

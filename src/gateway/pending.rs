@@ -449,7 +449,16 @@ impl Gateway {
         } else {
             self.pending.shared.rows().extend(kept.clone());
         }
+        let mut found = self.pending.shared.found();
         for parked in unkept {
+            // What leaves the queue for the store is counted until the next look through that.
+            if is_shared
+                && !parked.is_in_flight
+                && kept.contains_key(&parked.key)
+                && let Some(zone) = self.registry.zone_of(&parked.key.name)
+            {
+                *found.entry(zone.clone()).or_default() += 1;
+            }
             let verdict = match kept.get(&parked.key) {
                 // It lives on in the store alone; what is in flight stays, and its row goes with it.
                 Some(stamp) if is_shared && parked.is_in_flight => Verdict::Kept(*stamp),

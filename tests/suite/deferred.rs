@@ -170,8 +170,9 @@ async fn a_restart_keeps_it_and_the_history_tells_whose_it_was(kind: Kind) {
     stage.primary.start_again().await.unwrap();
     soon("the address", async || stage.served().await == ["203.0.113.2"]).await;
     soon("it is done", async || !stage.is_pending().await).await;
-    let state = stage.store().state(&name(HOME)).await.unwrap().unwrap();
-    assert_eq!(state.addresses.v4, Some([203, 0, 113, 2].into()));
+    let state = async || stage.store().state(&name(HOME)).await.unwrap().unwrap();
+    soon("it is recorded", async || state().await.addresses.v4 == Some([203, 0, 113, 2].into())).await;
+    let state = state().await;
     let history = stage.store().history(&name(HOME), 10).await.unwrap();
     let newest = history.first().unwrap();
     assert_eq!((newest.old.v4, newest.new.v4), (Some([203, 0, 113, 1].into()), Some([203, 0, 113, 2].into())));

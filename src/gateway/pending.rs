@@ -373,7 +373,7 @@ impl Gateway {
             let page = zone.parked(after.take(), PAGE).await;
             let Some(last) = page.last() else { return };
             after = Some(last.key.name.clone());
-            let mut verdicts = Vec::new();
+            let (mut verdicts, mut over) = (Vec::new(), Vec::new());
             let is_shared = self.registry.is_shared();
             let may_release = !is_shared && !at_last && zone.is_reached();
             // On a shared store what is parked lives on there alone, whatever row it has.
@@ -399,15 +399,13 @@ impl Gateway {
                         Err(why) => {
                             warn!(host = %parked.key.name, rtype = %parked.key.rtype, reason = why, "a pending change is dropped");
                             self.pending.shared.count(zone.name(), 0, 1);
-                            self.forget_rows(
-                                &mut parked.row.map(|row| (parked.key.clone(), row)).into_iter().collect(),
-                            )
-                            .await;
+                            over.extend(parked.row.map(|row| (parked.key.clone(), row)));
                             verdicts.push((parked, Verdict::Forget));
                         }
                     }
                 }
             }
+            self.forget_rows(&mut over).await;
             if !verdicts.is_empty() {
                 zone.settle(verdicts).await;
             }

@@ -307,7 +307,7 @@ async fn build(
         metrics.clone(),
         &config.engine,
     ));
-    gateway.prepare().await?;
+    gateway.prepare().await;
     Ok(gateway)
 }
 

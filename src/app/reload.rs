@@ -21,7 +21,7 @@ use crate::gateway::Gateway;
 use crate::metrics::Metrics;
 use crate::model::ZoneName;
 use crate::net::{Certificates, LoadedCertificate};
-use crate::registry::{self, Registry};
+use crate::registry::Registry;
 
 /// Who wants a reload and is not served yet; all of them are served by the next one.
 const MOST_ORDERS: usize = 16;
@@ -141,11 +141,9 @@ impl Reloader {
         })??;
         let in_force = self.current.get();
         let registry = in_force.gateway.registry();
-        if let Some(store) = registry.store() {
-            let clashes = registry::clashes(&config, store).await.map_err(|error| said(&error))?;
-            if !clashes.is_empty() {
-                return Err(clashes.iter().flat_map(|clash| said(clash)).collect());
-            }
+        let clashes = registry.clashes(&config).await.map_err(|error| said(&error))?;
+        if !clashes.is_empty() {
+            return Err(clashes.iter().flat_map(|clash| said(clash)).collect());
         }
         let mut zones = Vec::with_capacity(config.zones.len());
         for zone in &config.zones {

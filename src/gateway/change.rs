@@ -5,11 +5,10 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::authorise::Authorised;
-use super::pending::Cleared;
 use super::{Caller, Gateway, HostVerdict, by};
-use crate::engine::{self, Change, Client, Compared, Origin, Trouble};
+use crate::engine::{self, Change, Client, Compared, Keep, Origin, Trouble};
 use crate::model::{Addresses, DesiredRecords, Hostname, Outcome, Timestamp};
-use crate::registry::{Grant, Unavailable};
+use crate::registry::{Cleared, Grant, Unavailable};
 
 impl Gateway {
     /// Sets `addresses` at `name`, as was authorised.
@@ -26,7 +25,7 @@ impl Gateway {
             account: Arc::clone(&caller.account.login),
             client: Some(client),
             accepted: Timestamp::now(),
-            keep: self.pending.keep(deadline),
+            keep: self.defer.map_or(Keep::WithCaller, |worth| Keep::Until(deadline + worth)),
         });
         let change = Change { name: name.clone(), records: DesiredRecords::set(addresses, ttl), origin };
         match grant {
@@ -94,7 +93,7 @@ impl Gateway {
         // away are worked on only once all gateways have told it what they answered meanwhile.
         if is_shared
             && self.registry.trouble().is_none()
-            && self.pending.clear(&change, deadline).await == Cleared::Leased
+            && self.clear_pending(&change, deadline).await == Cleared::Leased
         {
             // It is the newest all the same: what is pending here of an older request gives way to it.
             let _no_more_room = zone.park(change, None);
@@ -116,11 +115,20 @@ impl Gateway {
         };
         let (answer, unanswered) = submitted.answer_or_none().await;
         if let Some(unanswered) = unanswered {
-            self.watch(zone, change, unanswered);
-        } else if answer.is_ok() && !is_shared && self.pending.clear(&change, deadline).await != Cleared::Yes {
+            if let Some(pending) = self.registry.pending().filter(|_| is_shared) {
+                self.late.watch(pending, zone, change, unanswered, self.deadline);
+            }
+        } else if answer.is_ok() && !is_shared && self.clear_pending(&change, deadline).await != Cleared::Yes {
             // A row of an older request would bring that back at the next start.
             return Err(Unavailable);
         }
         Ok(HostVerdict::of(answer))
+    }
+    /// What is pending in the store of older requests for the same RRsets goes.
+    async fn clear_pending(&self, Change { name, records, origin }: &Change, deadline: Instant) -> Cleared {
+        match self.registry.pending() {
+            Some(pending) => pending.clear(name, records, origin.accepted, deadline).await,
+            None => Cleared::Yes,
+        }
     }
 }

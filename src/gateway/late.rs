@@ -5,24 +5,39 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 use tracing::debug;
 
-use super::Gateway;
+use super::MOST_UNDER_WAY;
 use crate::engine::{self, Change, LIFE, Late, Unanswered};
 use crate::model::{Desired, RrKey};
-use crate::store::Store;
+use crate::registry::PendingChanges;
 
 /// From the end of a message to the first look what others were told: they write it within half a second.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
 
-impl Gateway {
+/// Those that are watched.
+#[derive(Debug, Clone)]
+pub(super) struct LateUpdates(Arc<Semaphore>);
+
+impl LateUpdates {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(Semaphore::new(MOST_UNDER_WAY)))
+    }
+
     /// Watches what becomes of `change`, where others are on the store.
-    pub(super) fn watch(&self, zone: &engine::Zone, change: Change, unanswered: Unanswered) {
-        let Some(store) = self.registry.store().filter(|store| store.is_shared()).cloned() else { return };
+    pub(super) fn watch(
+        &self,
+        store: &Arc<PendingChanges>,
+        zone: &engine::Zone,
+        change: Change,
+        unanswered: Unanswered,
+        deadline: Duration,
+    ) {
         // More than these nobody watches: so many are under way at once.
-        let Ok(place) = Arc::clone(&self.watched).try_acquire_owned() else { return };
-        let (zone, deadline) = (zone.downgrade(), self.deadline);
+        let Ok(place) = Arc::clone(&self.0).try_acquire_owned() else { return };
+        let (store, zone) = (Arc::clone(store), zone.downgrade());
         tokio::spawn(async move {
             let looks = match unanswered.ended().await {
                 // A pending change is done, or a request answered, within two deadlines where the primary answers.
@@ -41,17 +56,11 @@ impl Gateway {
 }
 
 /// Where others were told something newer than `change`, and its RRset holds `change` all the same, it shall not.
-async fn put_right(store: &Store, zone: &engine::Zone, change: &Change, deadline: Duration) {
+async fn put_right(store: &PendingChanges, zone: &engine::Zone, change: &Change, deadline: Duration) {
     for (rtype, late) in change.records.iter() {
         let key = RrKey { name: change.name.clone(), rtype };
-        let newer = match store.answered_since(&key, change.origin.accepted).await {
-            Ok(newer) => newer.flatten(),
-            // The next look may find it.
-            Err(error) => {
-                debug!(%key, %error, "the store does not say whether a late update replaced a newer one");
-                continue;
-            }
-        };
+        // Where the store does not say, the next look may find it.
+        let newer = store.answered_since(&key, change.origin.accepted).await.ok().flatten().flatten();
         if let (Desired::Set { data: late, ttl }, Some(data)) = (late, newer)
             && *late != data
         {

@@ -2,6 +2,7 @@
 //! for every dialect. Knows nothing of HTTP and nothing of DNS messages.
 
 mod authorise;
+mod backlog;
 mod change;
 mod identify;
 mod late;
@@ -28,7 +29,8 @@ use crate::model::{Addresses, DesiredRecords, Hostname, Outcome, Timestamp, Toke
 use crate::registry::{Account, Grant, Registry, Sighting, Unavailable};
 
 use authorise::{Extra, Refusal};
-use pending::Pending;
+use backlog::Backlog;
+use late::LateUpdates;
 
 pub use verdict::{HostVerdict, Verdicts};
 
@@ -106,10 +108,11 @@ pub struct Gateway {
     zones: HashMap<ZoneName, engine::Zone>,
     metrics: Metrics,
     deadline: Duration,
-    pending: Pending,
+    // How long a change is worth making after its caller was answered; `None` where it goes with its caller.
+    defer: Option<Duration>,
+    backlog: Arc<Backlog>,
+    late: LateUpdates,
     places: Arc<Semaphore>,
-    // Changes without an answer in time.
-    watched: Arc<Semaphore>,
 }
 
 /// Requests under way at once; one more is turned away. A client that hangs up leaves its request behind.
@@ -126,12 +129,18 @@ impl Gateway {
         metrics: Metrics,
         engine: &config::Engine,
     ) -> Self {
-        let zones = zones.into_iter().map(|zone| (zone.name().clone(), zone)).collect();
-        let places = Arc::new(Semaphore::new(MOST_UNDER_WAY));
-        let deadline = engine.deadline;
-        let watched = Arc::new(Semaphore::new(MOST_UNDER_WAY));
-        let pending = Pending::new(engine.defer, metrics.clone());
-        Self { registry, authenticator, limits: Arc::new(limits), zones, metrics, deadline, pending, places, watched }
+        Self {
+            registry,
+            authenticator,
+            limits: Arc::new(limits),
+            zones: by_name(zones),
+            deadline: engine.deadline,
+            defer: engine.defer,
+            backlog: Arc::new(Backlog::new(metrics.clone())),
+            metrics,
+            late: LateUpdates::new(),
+            places: Arc::new(Semaphore::new(MOST_UNDER_WAY)),
+        }
     }
 
     /// A gateway for another configuration that goes on where this one is: who was verified, what was counted, what is
@@ -147,12 +156,13 @@ impl Gateway {
             registry,
             authenticator: self.authenticator.clone(),
             limits: Arc::clone(&self.limits),
-            zones: zones.into_iter().map(|zone| (zone.name().clone(), zone)).collect(),
+            zones: by_name(zones),
             metrics: self.metrics.clone(),
             deadline: engine.deadline,
-            pending: self.pending.with(engine.defer),
+            defer: engine.defer,
+            backlog: Arc::clone(&self.backlog),
+            late: self.late.clone(),
             places: Arc::clone(&self.places),
-            watched: Arc::clone(&self.watched),
         }
     }
 
@@ -338,6 +348,10 @@ impl Gateway {
         let (name, source, agent) = (name.clone(), Some(caller.source), caller.agent.clone());
         self.registry.saw(Sighting { name, outcome, source, agent, held, asked });
     }
+}
+
+fn by_name(zones: impl IntoIterator<Item = engine::Zone>) -> HashMap<ZoneName, engine::Zone> {
+    zones.into_iter().map(|zone| (zone.name().clone(), zone)).collect()
 }
 
 /// What the store says, if it does by `deadline`: what a request asks of it is asked through here. Nothing is half done where

@@ -152,6 +152,15 @@ impl Desired {
             Self::Set { data, .. } => Some(data),
         }
     }
+
+    /// The record's TTL in seconds; of no meaning where there is to be none.
+    #[must_use]
+    pub fn ttl(&self) -> u32 {
+        match self {
+            Self::Absent => 0,
+            Self::Set { ttl, .. } => *ttl,
+        }
+    }
 }
 
 /// What the RRsets of one name shall hold; those that are not listed are left alone.

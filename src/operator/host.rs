@@ -8,8 +8,10 @@ use super::{
     Actor, Cursor, EventView, HostView, Operator, OperatorError, Page, Part, RecordsState, Resource, Secret, TokenView,
 };
 use crate::auth::secret;
-use crate::model::{Addresses, DesiredRecords, Families, Hostname, RrKey, Timestamp, TokenDigest, canonical};
-use crate::store::{self, HostEdit, NewHost, PendingRow, RecordsPolicy, State};
+use crate::model::{
+    Addresses, DesiredRecords, Families, Hostname, PendingChange, RrKey, Timestamp, TokenDigest, canonical,
+};
+use crate::store::{self, HostEdit, NewHost, RecordsPolicy, State};
 
 const DECLARED: &str = "change its [[host]] or its account's `hosts` there";
 
@@ -57,7 +59,7 @@ impl Operator {
         let pending: Vec<_> = DesiredRecords::set(addresses, options.ttl.unwrap_or(zone.ttl))
             .iter()
             .map(|(rtype, desired)| {
-                PendingRow::of_command(RrKey { name: name.clone(), rtype }, desired.clone(), login.to_owned())
+                PendingChange::of_command(RrKey { name: name.clone(), rtype }, desired.clone(), login.to_owned())
             })
             .collect();
         self.store.add_host(&host, &pending).await?;

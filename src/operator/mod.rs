@@ -123,7 +123,7 @@ impl Operator {
     }
 
     pub(super) async fn is_pending(&self, name: &Hostname) -> Result<bool, OperatorError> {
-        Ok(!self.store.pending_of(std::slice::from_ref(name)).await?.is_empty())
+        Ok(!self.store.pending().of(std::slice::from_ref(name)).await?.is_empty())
     }
 
     /// Waits a moment for gateways to do what is wanted of `names`.

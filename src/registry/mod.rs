@@ -5,6 +5,7 @@ mod account;
 mod declared;
 mod directory;
 mod dummy;
+mod pending;
 mod recorder;
 mod reserver;
 
@@ -27,6 +28,7 @@ use reserver::Reserver;
 
 pub use account::{Account, Host};
 pub use declared::{Declared, DeclaredName};
+pub use pending::{Cleared, PendingChanges};
 pub use recorder::Sighting;
 pub use reserver::Reservation;
 
@@ -44,6 +46,7 @@ struct Stored {
     store: Store,
     directory: Arc<Directory>,
     recorder: Recorder,
+    pending: Arc<PendingChanges>,
     // Follows the feed until this is dropped.
     _follower: JoinSet<()>,
 }
@@ -105,13 +108,14 @@ impl Registry {
     ) -> Result<Self, StoreError> {
         let declared = Declared::new(config);
         let directory = Directory::new(store.clone(), config.store.grace, accounts_to_copy(&store).await?);
+        let pending = Arc::new(PendingChanges::start(store.clone()).await?);
         let mut follower = JoinSet::new();
         follower.spawn(Arc::clone(&directory).follow(on_pending));
         let recorder = Recorder::start(store.clone(), config.store.history, metrics.store_unwritten());
         let reserver = Arc::new(Reserver::start(store.clone(), Arc::clone(&directory)));
         Ok(Self {
             declared,
-            stored: Some(Arc::new(Stored { store, directory, recorder, _follower: follower })),
+            stored: Some(Arc::new(Stored { store, directory, recorder, pending, _follower: follower })),
             reserver,
         })
     }
@@ -247,10 +251,21 @@ impl Registry {
         }
     }
 
-    /// The store, if there is one.
+    /// What the store keeps of changes that are still to be made, if there is one.
     #[must_use]
-    pub fn store(&self) -> Option<&Store> {
-        self.stored.as_ref().map(|stored| &stored.store)
+    pub fn pending(&self) -> Option<&Arc<PendingChanges>> {
+        self.stored.as_ref().map(|stored| &stored.pending)
+    }
+
+    /// See [`clashes`], with the store of this registry.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn clashes(&self, config: &Config) -> Result<Vec<String>, StoreError> {
+        match &self.stored {
+            Some(stored) => clashes(config, &stored.store).await,
+            None => Ok(Vec::new()),
+        }
     }
 
     /// Writes what was noted, and takes leave of the store.

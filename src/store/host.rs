@@ -9,8 +9,8 @@ use super::fit;
 use super::session::{
     Purpose, Statement, Work, at_most, listing, number, optional_number, optional_text, statement, text,
 };
-use super::{PendingRow, Store, StoreError, Subject};
-use crate::model::{Families, Hostname, Timestamp};
+use super::{Store, StoreError, Subject};
+use crate::model::{Families, Hostname, PendingChange, Timestamp};
 
 pub(super) const BY_NAME: &str =
     "SELECT name, login, ttl, families, description, blocked, created FROM host WHERE name = $1";
@@ -159,7 +159,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Clash`] where it is there already; [`StoreError::Unknown`] where the account is not; or the store cannot
     /// be written.
-    pub async fn add_host(&self, host: &NewHost, pending: &[PendingRow]) -> Result<(), StoreError> {
+    pub async fn add_host(&self, host: &NewHost, pending: &[PendingChange]) -> Result<(), StoreError> {
         let mut work = self.begin(Purpose::Administration).await?;
         if work.account(&host.login).await?.is_none() {
             return work.without_account(&host.login).await;

@@ -37,7 +37,7 @@ pub use feed::{Feed, News, Subject};
 pub use fit::{MAX_AGENT, MAX_SECRETS, MAX_TEXT};
 pub use host::{HostEdit, NewHost, StoredHost};
 pub use import::Imported;
-pub use pending::PendingRow;
+pub use pending::PendingTable;
 pub use record::{AddressChange, Calls, Seen};
 pub use remove::RecordsPolicy;
 pub use reserve::{NameRequest, Reserved};
@@ -69,6 +69,12 @@ impl Store {
     #[must_use]
     pub fn is_shared(&self) -> bool {
         self.inner.database == Database::Postgres
+    }
+
+    /// The changes that are still to be made.
+    #[must_use]
+    pub fn pending(&self) -> PendingTable<'_> {
+        PendingTable(self)
     }
 
     /// Whether it answers.

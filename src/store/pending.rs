@@ -1,8 +1,7 @@
-//! Changes of RRsets that are still to be made, for commands and for requests that the primary kept from being answered.
+//! The table of changes that are still to be made, for commands and for requests that the primary kept from being answered.
 //! Knows nothing of how they are made.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::net::IpAddr;
 use std::time::Duration;
 
 use sqlx::any::AnyRow;
@@ -14,7 +13,7 @@ use super::session::{
     Clocks, Database, Purpose, Statement, Work, at_most, number, optional_number, optional_text, statement, text,
 };
 use super::{Store, StoreError, Subject};
-use crate::model::{Desired, Hostname, RrData, RrKey, RrType, Timestamp};
+use crate::model::{Desired, Hostname, PendingChange, RrData, RrKey, Timestamp};
 
 macro_rules! select {
     ($rest:literal) => {
@@ -50,7 +49,6 @@ const PAGE_OF_COMMANDS: &str =
 const BY_NAMES: &str = select!("WHERE name IN");
 #[cfg(test)]
 pub(super) const BY_NAME: &str = select!("WHERE name = $1");
-const ANY: &str = "SELECT name FROM pending LIMIT 1";
 const UPSERT: [&str; 2] = upsert!("");
 /// Of what gateways say, the newest stands; but that a command wants a name's records gone does not give way to a request that
 /// a gateway accepted before it heard of that.
@@ -66,49 +64,16 @@ const UPSERT_ALONE: [&str; 2] = upsert!(
 const DELETE: [&str; 2] = ["DELETE FROM pending WHERE (name, rtype) IN (", ")"];
 const DELETE_NAMES: &str = "DELETE FROM pending WHERE name IN";
 const LEASE: [&str; 2] = [
-    "UPDATE pending SET lease_owner = lease.owner, lease_until = lease.until FROM (",
-    ") AS lease (name, rtype, owner, until) WHERE pending.name = lease.name AND pending.rtype = lease.rtype",
+    "WITH lease (name, rtype, owner, until) AS (",
+    ") UPDATE pending SET lease_owner = lease.owner, lease_until = lease.until FROM lease \
+     WHERE pending.name = lease.name AND pending.rtype = lease.rtype",
 ];
 const RELEASE: [&str; 2] = ["UPDATE pending SET lease_owner = NULL, lease_until = NULL WHERE (name, rtype) IN (", ")"];
 const LEASED_TO: &str = "SELECT name, rtype FROM pending WHERE lease_owner = $1";
 
-/// A change of one RRset that is still to be made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PendingRow {
-    /// Which RRset.
-    pub key: RrKey,
-    /// What it shall hold.
-    pub desired: Desired,
-    /// On whose behalf.
-    pub account: String,
-    /// Where the request came from; `None` where a command wants it.
-    pub source: Option<IpAddr>,
-    /// What its client calls itself.
-    pub agent: Option<String>,
-    /// When its request was accepted, by our clock.
-    pub accepted: Timestamp,
-    /// From when on it is not worth making.
-    pub expires: Option<Timestamp>,
-    /// What the store keeps as `accepted`, exactly, by its own clock: it tells this row from one that replaced it. Nothing
-    /// where the row is written.
-    pub stamp: Timestamp,
-}
-
-impl PendingRow {
-    /// That a command wants `data` in the RRset `key`, or nothing in it.
-    #[must_use]
-    pub fn of_command(key: RrKey, desired: Desired, account: String) -> Self {
-        let (accepted, stamp) = (Timestamp::now(), Timestamp::default());
-        Self { key, desired, account, source: None, agent: None, accepted, expires: None, stamp }
-    }
-
-    /// That a command wants `name` to have no address.
-    #[must_use]
-    pub fn removal(name: &Hostname, account: &str) -> [Self; 2] {
-        [RrType::A, RrType::Aaaa]
-            .map(|rtype| Self::of_command(RrKey { name: name.clone(), rtype }, Desired::Absent, account.to_owned()))
-    }
-}
+/// The table, of one store.
+#[derive(Debug, Clone, Copy)]
+pub struct PendingTable<'s>(pub(super) &'s Store);
 
 /// What of a row decides who may touch it; readable even where the rest is not.
 struct Locked {
@@ -125,23 +90,23 @@ impl Locked {
     }
 }
 
-impl Store {
+impl PendingTable<'_> {
     /// Writes rows in groups, the newest of each RRset. In SQLite they replace what is there; in PostgreSQL only where they
     /// are not older. The keys and stamps of those that stand.
     ///
     /// # Errors
     /// The store cannot be written.
-    pub async fn keep_pending(&self, rows: &[PendingRow]) -> Result<Vec<(RrKey, Timestamp)>, StoreError> {
+    pub async fn keep(self, rows: &[PendingChange]) -> Result<Vec<(RrKey, Timestamp)>, StoreError> {
         if rows.is_empty() {
             return Ok(Vec::new());
         }
-        let upsert = if self.is_shared() { UPSERT_NEWER } else { UPSERT_ALONE };
-        let mut work = self.begin(Purpose::Administration).await?;
+        let upsert = if self.0.is_shared() { UPSERT_NEWER } else { UPSERT_ALONE };
+        let mut work = self.0.begin(Purpose::Administration).await?;
         let kept = work.upsert_pending(upsert, rows).await?;
         let of_commands: BTreeSet<_> = rows.iter().filter(|row| row.source.is_none()).map(|row| &row.key).collect();
         let mut names: BTreeSet<_> =
             kept.iter().filter(|(key, _)| of_commands.contains(key)).map(|(key, _)| &key.name).collect();
-        if names.is_empty() && self.is_shared() {
+        if names.is_empty() && self.0.is_shared() {
             // That there is something at all: others look for the rest by themselves.
             names.extend(kept.first().map(|(key, _)| &key.name));
         }
@@ -155,29 +120,25 @@ impl Store {
     ///
     /// # Errors
     /// The store cannot be read.
-    pub async fn pending(&self, after: Option<&RrKey>, limit: usize) -> Result<Vec<PendingRow>, StoreError> {
-        self.page_of_pending(PAGE, after, limit).await
+    pub async fn page(self, after: Option<&RrKey>, limit: usize) -> Result<Vec<PendingChange>, StoreError> {
+        self.page_by(PAGE, after, limit).await
     }
 
     /// The same of those that commands want.
     ///
     /// # Errors
     /// The store cannot be read.
-    pub async fn pending_of_commands(
-        &self,
-        after: Option<&RrKey>,
-        limit: usize,
-    ) -> Result<Vec<PendingRow>, StoreError> {
-        self.page_of_pending(PAGE_OF_COMMANDS, after, limit).await
+    pub async fn page_of_commands(self, after: Option<&RrKey>, limit: usize) -> Result<Vec<PendingChange>, StoreError> {
+        self.page_by(PAGE_OF_COMMANDS, after, limit).await
     }
 
-    async fn page_of_pending(
-        &self,
+    async fn page_by(
+        self,
         sql: &'static str,
         after: Option<&RrKey>,
         limit: usize,
-    ) -> Result<Vec<PendingRow>, StoreError> {
-        let mut work = self.begin(Purpose::Snapshot).await?;
+    ) -> Result<Vec<PendingChange>, StoreError> {
+        let mut work = self.0.begin(Purpose::Snapshot).await?;
         let clocks = work.clocks().await?;
         let mut after = after.map(|key| (key.name.to_string(), key.rtype.as_str().to_owned())).unwrap_or_default();
         let mut page = Vec::new();
@@ -198,31 +159,23 @@ impl Store {
     ///
     /// # Errors
     /// The store cannot be read.
-    pub async fn pending_of(&self, names: &[Hostname]) -> Result<Vec<PendingRow>, StoreError> {
-        let mut work = self.begin(Purpose::Snapshot).await?;
+    pub async fn of(self, names: &[Hostname]) -> Result<Vec<PendingChange>, StoreError> {
+        let mut work = self.0.begin(Purpose::Snapshot).await?;
         let clocks = work.clocks().await?;
         let rows = work.of_names(BY_NAMES, names).await?;
         work.abandon().await?;
         Ok(rows.iter().filter_map(|row| readable(row, clocks)).collect())
     }
 
-    /// Whether there are rows at all.
-    ///
-    /// # Errors
-    /// The store cannot be read.
-    pub async fn any_pending(&self) -> Result<bool, StoreError> {
-        Ok(self.row(statement(ANY)).await?.is_some())
-    }
-
     /// These rows are over: they go, by their stamps, unless they were replaced.
     ///
     /// # Errors
     /// The store cannot be written.
-    pub async fn end_pending(&self, rows: &[(RrKey, Timestamp)]) -> Result<(), StoreError> {
+    pub async fn end(self, rows: &[(RrKey, Timestamp)]) -> Result<(), StoreError> {
         if rows.is_empty() {
             return Ok(());
         }
-        let mut work = self.begin(Purpose::Pending).await?;
+        let mut work = self.0.begin(Purpose::Pending).await?;
         let locked = work.lock_pending(rows.iter().map(|(key, _)| &key.name)).await?;
         let ended: HashSet<_> = rows.iter().map(|(key, stamp)| (key, *stamp)).collect();
         let is_over = |row: &Locked| ended.contains(&(&row.key, row.stamp));
@@ -236,7 +189,7 @@ impl Store {
     ///
     /// # Errors
     /// The store cannot be written.
-    pub async fn clear_pending(&self, requests: &[(RrKey, Timestamp)]) -> Result<Vec<RrKey>, StoreError> {
+    pub async fn clear(self, requests: &[(RrKey, Timestamp)]) -> Result<Vec<RrKey>, StoreError> {
         if requests.is_empty() {
             return Ok(Vec::new());
         }
@@ -245,14 +198,14 @@ impl Store {
             let newest = accepted.entry(key).or_default();
             *newest = (*newest).max(*at);
         }
-        let mut work = self.begin(Purpose::Pending).await?;
+        let mut work = self.0.begin(Purpose::Pending).await?;
         let locked = work.lock_pending(accepted.keys().map(|key| &key.name)).await?;
         if locked.is_empty() {
             work.abandon().await?;
             return Ok(Vec::new());
         }
         let clocks = work.clocks().await?;
-        let is_alone = !self.is_shared();
+        let is_alone = !self.0.is_shared();
         let is_older =
             |row: &Locked| accepted.get(&row.key).is_some_and(|at| is_alone || row.stamp < clocks.earliest(*at));
         let older = locked.into_iter().filter(is_older);
@@ -264,68 +217,60 @@ impl Store {
     }
 
     /// Takes the lease, for `lease` from now, on those of `keys` that nobody has and that were accepted `age` ago or earlier:
-    /// the rows. SQLite's gateway is alone and needs none: all of their rows.
+    /// the rows. The lease is this store's, as it was opened.
     ///
     /// # Errors
     /// The store cannot be written.
-    pub async fn lease_pending(
-        &self,
-        keys: &[RrKey],
-        owner: &str,
-        age: Duration,
-        lease: Duration,
-    ) -> Result<Vec<PendingRow>, StoreError> {
-        let asked: BTreeSet<_> = keys.iter().collect();
-        if !self.is_shared() {
-            let names: BTreeSet<_> = keys.iter().map(|key| key.name.clone()).collect();
-            let mut rows = self.pending_of(&names.into_iter().collect::<Vec<_>>()).await?;
-            rows.retain(|row| asked.contains(&row.key));
-            return Ok(rows);
+    pub async fn lease(self, keys: &[RrKey], age: Duration, lease: Duration) -> Result<Vec<PendingChange>, StoreError> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
         }
-        let mut work = self.begin(Purpose::Pending).await?;
+        let asked: BTreeSet<_> = keys.iter().collect();
+        let mut work = self.0.begin(Purpose::Pending).await?;
         let locked = work.lock_pending(asked.iter().map(|key| &key.name)).await?;
         let clocks = work.clocks().await?;
         let (newest, until) = (clocks.theirs.minus(age), clocks.theirs.plus(lease));
         let is_free = |row: &&Locked| asked.contains(&row.key) && !row.is_leased(clocks) && row.stamp <= newest;
-        let taken = locked.iter().filter(is_free).filter_map(|row| readable(&row.row, clocks));
-        let taken: Vec<_> = taken.collect();
-        let bind = |query, row: &PendingRow| bind_key(query, &row.key).bind(owner.to_owned()).bind(until.0);
+        let taken: Vec<_> = locked.iter().filter(is_free).filter_map(|row| readable(&row.row, clocks)).collect();
+        let owner = &self.0.inner.gateway;
+        let bind = |query, row: &PendingChange| bind_key(query, &row.key).bind(owner.clone()).bind(until.0);
         work.write(LEASE, 4, &taken, bind).await?;
         work.commit().await?;
         Ok(taken)
     }
 
-    /// The leases that `owner` has on `keys` end.
+    /// Our leases on `keys` end.
     ///
     /// # Errors
     /// The store cannot be written.
-    pub async fn release_pending(&self, keys: &[RrKey], owner: &str) -> Result<(), StoreError> {
-        if keys.is_empty() || !self.is_shared() {
+    pub async fn release(self, keys: &[RrKey]) -> Result<(), StoreError> {
+        if keys.is_empty() {
             return Ok(());
         }
         let asked: BTreeSet<_> = keys.iter().collect();
-        let mut work = self.begin(Purpose::Pending).await?;
+        let mut work = self.0.begin(Purpose::Pending).await?;
         let locked = work.lock_pending(asked.iter().map(|key| &key.name)).await?;
-        let is_its = |row: &Locked| asked.contains(&row.key) && row.owner.as_deref() == Some(owner);
-        let its: Vec<_> = locked.into_iter().filter(is_its).map(|row| row.key).collect();
-        work.write(RELEASE, 2, &its, bind_key).await?;
+        let owner = Some(&self.0.inner.gateway);
+        let is_ours = |row: &Locked| asked.contains(&row.key) && row.owner.as_ref() == owner;
+        let ours: Vec<_> = locked.into_iter().filter(is_ours).map(|row| row.key).collect();
+        work.write(RELEASE, 2, &ours, bind_key).await?;
         work.commit().await
     }
 
-    /// All leases of `owner` end: it stops.
+    /// All our leases end.
     ///
     /// # Errors
     /// The store cannot be written.
-    pub async fn release_all_pending(&self, owner: &str) -> Result<(), StoreError> {
-        let rows = self.rows(statement(LEASED_TO).bind(owner.to_owned())).await?;
+    pub async fn release_all(self) -> Result<(), StoreError> {
+        let rows = self.0.rows(statement(LEASED_TO).bind(self.0.inner.gateway.clone())).await?;
         let keys: Vec<_> = rows.iter().filter_map(|row| key(row).ok()).collect();
-        self.release_pending(&keys, owner).await
+        self.release(&keys).await
     }
 }
 
 impl Work {
     /// What a command wants stands in place of what was pending of its RRsets, whoever accepted that when.
-    pub(super) async fn put_pending(&mut self, rows: &[PendingRow]) -> Result<(), StoreError> {
+    pub(super) async fn put_pending(&mut self, rows: &[PendingChange]) -> Result<(), StoreError> {
         for row in rows {
             fit::login(&row.account)?;
             if let Desired::Set { ttl, .. } = row.desired {
@@ -351,9 +296,9 @@ impl Work {
     async fn upsert_pending(
         &mut self,
         upsert: [&str; 2],
-        rows: &[PendingRow],
+        rows: &[PendingChange],
     ) -> Result<Vec<(RrKey, Timestamp)>, StoreError> {
-        let mut newest: BTreeMap<&RrKey, &PendingRow> = BTreeMap::new();
+        let mut newest: BTreeMap<&RrKey, &PendingChange> = BTreeMap::new();
         for row in rows {
             let of_key = newest.entry(&row.key).or_insert(row);
             if row.accepted >= of_key.accepted {
@@ -362,7 +307,7 @@ impl Work {
         }
         let newest: Vec<_> = newest.into_values().collect();
         let clocks = self.clocks().await?;
-        let bind = |query, row: &&PendingRow| bind_row(query, row, clocks);
+        let bind = |query, row: &&PendingChange| bind_row(query, row, clocks);
         let written = self.write_returning(upsert, 9, &newest, bind).await?;
         written.iter().map(|row| Ok((key(row)?, Timestamp(number(row, 2)?)))).collect()
     }
@@ -395,7 +340,7 @@ fn bind_key(query: Statement, key: &RrKey) -> Statement {
     query.bind(key.name.to_string()).bind(key.rtype.as_str().to_owned())
 }
 
-fn bind_row(query: Statement, row: &PendingRow, clocks: Clocks) -> Statement {
+fn bind_row(query: Statement, row: &PendingChange, clocks: Clocks) -> Statement {
     let (data, ttl) = match &row.desired {
         Desired::Absent => (None, 0),
         Desired::Set { data, ttl } => (Some(data.to_string()), i64::from(*ttl)),
@@ -419,7 +364,7 @@ fn key(row: &AnyRow) -> Result<RrKey, StoreError> {
 }
 
 /// The row, unless somebody's hand spoiled it: the others are not to wait for it.
-fn readable(row: &AnyRow, clocks: Clocks) -> Option<PendingRow> {
+fn readable(row: &AnyRow, clocks: Clocks) -> Option<PendingChange> {
     let said = read(row, clocks);
     said.inspect_err(|error| {
         let name = text(row, 0).unwrap_or_default();
@@ -428,7 +373,7 @@ fn readable(row: &AnyRow, clocks: Clocks) -> Option<PendingRow> {
     .ok()
 }
 
-fn read(row: &AnyRow, clocks: Clocks) -> Result<PendingRow, StoreError> {
+fn read(row: &AnyRow, clocks: Clocks) -> Result<PendingChange, StoreError> {
     let key = key(row)?;
     let broken = |what| StoreError::broken(format!("the {what} of the change of \"{}\" cannot be read", key.name));
     let ttl = u32::try_from(number(row, 3)?).map_err(|_| broken("TTL"))?;
@@ -438,7 +383,7 @@ fn read(row: &AnyRow, clocks: Clocks) -> Result<PendingRow, StoreError> {
     };
     let source = optional_text(row, 5)?.map(|text| text.parse()).transpose().map_err(|_| broken("source"))?;
     let stamp = Timestamp(number(row, 7)?);
-    Ok(PendingRow {
+    Ok(PendingChange {
         desired,
         account: text(row, 4)?,
         source,

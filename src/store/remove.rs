@@ -2,8 +2,8 @@
 
 use super::host::name;
 use super::session::{Purpose, Work, statement};
-use super::{PendingRow, Store, StoreError, Subject};
-use crate::model::Hostname;
+use super::{Store, StoreError, Subject};
+use crate::model::{Hostname, PendingChange};
 
 const DELETE_HOSTS: &str = "DELETE FROM host WHERE name IN";
 const HOSTS_OF: &str = "SELECT name FROM host WHERE login = $1";
@@ -94,7 +94,7 @@ impl Work {
         match records {
             RecordsPolicy::Keep => self.drop_pending(names).await,
             RecordsPolicy::Remove => {
-                let removals = names.iter().flat_map(|name| PendingRow::removal(name, login));
+                let removals = names.iter().flat_map(|name| PendingChange::removal(name, login));
                 self.put_pending(&removals.collect::<Vec<_>>()).await
             }
         }

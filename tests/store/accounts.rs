@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use dyngate::model::{Desired, PasswordDigest, Timestamp};
-use dyngate::store::{NewAccount, NewHost, PendingRow, RecordsPolicy, StoreError};
+use dyngate::model::{Desired, PasswordDigest, PendingChange, Timestamp};
+use dyngate::store::{NewAccount, NewHost, RecordsPolicy, StoreError};
 
 use crate::stage::{Stage, digest, name, new_account, new_host, on_both, zone};
 
@@ -111,17 +111,21 @@ async fn a_change_that_is_refused_leaves_everything_as_it_was(stage: &Stage) {
         store.revoke("b", &[name("of-b.dyn.example")], &[zone("x.example")]).await,
     ];
     assert!(refused.iter().all(Result::is_err), "{refused:?}");
-    let removal = store.pending_of(std::slice::from_ref(&gone)).await.unwrap();
-    let both_go = |row: &PendingRow| row.account == "a" && row.desired == Desired::Absent;
+    let removal = store.pending().of(std::slice::from_ref(&gone)).await.unwrap();
+    let both_go = |row: &PendingChange| row.account == "a" && row.desired == Desired::Absent;
     assert!(removal.len() == 2 && removal.iter().all(both_go), "what was promised when the host was removed");
     assert_eq!(store.account("b").await.unwrap().unwrap().wildcards, []);
     assert_eq!(store.hosts_of("b", None, 10).await.unwrap(), [name("of-b.dyn.example")]);
 
     store.grant("b", &[new], &[zone("x.example")]).await.unwrap();
-    assert_eq!(store.pending_of(std::slice::from_ref(&gone)).await.unwrap(), [], "the new host's records are its own");
+    assert_eq!(
+        store.pending().of(std::slice::from_ref(&gone)).await.unwrap(),
+        [],
+        "the new host's records are its own"
+    );
     store.revoke("b", &[gone, name("of-b.dyn.example")], &[zone("x.example")]).await.unwrap();
     assert_eq!(store.hosts_of("b", None, 10).await.unwrap(), []);
-    assert_eq!(store.pending(None, 10).await.unwrap(), [], "what is revoked keeps its records");
+    assert_eq!(store.pending().page(None, 10).await.unwrap(), [], "what is revoked keeps its records");
 }
 
 async fn accounts_are_paged_in_the_order_of_octets(stage: &Stage) {

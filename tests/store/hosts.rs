@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use dyngate::model::{Desired, Families, RrData, RrKey, RrType, Timestamp};
-use dyngate::store::{HostEdit, NewHost, PendingRow, RecordsPolicy, StoreError, TokenHolder};
+use dyngate::model::{Desired, Families, PendingChange, RrData, RrKey, RrType, Timestamp};
+use dyngate::store::{HostEdit, NewHost, RecordsPolicy, StoreError, TokenHolder};
 
 use crate::stage::{Stage, name, new_host, on_both, seen, together};
 
@@ -122,8 +122,8 @@ async fn a_removed_host_leaves_nothing_but_its_records_to_remove(stage: &Stage) 
     let host = name("home.dyn.example");
     let desired = Desired::Set { data: RrData::A([192, 0, 2, 1].into()), ttl: 60 };
     let key = RrKey { name: host.clone(), rtype: RrType::A };
-    let wanted = PendingRow::of_command(key, desired.clone(), "a".into());
-    let pending = async || store.pending_of(std::slice::from_ref(&host)).await.unwrap();
+    let wanted = PendingChange::of_command(key, desired.clone(), "a".into());
+    let pending = async || store.pending().of(std::slice::from_ref(&host)).await.unwrap();
     for records in [RecordsPolicy::Keep, RecordsPolicy::Remove] {
         store.add_host(&new_host("home.dyn.example", "a"), std::slice::from_ref(&wanted)).await.unwrap();
         store.set_token(&host, &[1; 32], None).await.unwrap();
@@ -166,11 +166,11 @@ async fn a_removed_account_takes_its_names_with_it(stage: &Stage) {
     assert_eq!(store.account("a").await.unwrap(), None);
     for gone in &removed {
         assert_eq!(store.state(gone).await.unwrap(), None);
-        assert_eq!(store.pending_of(std::slice::from_ref(gone)).await.unwrap()[0].account, "a");
+        assert_eq!(store.pending().of(std::slice::from_ref(gone)).await.unwrap()[0].account, "a");
     }
     for stays in ["shared.dyn.example", "both.dyn.example"] {
         assert!(store.state(&name(stays)).await.unwrap().is_some(), "{stays}");
-        assert_eq!(store.pending_of(&[name(stays)]).await.unwrap(), []);
+        assert_eq!(store.pending().of(&[name(stays)]).await.unwrap(), []);
     }
     let unknown = store.remove_account("a", RecordsPolicy::Keep).await.unwrap_err();
     assert!(matches!(unknown, StoreError::Unknown { .. }), "{unknown}");

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use dyngate::model::{Desired, DesiredRecords, RrData, RrKey, RrType, Timestamp};
-use dyngate::store::{News, PendingRow, RecordsPolicy, Seen, Store, StoreError, Subject};
+use dyngate::model::{Desired, DesiredRecords, PendingChange, RrData, RrKey, RrType, Timestamp};
+use dyngate::store::{News, RecordsPolicy, Seen, Store, StoreError, Subject};
 use tokio::time::timeout;
 
 use crate::stage::{MINUTE, Stage, name, new_host, on_both, seen, together};
@@ -37,52 +37,52 @@ fn set(data: &str) -> Desired {
 }
 
 /// What a request asked for that was accepted `ago` milliseconds ago.
-fn of_request(key: RrKey, desired: Desired, ago: u64) -> PendingRow {
+fn of_request(key: RrKey, desired: Desired, ago: u64) -> PendingChange {
     let accepted = Timestamp::now().minus(Duration::from_millis(ago));
-    PendingRow {
+    PendingChange {
         source: Some("203.0.113.9".parse().unwrap()),
         agent: Some("ddclient/3.10.0".to_owned()),
         accepted,
         expires: Some(accepted.plus(MINUTE)),
-        ..PendingRow::of_command(key, desired, "a".to_owned())
+        ..PendingChange::of_command(key, desired, "a".to_owned())
     }
 }
 
 /// Keeps the row, which stands; its stamp.
-async fn keep(store: &Store, row: &PendingRow) -> Timestamp {
-    let kept = store.keep_pending(std::slice::from_ref(row)).await.unwrap();
+async fn keep(store: &Store, row: &PendingChange) -> Timestamp {
+    let kept = store.pending().keep(std::slice::from_ref(row)).await.unwrap();
     assert_eq!(kept.len(), 1, "{row:?}");
     assert_eq!(kept[0].0, row.key);
     kept[0].1
 }
 
 async fn desired(store: &Store, key: &RrKey) -> Option<Desired> {
-    let rows = store.pending_of(std::slice::from_ref(&key.name)).await.unwrap();
+    let rows = store.pending().of(std::slice::from_ref(&key.name)).await.unwrap();
     rows.into_iter().find(|row| row.key == *key).map(|row| row.desired)
 }
 
 async fn what_is_kept_is_read_as_it_was(stage: &Stage) {
     let store = &stage.store;
-    assert!(!store.any_pending().await.unwrap());
-    assert_eq!(store.keep_pending(&[]).await.unwrap(), []);
+    assert!(store.pending().page(None, 1).await.unwrap().is_empty());
+    assert_eq!(store.pending().keep(&[]).await.unwrap(), []);
     let v4 = of_request(a("home.dyn.example"), set("192.0.2.1"), 5000);
     let v6 = of_request(key("home.dyn.example", RrType::Aaaa), Desired::Absent, 4000);
-    let of_command = PendingRow::of_command(a("other.dyn.example"), set("192.0.2.2"), "b".to_owned());
+    let of_command = PendingChange::of_command(a("other.dyn.example"), set("192.0.2.2"), "b".to_owned());
     let rows = [v4, v6, of_command];
-    let kept = store.keep_pending(&rows).await.unwrap();
-    assert!(store.any_pending().await.unwrap());
-    let read = store.pending(None, 10).await.unwrap();
+    let kept = store.pending().keep(&rows).await.unwrap();
+    assert!(!store.pending().page(None, 1).await.unwrap().is_empty());
+    let read = store.pending().page(None, 10).await.unwrap();
     assert_eq!(read.iter().map(|row| (row.key.clone(), row.stamp)).collect::<Vec<_>>(), kept);
     for (row, written) in read.iter().zip(&rows) {
-        assert_eq!(PendingRow { accepted: written.accepted, stamp: written.stamp, ..row.clone() }, *written);
+        assert_eq!(PendingChange { accepted: written.accepted, stamp: written.stamp, ..row.clone() }, *written);
         // Written late and read early, by two clocks: never later than it was.
         let early = written.accepted.0 - row.accepted.0;
         assert!((0..1000).contains(&early), "{early} ms");
     }
-    assert_eq!(store.pending_of_commands(None, 10).await.unwrap().len(), 1);
-    let of_home = store.pending_of(&[name("home.dyn.example"), name("none.dyn.example")]).await.unwrap();
+    assert_eq!(store.pending().page_of_commands(None, 10).await.unwrap().len(), 1);
+    let of_home = store.pending().of(&[name("home.dyn.example"), name("none.dyn.example")]).await.unwrap();
     assert_eq!(of_home.iter().map(|row| row.key.rtype).collect::<Vec<_>>(), [RrType::A, RrType::Aaaa]);
-    assert_eq!(store.pending_of(&[]).await.unwrap(), []);
+    assert_eq!(store.pending().of(&[]).await.unwrap(), []);
 }
 
 async fn the_newest_of_a_key_is_kept(stage: &Stage) {
@@ -91,11 +91,11 @@ async fn the_newest_of_a_key_is_kept(stage: &Stage) {
     let row = |last: u8, ago| of_request(key.clone(), set(&format!("192.0.2.{last}")), ago);
     let first = keep(store, &row(1, 3000)).await;
     // Of one group too.
-    let kept = store.keep_pending(&[row(3, 1000), row(2, 2000)]).await.unwrap();
+    let kept = store.pending().keep(&[row(3, 1000), row(2, 2000)]).await.unwrap();
     assert_eq!(kept.len(), 1);
     assert!(kept[0].1 > first);
     assert_eq!(desired(store, &key).await, Some(set("192.0.2.3")));
-    let older = store.keep_pending(&[row(4, 2500)]).await.unwrap();
+    let older = store.pending().keep(&[row(4, 2500)]).await.unwrap();
     if store.is_shared() {
         assert_eq!(older, [], "another gateway's is newer");
         assert_eq!(desired(store, &key).await, Some(set("192.0.2.3")));
@@ -106,7 +106,7 @@ async fn the_newest_of_a_key_is_kept(stage: &Stage) {
     // Of the same millisecond, the later one stands, and the stamps differ; but for what reading the server's clock leaves open.
     let same = row(5, 0);
     let stamp = keep(store, &same).await;
-    match store.keep_pending(std::slice::from_ref(&same)).await.unwrap().as_slice() {
+    match store.pending().keep(std::slice::from_ref(&same)).await.unwrap().as_slice() {
         [(_, later)] => assert!(*later > stamp),
         left_out => assert!(left_out.is_empty() && store.is_shared(), "{left_out:?}"),
     }
@@ -118,12 +118,12 @@ async fn rows_are_paged_by_key(stage: &Stage) {
     let hosts = ["c.dyn.example", "a.dyn.example", "b.dyn.example"];
     let both = |host: &&str| [RrType::Aaaa, RrType::A].map(|rtype| of_request(key(host, rtype), Desired::Absent, 10));
     let mut rows: Vec<_> = hosts.iter().flat_map(both).collect();
-    rows.push(PendingRow::of_command(a("bb.dyn.example"), Desired::Absent, "a".to_owned()));
-    store.keep_pending(&rows).await.unwrap();
+    rows.push(PendingChange::of_command(a("bb.dyn.example"), Desired::Absent, "a".to_owned()));
+    store.pending().keep(&rows).await.unwrap();
     let mut after = None;
     let mut seen = Vec::new();
     loop {
-        let page = store.pending(after.as_ref(), 2).await.unwrap();
+        let page = store.pending().page(after.as_ref(), 2).await.unwrap();
         seen.extend(page.iter().map(|row| row.key.clone()));
         let Some(last) = page.last() else { break };
         after = Some(last.key.clone());
@@ -131,9 +131,9 @@ async fn rows_are_paged_by_key(stage: &Stage) {
     let mut sorted: Vec<_> = rows.iter().map(|row| row.key.clone()).collect();
     sorted.sort_unstable();
     assert_eq!(seen, sorted);
-    let of_commands = store.pending_of_commands(None, 2).await.unwrap();
+    let of_commands = store.pending().page_of_commands(None, 2).await.unwrap();
     assert_eq!(of_commands.len(), 1);
-    assert_eq!(store.pending_of_commands(Some(&of_commands[0].key), 2).await.unwrap(), []);
+    assert_eq!(store.pending().page_of_commands(Some(&of_commands[0].key), 2).await.unwrap(), []);
 }
 
 async fn a_row_ends_by_its_stamp_alone(stage: &Stage) {
@@ -142,15 +142,15 @@ async fn a_row_ends_by_its_stamp_alone(stage: &Stage) {
     let other = keep(store, &of_request(a("other.dyn.example"), Desired::Absent, 10)).await;
     let old = keep(store, &of_request(key.clone(), set("192.0.2.1"), 2000)).await;
     let new = keep(store, &of_request(key.clone(), set("192.0.2.2"), 1000)).await;
-    store.end_pending(&[(key.clone(), old)]).await.unwrap();
+    store.pending().end(&[(key.clone(), old)]).await.unwrap();
     assert_eq!(desired(store, &key).await, Some(set("192.0.2.2")), "it was replaced meanwhile");
-    store.end_pending(&[]).await.unwrap();
-    store.end_pending(&[(key.clone(), old), (key.clone(), new), (a("none.dyn.example"), new)]).await.unwrap();
+    store.pending().end(&[]).await.unwrap();
+    store.pending().end(&[(key.clone(), old), (key.clone(), new), (a("none.dyn.example"), new)]).await.unwrap();
     assert_eq!(desired(store, &key).await, None);
-    let read = store.pending(None, 10).await.unwrap();
+    let read = store.pending().page(None, 10).await.unwrap();
     assert_eq!(read.iter().map(|row| row.stamp).collect::<Vec<_>>(), [other]);
-    store.end_pending(&[(read[0].key.clone(), read[0].stamp)]).await.unwrap();
-    assert!(!store.any_pending().await.unwrap());
+    store.pending().end(&[(read[0].key.clone(), read[0].stamp)]).await.unwrap();
+    assert!(store.pending().page(None, 1).await.unwrap().is_empty());
 }
 
 async fn a_request_clears_what_is_older(stage: &Stage) {
@@ -159,14 +159,14 @@ async fn a_request_clears_what_is_older(stage: &Stage) {
     let (old, new, other) = (a("old.dyn.example"), a("new.dyn.example"), key("old.dyn.example", RrType::Aaaa));
     let rows = [(&old, 5000), (&new, 1000), (&other, 5000)];
     let rows = rows.map(|(key, ago)| of_request(key.clone(), Desired::Absent, ago));
-    store.keep_pending(&rows).await.unwrap();
+    store.pending().keep(&rows).await.unwrap();
     let at = now.minus(Duration::from_millis(3000));
     let requests = [(old.clone(), at), (new.clone(), at), (a("none.dyn.example"), at)];
-    assert_eq!(store.clear_pending(&requests).await.unwrap(), []);
-    let left: Vec<_> = store.pending(None, 10).await.unwrap().into_iter().map(|row| row.key).collect();
+    assert_eq!(store.pending().clear(&requests).await.unwrap(), []);
+    let left: Vec<_> = store.pending().page(None, 10).await.unwrap().into_iter().map(|row| row.key).collect();
     // The only gateway on a store calls it for what it has accepted last.
     assert_eq!(left, if store.is_shared() { vec![new, other] } else { vec![other] });
-    assert_eq!(store.clear_pending(&[]).await.unwrap(), []);
+    assert_eq!(store.pending().clear(&[]).await.unwrap(), []);
 }
 
 async fn what_a_command_wants_replaces_what_was_wanted(stage: &Stage) {
@@ -176,20 +176,20 @@ async fn what_a_command_wants_replaces_what_was_wanted(stage: &Stage) {
     let mut feed = stage.again().await.feed();
     assert_eq!(feed.next().await.unwrap(), News::Lost);
     let removal = || [RrType::A, RrType::Aaaa].map(|rtype| key("home.dyn.example", rtype));
-    let wanted = PendingRow::of_command(a("home.dyn.example"), set("192.0.2.1"), "a".to_owned());
+    let wanted = PendingChange::of_command(a("home.dyn.example"), set("192.0.2.1"), "a".to_owned());
     // Accepted in time, and kept by a clock that is ahead.
     let ahead = Timestamp::now().plus(MINUTE);
-    keep(store, &PendingRow { accepted: ahead, ..of_request(a("home.dyn.example"), set("192.0.2.9"), 0) }).await;
+    keep(store, &PendingChange { accepted: ahead, ..of_request(a("home.dyn.example"), set("192.0.2.9"), 0) }).await;
     store.add_host(&new_host("home.dyn.example", "a"), std::slice::from_ref(&wanted)).await.unwrap();
     assert_eq!(desired(store, &wanted.key).await, Some(set("192.0.2.1")));
     let unfit =
-        PendingRow { desired: Desired::Set { data: RrData::A([192, 0, 2, 1].into()), ttl: u32::MAX }, ..wanted };
+        PendingChange { desired: Desired::Set { data: RrData::A([192, 0, 2, 1].into()), ttl: u32::MAX }, ..wanted };
     let unfit = store.add_host(&new_host("unfit.dyn.example", "a"), &[unfit]).await.unwrap_err();
     assert!(matches!(unfit, StoreError::Unfit { .. }), "{unfit}");
     assert_eq!(store.host(&name("unfit.dyn.example")).await.unwrap(), None, "nor is anything else of it done");
 
     store.remove_host(&host, RecordsPolicy::Remove).await.unwrap();
-    let read = store.pending_of(std::slice::from_ref(&host)).await.unwrap();
+    let read = store.pending().of(std::slice::from_ref(&host)).await.unwrap();
     assert_eq!(
         read.iter().map(|row| (row.key.clone(), row.source)).collect::<Vec<_>>(),
         removal().map(|key| (key, None))
@@ -198,11 +198,11 @@ async fn what_a_command_wants_replaces_what_was_wanted(stage: &Stage) {
     if store.is_shared() {
         // A gateway that has not heard of the removal yet.
         let late = of_request(a("home.dyn.example"), set("192.0.2.8"), 0);
-        assert_eq!(store.keep_pending(&[late]).await.unwrap(), []);
+        assert_eq!(store.pending().keep(&[late]).await.unwrap(), []);
     }
     // What an earlier host of the name left to be done must not happen to the new one.
     store.add_host(&new_host("home.dyn.example", "a"), &[]).await.unwrap();
-    assert_eq!(store.pending_of(std::slice::from_ref(&host)).await.unwrap(), []);
+    assert_eq!(store.pending().of(std::slice::from_ref(&host)).await.unwrap(), []);
 
     let mut heard = 0;
     while heard < 3 {
@@ -219,25 +219,25 @@ async fn thousands_are_few_statements(stage: &Stage) {
     let store = &stage.store;
     let keys: Vec<_> = (0..2500).map(|number| a(&format!("h{number}.dyn.example"))).collect();
     let rows: Vec<_> = keys.iter().map(|key| of_request(key.clone(), set("192.0.2.1"), 5000)).collect();
-    let kept = store.keep_pending(&rows).await.unwrap();
+    let kept = store.pending().keep(&rows).await.unwrap();
     assert_eq!(kept.len(), 2500);
     let mut reversed = keys.clone();
     reversed.reverse();
-    let leased = store.lease_pending(&reversed, "one", Duration::from_secs(3), MINUTE).await.unwrap();
+    let leased = store.pending().lease(&reversed, Duration::from_secs(3), MINUTE).await.unwrap();
     assert_eq!(leased.len(), 2500);
-    store.release_all_pending("one").await.unwrap();
+    store.pending().release_all().await.unwrap();
     let now = Timestamp::now();
     let requests: Vec<_> = keys[..1200].iter().map(|key| (key.clone(), now)).collect();
-    assert_eq!(store.clear_pending(&requests).await.unwrap(), []);
-    assert_eq!(store.pending(None, 5000).await.unwrap().len(), 1300);
-    store.end_pending(&kept).await.unwrap();
-    assert!(!store.any_pending().await.unwrap());
+    assert_eq!(store.pending().clear(&requests).await.unwrap(), []);
+    assert_eq!(store.pending().page(None, 5000).await.unwrap().len(), 1300);
+    store.pending().end(&kept).await.unwrap();
+    assert!(store.pending().page(None, 1).await.unwrap().is_empty());
 }
 
 async fn a_row_that_cannot_be_read_is_passed_over(stage: &Stage) {
     let store = &stage.store;
     let good = ["a.dyn.example", "z.dyn.example"].map(|host| of_request(a(host), Desired::Absent, 5000));
-    store.keep_pending(&good).await.unwrap();
+    store.pending().keep(&good).await.unwrap();
     let rows = [
         ("b.dyn.example", "A", "not an address", 60, "203.0.113.9"),
         ("c.dyn.example", "A", "2001:db8::1", 60, "203.0.113.9"),
@@ -251,19 +251,19 @@ async fn a_row_that_cannot_be_read_is_passed_over(stage: &Stage) {
         stage.sql(&format!("{insert} ('{host}', '{rtype}', '{data}', {ttl}, 'a', '{source}', 1)")).await;
     }
     let keys = good.map(|row| row.key);
-    let read = |rows: Vec<PendingRow>| rows.into_iter().map(|row| row.key).collect::<Vec<_>>();
-    assert_eq!(read(store.pending(None, 10).await.unwrap()), keys);
+    let read = |rows: Vec<PendingChange>| rows.into_iter().map(|row| row.key).collect::<Vec<_>>();
+    assert_eq!(read(store.pending().page(None, 10).await.unwrap()), keys);
     // None of them ends the pages too early.
-    assert_eq!(read(store.pending(None, 1).await.unwrap()), keys[..1]);
-    assert_eq!(read(store.pending(Some(&keys[0]), 1).await.unwrap()), keys[1..]);
-    assert_eq!(store.pending(Some(&keys[1]), 1).await.unwrap(), []);
+    assert_eq!(read(store.pending().page(None, 1).await.unwrap()), keys[..1]);
+    assert_eq!(read(store.pending().page(Some(&keys[0]), 1).await.unwrap()), keys[1..]);
+    assert_eq!(store.pending().page(Some(&keys[1]), 1).await.unwrap(), []);
     let names: Vec<_> = ["a", "b", "c", "d", "e", "f", "z"].map(|label| name(&format!("{label}.dyn.example"))).into();
-    assert_eq!(read(store.pending_of(&names).await.unwrap()), keys);
+    assert_eq!(read(store.pending().of(&names).await.unwrap()), keys);
     let asked: Vec<_> = names.iter().map(|name| RrKey { name: name.clone(), rtype: RrType::A }).collect();
-    assert_eq!(read(store.lease_pending(&asked, "one", NO_AGE, MINUTE).await.unwrap()), keys);
+    assert_eq!(read(store.pending().lease(&asked, NO_AGE, MINUTE).await.unwrap()), keys);
     // A newer request for its name still gets rid of one.
     let requests: Vec<_> = asked.into_iter().map(|key| (key, Timestamp::now())).collect();
-    store.clear_pending(&requests).await.unwrap();
+    store.pending().clear(&requests).await.unwrap();
     assert_eq!(
         stage.sql("SELECT COUNT(*) FROM pending WHERE name IN ('b.dyn.example', 'e.dyn.example')").await.trim(),
         "0"
@@ -276,7 +276,7 @@ async fn what_was_answered_later_is_known_by_type(stage: &Stage) {
     let now = Timestamp::now();
     let ago = |seconds| now.minus(Duration::from_secs(seconds));
     assert_eq!(store.answered_since(&v4, ago(9)).await.unwrap(), None, "nothing is known of it");
-    store.keep_pending(&[v4.clone(), v6.clone()].map(|key| of_request(key, Desired::Absent, 6000))).await.unwrap();
+    store.pending().keep(&[v4.clone(), v6.clone()].map(|key| of_request(key, Desired::Absent, 6000))).await.unwrap();
     let held = "192.0.2.1".parse::<std::net::IpAddr>().unwrap();
     let answered = |seconds| Seen {
         held: DesiredRecords::set(held.into(), 60),
@@ -326,8 +326,8 @@ async fn an_older_store_is_taken_over(stage: &Stage) {
         stage.sql(&format!("{insert} {row}")).await;
     }
     let store = stage.again().await;
-    let read = store.pending(None, 10).await.unwrap();
-    let told = |row: &PendingRow| (row.key.name.to_string(), row.key.rtype, row.desired.clone(), row.stamp.0);
+    let read = store.pending().page(None, 10).await.unwrap();
+    let told = |row: &PendingChange| (row.key.name.to_string(), row.key.rtype, row.desired.clone(), row.stamp.0);
     let v6 = |text: &str| RrData::parse(RrType::Aaaa, text).unwrap();
     let one = Desired::Set { data: RrData::A([192, 0, 2, 2].into()), ttl: 300 };
     assert_eq!(
@@ -342,7 +342,7 @@ async fn an_older_store_is_taken_over(stage: &Stage) {
     );
     assert_eq!((read[0].source, read[0].agent.as_deref()), (Some("203.0.113.9".parse().unwrap()), Some("x")));
     assert_eq!((read[0].expires, read[0].account.as_str()), (Some(Timestamp(99)), "a"));
-    assert_eq!(store.pending_of_commands(None, 10).await.unwrap().len(), 3);
+    assert_eq!(store.pending().page_of_commands(None, 10).await.unwrap().len(), 3);
     assert!(store.state(&name("home.dyn.example")).await.unwrap().is_some());
 }
 
@@ -355,14 +355,12 @@ async fn one_gateway_at_a_time_works_on_a_row() {
     let keys = std::slice::from_ref(&key);
     let first = of_request(key.clone(), set("192.0.2.1"), 4000);
     let stamp = keep(store, &first).await;
-    assert_eq!(store.lease_pending(keys, "one", MINUTE, MINUTE).await.unwrap(), [], "not old enough");
-    let (one, two) = tokio::join!(
-        store.lease_pending(keys, "one", NO_AGE, MINUTE),
-        other.lease_pending(keys, "two", NO_AGE, MINUTE)
-    );
+    assert_eq!(store.pending().lease(keys, MINUTE, MINUTE).await.unwrap(), [], "not old enough");
+    let (one, two) =
+        tokio::join!(store.pending().lease(keys, NO_AGE, MINUTE), other.pending().lease(keys, NO_AGE, MINUTE));
     let (one, two) = (one.unwrap(), two.unwrap());
     assert_eq!(one.len() + two.len(), 1, "two at once");
-    let (mine, others) = if one.is_empty() { ("two", "one") } else { ("one", "two") };
+    let (mine, others) = if one.is_empty() { (&other, store) } else { (store, &other) };
     assert_eq!(
         one.iter().chain(&two).map(|row| (row.stamp, row.desired.clone())).collect::<Vec<_>>(),
         [(stamp, set("192.0.2.1"))]
@@ -370,23 +368,27 @@ async fn one_gateway_at_a_time_works_on_a_row() {
 
     // Leased, it is not for a request to take away.
     let now = Timestamp::now();
-    assert_eq!(store.clear_pending(&[(key.clone(), now)]).await.unwrap(), keys);
-    assert_eq!(store.clear_pending(&[(key.clone(), now.minus(MINUTE))]).await.unwrap(), [], "accepted before the row");
-    store.release_pending(keys, others).await.unwrap();
-    assert_eq!(other.lease_pending(keys, others, NO_AGE, MINUTE).await.unwrap(), [], "it was not theirs to release");
+    assert_eq!(store.pending().clear(&[(key.clone(), now)]).await.unwrap(), keys);
+    assert_eq!(
+        store.pending().clear(&[(key.clone(), now.minus(MINUTE))]).await.unwrap(),
+        [],
+        "accepted before the row"
+    );
+    others.pending().release(keys).await.unwrap();
+    assert_eq!(others.pending().lease(keys, NO_AGE, MINUTE).await.unwrap(), [], "it was not theirs to release");
 
     // A newer one stands in its place, and is worked on once whoever sends the older one is through.
     let newer = keep(&other, &of_request(key.clone(), set("192.0.2.2"), 500)).await;
-    assert_eq!(other.lease_pending(keys, others, NO_AGE, MINUTE).await.unwrap(), []);
-    store.end_pending(&[(key.clone(), stamp)]).await.unwrap();
+    assert_eq!(others.pending().lease(keys, NO_AGE, MINUTE).await.unwrap(), []);
+    store.pending().end(&[(key.clone(), stamp)]).await.unwrap();
     assert_eq!(desired(store, &key).await, Some(set("192.0.2.2")));
-    store.release_pending(keys, mine).await.unwrap();
-    let taken = other.lease_pending(keys, others, NO_AGE, NO_AGE).await.unwrap();
+    mine.pending().release(keys).await.unwrap();
+    let taken = others.pending().lease(keys, NO_AGE, NO_AGE).await.unwrap();
     assert_eq!(taken.iter().map(|row| row.stamp).collect::<Vec<_>>(), [newer]);
-    assert_eq!(store.lease_pending(keys, mine, NO_AGE, MINUTE).await.unwrap().len(), 1, "its time is over");
-    store.release_all_pending(mine).await.unwrap();
-    assert_eq!(store.clear_pending(&[(key.clone(), Timestamp::now())]).await.unwrap(), []);
-    assert!(!store.any_pending().await.unwrap());
+    assert_eq!(mine.pending().lease(keys, NO_AGE, MINUTE).await.unwrap().len(), 1, "its time is over");
+    mine.pending().release_all().await.unwrap();
+    assert_eq!(store.pending().clear(&[(key.clone(), Timestamp::now())]).await.unwrap(), []);
+    assert!(store.pending().page(None, 1).await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -396,19 +398,18 @@ async fn gateways_never_wait_for_each_other_in_a_circle() {
     let mut reversed = keys.clone();
     reversed.reverse();
     let mut tasks = Vec::new();
-    for (number, keys) in [keys.clone(), reversed, keys].into_iter().enumerate() {
+    for keys in [keys.clone(), reversed, keys] {
         let store = stage.again().await;
         tasks.push(tokio::spawn(async move {
-            let owner = number.to_string();
             for _ in 0..10 {
                 let rows: Vec<_> = keys.iter().map(|key| of_request(key.clone(), Desired::Absent, 0)).collect();
-                store.keep_pending(&rows).await.unwrap();
-                let taken = store.lease_pending(&keys, &owner, NO_AGE, MINUTE).await.unwrap();
+                store.pending().keep(&rows).await.unwrap();
+                let taken = store.pending().lease(&keys, NO_AGE, MINUTE).await.unwrap();
                 let requests: Vec<_> = keys.iter().map(|key| (key.clone(), Timestamp::now())).collect();
-                store.clear_pending(&requests).await.unwrap();
+                store.pending().clear(&requests).await.unwrap();
                 let ended: Vec<_> = taken.into_iter().map(|row| (row.key, row.stamp)).collect();
-                store.end_pending(&ended).await.unwrap();
-                store.release_pending(&keys, &owner).await.unwrap();
+                store.pending().end(&ended).await.unwrap();
+                store.pending().release(&keys).await.unwrap();
             }
         }));
     }
@@ -423,13 +424,13 @@ async fn others_hear_that_a_gateway_keeps_something() {
     let mut feed = stage.again().await.feed();
     assert_eq!(feed.next().await.unwrap(), News::Lost);
     let rows = ["b.dyn.example", "a.dyn.example"].map(|host| of_request(a(host), Desired::Absent, 10));
-    stage.store.keep_pending(&rows).await.unwrap();
+    stage.store.pending().keep(&rows).await.unwrap();
     let news = timeout(MINUTE, feed.next()).await.unwrap().unwrap();
     assert_eq!(news, News::Changed(vec![Subject::Pending(name("a.dyn.example"))]), "one word for all");
     let host = "c.dyn.example";
     let of_command = [RrType::A, RrType::Aaaa]
-        .map(|rtype| PendingRow::of_command(key(host, rtype), Desired::Absent, "a".to_owned()));
-    stage.store.keep_pending(&of_command).await.unwrap();
+        .map(|rtype| PendingChange::of_command(key(host, rtype), Desired::Absent, "a".to_owned()));
+    stage.store.pending().keep(&of_command).await.unwrap();
     let news = timeout(MINUTE, feed.next()).await.unwrap().unwrap();
     assert_eq!(news, News::Changed(vec![Subject::Pending(name(host))]));
 }
@@ -464,5 +465,5 @@ async fn a_database_that_older_gateways_use_is_left_as_it_is() {
     let mut feed = store.feed();
     assert_eq!(feed.next().await.unwrap(), News::Lost);
     stage.again().await;
-    assert!(!store.any_pending().await.unwrap());
+    assert!(store.pending().page(None, 1).await.unwrap().is_empty());
 }

@@ -6,8 +6,8 @@ mod shared;
 use std::time::Duration;
 
 use dyngate::config::Location;
-use dyngate::model::{Desired, Families, Hostname, PasswordDigest, RrData, RrKey, RrType};
-use dyngate::store::{NewAccount, NewHost, PendingRow, Store};
+use dyngate::model::{Desired, Families, Hostname, PasswordDigest, PendingChange, RrData, RrKey, RrType};
+use dyngate::store::{NewAccount, NewHost, Store};
 use lab::http::Request;
 use lab::{Gateway, Key, Kind, Postgres, Server, Setup, digest, soon};
 use tempfile::TempDir;
@@ -81,7 +81,7 @@ impl Stage {
     }
 
     async fn is_pending(&self) -> bool {
-        !self.store().pending_of(&[name(HOME)]).await.unwrap().is_empty()
+        !self.store().pending().of(&[name(HOME)]).await.unwrap().is_empty()
     }
 
     async fn set(&self, gateway: &Gateway, address: &str) -> String {
@@ -296,7 +296,7 @@ async fn thousands_are_done_while_requests_are_answered() {
     let mut stage = Stage::sqlite(Kind::Knot).await;
     stage.config.grants = vec!["*.many.dyn.example"];
     let now = dyngate::model::Timestamp::now();
-    let row = |number: u32| PendingRow {
+    let row = |number: u32| PendingChange {
         key: RrKey { name: name(&format!("h{number}.many.dyn.example")), rtype: RrType::A },
         desired: Desired::Set { data: RrData::A((0xcb00_7100 + number % 250).into()), ttl: 60 },
         account: "router1".to_owned(),
@@ -306,7 +306,7 @@ async fn thousands_are_done_while_requests_are_answered() {
         stamp: now,
         expires: Some(now.plus(Duration::from_secs(3600))),
     };
-    stage.store().keep_pending(&(0..HOSTS).map(row).collect::<Vec<_>>()).await.unwrap();
+    stage.store().pending().keep(&(0..HOSTS).map(row).collect::<Vec<_>>()).await.unwrap();
     let gateway = stage.gateway(ENGINE).await;
     for last in 1..=20 {
         let address = format!("203.0.113.{last}");

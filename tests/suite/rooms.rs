@@ -61,6 +61,13 @@ fn a_room_imports_only_from_later_rows() {
 }
 
 #[test]
+fn the_gateway_speaks_of_accounts_and_changes_and_never_of_rows() {
+    for (_, path, text) in all().into_iter().filter(|(room, ..)| room == "gateway") {
+        assert!(!text.contains("crate::store"), "{} knows the store", path.display());
+    }
+}
+
+#[test]
 fn only_dns_knows_hickory_and_only_what_serves_http_knows_hyper() {
     for (room, path, text) in all() {
         let uses = |name: &str| text.contains(&format!("use {name}"));

@@ -147,7 +147,7 @@ impl Stage {
     pub async fn settle(&self) {
         let deadline = Instant::now() + SETTLES;
         loop {
-            let left = self.store.pending(None, 100).await;
+            let left = self.store.pending().page(None, 100).await;
             let mut deferred = 0.0;
             for gateway in &self.gateways {
                 deferred += gateway.metric("dyngate_deferred_changes{zone=\"dyn.example\"").await.unwrap();

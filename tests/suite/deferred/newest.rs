@@ -136,7 +136,7 @@ async fn what_a_command_wants_of_one_family_is_done_though_a_later_request_names
     let description = String::new();
     let host = NewHost { name: name(NEW), login: "kept".to_owned(), ttl: None, families: Families::Both, description };
     let desired = Desired::Set { data: RrData::A([203, 0, 113, 9].into()), ttl: 60 };
-    let row = PendingRow::of_command(RrKey { name: name(NEW), rtype: RrType::A }, desired, "kept".to_owned());
+    let row = PendingChange::of_command(RrKey { name: name(NEW), rtype: RrType::A }, desired, "kept".to_owned());
     stage.store().add_host(&host, &[row]).await.unwrap();
     soon("the gateway knows", async || ask(&gateway, NEW, "127.0.0.1").await.unwrap() == "badip").await;
     // The news of the host and of the row come together, and a look follows, which shows nowhere.
@@ -148,7 +148,7 @@ async fn what_a_command_wants_of_one_family_is_done_though_a_later_request_names
         (earlier.await.unwrap().as_str(), later.await.unwrap().as_str()),
         ("good 203.0.113.2", "good 2001:db8::9")
     );
-    soon("nothing is pending", async || stage.store().pending_of(&[name(NEW)]).await.unwrap().is_empty()).await;
+    soon("nothing is pending", async || stage.store().pending().of(&[name(NEW)]).await.unwrap().is_empty()).await;
     let served = stage.primary.addresses(NEW).await.unwrap();
     let both: [std::net::IpAddr; 2] = ["203.0.113.9".parse().unwrap(), "2001:db8::9".parse().unwrap()];
     assert_eq!(served, both, "{}", gateway.log());

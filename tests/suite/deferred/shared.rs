@@ -34,7 +34,7 @@ impl Stage {
 
     /// The families that are written for `host`.
     async fn written(&self, host: &str) -> (bool, bool) {
-        let rows = self.store().pending_of(&[name(host)]).await.unwrap();
+        let rows = self.store().pending().of(&[name(host)]).await.unwrap();
         let has = |rtype| rows.iter().any(|row| row.key.rtype == rtype);
         (has(RrType::A), has(RrType::Aaaa))
     }
@@ -72,10 +72,10 @@ async fn acknowledged_while_the_store_is_away(envs: Vec<(String, String)>) {
     assert_eq!(stage.set(&other, "203.0.113.1").await, "good 203.0.113.1");
     let gone = name("gone.dyn.example");
     let removal =
-        PendingRow::of_command(RrKey { name: gone.clone(), rtype: RrType::A }, Desired::Absent, "kept".to_owned());
-    stage.store().keep_pending(&[removal]).await.unwrap();
+        PendingChange::of_command(RrKey { name: gone.clone(), rtype: RrType::A }, Desired::Absent, "kept".to_owned());
+    stage.store().pending().keep(&[removal]).await.unwrap();
     soon("it has looked, and will not for 10 s", async || {
-        stage.store().pending_of(std::slice::from_ref(&gone)).await.unwrap().is_empty()
+        stage.store().pending().of(std::slice::from_ref(&gone)).await.unwrap().is_empty()
     })
     .await;
     assert_eq!(stage.set(&one, "203.0.113.2").await, "911");

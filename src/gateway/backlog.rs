@@ -1,4 +1,4 @@
-//! What is pending of each zone, as log and metrics tell it: a line when it begins, now and then, and when none is left.
+//! What is pending of each zone, as log and metrics tell it: a line when it begins, and one when none is left.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -9,9 +9,6 @@ use tracing::{info, warn};
 
 use crate::metrics::Metrics;
 use crate::model::ZoneName;
-
-/// Between two lines about a recovery.
-const PROGRESS: Duration = Duration::from_secs(5);
 
 /// The pending changes of all zones, counted.
 #[derive(Debug)]
@@ -26,7 +23,6 @@ pub(super) struct Backlog {
 #[derive(Debug)]
 pub(super) struct Episode {
     since: Instant,
-    told: Instant,
     pub(super) done: usize,
     pub(super) dropped: usize,
 }
@@ -62,15 +58,11 @@ impl Backlog {
         let mut episodes = self.episodes.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         if count > 0 {
-            let episode = episodes.entry(zone.clone()).or_insert_with(|| {
+            episodes.entry(zone.clone()).or_insert_with(|| {
                 warn!(%zone, hosts = count, ?worth, "changes are pending whose requests were answered 911; they are made when the primary answers");
-                Episode { since: now, told: now, done: 0, dropped: 0 }
+                Episode { since: now, done: 0, dropped: 0 }
             });
-            if episode.done > 0 && now - episode.told >= PROGRESS {
-                episode.told = now;
-                info!(%zone, done = episode.done, left = count, "pending changes are being made");
-            }
-        } else if let Some(Episode { since, done, dropped, .. }) = episodes.remove(zone) {
+        } else if let Some(Episode { since, done, dropped }) = episodes.remove(zone) {
             info!(%zone, done, dropped, within = ?now - since, "no change is pending any longer");
         }
     }

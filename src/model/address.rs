@@ -52,10 +52,21 @@ impl Addresses {
 
 impl From<IpAddr> for Addresses {
     fn from(address: IpAddr) -> Self {
-        match address {
-            IpAddr::V4(v4) => Self { v4: Some(v4), v6: None },
-            IpAddr::V6(v6) => Self { v4: None, v6: Some(v6) },
+        Self::from_iter([address])
+    }
+}
+
+impl FromIterator<IpAddr> for Addresses {
+    /// Of one family the last counts.
+    fn from_iter<I: IntoIterator<Item = IpAddr>>(all: I) -> Self {
+        let mut addresses = Self::default();
+        for address in all {
+            match address {
+                IpAddr::V4(v4) => addresses.v4 = Some(v4),
+                IpAddr::V6(v6) => addresses.v6 = Some(v6),
+            }
         }
+        addresses
     }
 }
 

@@ -219,14 +219,7 @@ impl DesiredRecords {
     /// The addresses that are set.
     #[must_use]
     pub fn addresses(&self) -> Addresses {
-        let mut addresses = Addresses::default();
-        for address in self.0.iter().filter_map(|(_, desired)| desired.data()?.address()) {
-            match address {
-                IpAddr::V4(v4) => addresses.v4 = Some(v4),
-                IpAddr::V6(v6) => addresses.v6 = Some(v6),
-            }
-        }
-        addresses
+        self.0.iter().filter_map(|(_, desired)| desired.data()?.address()).collect()
     }
 }
 

@@ -267,7 +267,7 @@ impl Operator {
 
     /// Why there is no host `name` in the store.
     async fn no_host(&self, name: &Hostname) -> OperatorError {
-        match self.store.reserved_for(name).await {
+        match self.store.reservations().first_account_of(name).await {
             Ok(Some(login)) => OperatorError::BelowWildcard { name: name.clone(), login },
             Ok(None) => OperatorError::Missing(Resource::Host(name.clone())),
             Err(error) => error.into(),
@@ -304,7 +304,7 @@ impl Operator {
     }
 
     async fn hosts_below_wildcards(&self, login: Option<&str>, after: Option<&Hostname>, room: usize) -> ViewsOfPart {
-        let mut hosts = self.store.reserved(login, after, room).await?;
+        let mut hosts = self.store.reservations().page(login, after, room).await?;
         let (read, last) = (hosts.len(), hosts.last().map(|(name, _)| name.clone()));
         // One that the file declares by now was told with the others there.
         hosts.retain(|(name, _)| self.declared.name(name).is_none());

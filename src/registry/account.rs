@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::config;
 use crate::model::{Families, Hostname, PasswordDigest, Timestamp, ZoneName};
-use crate::store;
+use crate::store::{StoredAccount, StoredHost, StoredSecret};
 
 /// Someone who may update.
 #[derive(Debug, Clone)]
@@ -17,7 +17,7 @@ pub struct Account {
     /// Whether its credentials open anything.
     pub enabled: bool,
     /// What stands for its passwords, newest first.
-    pub(super) secrets: Vec<AccountSecret>,
+    pub(super) secrets: Vec<StoredSecret>,
     /// Names that the file grants exactly; those of the store are [`Host`]s.
     pub(super) exact: HashSet<Hostname>,
     /// Names below which everything is granted.
@@ -26,13 +26,6 @@ pub struct Account {
     pub max_hosts: u32,
     /// Since when the store has it.
     pub(super) created: Timestamp,
-}
-
-/// What stands for a password, and until when.
-#[derive(Debug, Clone)]
-pub(super) struct AccountSecret {
-    pub(super) digest: PasswordDigest,
-    pub(super) expires: Option<Timestamp>,
 }
 
 /// The settings of a name that has some.
@@ -54,7 +47,7 @@ impl Account {
             login: account.login.as_str().into(),
             is_declared: true,
             enabled: true,
-            secrets: vec![AccountSecret { digest: account.secret.clone(), expires: None }],
+            secrets: vec![StoredSecret { digest: account.secret.clone(), expires: None }],
             exact: account.hosts.iter().cloned().collect(),
             wildcards: account.wildcards.clone(),
             max_hosts: account.max_hosts,
@@ -62,13 +55,12 @@ impl Account {
         }
     }
 
-    pub(super) fn stored(account: store::StoredAccount) -> Self {
-        let secret = |secret: store::StoredSecret| AccountSecret { digest: secret.digest, expires: secret.expires };
+    pub(super) fn stored(account: StoredAccount) -> Self {
         Self {
             login: account.login,
             is_declared: false,
             enabled: account.enabled,
-            secrets: account.secrets.into_iter().map(secret).collect(),
+            secrets: account.secrets,
             exact: HashSet::new(),
             wildcards: account.wildcards,
             max_hosts: account.max_hosts,
@@ -80,7 +72,7 @@ impl Account {
     #[must_use]
     pub fn secrets(&self) -> Vec<PasswordDigest> {
         let now = Timestamp::now();
-        let in_force = |secret: &&AccountSecret| self.enabled && secret.expires.is_none_or(|expires| now < expires);
+        let in_force = |secret: &&StoredSecret| self.enabled && secret.expires.is_none_or(|expires| now < expires);
         self.secrets.iter().filter(in_force).map(|secret| secret.digest.clone()).collect()
     }
 
@@ -98,7 +90,7 @@ impl Host {
         Self { login: None, ttl: host.ttl, families: Families::Both, blocked: None }
     }
 
-    pub(super) fn stored(host: store::StoredHost) -> Self {
+    pub(super) fn stored(host: StoredHost) -> Self {
         Self { login: Some(host.login), ttl: host.ttl, families: host.families, blocked: host.blocked }
     }
 }

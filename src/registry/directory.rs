@@ -13,8 +13,8 @@ use tracing::{info, warn};
 
 use super::dummy::{CopiedAccounts, accounts_to_copy, makes_new_work};
 use super::{Account, Host, Unavailable};
-use crate::model::{Hostname, Timestamp, TokenDigest, check_login};
-use crate::store::{News, Store, StoreError, Subject};
+use crate::model::{Hostname, TokenDigest, check_login};
+use crate::store::{News, Store, StoreError, Subject, TokenHolder};
 
 /// Accounts and hosts that are remembered, each; about 300 octets apiece.
 const REMEMBERED: usize = 65_536;
@@ -29,7 +29,7 @@ pub(super) struct Directory {
     store: Store,
     accounts: Cache<Arc<str>, Remembered<Option<Arc<Account>>>>,
     hosts: Cache<Hostname, Remembered<Option<Arc<Host>>>>,
-    tokens: Cache<TokenDigest, Remembered<Option<Holder>>>,
+    tokens: Cache<TokenDigest, Remembered<Option<TokenHolder>>>,
     // How often the feed lost its thread: what was remembered before is looked up again, unless the store is away.
     lost: AtomicU64,
     // Grows with each change: an answer that was under way meanwhile may be old and is not remembered.
@@ -42,9 +42,6 @@ pub(super) struct Directory {
     // Whose digests unknown logins are held against.
     copied: RwLock<Arc<CopiedAccounts>>,
 }
-
-/// Whose token it is, and until when.
-pub(super) type Holder = (Hostname, Option<Timestamp>);
 
 #[derive(Debug, Clone)]
 struct Remembered<V> {
@@ -159,9 +156,8 @@ impl Directory {
         self.find(&self.hosts, name, || name.clone(), fetch).await
     }
 
-    pub(super) async fn token(&self, digest: &TokenDigest) -> Result<Option<Holder>, Unavailable> {
-        let fetch = async || Ok(self.store.host_of_token(&digest.0).await?.map(|holder| (holder.name, holder.expires)));
-        self.find(&self.tokens, digest, || *digest, fetch).await
+    pub(super) async fn token(&self, digest: &TokenDigest) -> Result<Option<TokenHolder>, Unavailable> {
+        self.find(&self.tokens, digest, || *digest, async || self.store.host_of_token(&digest.0).await).await
     }
 
     /// At most `limit` hosts of an account, never from memory.

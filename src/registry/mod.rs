@@ -170,10 +170,8 @@ impl Registry {
     pub async fn host_of_token(&self, digest: &TokenDigest) -> Result<Option<Hostname>, Unavailable> {
         let Some(stored) = &self.stored else { return Ok(None) };
         let holder = stored.directory.token(digest).await?;
-        let in_force = |(name, expires): directory::Holder| {
-            expires.is_none_or(|expires| Timestamp::now() < expires).then_some(name)
-        };
-        Ok(holder.and_then(in_force))
+        let in_force = holder.filter(|holder| holder.expires.is_none_or(|expires| Timestamp::now() < expires));
+        Ok(in_force.map(|holder| holder.name))
     }
 
     /// The host of an account whose grants name exactly one.

@@ -242,7 +242,7 @@ impl ReserverShared {
                     None
                 } else {
                     let requests: Vec<_> = reserve.iter().map(WaitingRequest::request).collect();
-                    let ask = || timeout(TIMEOUT, store.reserve(&release, &requests));
+                    let ask = || timeout(TIMEOUT, store.reservations().reserve(&release, &requests));
                     match ask().await {
                         // A connection that rested for a moment may have died with a server that is back already.
                         Ok(Err(StoreError::Unavailable { .. })) => ask().await,

@@ -1,26 +1,64 @@
-//! Accounts: who may update, with which secrets and wildcard grants.
+//! Accounts, their hosts and the hosts' tokens: who may update what. What a command does is one transaction, which tells the
+//! feed of each subject.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sqlx::any::AnyRow;
 
-use super::fit::{self, MAX_SECRETS};
-use super::session::{Purpose, Work, at_most, number, statement, text};
-use super::{NewHost, RecordsPolicy, Store, StoreError, Subject};
-use crate::model::{Hostname, PasswordDigest, Timestamp, ZoneName};
+use super::fit::{self, MAX_SECRETS, hex, unhex};
+use super::session::{
+    Purpose, Statement, Work, at_most, listing, number, optional_number, optional_text, statement, text,
+};
+use super::{Store, StoreError, Subject};
+use crate::model::{Families, Hostname, PasswordDigest, PendingChange, Timestamp, ZoneName};
 
-pub(super) const BY_LOGIN: &str =
-    "SELECT login, secrets, wildcards, max_hosts, enabled, created FROM account WHERE login = $1";
-const PAGE: &str = "SELECT login, secrets, wildcards, max_hosts, enabled, created FROM account WHERE login > $1 \
-                    ORDER BY login LIMIT $2";
+macro_rules! accounts {
+    ($rest:literal) => {
+        concat!("SELECT login, secrets, wildcards, max_hosts, enabled, created FROM account ", $rest)
+    };
+}
+
+macro_rules! hosts {
+    ($rest:literal) => {
+        concat!("SELECT name, login, ttl, families, description, blocked, created FROM host ", $rest)
+    };
+}
+
+pub(super) const ACCOUNT: &str = accounts!("WHERE login = $1");
+pub(super) const ACCOUNTS: &str = accounts!("WHERE login > $1 ORDER BY login LIMIT $2");
 const LOGINS: &str = "SELECT login FROM account WHERE login IN";
-const COUNT: &str = "SELECT COUNT(*) FROM account";
 const SET_ENABLED: &str = "UPDATE account SET enabled = $2 WHERE login = $1";
 const SET_SECRETS: &str = "UPDATE account SET secrets = $2 WHERE login = $1";
 const SET_WILDCARDS: &str = "UPDATE account SET wildcards = $2 WHERE login = $1";
-/// The columns and order of [`bind`].
-pub(super) const INSERT: [&str; 2] =
-    ["INSERT INTO account (login, secrets, wildcards, max_hosts, enabled, created)", ""];
+
+pub(super) const HOST: &str = hosts!("WHERE name = $1");
+pub(super) const HOSTS: &str = hosts!("WHERE name > $1 ORDER BY name LIMIT $2");
+const HOSTS_OF: &str = hosts!("WHERE login = $3 AND name > $1 ORDER BY name LIMIT $2");
+pub(super) const NAMES_OF: &str = "SELECT name FROM host WHERE login = $1 AND name > $2 ORDER BY name LIMIT $3";
+const NAMES_OF_ALL: [&str; 2] = ["SELECT login, name FROM host WHERE login IN", "ORDER BY login, name LIMIT ?"];
+const OWNERS: &str = "SELECT name, login FROM host WHERE name IN";
+const SET_HOST: &str = "UPDATE host SET ttl = $2, families = $3, description = $4, blocked = $5 WHERE name = $1";
+
+pub(super) const TOKEN: &str = "SELECT name, expires FROM token WHERE digest = $1";
+const TOKENS_OF: &str = "SELECT digest FROM token WHERE name IN";
+const LET_EXPIRE: &str = "UPDATE token SET expires = $2 WHERE name = $1 AND (expires IS NULL OR expires > $2)";
+const DELETE_EXPIRED: &str = "DELETE FROM token WHERE name = $1 AND expires <= $2";
+const DELETE_TOKENS: &str = "DELETE FROM token WHERE name = $1";
+
+/// The names of an account's hosts, and those below wildcards that are reserved for it alone.
+const ALL_NAMES_OF: &str = "SELECT name FROM host WHERE login = $1 UNION ALL SELECT name FROM reserved WHERE login = $1 \
+    AND NOT EXISTS (SELECT 1 FROM host WHERE host.name = reserved.name) \
+    AND NOT EXISTS (SELECT 1 FROM reserved AS other WHERE other.name = reserved.name AND other.login <> $1) \
+    ORDER BY name";
+const DELETE_ACCOUNT: [&str; 3] = [
+    "DELETE FROM reserved WHERE login = $1",
+    "DELETE FROM reserved_count WHERE login = $1",
+    "DELETE FROM account WHERE login = $1",
+];
+/// A host's tokens go with it.
+const DELETE_HOSTS: [&str; 3] =
+    ["DELETE FROM host WHERE name IN", "DELETE FROM state WHERE name IN", "DELETE FROM history WHERE name IN"];
 
 /// Somebody who may update.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,14 +99,79 @@ pub struct NewAccount {
     pub wildcards: Vec<ZoneName>,
 }
 
+/// A name of an account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredHost {
+    /// Its name.
+    pub name: Hostname,
+    /// Whose it is.
+    pub login: Arc<str>,
+    /// Its TTL in seconds, in place of the zone's.
+    pub ttl: Option<u32>,
+    /// Which addresses it may have.
+    pub families: Families,
+    /// For people.
+    pub description: String,
+    /// Why it may not be updated, while it may not.
+    pub blocked: Option<String>,
+    /// Since when.
+    pub created: Timestamp,
+}
+
+/// A host to be.
+#[derive(Debug, Clone)]
+pub struct NewHost {
+    /// Its name.
+    pub name: Hostname,
+    /// Whose it will be.
+    pub login: String,
+    /// Its TTL in seconds, in place of the zone's.
+    pub ttl: Option<u32>,
+    /// Which addresses it may have.
+    pub families: Families,
+    /// For people.
+    pub description: String,
+}
+
+/// What to change of a host; `None` leaves it as it is.
+#[derive(Debug, Clone, Default)]
+pub struct HostEdit {
+    /// Its TTL in seconds, or none of its own.
+    pub ttl: Option<Option<u32>>,
+    /// Which addresses it may have.
+    pub families: Option<Families>,
+    /// For people.
+    pub description: Option<String>,
+}
+
+/// Whose a token is: a host's own secret in a URL, kept as its digest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenHolder {
+    /// The host that it updates.
+    pub name: Hostname,
+    /// From when on it is not taken any more.
+    pub expires: Option<Timestamp>,
+}
+
+/// What becomes of the zone's records of a host that is removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordsPolicy {
+    /// They stay, and whatever was pending of them is forgotten.
+    Keep,
+    /// They go: that is pending from the removal on.
+    Remove,
+}
+
 impl Store {
+    // ---- Accounts.
+
     /// The account of `login`.
     ///
     /// # Errors
     /// The store cannot be read.
     pub async fn account(&self, login: &str) -> Result<Option<StoredAccount>, StoreError> {
-        let row = self.row(statement(BY_LOGIN).bind(login.to_owned())).await?;
-        row.as_ref().map(read).transpose()
+        let row = self.row(statement(ACCOUNT).bind(login.to_owned())).await?;
+        row.as_ref().map(read_account).transpose()
     }
 
     /// At most `limit` accounts in the order of their logins, those after `after`.
@@ -76,8 +179,8 @@ impl Store {
     /// # Errors
     /// The store cannot be read.
     pub async fn accounts(&self, after: Option<&str>, limit: usize) -> Result<Vec<StoredAccount>, StoreError> {
-        let page = statement(PAGE).bind(after.unwrap_or_default().to_owned()).bind(at_most(limit));
-        self.rows(page).await?.iter().map(read).collect()
+        let page = statement(ACCOUNTS).bind(after.unwrap_or_default().to_owned()).bind(at_most(limit));
+        self.rows(page).await?.iter().map(read_account).collect()
     }
 
     /// Those of `logins` that are accounts, in no order.
@@ -86,20 +189,6 @@ impl Store {
     /// The store cannot be read.
     pub async fn logins(&self, logins: &[Arc<str>]) -> Result<Vec<String>, StoreError> {
         self.of_names(LOGINS, logins).await?.iter().map(|row| text(row, 0)).collect()
-    }
-
-    /// How many accounts there are.
-    ///
-    /// # Errors
-    /// The store cannot be read.
-    pub async fn count_accounts(&self) -> Result<u64, StoreError> {
-        self.count(COUNT).await
-    }
-
-    pub(super) async fn count(&self, sql: &'static str) -> Result<u64, StoreError> {
-        let row = self.row(statement(sql)).await?;
-        let count = row.as_ref().map_or(Ok(0), |row| number(row, 0))?;
-        Ok(u64::try_from(count).unwrap_or(0))
     }
 
     /// Adds an account with its hosts, or nothing. Nothing stays pending of the hosts' names.
@@ -118,11 +207,10 @@ impl Store {
             created: Timestamp::now(),
         };
         let mut work = self.begin(Purpose::Administration).await?;
-        if work.account(&account.login).await?.is_some() {
-            work.abandon().await?;
+        if work.row(statement(ACCOUNT).bind(account.login.to_string())).await?.is_some() {
             return Err(StoreError::Clash { what: format!("account \"{}\"", account.login) });
         }
-        work.write(INSERT, 6, std::slice::from_ref(&account), bind).await?;
+        work.insert_accounts([&account]).await?;
         work.changed(Subject::Account(Arc::clone(&account.login)));
         work.add_hosts(hosts, account.created).await?;
         work.commit().await
@@ -134,9 +222,8 @@ impl Store {
     /// [`StoreError::Unknown`]; or the store cannot be written.
     pub async fn set_enabled(&self, login: &str, enabled: bool) -> Result<(), StoreError> {
         let mut work = self.begin(Purpose::Administration).await?;
-        let set = statement(SET_ENABLED).bind(login.to_owned()).bind(i64::from(enabled));
-        if work.run(set).await? == 0 {
-            return work.without_account(login).await;
+        if work.run(statement(SET_ENABLED).bind(login.to_owned()).bind(i64::from(enabled))).await? == 0 {
+            return Err(no_account(login));
         }
         work.changed(Subject::Account(login.into()));
         work.commit().await
@@ -150,7 +237,7 @@ impl Store {
     /// cannot be written.
     pub async fn grant(&self, login: &str, hosts: &[NewHost], wildcards: &[ZoneName]) -> Result<(), StoreError> {
         let mut work = self.begin(Purpose::Administration).await?;
-        let Some(mut account) = work.account(login).await? else { return work.without_account(login).await };
+        let mut account = work.account(login).await?;
         for wildcard in wildcards {
             if !account.wildcards.contains(wildcard) {
                 account.wildcards.push(wildcard.clone());
@@ -168,7 +255,7 @@ impl Store {
     /// [`StoreError::Unknown`] where there is no such account, or one of them was not granted; or the store cannot be written.
     pub async fn revoke(&self, login: &str, names: &[Hostname], wildcards: &[ZoneName]) -> Result<(), StoreError> {
         let mut work = self.begin(Purpose::Administration).await?;
-        let Some(mut account) = work.account(login).await? else { return work.without_account(login).await };
+        let mut account = work.account(login).await?;
         let owners = work.owners(names).await?;
         let is_its = |name: &Hostname| owners.get(name).is_some_and(|owner| owner == login);
         let missing = match wildcards.iter().find(|wildcard| !account.wildcards.contains(wildcard)) {
@@ -176,7 +263,6 @@ impl Store {
             None => names.iter().find(|name| !is_its(name)).map(ToString::to_string),
         };
         if let Some(missing) = missing {
-            work.abandon().await?;
             return Err(StoreError::Unknown { what: format!("grant of \"{missing}\" to account \"{login}\"") });
         }
         account.wildcards.retain(|granted| !wildcards.contains(granted));
@@ -197,7 +283,7 @@ impl Store {
         keep_old_until: Option<Timestamp>,
     ) -> Result<(), StoreError> {
         let mut work = self.begin(Purpose::Administration).await?;
-        let Some(account) = work.account(login).await? else { return work.without_account(login).await };
+        let account = work.account(login).await?;
         let now = Timestamp::now();
         let mut secrets = vec![StoredSecret { digest: digest.clone(), expires: None }];
         if let Some(until) = keep_old_until.filter(|until| *until > now) {
@@ -209,7 +295,6 @@ impl Store {
             secrets.extend(alive.map(ending));
         }
         if secrets.len() > MAX_SECRETS {
-            work.abandon().await?;
             let why =
                 format!("has {} secrets that are still in force: rotate without keeping the old ones", MAX_SECRETS);
             return Err(StoreError::Unfit { what: "the account", why });
@@ -218,17 +303,249 @@ impl Store {
         work.changed(Subject::Account(login.into()));
         work.commit().await
     }
+
+    // ---- Hosts.
+
+    /// The host `name`.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn host(&self, name: &Hostname) -> Result<Option<StoredHost>, StoreError> {
+        let row = self.row(statement(HOST).bind(name.to_string())).await?;
+        row.as_ref().map(read_host).transpose()
+    }
+
+    /// The accounts of those of `names` that are hosts, in no order.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn owners(&self, names: &[Hostname]) -> Result<Vec<(Hostname, String)>, StoreError> {
+        let rows = self.of_names(OWNERS, names).await?;
+        rows.iter().map(|row| Ok((name(row, 0)?, text(row, 1)?))).collect()
+    }
+
+    /// At most `limit` names of `login`, in their order, those after `after`.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn hosts_of(
+        &self,
+        login: &str,
+        after: Option<&Hostname>,
+        limit: usize,
+    ) -> Result<Vec<Hostname>, StoreError> {
+        let after = after.map(ToString::to_string).unwrap_or_default();
+        let page = statement(NAMES_OF).bind(login.to_owned()).bind(after).bind(at_most(limit));
+        self.rows(page).await?.iter().map(|row| name(row, 0)).collect()
+    }
+
+    /// The first `limit` names of these accounts, in the order of the logins, then of the names.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn hosts_of_all(
+        &self,
+        logins: &[&Arc<str>],
+        limit: usize,
+    ) -> Result<Vec<(String, Hostname)>, StoreError> {
+        let mut found = Vec::new();
+        for statement in listing(self.inner.database, NAMES_OF_ALL, |query| query, logins) {
+            let rows = self.rows(statement.bind(at_most(limit - found.len()))).await?;
+            found.extend(
+                rows.iter().map(|row| Ok((text(row, 0)?, name(row, 1)?))).collect::<Result<Vec<_>, StoreError>>()?,
+            );
+            if found.len() >= limit {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// At most `limit` hosts, in the order of their names, of `login` or of all, those after `after`.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn hosts(
+        &self,
+        login: Option<&str>,
+        after: Option<&Hostname>,
+        limit: usize,
+    ) -> Result<Vec<StoredHost>, StoreError> {
+        let after = after.map(ToString::to_string).unwrap_or_default();
+        let page = match login {
+            Some(login) => statement(HOSTS_OF).bind(after).bind(at_most(limit)).bind(login.to_owned()),
+            None => statement(HOSTS).bind(after).bind(at_most(limit)),
+        };
+        self.rows(page).await?.iter().map(read_host).collect()
+    }
+
+    /// Adds a host, and what the zone shall hold for it in place of all that was pending of its name, or nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Clash`] where it is there already; [`StoreError::Unknown`] where the account is not; or the store cannot
+    /// be written.
+    pub async fn add_host(&self, host: &NewHost, pending: &[PendingChange]) -> Result<(), StoreError> {
+        let mut work = self.begin(Purpose::Administration).await?;
+        work.account(&host.login).await?;
+        work.add_hosts(std::slice::from_ref(host), Timestamp::now()).await?;
+        work.changed(Subject::Account(host.login.as_str().into()));
+        work.put_pending(pending).await?;
+        work.commit().await
+    }
+
+    /// Changes its settings.
+    ///
+    /// # Errors
+    /// [`StoreError::Unknown`]; [`StoreError::Unfit`]; or the store cannot be written.
+    pub async fn set_host(&self, name: &Hostname, edit: &HostEdit) -> Result<(), StoreError> {
+        self.change_host(name, |host| {
+            if let Some(ttl) = edit.ttl {
+                host.ttl = ttl;
+            }
+            if let Some(families) = edit.families {
+                host.families = families;
+            }
+            if let Some(description) = &edit.description {
+                host.description.clone_from(description);
+            }
+        })
+        .await
+    }
+
+    /// Forbids updates of it and says why, or with `None` allows them again.
+    ///
+    /// # Errors
+    /// [`StoreError::Unknown`]; [`StoreError::Unfit`]; or the store cannot be written.
+    pub async fn block(&self, name: &Hostname, reason: Option<&str>) -> Result<(), StoreError> {
+        self.change_host(name, |host| host.blocked = reason.map(str::to_owned)).await
+    }
+
+    async fn change_host(&self, name: &Hostname, change: impl FnOnce(&mut StoredHost)) -> Result<(), StoreError> {
+        let mut work = self.begin(Purpose::Administration).await?;
+        let mut host = work.host(name).await?;
+        change(&mut host);
+        check(&host)?;
+        let set = statement(SET_HOST).bind(name.to_string()).bind(host.ttl.map(i64::from));
+        let set = set.bind(families_text(host.families).to_owned()).bind(host.description).bind(host.blocked);
+        work.run(set).await?;
+        work.changed(Subject::Host(name.clone()));
+        work.commit().await
+    }
+
+    // ---- Tokens.
+
+    /// The host of the token with this SHA-256; the token may have expired.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn host_of_token(&self, digest: &[u8; 32]) -> Result<Option<TokenHolder>, StoreError> {
+        let row = self.row(statement(TOKEN).bind(hex(digest))).await?;
+        row.map(|row| Ok(TokenHolder { name: name(&row, 0)?, expires: optional_number(&row, 1)?.map(Timestamp) }))
+            .transpose()
+    }
+
+    /// Gives the host a token. Those that it has serve until `keep_old_until`, or no more.
+    ///
+    /// # Errors
+    /// [`StoreError::Unknown`]; or the store cannot be written.
+    pub async fn set_token(
+        &self,
+        name: &Hostname,
+        digest: &[u8; 32],
+        keep_old_until: Option<Timestamp>,
+    ) -> Result<(), StoreError> {
+        let mut work = self.begin(Purpose::Administration).await?;
+        work.host(name).await?;
+        work.tokens_changed(std::slice::from_ref(name)).await?;
+        let now = Timestamp::now();
+        let until = keep_old_until.unwrap_or(now);
+        work.run(statement(LET_EXPIRE).bind(name.to_string()).bind(until.0)).await?;
+        work.run(statement(DELETE_EXPIRED).bind(name.to_string()).bind(now.0)).await?;
+        work.insert_tokens([(hex(digest), name.to_string(), now, None)]).await?;
+        work.changed(Subject::Token(*digest));
+        work.commit().await
+    }
+
+    /// Takes all its tokens back; how many those were.
+    ///
+    /// # Errors
+    /// [`StoreError::Unknown`]; or the store cannot be written.
+    pub async fn revoke_tokens(&self, name: &Hostname) -> Result<u64, StoreError> {
+        let mut work = self.begin(Purpose::Administration).await?;
+        work.host(name).await?;
+        work.tokens_changed(std::slice::from_ref(name)).await?;
+        let revoked = work.run(statement(DELETE_TOKENS).bind(name.to_string())).await?;
+        work.commit().await?;
+        Ok(revoked)
+    }
+
+    // ---- Removal.
+
+    /// Removes a host, its tokens, its state and its history.
+    ///
+    /// # Errors
+    /// [`StoreError::Unknown`]; or the store cannot be written.
+    pub async fn remove_host(&self, name: &Hostname, records: RecordsPolicy) -> Result<(), StoreError> {
+        let mut work = self.begin(Purpose::Administration).await?;
+        let host = work.host(name).await?;
+        work.remove_hosts(std::slice::from_ref(name), &host.login, records).await?;
+        work.changed(Subject::Account(host.login));
+        work.commit().await
+    }
+
+    /// Removes an account with its hosts and the names below wildcards that are reserved for it alone, and all that was known
+    /// of them; the removed names, in their order.
+    ///
+    /// # Errors
+    /// [`StoreError::Unknown`]; or the store cannot be written.
+    pub async fn remove_account(&self, login: &str, records: RecordsPolicy) -> Result<Vec<Hostname>, StoreError> {
+        let mut work = self.begin(Purpose::Administration).await?;
+        work.allow_long_statements();
+        work.account(login).await?;
+        work.lock_counts([login].into_iter()).await?;
+        let bound = |sql| statement(sql).bind(login.to_owned());
+        let names = work.rows(bound(ALL_NAMES_OF)).await?;
+        let names: Vec<_> = names.iter().map(|row| name(row, 0)).collect::<Result<_, _>>()?;
+        work.remove_hosts(&names, login, records).await?;
+        for sql in DELETE_ACCOUNT {
+            work.run(bound(sql)).await?;
+        }
+        work.changed(Subject::Account(login.into()));
+        work.commit().await?;
+        Ok(names)
+    }
 }
 
 impl Work {
-    pub(super) async fn account(&mut self, login: &str) -> Result<Option<StoredAccount>, StoreError> {
-        let row = self.row(statement(BY_LOGIN).bind(login.to_owned())).await?;
-        row.as_ref().map(read).transpose()
+    /// # Errors
+    /// [`StoreError::Unknown`]
+    async fn account(&mut self, login: &str) -> Result<StoredAccount, StoreError> {
+        let row = self.row(statement(ACCOUNT).bind(login.to_owned())).await?;
+        read_account(&row.ok_or_else(|| no_account(login))?)
     }
 
-    pub(super) async fn without_account<T>(self, login: &str) -> Result<T, StoreError> {
-        self.abandon().await?;
-        Err(StoreError::Unknown { what: format!("account \"{login}\"") })
+    /// # Errors
+    /// [`StoreError::Unknown`]
+    async fn host(&mut self, name: &Hostname) -> Result<StoredHost, StoreError> {
+        let row = self.row(statement(HOST).bind(name.to_string())).await?;
+        read_host(&row.ok_or_else(|| StoreError::Unknown { what: format!("host \"{name}\"") })?)
+    }
+
+    pub(super) async fn insert_accounts(
+        &mut self,
+        accounts: impl IntoIterator<Item = &StoredAccount>,
+    ) -> Result<(), StoreError> {
+        const INSERT: &str = "INSERT INTO account (login, secrets, wildcards, max_hosts, enabled, created)";
+        let bind = |query: Statement, account: &&StoredAccount| {
+            query
+                .bind(account.login.to_string())
+                .bind(secrets_text(&account.secrets))
+                .bind(wildcards_text(&account.wildcards))
+                .bind(i64::from(account.max_hosts))
+                .bind(i64::from(account.enabled))
+                .bind(account.created.0)
+        };
+        self.write([INSERT, ""], 6, &Vec::from_iter(accounts), bind).await
     }
 
     async fn set_wildcards(&mut self, account: &StoredAccount) -> Result<(), StoreError> {
@@ -237,17 +554,103 @@ impl Work {
         self.changed(Subject::Account(Arc::clone(&account.login)));
         Ok(())
     }
+
+    /// The accounts of those of `names` that are hosts.
+    async fn owners(&mut self, names: &[Hostname]) -> Result<BTreeMap<Hostname, String>, StoreError> {
+        let rows = self.of_names(OWNERS, names).await?;
+        rows.iter().map(|row| Ok((name(row, 0)?, text(row, 1)?))).collect()
+    }
+
+    /// Their accounts must be there.
+    async fn add_hosts(&mut self, hosts: &[NewHost], created: Timestamp) -> Result<(), StoreError> {
+        let new = |host: &NewHost| StoredHost {
+            name: host.name.clone(),
+            login: host.login.as_str().into(),
+            ttl: host.ttl,
+            families: host.families,
+            description: host.description.clone(),
+            blocked: None,
+            created,
+        };
+        let hosts: Vec<_> = hosts.iter().map(new).collect();
+        hosts.iter().try_for_each(check)?;
+        let names: Vec<_> = hosts.iter().map(|host| host.name.clone()).collect();
+        if let Some((name, login)) = self.owners(&names).await?.pop_first() {
+            return Err(StoreError::Clash { what: format!("host \"{name}\" of account \"{login}\"") });
+        }
+        names.iter().for_each(|name| self.changed(Subject::Host(name.clone())));
+        self.insert_hosts(&hosts).await
+    }
+
+    /// What an earlier host of a name left to be done must not happen to the new one.
+    pub(super) async fn insert_hosts(
+        &mut self,
+        hosts: impl IntoIterator<Item = &StoredHost>,
+    ) -> Result<(), StoreError> {
+        const INSERT: &str = "INSERT INTO host (name, login, ttl, families, description, blocked, created)";
+        let hosts = Vec::from_iter(hosts);
+        let bind = |query: Statement, host: &&StoredHost| {
+            query
+                .bind(host.name.to_string())
+                .bind(host.login.to_string())
+                .bind(host.ttl.map(i64::from))
+                .bind(families_text(host.families).to_owned())
+                .bind(host.description.clone())
+                .bind(host.blocked.clone())
+                .bind(host.created.0)
+        };
+        self.write([INSERT, ""], 7, &hosts, bind).await?;
+        self.drop_pending(&hosts.iter().map(|host| host.name.clone()).collect::<Vec<_>>()).await
+    }
+
+    /// Each with its digest, its host, when it was made, and its end.
+    pub(super) async fn insert_tokens(
+        &mut self,
+        tokens: impl IntoIterator<Item = (String, String, Timestamp, Option<Timestamp>)>,
+    ) -> Result<(), StoreError> {
+        let insert = ["INSERT INTO token (digest, name, created, expires)", ""];
+        self.write(insert, 4, &Vec::from_iter(tokens), |query, (digest, name, created, expires)| {
+            query.bind(digest.clone()).bind(name.clone()).bind(created.0).bind(expires.map(|expires| expires.0))
+        })
+        .await
+    }
+
+    /// Tells the feed of each token that the hosts have.
+    async fn tokens_changed(&mut self, names: &[Hostname]) -> Result<(), StoreError> {
+        for row in self.of_names(TOKENS_OF, names).await? {
+            let digest = unhex(&text(&row, 0)?);
+            let digest = digest.ok_or_else(|| StoreError::broken("the digest of a token cannot be read"))?;
+            self.changed(Subject::Token(digest));
+        }
+        Ok(())
+    }
+
+    /// Hosts of `login`, and names below its wildcards, with all that is known of them; what is pending of them from now on is
+    /// what becomes of their records.
+    async fn remove_hosts(
+        &mut self,
+        names: &[Hostname],
+        login: &str,
+        records: RecordsPolicy,
+    ) -> Result<(), StoreError> {
+        self.tokens_changed(names).await?;
+        for sql in DELETE_HOSTS {
+            self.of_names(sql, names).await?;
+        }
+        match records {
+            RecordsPolicy::Keep => self.drop_pending(names).await?,
+            RecordsPolicy::Remove => {
+                let removals = names.iter().flat_map(|name| PendingChange::removal(name, login));
+                self.put_pending(&removals.collect::<Vec<_>>()).await?;
+            }
+        }
+        names.iter().for_each(|name| self.changed(Subject::Host(name.clone())));
+        Ok(())
+    }
 }
 
-/// Binds what [`INSERT`] writes.
-pub(super) fn bind(query: super::session::Statement, account: &StoredAccount) -> super::session::Statement {
-    query
-        .bind(account.login.to_string())
-        .bind(secrets_text(&account.secrets))
-        .bind(wildcards_text(&account.wildcards))
-        .bind(i64::from(account.max_hosts))
-        .bind(i64::from(account.enabled))
-        .bind(account.created.0)
+fn no_account(login: &str) -> StoreError {
+    StoreError::Unknown { what: format!("account \"{login}\"") }
 }
 
 fn secrets_text(secrets: &[StoredSecret]) -> String {
@@ -262,7 +665,7 @@ fn wildcards_text(wildcards: &[ZoneName]) -> String {
     wildcards.iter().map(ZoneName::as_str).collect::<Vec<_>>().join(" ")
 }
 
-pub(super) fn read(row: &AnyRow) -> Result<StoredAccount, StoreError> {
+pub(super) fn read_account(row: &AnyRow) -> Result<StoredAccount, StoreError> {
     let login = text(row, 0)?;
     let broken = |what: &str| StoreError::broken(format!("{what} of account \"{login}\" cannot be read"));
     let secret = |line: &str| {
@@ -280,5 +683,51 @@ pub(super) fn read(row: &AnyRow) -> Result<StoredAccount, StoreError> {
         enabled: number(row, 4)? != 0,
         created: Timestamp(number(row, 5)?),
         login: login.into(),
+    })
+}
+
+/// What the store takes of it.
+pub(super) fn check(host: &StoredHost) -> Result<(), StoreError> {
+    fit::line("the description", &host.description)?;
+    if let Some(reason) = &host.blocked {
+        fit::line("the reason", reason)?;
+    }
+    host.ttl.map_or(Ok(()), fit::ttl)
+}
+
+pub(super) fn families_text(families: Families) -> &'static str {
+    match families {
+        Families::V4 => "4",
+        Families::V6 => "6",
+        Families::Both => "46",
+    }
+}
+
+pub(super) fn parse_families(text: &str) -> Option<Families> {
+    match text {
+        "4" => Some(Families::V4),
+        "6" => Some(Families::V6),
+        "46" => Some(Families::Both),
+        _ => None,
+    }
+}
+
+/// A host name of a row.
+pub(super) fn name(row: &AnyRow, column: usize) -> Result<Hostname, StoreError> {
+    let text = text(row, column)?;
+    Hostname::parse(&text).map_err(|error| StoreError::broken(format!("it holds \"{text}\" as a name: {error}")))
+}
+
+pub(super) fn read_host(row: &AnyRow) -> Result<StoredHost, StoreError> {
+    let name = name(row, 0)?;
+    let broken = |what: &str| StoreError::broken(format!("{what} of host \"{name}\" cannot be read"));
+    Ok(StoredHost {
+        login: text(row, 1)?.into(),
+        ttl: optional_number(row, 2)?.map(u32::try_from).transpose().map_err(|_| broken("the TTL"))?,
+        families: parse_families(&text(row, 3)?).ok_or_else(|| broken("families"))?,
+        description: text(row, 4)?,
+        blocked: optional_text(row, 5)?,
+        created: Timestamp(number(row, 6)?),
+        name,
     })
 }

@@ -120,26 +120,6 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether the same may work later without anybody changing the store: what was remembered of it may serve until then.
-    #[must_use]
-    pub fn is_temporary(&self) -> bool {
-        match self {
-            Self::Unavailable { .. } | Self::ReadOnly { .. } | Self::Full { .. } => true,
-            Self::Memory
-            | Self::NoFolder(_)
-            | Self::Url(_)
-            | Self::Served { .. }
-            | Self::Denied { .. }
-            | Self::Newer { .. }
-            | Self::OlderGateways { .. }
-            | Self::Broken { .. }
-            | Self::Clash { .. }
-            | Self::Unknown { .. }
-            | Self::Unfit { .. }
-            | Self::BadLine { .. } => false,
-        }
-    }
-
     pub(super) fn unavailable(why: impl Into<String>) -> Self {
         Self::Unavailable { why: why.into(), source: None }
     }

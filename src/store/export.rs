@@ -6,7 +6,10 @@ use sqlx::any::AnyRow;
 
 use super::line::{HostLine, Line, ReservedLine, StartLine, StateLine, TokenLine, VERSION};
 use super::session::{Purpose, Work, number, optional_number, statement, text};
-use super::{Store, StoreError, account, host, state};
+use super::{Store, StoreError, account, state};
+
+/// Rows that are read at once.
+const PAGE: i64 = 1000;
 
 /// A page of rows after a key, and how a row becomes a line with its key.
 struct ExportStage {
@@ -23,19 +26,17 @@ type KeyedLine = (Vec<String>, Line);
 /// changes stay behind, since they are made where they were accepted, and so does the history.
 const STAGES: [ExportStage; 5] = [
     ExportStage {
-        page: "SELECT login, secrets, wildcards, max_hosts, enabled, created FROM account WHERE login > $1 \
-               ORDER BY login LIMIT 1000",
+        page: account::ACCOUNTS,
         first: &[""],
-        read: |row| Ok((vec![text(row, 0)?], Line::Account((&account::read(row)?).into()))),
+        read: |row| Ok((vec![text(row, 0)?], Line::Account((&account::read_account(row)?).into()))),
     },
     ExportStage {
-        page: "SELECT name, login, ttl, families, description, blocked, created FROM host WHERE name > $1 \
-               ORDER BY name LIMIT 1000",
+        page: account::HOSTS,
         first: &[""],
-        read: |row| Ok((vec![text(row, 0)?], Line::Host(HostLine::from(&host::read(row)?)))),
+        read: |row| Ok((vec![text(row, 0)?], Line::Host(HostLine::from(&account::read_host(row)?)))),
     },
     ExportStage {
-        page: "SELECT digest, name, created, expires FROM token WHERE digest > $1 ORDER BY digest LIMIT 1000",
+        page: "SELECT digest, name, created, expires FROM token WHERE digest > $1 ORDER BY digest LIMIT $2",
         first: &[""],
         read: |row| {
             let (digest, name) = (text(row, 0)?, text(row, 1)?);
@@ -45,7 +46,7 @@ const STAGES: [ExportStage; 5] = [
     },
     ExportStage {
         page: "SELECT name, ipv4, ipv6, verified, last_update, last_seen, last_outcome, agent, \
-               source FROM state WHERE name > $1 ORDER BY name LIMIT 1000",
+               source FROM state WHERE name > $1 ORDER BY name LIMIT $2",
         first: &[""],
         read: |row| {
             let (name, state) = state::read(row)?;
@@ -53,7 +54,7 @@ const STAGES: [ExportStage; 5] = [
         },
     },
     ExportStage {
-        page: "SELECT login, name FROM reserved WHERE (login, name) > ($1, $2) ORDER BY login, name LIMIT 1000",
+        page: "SELECT login, name FROM reserved WHERE (login, name) > ($1, $2) ORDER BY login, name LIMIT $3",
         first: &["", ""],
         read: |row| {
             let (login, name) = (text(row, 0)?, text(row, 1)?);
@@ -71,22 +72,16 @@ pub struct Export {
     lines: VecDeque<String>,
 }
 
-impl Store {
-    /// Begins an export: JSON lines, secrets as digests, all of this moment.
-    ///
-    /// # Errors
-    /// The store cannot be read.
-    pub async fn export(&self) -> Result<Export, StoreError> {
-        let mut work = self.begin(Purpose::Snapshot).await?;
+impl Export {
+    pub(super) async fn begin(store: &Store) -> Result<Self, StoreError> {
+        let mut work = store.begin(Purpose::Snapshot).await?;
         work.allow_long_statements();
         // A snapshot is of the moment of its first statement, not of its BEGIN.
         work.row(statement("SELECT MAX(id) FROM change")).await?;
         let start = Line::Start(StartLine { version: VERSION }).write()?;
-        Ok(Export { work: Some(work), stage: 0, after: Vec::new(), lines: VecDeque::from([start]) })
+        Ok(Self { work: Some(work), stage: 0, after: Vec::new(), lines: VecDeque::from([start]) })
     }
-}
 
-impl Export {
     /// The next line, without an end of line; `None` after the last one.
     ///
     /// # Errors
@@ -103,7 +98,7 @@ impl Export {
                 self.after = stage.first.iter().map(ToString::to_string).collect();
             }
             let page = self.after.iter().fold(statement(stage.page), |page, part| page.bind(part.clone()));
-            let rows = work.rows(page).await?;
+            let rows = work.rows(page.bind(PAGE)).await?;
             if rows.is_empty() {
                 self.stage += 1;
                 self.after.clear();

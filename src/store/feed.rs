@@ -96,15 +96,11 @@ struct FeedReader {
     listener: Option<PgListener>,
 }
 
-impl Store {
-    /// A reader of the feed. Its first answer is [`News::Lost`]: what was read of the store before may be old already.
-    #[must_use]
-    pub fn feed(&self) -> Feed {
-        Feed { store: self.clone(), reader: None }
-    }
-}
-
 impl Feed {
+    pub(super) fn new(store: Store) -> Self {
+        Self { store, reader: None }
+    }
+
     /// Waits for news. Cancelled, it loses none.
     ///
     /// # Errors
@@ -161,7 +157,7 @@ impl FeedReader {
 
     async fn read(&mut self) -> Result<Option<News>, StoreError> {
         let Some(last) = self.last else {
-            self.last = Some(self.store.position().await?);
+            self.last = Some(self.position().await?);
             return Ok(Some(News::Lost));
         };
         let rows = self.store.rows(statement(NEWS).bind(last)).await?;
@@ -183,11 +179,16 @@ impl FeedReader {
         }
         if lost {
             // Before anything is read again, so that what changes from now on is told.
-            self.last = Some(self.store.position().await?);
+            self.last = Some(self.position().await?);
             return Ok(Some(News::Lost));
         }
         self.last = Some(newest);
         Ok((!subjects.is_empty()).then_some(News::Changed(subjects)))
+    }
+
+    async fn position(&self) -> Result<i64, StoreError> {
+        let row = self.store.row(statement(POSITION)).await?;
+        row.map_or(Ok(0), |row| Ok(optional_number(&row, 0)?.unwrap_or(0)))
     }
 
     /// Subscribes, where that is possible and not done.
@@ -216,13 +217,6 @@ impl FeedReader {
             },
             None => sleep(pace).await,
         }
-    }
-}
-
-impl Store {
-    async fn position(&self) -> Result<i64, StoreError> {
-        let row = self.row(statement(POSITION)).await?;
-        row.map_or(Ok(0), |row| Ok(optional_number(&row, 0)?.unwrap_or(0)))
     }
 }
 

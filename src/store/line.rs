@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::account::{check, families_text, parse_families};
 use super::fit;
-use super::host::{check, families_text, parse_families};
 use super::{State, StoreError, StoredAccount, StoredHost, StoredSecret};
 use crate::model::{Addresses, Hostname, PasswordDigest, Timestamp, ZoneName};
 

@@ -6,43 +6,42 @@ mod error;
 mod export;
 mod feed;
 mod fit;
-mod host;
 mod import;
 mod line;
 mod lock;
 mod open;
 mod pending;
 mod record;
-mod remove;
 mod reserve;
 mod schema;
 mod session;
 mod state;
-mod token;
 
 #[cfg(test)]
 mod tests;
 
 use std::fs::File;
+use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sqlx::AnyPool;
+use sqlx::any::AnyRow;
 
-use session::{Database, Session};
+use crate::config::Location;
 
-pub use account::{NewAccount, StoredAccount, StoredSecret};
+use session::{Database, Purpose, Session, Statement, Work, listing};
+
+pub use account::{HostEdit, NewAccount, NewHost, RecordsPolicy, StoredAccount, StoredHost, StoredSecret, TokenHolder};
 pub use error::{Cause, StoreError};
 pub use export::Export;
 pub use feed::{Feed, News, Subject};
 pub use fit::{MAX_AGENT, MAX_SECRETS, MAX_TEXT};
-pub use host::{HostEdit, NewHost, StoredHost};
 pub use import::Imported;
 pub use pending::PendingTable;
 pub use record::{AddressChange, Calls, Seen};
-pub use remove::RecordsPolicy;
-pub use reserve::{NameRequest, Reserved};
+pub use reserve::{NameRequest, Reservations, Reserved};
 pub use state::{HostEvent, State};
-pub use token::TokenHolder;
 
 /// A database with our schema; a clone is the same one. It must be made and dropped inside a tokio runtime.
 #[derive(Debug, Clone)]
@@ -65,6 +64,24 @@ struct StoreInner {
 }
 
 impl Store {
+    /// Opens the store, makes an SQLite file that is not there yet (only its owner may read it), and brings the schema to
+    /// this version.
+    ///
+    /// # Errors
+    /// Whatever keeps it from serving; a store of a newer version is left as it is.
+    pub async fn open(location: &Location) -> Result<Self, StoreError> {
+        open::open(location).await
+    }
+
+    /// The same for a gateway: an SQLite file is its own until the store is closed. One that stops may take `wait` until
+    /// the file is free.
+    ///
+    /// # Errors
+    /// [`StoreError::Served`] where another gateway has the file; or as for [`Self::open`].
+    pub async fn serve(location: &Location, wait: Duration) -> Result<Self, StoreError> {
+        open::serve(location, wait).await
+    }
+
     /// Whether gateways of other machines may share it.
     #[must_use]
     pub fn is_shared(&self) -> bool {
@@ -75,6 +92,36 @@ impl Store {
     #[must_use]
     pub fn pending(&self) -> PendingTable<'_> {
         PendingTable(self)
+    }
+
+    /// The names below wildcards.
+    #[must_use]
+    pub fn reservations(&self) -> Reservations<'_> {
+        Reservations(self)
+    }
+
+    /// A reader of the feed. Its first answer is [`News::Lost`]: what was read of the store before may be old already.
+    #[must_use]
+    pub fn feed(&self) -> Feed {
+        Feed::new(self.clone())
+    }
+
+    /// Begins an export: JSON lines, secrets as digests, all of this moment.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn export(&self) -> Result<Export, StoreError> {
+        Export::begin(self).await
+    }
+
+    /// Takes the lines of an export, in one transaction. What they hold must not be in the store yet, and an account must come
+    /// before its hosts, a host before its tokens. Blank lines are passed over.
+    ///
+    /// # Errors
+    /// [`StoreError::BadLine`] names the first line that is wrong; [`StoreError::Clash`] what is in the store already; or the
+    /// store cannot be written. In each case nothing was imported.
+    pub async fn import(&self, lines: impl Iterator<Item = io::Result<String>> + Send) -> Result<Imported, StoreError> {
+        import::import(self, lines).await
     }
 
     /// Whether it answers.
@@ -90,5 +137,33 @@ impl Store {
         self.inner.readers.close().await;
         self.inner.writers.close().await;
         let _ends_with_us = self.inner.lock.as_ref().map(File::unlock);
+    }
+
+    /// One statement that reads all its rows.
+    async fn rows(&self, statement: Statement) -> Result<Vec<AnyRow>, StoreError> {
+        Session::new(&self.inner.readers).await?.rows(statement).await
+    }
+
+    /// The rows of `names`, by a statement that ends before their list.
+    async fn of_names<N: ToString>(&self, sql: &str, names: &[N]) -> Result<Vec<AnyRow>, StoreError> {
+        let mut found = Vec::new();
+        for statement in listing(self.inner.database, [sql, ""], |statement| statement, names) {
+            found.extend(self.rows(statement).await?);
+        }
+        Ok(found)
+    }
+
+    /// One statement that reads at most one row.
+    async fn row(&self, statement: Statement) -> Result<Option<AnyRow>, StoreError> {
+        Session::new(&self.inner.readers).await?.row(statement).await
+    }
+
+    /// Begins a transaction.
+    async fn begin(&self, purpose: Purpose) -> Result<Work, StoreError> {
+        let pool = match purpose {
+            Purpose::Administration | Purpose::Pending | Purpose::Recording => &self.inner.writers,
+            Purpose::Snapshot => &self.inner.readers,
+        };
+        Work::begin(Session::new(pool).await?, self.inner.database, purpose).await
     }
 }

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::error::{StoreError, classify};
 use super::lock::lock;
-use super::session::{Database, Purpose, number, statement};
+use super::session::{Database, number, statement};
 use super::{Store, StoreInner, schema};
 use crate::config::Location;
 
@@ -36,36 +36,21 @@ const RESTED: Duration = Duration::from_secs(1);
 /// The first octets of every SQLite file (sqlite.org/fileformat.html).
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
-impl Store {
-    /// Opens the store, makes an SQLite file that is not there yet (only its owner may read it), and brings the schema to
-    /// this version.
-    ///
-    /// # Errors
-    /// Whatever keeps it from serving; a store of a newer version is left as it is.
-    pub async fn open(location: &Location) -> Result<Self, StoreError> {
-        sqlx::any::install_default_drivers();
-        match location {
-            Location::Memory => Err(StoreError::Memory),
-            Location::Sqlite(path) => open_sqlite(path, None).await,
-            Location::Postgres(url) => open_postgres(url).await,
-        }
+/// See [`Store::open`].
+pub(super) async fn open(location: &Location) -> Result<Store, StoreError> {
+    sqlx::any::install_default_drivers();
+    match location {
+        Location::Memory => Err(StoreError::Memory),
+        Location::Sqlite(path) => open_sqlite(path, None).await,
+        Location::Postgres(url) => open_postgres(url).await,
     }
+}
 
-    /// The same for a gateway: an SQLite file is its own until the store is closed. One that stops may take `wait` until
-    /// the file is free.
-    ///
-    /// # Errors
-    /// [`StoreError::Served`] where another gateway has the file; or as for [`Self::open`].
-    pub async fn serve(location: &Location, wait: Duration) -> Result<Self, StoreError> {
-        let Location::Sqlite(path) = location else { return Self::open(location).await };
-        sqlx::any::install_default_drivers();
-        let store = open_sqlite(path, Some(wait)).await?;
-        // In step already, unless somebody edited the file by hand.
-        let mut work = store.begin(Purpose::Recording).await?;
-        work.count_again().await?;
-        work.commit().await?;
-        Ok(store)
-    }
+/// See [`Store::serve`].
+pub(super) async fn serve(location: &Location, wait: Duration) -> Result<Store, StoreError> {
+    let Location::Sqlite(path) = location else { return open(location).await };
+    sqlx::any::install_default_drivers();
+    open_sqlite(path, Some(wait)).await
 }
 
 async fn open_sqlite(path: &Path, to_serve: Option<Duration>) -> Result<Store, StoreError> {

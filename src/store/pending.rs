@@ -7,8 +7,8 @@ use std::time::Duration;
 use sqlx::any::AnyRow;
 use tracing::warn;
 
+use super::account::name;
 use super::fit;
-use super::host::name;
 use super::session::{
     Clocks, Database, Purpose, Statement, Work, at_most, number, optional_number, optional_text, statement, text,
 };

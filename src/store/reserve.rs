@@ -1,12 +1,12 @@
 //! Names below wildcards, which count for an account once they are reserved. It knows nothing of the requests behind them.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use sqlx::any::AnyRow;
 
+use super::account::name;
 use super::fit;
-use super::host::name;
 use super::session::{Purpose, Statement, Work, at_most, number, optional_text, statement, text};
 use super::{Store, StoreError};
 use crate::model::Hostname;
@@ -29,13 +29,9 @@ const COUNTS: [&str; 2] = [
 ];
 const SET_COUNTS: [&str; 2] =
     ["INSERT INTO reserved_count (login, names)", "ON CONFLICT (login) DO UPDATE SET names = excluded.names"];
-/// They write nothing where the counts are right, so that a full disk keeps no gateway from starting.
-const COUNT_AGAIN: [&str; 2] = [
-    "INSERT INTO reserved_count (login, names) SELECT login, COUNT(*) FROM reserved WHERE TRUE GROUP BY login \
-     ON CONFLICT (login) DO UPDATE SET names = excluded.names WHERE reserved_count.names <> excluded.names",
-    "UPDATE reserved_count SET names = 0 WHERE names <> 0 \
-     AND NOT EXISTS (SELECT 1 FROM reserved WHERE reserved.login = reserved_count.login)",
-];
+/// The names below wildcards, of one store.
+#[derive(Debug, Clone, Copy)]
+pub struct Reservations<'s>(pub(super) &'s Store);
 
 /// A name below a wildcard, which is to count for an account.
 #[derive(Debug, Clone)]
@@ -59,7 +55,7 @@ pub enum Reserved {
     TooMany,
 }
 
-impl Store {
+impl Reservations<'_> {
     /// Releases what `released` names, and reserves what `requests` name in their order, in one transaction; what became of
     /// each request. A name is released only where this store, as it was opened, reserved it and no other gateway asked for
     /// it since.
@@ -67,21 +63,21 @@ impl Store {
     /// # Errors
     /// The store cannot be written; then nothing was.
     pub async fn reserve(
-        &self,
+        self,
         released: &[(Arc<str>, Hostname)],
         requests: &[NameRequest],
     ) -> Result<Vec<Reserved>, StoreError> {
         requests.iter().try_for_each(|request| fit::login(&request.login))?;
-        let gateway = self.inner.gateway.as_str();
+        let gateway = self.0.inner.gateway.as_str();
         if released.is_empty() {
             // Nearly always; it needs no writer.
             let names = requests.iter().map(|request| request.name.clone()).collect::<BTreeSet<_>>();
-            let there = There::of(&self.of_names(RESERVED, &Vec::from_iter(names)).await?, gateway)?;
-            if requests.iter().all(|request| there.ours.contains(&key(request))) {
+            let there = there(&self.0.of_names(RESERVED, &Vec::from_iter(names)).await?, gateway)?;
+            if requests.iter().all(|request| there.get(&key(request)) == Some(&true)) {
                 return Ok(vec![Reserved::Known; requests.len()]);
             }
         }
-        let mut work = self.begin(Purpose::Recording).await?;
+        let mut work = self.0.begin(Purpose::Recording).await?;
         let reserved = work.reserve(gateway, released, requests).await?;
         work.commit().await?;
         Ok(reserved)
@@ -92,8 +88,8 @@ impl Store {
     ///
     /// # Errors
     /// The store cannot be read.
-    pub async fn reserved(
-        &self,
+    pub async fn page(
+        self,
         login: Option<&str>,
         after: Option<&Hostname>,
         limit: usize,
@@ -103,15 +99,15 @@ impl Store {
             Some(login) => statement(PAGE_OF).bind(after).bind(at_most(limit)).bind(login.to_owned()),
             None => statement(PAGE).bind(after).bind(at_most(limit)),
         };
-        self.rows(page).await?.iter().map(|row| Ok((name(row, 0)?, text(row, 1)?))).collect()
+        self.0.rows(page).await?.iter().map(|row| Ok((name(row, 0)?, text(row, 1)?))).collect()
     }
 
     /// The first account that `name` is reserved for.
     ///
     /// # Errors
     /// The store cannot be read.
-    pub async fn reserved_for(&self, name: &Hostname) -> Result<Option<String>, StoreError> {
-        let row = self.row(statement(LOGINS).bind(name.to_string())).await?;
+    pub async fn first_account_of(self, name: &Hostname) -> Result<Option<String>, StoreError> {
+        let row = self.0.row(statement(LOGINS).bind(name.to_string())).await?;
         row.map(|row| text(&row, 0)).transpose()
     }
 }
@@ -122,24 +118,11 @@ fn key(request: &NameRequest) -> LoginAndName {
     (request.login.to_string(), request.name.to_string())
 }
 
-/// What is reserved of the names that were asked for, for whatever login.
-struct There {
-    /// By us, or for good.
-    ours: HashSet<LoginAndName>,
-    /// By another gateway, which may release it.
-    others: HashSet<LoginAndName>,
-}
-
-impl There {
-    fn of(rows: &[AnyRow], gateway: &str) -> Result<Self, StoreError> {
-        let mut there = Self { ours: HashSet::new(), others: HashSet::new() };
-        for row in rows {
-            let is_ours = optional_text(row, 2)?.is_none_or(|by| by == gateway);
-            let of_whom = if is_ours { &mut there.ours } else { &mut there.others };
-            of_whom.insert((text(row, 0)?, text(row, 1)?));
-        }
-        Ok(there)
-    }
+/// What is reserved of the names that were asked for, for whatever login: by us or for good, or else by another gateway, which
+/// may release it.
+fn there(rows: &[AnyRow], gateway: &str) -> Result<HashMap<LoginAndName, bool>, StoreError> {
+    let is_ours = |row| Ok::<_, StoreError>(optional_text(row, 2)?.is_none_or(|by| by == gateway));
+    rows.iter().map(|row| Ok(((text(row, 0)?, text(row, 1)?), is_ours(row)?))).collect()
 }
 
 impl Work {
@@ -162,24 +145,24 @@ impl Work {
         }
 
         let names = requests.iter().map(|request| request.name.clone()).collect::<BTreeSet<_>>();
-        let there = There::of(&self.of_names(RESERVED, &Vec::from_iter(names)).await?, gateway)?;
+        let there = there(&self.of_names(RESERVED, &Vec::from_iter(names)).await?, gateway)?;
         let (mut new, mut shared, mut answers) = (BTreeSet::new(), BTreeSet::new(), Vec::with_capacity(requests.len()));
         for request in requests {
             let key = key(request);
             let count = counts.entry(key.0.clone()).or_default();
-            answers.push(if there.ours.contains(&key) {
-                Reserved::Known
-            } else if there.others.contains(&key) {
-                shared.insert(key);
-                Reserved::Known
-            } else if new.contains(&key) {
-                Reserved::New
-            } else if *count < i64::from(request.most) {
-                *count += 1;
-                new.insert(key);
-                Reserved::New
-            } else {
-                Reserved::TooMany
+            answers.push(match there.get(&key) {
+                Some(true) => Reserved::Known,
+                Some(false) => {
+                    shared.insert(key);
+                    Reserved::Known
+                }
+                None if new.contains(&key) => Reserved::New,
+                None if *count < i64::from(request.most) => {
+                    *count += 1;
+                    new.insert(key);
+                    Reserved::New
+                }
+                None => Reserved::TooMany,
             });
         }
         if !shared.is_empty() {
@@ -238,13 +221,5 @@ impl Work {
             *counts.entry(text(&new, 0)?).or_default() += 1;
         }
         self.set_counts(counts).await
-    }
-
-    /// Makes the counts from the names that are there, where nobody else writes.
-    pub(super) async fn count_again(&mut self) -> Result<(), StoreError> {
-        for sql in COUNT_AGAIN {
-            self.run(statement(sql)).await?;
-        }
-        Ok(())
     }
 }

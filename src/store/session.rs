@@ -9,7 +9,6 @@ use sqlx::query::Query;
 use sqlx::{Any, AnyPool, AssertSqlSafe, Row as _};
 use tokio::time::timeout;
 
-use super::Store;
 use super::error::{StoreError, classify};
 use super::feed::{self, Subject};
 use crate::model::{Hostname, Timestamp};
@@ -213,6 +212,12 @@ pub(super) struct Work {
 }
 
 impl Work {
+    pub(super) async fn begin(mut session: Session, database: Database, purpose: Purpose) -> Result<Self, StoreError> {
+        session.script(purpose.begin(database)).await?;
+        session.waiting = true;
+        Ok(Self { session, database, changes: Vec::new(), everything: false })
+    }
+
     pub(super) fn database(&self) -> Database {
         self.database
     }
@@ -324,40 +329,6 @@ impl Work {
     /// Undoes it and keeps the connection.
     pub(super) async fn abandon(mut self) -> Result<(), StoreError> {
         self.session.script("ROLLBACK").await
-    }
-}
-
-impl Store {
-    /// One statement that reads all its rows.
-    pub(super) async fn rows(&self, statement: Statement) -> Result<Vec<AnyRow>, StoreError> {
-        Session::new(&self.inner.readers).await?.rows(statement).await
-    }
-
-    /// The rows of `names`, by a statement that ends before their list.
-    pub(super) async fn of_names<N: ToString>(&self, sql: &str, names: &[N]) -> Result<Vec<AnyRow>, StoreError> {
-        let mut found = Vec::new();
-        for statement in listing(self.inner.database, [sql, ""], |statement| statement, names) {
-            found.extend(self.rows(statement).await?);
-        }
-        Ok(found)
-    }
-
-    /// One statement that reads at most one row.
-    pub(super) async fn row(&self, statement: Statement) -> Result<Option<AnyRow>, StoreError> {
-        Session::new(&self.inner.readers).await?.row(statement).await
-    }
-
-    /// Begins a transaction.
-    pub(super) async fn begin(&self, purpose: Purpose) -> Result<Work, StoreError> {
-        let pool = match purpose {
-            Purpose::Administration | Purpose::Pending | Purpose::Recording => &self.inner.writers,
-            Purpose::Snapshot => &self.inner.readers,
-        };
-        let database = self.inner.database;
-        let mut session = Session::new(pool).await?;
-        session.script(purpose.begin(database)).await?;
-        session.waiting = true;
-        Ok(Work { session, database, changes: Vec::new(), everything: false })
     }
 }
 

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use sqlx::any::AnyRow;
 
-use super::host::name;
+use super::account::name;
 use super::session::{Purpose, at_most, number, optional_number, optional_text, statement, text};
 use super::{Store, StoreError};
 use crate::model::{Addresses, Hostname, RrData, RrKey, RrType, Timestamp};
@@ -132,14 +132,7 @@ pub(super) fn addresses_text(addresses: Addresses) -> String {
 
 /// Reads what [`addresses_text`] writes, and passes over the rest.
 pub(super) fn parse_addresses(text: &str) -> Addresses {
-    let mut addresses = Addresses::default();
-    for address in text.split(' ').filter_map(|word| word.parse().ok()) {
-        match address {
-            IpAddr::V4(v4) => addresses.v4 = Some(v4),
-            IpAddr::V6(v6) => addresses.v6 = Some(v6),
-        }
-    }
-    addresses
+    text.split(' ').filter_map(|word| word.parse::<IpAddr>().ok()).collect()
 }
 
 /// Those of `name`, which stand at `column` and the next.

@@ -3,15 +3,15 @@
 use sqlx::any::AnyRow;
 
 use super::session::{Session, composed, text};
-use super::{Store, account, host, pending, reserve, state, token};
+use super::{Store, account, pending, reserve, state};
 use crate::config::Location;
 
 /// Every look-up that a request or a command on one host may cost, and the feed's.
 const LOOK_UPS: [&str; 7] = [
-    account::BY_LOGIN,
-    host::BY_NAME,
-    host::NAMES_OF,
-    token::BY_DIGEST,
+    account::ACCOUNT,
+    account::HOST,
+    account::NAMES_OF,
+    account::TOKEN,
     state::BY_NAME,
     reserve::LOGINS,
     pending::BY_NAME,

@@ -84,13 +84,13 @@ async fn names_below_wildcards_are_paged_by_name(stage: &Stage) {
     }
     stage.account("a", &["kept.dyn.example"]).await;
     let [one, two, three] = ["n1", "n2", "n3"].map(|host| name(&format!("{host}.dyn.example")));
-    let first = store.reserved(None, None, 2).await.unwrap();
+    let first = store.reservations().page(None, None, 2).await.unwrap();
     assert_eq!(first, [(one.clone(), "a".to_owned()), (two.clone(), "a".to_owned())]);
-    assert_eq!(store.reserved(None, Some(&two), 2).await.unwrap(), [(three.clone(), "b".to_owned())]);
-    assert_eq!(store.reserved(Some("b"), None, 1).await.unwrap(), [(one.clone(), "b".to_owned())]);
-    assert_eq!(store.reserved(Some("b"), Some(&one), 9).await.unwrap(), [(three, "b".to_owned())]);
-    assert_eq!(store.reserved_for(&one).await.unwrap().as_deref(), Some("a"));
-    assert_eq!(store.reserved_for(&name("n4.dyn.example")).await.unwrap(), None);
+    assert_eq!(store.reservations().page(None, Some(&two), 2).await.unwrap(), [(three.clone(), "b".to_owned())]);
+    assert_eq!(store.reservations().page(Some("b"), None, 1).await.unwrap(), [(one.clone(), "b".to_owned())]);
+    assert_eq!(store.reservations().page(Some("b"), Some(&one), 9).await.unwrap(), [(three, "b".to_owned())]);
+    assert_eq!(store.reservations().first_account_of(&one).await.unwrap().as_deref(), Some("a"));
+    assert_eq!(store.reservations().first_account_of(&name("n4.dyn.example")).await.unwrap(), None);
 }
 
 async fn a_token_leads_to_its_host_until_it_ends(stage: &Stage) {

@@ -86,7 +86,11 @@ impl Stage {
 /// See [`Stage::reserve`].
 pub(crate) async fn reserve(store: &Store, login: &str, firsts: &[&str], most: u32) -> Vec<Reserved> {
     let request = |first: &&str| NameRequest { login: login.into(), name: below(first), most };
-    store.reserve(&[], &firsts.iter().map(request).collect::<Vec<_>>()).await.expect("an answer for each")
+    store
+        .reservations()
+        .reserve(&[], &firsts.iter().map(request).collect::<Vec<_>>())
+        .await
+        .expect("an answer for each")
 }
 
 pub(crate) fn below(first: &str) -> Hostname {

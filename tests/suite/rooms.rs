@@ -1,5 +1,6 @@
 //! The order of the rooms: a module imports only modules of a later row (docs/ARCHITECTURE.md).
 
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -83,5 +84,20 @@ fn each_file_begins_with_its_job_and_stays_readable() {
         assert!(text.starts_with("//! "), "{} does not begin with its job", path.display());
         let lines = text.lines().count();
         assert!(lines <= 900, "{} has {lines} lines", path.display());
+    }
+}
+
+#[test]
+fn a_type_is_read_in_few_places() {
+    let mut files: HashMap<(String, String), HashSet<PathBuf>> = HashMap::new();
+    for (room, path, text) in all() {
+        for line in text.lines().filter(|line| line.starts_with("impl") && !line.contains(" for ")) {
+            let name = line.split(' ').nth(1).and_then(|name| name.split('<').next()).unwrap();
+            files.entry((room.clone(), name.to_owned())).or_default().insert(path.clone());
+        }
+    }
+    assert!(files.len() > 100, "types were found");
+    for ((room, name), files) in files {
+        assert!(files.len() <= 4, "{name} of {room} has its methods in {files:?}");
     }
 }

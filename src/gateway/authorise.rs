@@ -2,9 +2,9 @@
 
 use tokio::time::Instant;
 
-use super::{Gateway, HostVerdict};
+use super::{Ask, Gateway, HostVerdict};
 use crate::engine;
-use crate::model::{Addresses, Family, Hostname, Outcome};
+use crate::model::{Family, Hostname, Outcome};
 use crate::registry::{Account, Grant, Host};
 
 /// A change that is allowed.
@@ -27,17 +27,8 @@ pub(super) struct Refusal {
     pub(super) grant: Option<Grant>,
 }
 
-/// What is asked of a name beside its addresses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Extra {
-    /// Nothing.
-    None,
-    /// Something that must be granted to the host: `offline`, `wildcard`, `mx`.
-    Wanted,
-}
-
 impl Gateway {
-    /// Whether `account` may set `addresses` at `name`, whose settings are `host`. The order of refusals is the contract's.
+    /// Whether `account` may do what it asks at `name`, whose settings are `host`. The order of refusals is the contract's.
     ///
     /// # Errors
     /// [`Refusal`]
@@ -46,8 +37,7 @@ impl Gateway {
         account: &Account,
         name: &Hostname,
         host: Option<&Host>,
-        (addresses, extra): (Addresses, Extra),
-        deadline: Instant,
+        Ask { addresses, wants_extra, deadline }: Ask,
     ) -> Result<Authorised<'_>, Refusal> {
         let refusal =
             |grant, outcome, reason: String| Err(Refusal { verdict: HostVerdict::new(outcome, reason), grant });
@@ -66,7 +56,7 @@ impl Gateway {
         let Some(zone) = self.zone_of(name) else {
             return refused(Outcome::NotYourHost, "no zone of ours holds the name".to_owned());
         };
-        if extra == Extra::Wanted {
+        if wants_extra {
             return refused(Outcome::NotAllowed, "offline, wildcard or mx is not granted".to_owned());
         }
         if let Some(reason) = host.and_then(|host| host.blocked.as_ref()) {

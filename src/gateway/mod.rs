@@ -27,7 +27,7 @@ use crate::metrics::Metrics;
 use crate::model::{Addresses, DesiredRecords, Hostname, Outcome, Timestamp, TokenDigest, ZoneName};
 use crate::registry::{Account, Cleared, Grant, Registry, Sighting, Unavailable};
 
-use authorise::{Authorised, Extra, Refusal};
+use authorise::{Authorised, Refusal};
 use backlog::Backlog;
 use late::LateUpdates;
 
@@ -45,7 +45,7 @@ pub struct UpdateRequest {
     pub hosts: Vec<String>,
     /// What all of them shall point to; `Err` where an address cannot be read or a family is named twice.
     pub addresses: Result<Addresses, BadAddress>,
-    /// Whether something is asked for that must be granted: `offline`, `wildcard`, `mx`.
+    /// Whether something is asked for that must be granted to the host: `offline`, `wildcard`, `mx`.
     pub wants_extra: bool,
     /// Where the request comes from.
     pub admitted: Admitted,
@@ -319,13 +319,10 @@ impl Gateway {
                 return away.into();
             }
         };
-        let extra = if ask.wants_extra { Extra::Wanted } else { Extra::None };
-        let asked = (ask.addresses, extra);
-        let authorised = self.authorise(&caller.account, &name, host.as_deref(), asked, ask.deadline).await;
-        let (verdict, grant) = match authorised {
+        let (verdict, grant) = match self.authorise(&caller.account, &name, host.as_deref(), ask).await {
             Ok(authorised) => {
                 let grant = authorised.grant;
-                (self.set(caller, &name, ask.addresses, authorised, ask.deadline).await, Some(grant))
+                (self.set(caller, &name, ask, authorised).await, Some(grant))
             }
             Err(Refusal { verdict, grant }) => (verdict, grant),
         };
@@ -343,14 +340,13 @@ impl Gateway {
         verdict
     }
 
-    /// Sets `addresses` at `name`, as was authorised.
+    /// Sets the addresses at `name`, as was authorised.
     async fn set(
         &self,
         caller: &Caller,
         name: &Hostname,
-        addresses: Addresses,
+        Ask { addresses, deadline, .. }: Ask,
         Authorised { zone, grant, ttl }: Authorised<'_>,
-        deadline: Instant,
     ) -> HostVerdict {
         let client = Client { source: caller.source, agent: caller.agent.clone() };
         let origin = Arc::new(Origin {

@@ -15,8 +15,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tracing::{debug, info, warn};
 
-use super::Gateway;
-use super::authorise::{Extra, Refusal};
+use super::authorise::Refusal;
+use super::{Ask, Gateway};
 use crate::engine::{self, Change, Client, End, Ended, Keep, Origin, Parked, Trouble, Verdict};
 use crate::model::{Desired, DesiredRecords, Outcome, PendingChange, RrKey, Timestamp, ZoneName};
 use crate::registry::{PendingChanges, Sighting, Unavailable};
@@ -192,8 +192,8 @@ impl Gateway {
         let account = self.registry.account(&origin.account).await?;
         let account = account.ok_or(Unmade::Dropped("its account is gone".into()))?;
         let addresses = DesiredRecords::from_iter([(key.rtype, desired.clone())]).addresses();
-        let deadline = Instant::now() + self.deadline;
-        match self.authorise(&account, &key.name, host.as_deref(), (addresses, Extra::None), deadline).await {
+        let ask = Ask { addresses, wants_extra: false, deadline: Instant::now() + self.deadline };
+        match self.authorise(&account, &key.name, host.as_deref(), ask).await {
             Ok(authorised) => Ok(authorised.ttl),
             // Nobody can tell now.
             Err(Refusal { verdict, .. }) if verdict.retry_after.is_some() => Err(Unmade::Waits(Trouble::Timeout)),
@@ -213,7 +213,7 @@ impl Gateway {
             let may_release = !self.registry.is_shared() && !at_last && zone.is_reached();
             let (ready, others): (Vec<_>, Vec<_>) = page.into_iter().partition(|parked| may_release && parked.is_ready);
             released += ready.len();
-            let mut verdicts = self.keep_parked(others).await;
+            let mut verdicts = self.keep_parked(zone, others).await;
             verdicts.extend(self.judge(ready).await);
             if !verdicts.is_empty() {
                 zone.settle(verdicts).await;
@@ -222,25 +222,26 @@ impl Gateway {
     }
 
     /// The store, if there is one, gets what it has not got yet.
-    async fn keep_parked(&self, parked: Vec<Parked>) -> Vec<(Parked, Verdict)> {
+    async fn keep_parked(&self, zone: &engine::Zone, parked: Vec<Parked>) -> Vec<(Parked, Verdict)> {
         let Some(pending) = self.registry.pending() else { return Vec::new() };
-        // From a shared store alone it is made, unless it is in flight.
+        // A shared store alone has it from now on, unless it is in flight.
         let leaves = |parked: &Parked| pending.is_shared() && !parked.is_in_flight;
         let unkept: Vec<_> = parked.into_iter().filter(|parked| parked.row.is_none() || leaves(parked)).collect();
         let Ok(kept) = pending.keep(&unkept.iter().map(to_keep).collect::<Vec<_>>()).await else { return Vec::new() };
-        let verdict = |parked: Parked| match kept.get(&parked.key) {
-            Some(stamp) if !leaves(&parked) => (parked, Verdict::Kept(*stamp)),
-            is_kept => {
-                // Else the store has a newer one.
-                if is_kept.is_some()
-                    && let Some(zone) = self.registry.zone_of(&parked.key.name)
-                {
-                    self.backlog.moved(zone);
-                }
-                (parked, Verdict::Forget)
+        let verdict = |parked: &Parked| match kept.get(&parked.key) {
+            Some(stamp) if !leaves(parked) => Verdict::Kept(*stamp),
+            Some(_) => {
+                self.backlog.moved(zone.name());
+                Verdict::Forget
             }
+            // The store has a newer one.
+            None => Verdict::Forget,
         };
-        unkept.into_iter().map(verdict).collect()
+        let decided = |parked: Parked| {
+            let verdict = verdict(&parked);
+            (parked, verdict)
+        };
+        unkept.into_iter().map(decided).collect()
     }
 
     /// Which of `ready` may be made now.

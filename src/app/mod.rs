@@ -37,7 +37,7 @@ use crate::metrics::Metrics;
 use crate::net::{
     self, Activated, BoundAddress, Certificates, ConnectionPolicy, ListenError, ListeningSocket, LoadedCertificate,
 };
-use crate::registry::{self, Registry};
+use crate::registry::Registry;
 use crate::store::{Store, StoreError};
 pub use supervision::end_on_panic;
 
@@ -285,12 +285,13 @@ async fn build(
         }
         Location::Sqlite(_) | Location::Postgres(_) => {
             let store = Store::serve(&config.store.location, wait).await?;
-            let clashes = registry::clashes(config, &store).await?;
+            let wake = Arc::clone(wake);
+            let registry = Registry::with(config, store, metrics, move || wake.notify_one()).await?;
+            let clashes = registry.clashes(config).await?;
             if !clashes.is_empty() {
                 return Err(AppError::Clash(clashes.join("\n")));
             }
-            let wake = Arc::clone(wake);
-            Registry::with(config, store, metrics, move || wake.notify_one()).await?
+            registry
         }
     };
     let mut zones = Vec::with_capacity(config.zones.len());

@@ -7,7 +7,6 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use quick_cache::sync::Cache;
-use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tracing::{info, warn};
 
@@ -35,10 +34,7 @@ pub(super) struct Directory {
     // Grows with each change: an answer that was under way meanwhile may be old and is not remembered.
     news: AtomicU64,
     grace: Duration,
-    // When it last did, or we came.
-    returned: RwLock<Instant>,
-    // Since when the store is away, and why.
-    away: watch::Sender<Option<Away>>,
+    presence: RwLock<Presence>,
     // Whose digests unknown logins are held against.
     copied: RwLock<Arc<CopiedAccounts>>,
 }
@@ -49,10 +45,11 @@ struct Remembered<V> {
     value: V,
 }
 
-#[derive(Debug, Clone)]
-struct Away {
-    since: Instant,
-    why: Arc<str>,
+/// Whether the store answers, since when, and why not.
+#[derive(Debug)]
+enum Presence {
+    Here(Instant),
+    Away(Instant, Arc<str>),
 }
 
 impl Directory {
@@ -65,8 +62,7 @@ impl Directory {
             lost: AtomicU64::new(0),
             news: AtomicU64::new(0),
             grace,
-            returned: RwLock::new(Instant::now()),
-            away: watch::Sender::new(None),
+            presence: RwLock::new(Presence::Here(Instant::now())),
             copied: RwLock::new(Arc::new(copied)),
         })
     }
@@ -90,19 +86,20 @@ impl Directory {
             match news {
                 Ok(news) => {
                     self.is_back();
-                    match news {
+                    let is_of_accounts = match news {
                         News::Changed(subjects) => {
                             self.news.fetch_add(1, Ordering::SeqCst);
                             subjects.iter().for_each(|subject| self.forget(subject, &mut on_pending));
-                            if subjects.iter().any(|subject| matches!(subject, Subject::Account(_))) {
-                                self.look_at_accounts().await;
-                            }
+                            subjects.iter().any(|subject| matches!(subject, Subject::Account(_)))
                         }
                         News::Lost => {
                             self.lost.fetch_add(1, Ordering::SeqCst);
                             on_pending();
-                            self.look_at_accounts().await;
+                            true
                         }
+                    };
+                    if is_of_accounts {
+                        self.look_at_accounts().await;
                     }
                 }
                 Err(error) => {
@@ -214,43 +211,42 @@ impl Directory {
 
     /// Whether what is remembered counts: always, unless the store is away for longer than the grace.
     pub(super) fn may_remember(&self) -> bool {
-        self.away.borrow().as_ref().is_none_or(|away| away.since.elapsed() <= self.grace)
+        self.trouble().is_none_or(|(_, is_past_grace)| !is_past_grace)
     }
 
     /// Whether the store is away, as far as that was noticed.
     pub(super) fn is_known_away(&self) -> bool {
-        self.away.borrow().is_some()
+        matches!(*self.presence.read().unwrap_or_else(PoisonError::into_inner), Presence::Away(..))
     }
 
     /// Why the store is away, if it is, and whether even what is remembered no longer counts.
     pub(super) fn trouble(&self) -> Option<(Arc<str>, bool)> {
-        let away = self.away.borrow().clone()?;
-        Some((away.why, away.since.elapsed() > self.grace))
-    }
-
-    fn is_away(&self, why: &str) {
-        let newly = self.away.send_if_modified(|away| {
-            let newly = away.is_none();
-            if newly {
-                *away = Some(Away { since: Instant::now(), why: why.into() });
-            }
-            newly
-        });
-        if newly {
-            warn!(error = why, grace = ?self.grace, "the store is away: accounts and hosts that were seen lately go on working");
+        match &*self.presence.read().unwrap_or_else(PoisonError::into_inner) {
+            Presence::Here(_) => None,
+            Presence::Away(since, why) => Some((Arc::clone(why), since.elapsed() > self.grace)),
         }
     }
 
     /// When it last came back, or we came.
     pub(super) fn returned(&self) -> Instant {
-        *self.returned.read().unwrap_or_else(PoisonError::into_inner)
+        match *self.presence.read().unwrap_or_else(PoisonError::into_inner) {
+            Presence::Here(since) => since,
+            Presence::Away(..) => Instant::now(),
+        }
+    }
+
+    fn is_away(&self, why: &str) {
+        let mut presence = self.presence.write().unwrap_or_else(PoisonError::into_inner);
+        if let Presence::Here(_) = *presence {
+            *presence = Presence::Away(Instant::now(), why.into());
+            warn!(error = why, grace = ?self.grace, "the store is away: accounts and hosts that were seen lately go on working");
+        }
     }
 
     fn is_back(&self) {
-        if self.away.borrow().is_some() {
-            *self.returned.write().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-        }
-        if self.away.send_replace(None).is_some() {
+        let mut presence = self.presence.write().unwrap_or_else(PoisonError::into_inner);
+        if let Presence::Away(..) = *presence {
+            *presence = Presence::Here(Instant::now());
             info!("the store is back");
         }
     }

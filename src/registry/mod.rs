@@ -99,7 +99,7 @@ impl Registry {
     /// is called when a command wants records changed.
     ///
     /// # Errors
-    /// The store cannot be read, or keeps what the file declares.
+    /// The store cannot be read.
     pub async fn with(
         config: &Config,
         store: Store,
@@ -255,15 +255,34 @@ impl Registry {
         self.stored.as_ref().map(|stored| &stored.pending)
     }
 
-    /// See [`clashes`], with the store of this registry.
+    /// What `config` declares and the store keeps too, each as a sentence that names both.
     ///
     /// # Errors
     /// The store cannot be read.
     pub async fn clashes(&self, config: &Config) -> Result<Vec<String>, StoreError> {
-        match &self.stored {
-            Some(stored) => clashes(config, &stored.store).await,
-            None => Ok(Vec::new()),
+        let Some(Stored { store, .. }) = self.stored.as_deref() else { return Ok(Vec::new()) };
+        let declared = Declared::new(config);
+        let logins: Vec<_> = declared.accounts(None).map(|account| Arc::clone(&account.login)).collect();
+        let mut logins = store.logins(&logins).await?;
+        logins.sort_unstable();
+        let mut clashes: Vec<_> = logins
+            .into_iter()
+            .map(|login| {
+                format!(
+                    "account {login:?} is declared in the file and kept in the store: remove its [[account]], or run \
+                     `dyngate account remove` before you declare it"
+                )
+            })
+            .collect();
+        let names: Vec<_> = declared.names(None).cloned().collect();
+        let kept: BTreeMap<_, _> = store.owners(&names).await?.into_iter().collect();
+        for (name, login) in kept {
+            clashes.push(format!(
+                "host {name} is declared in the file and kept in the store for account {login:?}: remove it from the file, or run \
+                 `dyngate host remove --keep-records`",
+            ));
         }
+        Ok(clashes)
     }
 
     /// Writes what was noted, and takes leave of the store.
@@ -279,33 +298,4 @@ impl Registry {
     pub fn trouble(&self) -> Option<(Arc<str>, bool)> {
         self.stored.as_ref().and_then(|stored| stored.directory.trouble())
     }
-}
-
-/// What `config` declares and `store` keeps too, each as a sentence that names both.
-///
-/// # Errors
-/// The store cannot be read.
-pub async fn clashes(config: &Config, store: &Store) -> Result<Vec<String>, StoreError> {
-    let declared = Declared::new(config);
-    let logins: Vec<_> = declared.accounts(None).map(|account| Arc::clone(&account.login)).collect();
-    let mut logins = store.logins(&logins).await?;
-    logins.sort_unstable();
-    let mut clashes: Vec<_> = logins
-        .into_iter()
-        .map(|login| {
-            format!(
-                "account {login:?} is declared in the file and kept in the store: remove its [[account]], or run \
-                 `dyngate account remove` before you declare it"
-            )
-        })
-        .collect();
-    let names: Vec<_> = declared.names(None).cloned().collect();
-    let kept: BTreeMap<_, _> = store.owners(&names).await?.into_iter().collect();
-    for (name, login) in kept {
-        clashes.push(format!(
-            "host {name} is declared in the file and kept in the store for account {login:?}: remove it from the file, or run \
-             `dyngate host remove --keep-records`",
-        ));
-    }
-    Ok(clashes)
 }

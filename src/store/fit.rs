@@ -49,12 +49,12 @@ pub(super) fn agent(agent: &str) -> String {
     agent.chars().filter(|character| !character.is_control()).take(MAX_AGENT).collect()
 }
 
-/// 64 hexadecimal digits.
-pub(super) fn hex(octets: &[u8; 32]) -> String {
+/// Two digits for each.
+pub(super) fn hex(octets: &[u8]) -> String {
     octets.iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
-/// Reads what [`hex`] writes.
+/// Reads what [`hex`] writes of 32 octets.
 pub(super) fn unhex(text: &str) -> Option<[u8; 32]> {
     let mut octets = [0; 32];
     if text.len() != 64 || !text.bytes().all(|digit| digit.is_ascii_digit() || (b'a'..=b'f').contains(&digit)) {

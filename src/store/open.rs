@@ -16,6 +16,7 @@ use sqlx::{AnyConnection, ConnectOptions as _, Connection as _};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::error::{StoreError, classify};
+use super::fit::hex;
 use super::lock::lock;
 use super::session::{Database, number, statement};
 use super::{Store, StoreInner, schema};
@@ -220,7 +221,7 @@ fn new_name() -> Result<String, StoreError> {
     let mut octets = [0; 16];
     let random = SystemRandom::new().fill(&mut octets);
     random.map_err(|_| StoreError::unavailable("the system has no randomness"))?;
-    Ok(octets.iter().map(|octet| format!("{octet:02x}")).collect())
+    Ok(hex(&octets))
 }
 
 /// That the store is away is told once, by what follows it: the pool would tell of each wait for a connection.

@@ -1,4 +1,4 @@
-//! SIGKILL of the gateway, of each primary and of the store, and a primary that is stopped in its tracks.
+//! SIGKILL of the gateway, of each primary and of the store, and a primary or a store that is stopped in its tracks.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -104,7 +104,14 @@ pub(crate) async fn hang(_: &Chaos, name: Name, kind: Kind) -> Result<Row, Failu
     Ok(row)
 }
 
-pub(crate) async fn postgres(_: &Chaos, name: Name) -> Result<Row, Failure> {
+/// What befalls PostgreSQL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ill {
+    Killed,
+    Hangs,
+}
+
+pub(crate) async fn postgres(_: &Chaos, name: Name, ill: Ill) -> Result<Row, Failure> {
     let mut postgres = match Postgres::durable().await {
         Ok(postgres) => postgres,
         Err(error @ lab::Error::Missing { .. }) => return Ok(Row::skipped(name, &error.to_string())),
@@ -114,9 +121,18 @@ pub(crate) async fn postgres(_: &Chaos, name: Name) -> Result<Row, Failure> {
     let mut run = Run::begin(name, &stage).await;
     run.on("PostgreSQL; BIND");
     run.breaks();
-    postgres.kill();
-    sleep(AWAY).await;
-    postgres.start_again().await?;
+    match ill {
+        Ill::Killed => {
+            postgres.kill();
+            sleep(AWAY).await;
+            postgres.start_again().await?;
+        }
+        Ill::Hangs => {
+            postgres.pause()?;
+            sleep(HANGS).await;
+            postgres.resume()?;
+        }
+    }
     run.is_mended();
     let known = run.known();
     let mut row = run.finish().await?;

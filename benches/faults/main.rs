@@ -28,6 +28,7 @@ use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, timeout};
 
+use kills::Ill;
 use options::{Name, Options};
 use report::Report;
 use row::Row;
@@ -100,7 +101,8 @@ impl Chaos {
             Name::KillGateway => kills::gateway(self, name).await,
             Name::KillPrimary(kind) => kills::primary(self, name, kind).await,
             Name::HangPrimary(kind) => kills::hang(self, name, kind).await,
-            Name::KillPostgres => kills::postgres(self, name).await,
+            Name::KillPostgres => kills::postgres(self, name, Ill::Killed).await,
+            Name::HangPostgres => kills::postgres(self, name, Ill::Hangs).await,
             Name::DiskPrimary(kind) => disks::primary(self, name, kind).await,
             Name::DiskStore => disks::store(self, name).await,
             Name::Netem => network::netem(self, name).await,

@@ -13,6 +13,7 @@ pub(crate) enum Name {
     KillPrimary(Kind),
     HangPrimary(Kind),
     KillPostgres,
+    HangPostgres,
     DiskPrimary(Kind),
     DiskStore,
     Netem,
@@ -52,13 +53,14 @@ impl Step {
 
 impl Name {
     /// In the order in which they are run.
-    const ALL: [Self; 27] = [
+    const ALL: [Self; 28] = [
         Self::KillGateway,
         Self::KillPrimary(Kind::Bind),
         Self::KillPrimary(Kind::Knot),
         Self::KillPrimary(Kind::PowerDnsLmdb),
         Self::KillPrimary(Kind::PowerDnsSqlite),
         Self::KillPostgres,
+        Self::HangPostgres,
         Self::HangPrimary(Kind::Bind),
         Self::DiskPrimary(Kind::Bind),
         Self::DiskPrimary(Kind::Knot),
@@ -88,6 +90,7 @@ impl Name {
             Self::KillGateway => "gateway killed (SIGKILL)",
             Self::KillPrimary(_) => "primary killed (SIGKILL)",
             Self::KillPostgres => "store killed (SIGKILL)",
+            Self::HangPostgres => "store hangs (SIGSTOP)",
             Self::HangPrimary(_) => "primary hangs (SIGSTOP)",
             Self::DiskPrimary(_) => "disk full under the primary",
             Self::DiskStore => "disk full under the store",
@@ -126,6 +129,7 @@ impl fmt::Display for Name {
             Self::KillGateway => f.write_str("kill-gateway"),
             Self::KillPrimary(on) => write!(f, "kill-{}", kind(on)),
             Self::KillPostgres => f.write_str("kill-postgres"),
+            Self::HangPostgres => f.write_str("hang-postgres"),
             Self::HangPrimary(on) => write!(f, "hang-{}", kind(on)),
             Self::DiskPrimary(on) => write!(f, "disk-{}", kind(on)),
             Self::DiskStore => f.write_str("disk-store"),

@@ -128,7 +128,7 @@ impl Known {
 fn update() -> Update {
     let name = KeyName::parse("k").expect("a name");
     let key = TsigKey::new(name, "hmac-sha256".parse().expect("an algorithm"), SECRET).expect("a key");
-    Update::new(ZoneName::parse("dyn.example").expect("a zone"), Signer::new(key).expect("a signer")).expect("an apex")
+    Update::new(ZoneName::parse("dyn.example").expect("a zone"), Signer::new(&key).expect("a signer")).expect("an apex")
 }
 
 #[expect(clippy::expect_used, reason = "nothing can be measured without it")]
@@ -227,7 +227,7 @@ impl Classify {
     }
 
     pub(crate) fn run(&self) -> bool {
-        matches!(classify(&self.octets, 7, true, &self.verifier), Reply::Done(_))
+        matches!(classify(&self.octets, &self.verifier), Reply::Done(_))
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::software::Software;
 use super::{Advice, Finding};
 use crate::config::{Primary, Zone};
-use crate::dns::{ConnectError, FUDGE, Failure, ProbeError};
+use crate::dns::{AskError, ConnectError, FUDGE, Failure};
 use crate::model::{Family, Hostname};
 
 const OURS: &str = "gateway.toml";
@@ -237,7 +237,7 @@ impl Adviser<'_> {
         Finding::warning("write_refused", what, advice)
     }
 
-    pub(super) fn left_behind(&self, label: &str, error: &ProbeError) -> Finding {
+    pub(super) fn left_behind(&self, label: &str, error: &AskError) -> Finding {
         let zone = &self.zone.name;
         let what = format!("the TXT record {label}.{zone} could not be removed again: {error}");
         let advice = vec![Advice::new(SHELL, self.nsupdate(&format!("update delete {label}.{zone} TXT")))];

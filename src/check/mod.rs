@@ -16,6 +16,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::config::{Config, Zone};
+use crate::dns::{Pool, Tcp};
 use crate::model::{Hostname, ZoneName};
 use crate::registry::Declared;
 
@@ -23,6 +24,8 @@ pub use finding::{Advice, Finding, Level};
 
 /// Zones that are asked at the same time.
 const AT_ONCE: usize = 8;
+/// Connections to one primary: with the 16 of a gateway beside, the 20 that PowerDNS takes.
+const CONNECTIONS: usize = 4;
 
 /// How far a check goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,16 +92,17 @@ pub async fn run(config: &Config, extent: Extent, mut progress: impl FnMut(usize
         return report;
     }
     let (mut asked, free) = (names(config), Arc::new(Semaphore::new(AT_ONCE)));
+    let pool = Pool::with_most(Arc::new(Tcp), CONNECTIONS);
     let mut zones = JoinSet::new();
     for (number, zone) in config.zones.iter().cloned().enumerate() {
         let (asked, free) = (asked.get_mut(number).map(std::mem::take).unwrap_or_default(), Arc::clone(&free));
-        let timeout = config.engine.deadline;
+        let (pool, timeout) = (pool.clone(), config.engine.deadline);
         zones.spawn(async move {
             let _turn = free.acquire().await;
             let mut checked = Vec::with_capacity(zone.primaries.len());
             // One after the other: they hold the same data, and one record serves `Extent::Write` for all.
             for primary in &zone.primaries {
-                checked.push(primary::examine(&zone, primary, &asked, timeout, extent).await);
+                checked.push(primary::examine(&pool, &zone, primary, &asked, timeout, extent).await);
             }
             (number, checked)
         });

@@ -11,7 +11,7 @@ use super::rights::{Split, split};
 use super::software::{Software, shown};
 use super::{AskedNames, Checked, Extent, Finding};
 use crate::config::{Primary, Zone};
-use crate::dns::{FUDGE, Hiding, ProbeError, Prober, Rcode, Served, TsigFault};
+use crate::dns::{AskError, FUDGE, Hiding, Pool, Prober, Rcode, Served, TsigFault};
 use crate::model::{Family, Hostname};
 
 /// The owner of the record that `Extent::Write` adds and removes.
@@ -21,48 +21,39 @@ const LABEL: &str = "_dyngate-check";
 const CLOCK_WARNING: u16 = 60;
 
 pub(super) async fn examine(
+    pool: &Pool,
     zone: &Zone,
     primary: &Primary,
     asked: &[AskedNames],
     timeout: Duration,
     extent: Extent,
 ) -> Checked {
-    let mut checked = Checked {
-        zone: zone.name.to_string(),
-        primary: primary.to_string(),
-        server: None,
-        names: asked.len(),
-        findings: Vec::new(),
-    };
     let mut adviser = Adviser { zone, primary, software: Software::Unknown };
-    let mut prober = match Prober::open(zone, primary, timeout).await {
-        Ok(prober) => prober,
-        Err(error) => {
-            checked.findings.push(trouble(error, &adviser));
-            return checked;
-        }
+    let (mut server, mut findings) = (None, Vec::new());
+    let examined = async {
+        let prober = Prober::new(pool, zone, primary, timeout)?;
+        let version = prober.software().await?;
+        adviser.software = Software::of(version.as_deref());
+        server = version.as_deref().map(shown);
+        let mut examination = Examination { prober, adviser: &adviser, asked, timeout, findings: &mut findings };
+        examination.run(extent).await
     };
-    let version = prober.software().await;
-    adviser.software = Software::of(version.as_deref());
-    checked.server = version.as_deref().map(shown);
-    let mut examination = Examination { prober, adviser, asked, timeout, findings: Vec::new() };
-    if let Err(error) = examination.run(extent).await {
-        examination.findings.push(trouble(error, &examination.adviser));
+    if let Err(error) = examined.await {
+        findings.push(trouble(error, &adviser));
     }
-    checked.findings = examination.findings;
-    checked
+    Checked { zone: zone.name.to_string(), primary: primary.to_string(), server, names: asked.len(), findings }
 }
 
 struct Examination<'c> {
     prober: Prober,
-    adviser: Adviser<'c>,
+    adviser: &'c Adviser<'c>,
     asked: &'c [AskedNames],
     timeout: Duration,
-    findings: Vec<Finding>,
+    findings: &'c mut Vec<Finding>,
 }
 
 impl Examination<'_> {
-    async fn run(&mut self, extent: Extent) -> Result<(), ProbeError> {
+    async fn run(&mut self, extent: Extent) -> Result<(), AskError> {
         let Some(soa_primary) = self.zone().await? else { return Ok(()) };
         self.rights(&soa_primary).await?;
         if extent == Extent::Write {
@@ -72,7 +63,7 @@ impl Examination<'_> {
     }
 
     /// Key, clock and zone, by one signed query; MNAME of the SOA where all is well.
-    async fn zone(&mut self) -> Result<Option<String>, ProbeError> {
+    async fn zone(&mut self) -> Result<Option<String>, AskError> {
         let failure = match self.prober.zone().await {
             Ok(Served::Authoritative { primary }) => {
                 if let Some(seconds) = self.prober.clock(CLOCK_WARNING).await?.filter(|seconds| *seconds != 0) {
@@ -84,7 +75,7 @@ impl Examination<'_> {
                 self.findings.push(self.adviser.zone_not_served(above.as_deref()));
                 return Ok(None);
             }
-            Err(ProbeError::Failed(failure)) => failure,
+            Err(AskError::Failed(failure)) => failure,
             Err(error) => return Err(error),
         };
         let finding = match (failure.rcode, failure.tsig) {
@@ -102,7 +93,7 @@ impl Examination<'_> {
             // list of who may ask, and refuses every UPDATE as long as `dnsupdate` is off.
             (Rcode::REFUSED, _) => match self.prober.empty_update().await {
                 Ok(()) => self.adviser.no_queries(),
-                Err(ProbeError::Failed(update)) => {
+                Err(AskError::Failed(update)) => {
                     let asked = update.rcode == Rcode::REFUSED && self.adviser.software != Software::PowerDns;
                     if asked { self.adviser.no_queries() } else { self.adviser.zone_not_served(None) }
                 }
@@ -115,10 +106,10 @@ impl Examination<'_> {
         Ok(None)
     }
 
-    async fn rights(&mut self, soa_primary: &str) -> Result<(), ProbeError> {
+    async fn rights(&mut self, soa_primary: &str) -> Result<(), AskError> {
         const BOTH: [Family; 2] = [Family::V4, Family::V6];
         let names: Vec<_> = self.asked.iter().map(|asked| &asked.name).collect();
-        let rights = split(&mut self.prober, &names, async |prober, names| prober.may_set(names, &BOTH).await).await?;
+        let rights = split(&self.prober, &names, async |prober, names| prober.may_set(names, &BOTH).await).await?;
         let mut denied = Vec::new();
         for (name, failure) in &rights.bad {
             if !matches!((failure.rcode, failure.tsig), (Rcode::REFUSED, _) | (Rcode::NOTAUTH, _)) {
@@ -141,7 +132,7 @@ impl Examination<'_> {
     }
 
     /// The one family that the key may set at `name`.
-    async fn only_family(&mut self, name: &Hostname) -> Option<Family> {
+    async fn only_family(&self, name: &Hostname) -> Option<Family> {
         for family in [Family::V4, Family::V6] {
             if self.prober.may_set(&[name], &[family]).await.is_ok() {
                 return Some(family);
@@ -151,9 +142,8 @@ impl Examination<'_> {
     }
 
     /// Names that a server would take and never serve. PowerDNS tells only of names that the key may change.
-    async fn hidden(&mut self, rights: &Split<'_>) -> Result<(), ProbeError> {
-        let served =
-            split(&mut self.prober, &rights.good, async |prober, names| prober.would_serve(names).await).await?;
+    async fn hidden(&mut self, rights: &Split<'_>) -> Result<(), AskError> {
+        let served = split(&self.prober, &rights.good, async |prober, names| prober.would_serve(names).await).await?;
         for (name, failure) in &served.bad {
             let hiding = if failure.rcode == Rcode::YXRRSET { self.prober.hidden_by(name).await? } else { None };
             let grants = self.grants(&[name]);
@@ -173,17 +163,17 @@ impl Examination<'_> {
     }
 
     /// A primary shows a change at once; a secondary that forwards shows it when it comes back.
-    async fn write(&mut self, soa_primary: &str) -> Result<(), ProbeError> {
+    async fn write(&mut self, soa_primary: &str) -> Result<(), AskError> {
         let value = token();
         match self.prober.write_text(LABEL, &value).await {
             Ok(()) => {}
-            Err(ProbeError::Failed(failure)) => {
+            Err(AskError::Failed(failure)) => {
                 self.findings.push(self.adviser.write_refused(LABEL, failure));
                 return Ok(());
             }
             Err(error) => return Err(error),
         }
-        let shows = |found: Result<Option<String>, ProbeError>| found.is_ok_and(|text| text.as_ref() == Some(&value));
+        let shows = |found: Result<Option<String>, AskError>| found.is_ok_and(|text| text.as_ref() == Some(&value));
         let written = Instant::now();
         let finding = if shows(self.prober.read_text(LABEL).await) {
             None
@@ -210,15 +200,18 @@ impl Examination<'_> {
 }
 
 /// What keeps a primary from answering at all.
-fn trouble(error: ProbeError, adviser: &Adviser<'_>) -> Finding {
+fn trouble(error: AskError, adviser: &Adviser<'_>) -> Finding {
     match error {
-        ProbeError::Connect(error) => adviser.unreachable(&error),
-        ProbeError::Silent(timeout) => adviser.silent(timeout),
-        ProbeError::Closed => adviser.closed(),
-        ProbeError::NotDns => adviser.not_dns(),
-        ProbeError::Unsigned => adviser.unsigned(),
-        ProbeError::Failed(failure) => adviser.strange(failure),
-        ProbeError::Encode(error) => Finding::error("unwritable", error.to_string(), Vec::new()),
+        AskError::Connect(error) => adviser.unreachable(&error),
+        AskError::Silent(timeout) => adviser.silent(timeout),
+        AskError::Closed => adviser.closed(),
+        AskError::NotDns => adviser.not_dns(),
+        AskError::Unsigned => adviser.unsigned(),
+        AskError::Failed(failure) => adviser.strange(failure),
+        // The last two are a reader's.
+        AskError::Encode(_) | AskError::NoZone | AskError::Full => {
+            Finding::error("unwritable", error.to_string(), Vec::new())
+        }
     }
 }
 

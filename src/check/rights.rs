@@ -1,6 +1,6 @@
 //! Which of many names a question fails for: many in one message, and halves of it until the culprits are alone.
 
-use crate::dns::{EncodeError, Failure, ProbeError, Prober};
+use crate::dns::{AskError, EncodeError, Failure, Prober};
 use crate::model::Hostname;
 
 /// Names in one question.
@@ -31,12 +31,12 @@ impl Split<'_> {
 /// Asks `question` about `names`, many at a time.
 ///
 /// # Errors
-/// [`ProbeError`], except for error answers: those split.
+/// [`AskError`], except for error answers: those split.
 pub(super) async fn split<'n>(
-    prober: &mut Prober,
+    prober: &Prober,
     names: &[&'n Hostname],
-    question: impl AsyncFn(&mut Prober, &[&Hostname]) -> Result<(), ProbeError>,
-) -> Result<Split<'n>, ProbeError> {
+    question: impl AsyncFn(&Prober, &[&Hostname]) -> Result<(), AskError>,
+) -> Result<Split<'n>, AskError> {
     let mut split = Split::default();
     let mut waiting: Vec<&[&'n Hostname]> = names.rchunks(BATCH).collect();
     while let Some(batch) = waiting.pop() {
@@ -46,8 +46,8 @@ pub(super) async fn split<'n>(
         }
         match (question(prober, batch).await, batch) {
             (Ok(()), _) => split.good.extend(batch),
-            (Err(ProbeError::Failed(failure)), [only]) => split.bad.push((only, failure)),
-            (Err(ProbeError::Failed(_) | ProbeError::Encode(EncodeError::TooLarge)), [_, _, ..]) => {
+            (Err(AskError::Failed(failure)), [only]) => split.bad.push((only, failure)),
+            (Err(AskError::Failed(_) | AskError::Encode(EncodeError::TooLarge)), [_, _, ..]) => {
                 let (first, second) = batch.split_at(batch.len() / 2);
                 waiting.extend([second, first]);
             }

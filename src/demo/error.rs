@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::{FIRST, START, ZONE};
 use crate::app::AppError;
 use crate::config::Errors;
-use crate::dns::{EncodeError, ReadError};
+use crate::dns::{AskError, EncodeError};
 
 /// Why there is no demonstration, or no more.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +47,7 @@ pub enum DemoError {
         /// What.
         program: String,
         /// What it last answered.
-        source: ReadError,
+        source: AskError,
     },
     /// It ended by itself.
     #[error("{program} has ended, and the demonstration with it; the end of its log:\n{log}")]

@@ -85,7 +85,7 @@ impl Stage {
 /// Asks the one zone's one primary.
 fn reader(config: &Config) -> Result<Reader, DemoError> {
     let zone = &config.zones[0];
-    let update = Update::new(zone.name.clone(), Signer::new(zone.key.clone())?)?;
+    let update = Update::new(zone.name.clone(), Signer::new(&zone.key)?)?;
     let (update, primary) = (Arc::new(update), zone.primaries[0].clone());
     let route = watch::Sender::new(Route { update, primary, source: zone.source, timeout: ANSWER_WITHIN });
     Ok(Reader::start(Pool::new(Arc::new(Tcp)), route.subscribe()))

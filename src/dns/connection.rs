@@ -1,99 +1,96 @@
-//! One connection to a primary: messages out, frames in. Knows nothing of what they mean.
+//! One connection to a primary: messages out, messages in. Knows nothing of what they mean.
 
 use std::io;
 use std::net::IpAddr;
+use std::pin::Pin;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
 
-use super::frame::{FrameReader, framed};
+use super::frame::{FrameReader, write_frame};
 use super::network::{ConnectError, Network, Stream};
 use crate::config::Primary;
 
-/// What happens on a connection.
-#[derive(Debug)]
-pub enum Event {
-    /// A whole message.
-    Frame(Vec<u8>),
-    /// The end; nothing follows.
-    Closed(io::Error),
-}
-
 /// An open connection; dropping it closes it.
-#[derive(Debug)]
-pub struct Connection {
-    outgoing: mpsc::Sender<Vec<u8>>,
-    tasks: [JoinHandle<()>; 2],
+pub(super) struct Connection {
+    stream: Stream,
+    incoming: FrameReader,
+    chunk: Box<[u8]>,
+    // What the primary has not taken yet.
+    outgoing: Vec<u8>,
+    last_id: u16,
 }
-
-// More than the window of any zone's queue and any reader; a full queue means that the primary no longer reads.
-const QUEUE: usize = 2048;
 
 impl Connection {
     /// Connects to `primary` over `network`, from `source` if given, within `limit`.
     ///
     /// # Errors
     /// [`ConnectError`], for the last address tried.
-    pub async fn open(
+    pub(super) async fn open(
         network: &dyn Network,
         primary: &Primary,
         source: Option<IpAddr>,
         limit: Duration,
-    ) -> Result<(Self, mpsc::Receiver<Event>), ConnectError> {
-        let Stream { read, write } = network.connect(primary.clone(), source, limit).await?;
-        let (outgoing, queued) = mpsc::channel(QUEUE);
-        let (events, incoming) = mpsc::channel(QUEUE);
-        let tasks = [tokio::spawn(write_all(write, queued)), tokio::spawn(read_frames(read, events))];
-        Ok((Self { outgoing, tasks }, incoming))
+    ) -> Result<Self, ConnectError> {
+        let stream = network.connect(primary.clone(), source, limit).await?;
+        let (incoming, chunk) = (FrameReader::default(), vec![0; 16 * 1024].into());
+        Ok(Self { stream, incoming, chunk, outgoing: Vec::new(), last_id: 0 })
     }
 
-    /// Queues `message`; `false` where the connection has ended or its peer no longer reads.
-    #[must_use]
-    pub fn send(&self, message: &[u8]) -> bool {
-        framed(message).is_some_and(|frame| self.outgoing.try_send(frame).is_ok())
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.tasks.iter().for_each(JoinHandle::abort);
-    }
-}
-
-async fn write_all(mut stream: impl AsyncWrite + Unpin, mut queued: mpsc::Receiver<Vec<u8>>) {
-    while let Some(mut octets) = queued.recv().await {
-        // What has queued meanwhile leaves in the same system call.
-        while octets.len() < 64 * 1024 {
-            let Ok(more) = queued.try_recv() else { break };
-            octets.extend_from_slice(&more);
+    /// An ID for the next message, none of those in use. Each is another than the last, whoever had the connection then: an
+    /// answer that comes twice is not taken for the next zone's.
+    pub(super) fn fresh_id(&mut self, is_in_use: impl Fn(u16) -> bool) -> u16 {
+        self.last_id = self.last_id.wrapping_add(1);
+        while is_in_use(self.last_id) {
+            self.last_id = self.last_id.wrapping_add(1);
         }
-        if stream.write_all(&octets).await.is_err() {
-            return;
-        }
+        self.last_id
     }
-}
 
-async fn read_frames(mut stream: impl AsyncRead + Unpin, events: mpsc::Sender<Event>) {
-    let mut reader = FrameReader::default();
-    let mut chunk = vec![0; 16 * 1024];
-    loop {
-        let closed = match stream.read(&mut chunk).await {
-            Ok(0) if reader.is_inside_frame() => io::ErrorKind::UnexpectedEof.into(),
-            Ok(0) => io::Error::other("closed by the primary"),
-            Ok(count) => {
-                reader.feed(chunk.get(..count).unwrap_or_default());
-                while let Some(frame) = reader.next_frame() {
-                    if events.send(Event::Frame(frame)).await.is_err() {
-                        return;
-                    }
-                }
-                continue;
+    /// Queues `message`, which leaves while [`Self::next`] waits, with all that is queued by then.
+    pub(super) fn send(&mut self, message: &[u8]) {
+        write_frame(&mut self.outgoing, message);
+    }
+
+    /// The next message from the primary. Nothing is lost where this is dropped before its end.
+    ///
+    /// # Errors
+    /// How the connection ended.
+    pub(super) async fn next(&mut self) -> io::Result<Vec<u8>> {
+        loop {
+            if let Some(message) = self.incoming.next_frame() {
+                return Ok(message);
             }
-            Err(error) => error,
-        };
-        let _receiver_gone = events.send(Event::Closed(closed)).await;
-        return;
+            tokio::select! {
+                // What has arrived counts, even where nothing can be sent any longer.
+                biased;
+                read = self.stream.read.read(&mut self.chunk) => match read? {
+                    0 if self.incoming.is_inside_frame() => return Err(io::ErrorKind::UnexpectedEof.into()),
+                    0 => return Err(io::Error::other("closed by the primary")),
+                    count => self.incoming.feed(self.chunk.get(..count).unwrap_or_default()),
+                },
+                written = self.stream.write.write(&self.outgoing), if !self.outgoing.is_empty() => {
+                    let written = written?;
+                    if written == 0 {
+                        return Err(io::ErrorKind::WriteZero.into());
+                    }
+                    self.outgoing.drain(..written);
+                }
+            }
+        }
+    }
+
+    /// Whether it stands, and the primary said nothing that was not taken.
+    pub(super) fn is_quiet(&mut self) -> bool {
+        let (mut octet, mut context) = ([0], Context::from_waker(Waker::noop()));
+        let read = Pin::new(&mut self.stream.read).poll_read(&mut context, &mut ReadBuf::new(&mut octet));
+        read.is_pending() && !self.incoming.is_inside_frame()
+    }
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Connection")
     }
 }

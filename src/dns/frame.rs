@@ -36,13 +36,12 @@ impl FrameReader {
     }
 }
 
-/// Puts `message` behind its length; `None` where it is too long for a frame.
-pub(super) fn framed(message: &[u8]) -> Option<Vec<u8>> {
-    let length = u16::try_from(message.len()).ok()?;
-    let mut frame = Vec::with_capacity(2 + message.len());
-    frame.extend_from_slice(&length.to_be_bytes());
-    frame.extend_from_slice(message);
-    Some(frame)
+/// Adds `message` behind its length, unless it is too long for a frame.
+pub(super) fn write_frame(out: &mut Vec<u8>, message: &[u8]) {
+    if let Ok(length) = u16::try_from(message.len()) {
+        out.extend_from_slice(&length.to_be_bytes());
+        out.extend_from_slice(message);
+    }
 }
 
 #[cfg(test)]
@@ -57,7 +56,8 @@ mod tests {
             messages in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 0..8),
             cuts in prop::collection::vec(1usize..64, 1..200),
         ) {
-            let stream: Vec<u8> = messages.iter().flat_map(|message| framed(message).unwrap()).collect();
+            let mut stream = Vec::new();
+            messages.iter().for_each(|message| write_frame(&mut stream, message));
             let mut reader = FrameReader::default();
             let mut seen = Vec::new();
             let mut rest = stream.as_slice();

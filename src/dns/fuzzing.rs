@@ -6,10 +6,10 @@ use hickory_proto::op::{Message, MessageType, OpCode};
 use hickory_proto::rr::rdata::tsig::{TSIG, TsigAlgorithm, make_tsig_record};
 use hickory_proto::rr::{Name, TSigner};
 
-use super::frame::framed;
+use super::frame::write_frame;
 use super::message::{host_name, wire_name};
 use super::reply::{Reply, classify, id_of};
-use super::tsig::{Signed, Signer, wall_clock};
+use super::tsig::{Signed, Signer, Verifier, wall_clock};
 use super::{FUDGE, FrameReader, Rcode, Update};
 use crate::model::{Algorithm, Hostname, KeyName, TsigKey, ZoneName};
 
@@ -20,7 +20,8 @@ pub fn frames(octets: &[u8]) {
     let mut whole = FrameReader::default();
     whole.feed(stream);
     let expected: Vec<_> = std::iter::from_fn(|| whole.next_frame()).collect();
-    let taken: Vec<u8> = expected.iter().flat_map(|frame| framed(frame).unwrap_or_default()).collect();
+    let mut taken = Vec::new();
+    expected.iter().for_each(|frame| write_frame(&mut taken, frame));
     assert!(stream.starts_with(&taken));
     assert_eq!(whole.is_inside_frame(), taken.len() < stream.len());
 
@@ -62,9 +63,9 @@ pub fn name(octets: &[u8]) {
 pub fn reply(octets: &[u8]) {
     let Some((choice, message)) = octets.split_first_chunk::<2>() else { return };
     let request = Request::new();
-    for update in [true, false] {
+    for op_code in [OpCode::Update, OpCode::Query] {
         let id = id_of(message).unwrap_or_default();
-        match classify(message, id, update, &request.signed.verifier) {
+        match classify(message, &request.verifier(id, op_code)) {
             Reply::Done(_) => panic!("a success that we did not sign"),
             Reply::Failed(failure) => assert!(!failure.signed && !failure.to_string().is_empty()),
             Reply::Nothing(reason) => assert!(!reason.is_empty()),
@@ -82,20 +83,20 @@ pub fn reply(octets: &[u8]) {
 }
 
 fn check_signed(message: &Message, mut octets: Vec<u8>, flip: u16, request: &Request) {
-    let classified = |octets: &[u8], update| classify(octets, message.id, update, &request.signed.verifier);
+    let classified = |octets: &[u8], op_code| classify(octets, &request.verifier(message.id, op_code));
     let Ok(read) = Message::from_vec(&octets) else { return };
-    for (update, op_code) in [(true, OpCode::Update), (false, OpCode::Query)] {
+    for op_code in [OpCode::Update, OpCode::Query] {
         let is_answer = read.message_type == MessageType::Response && read.op_code == op_code;
         let is_success = is_answer && Rcode(read.response_code.into()) == Rcode::NOERROR;
-        let done = matches!(classified(&octets, update), Reply::Done(_));
+        let done = matches!(classified(&octets, op_code), Reply::Done(_));
         assert_eq!(done, is_success, "{read}");
     }
     let bit = usize::from(flip) % (octets.len() * 8);
     if let Some(octet) = octets.get_mut(bit / 8) {
         *octet ^= 1 << (bit % 8);
     }
-    for update in [true, false] {
-        if let Reply::Done(mut changed) = classified(&octets, update) {
+    for op_code in [OpCode::Update, OpCode::Query] {
+        if let Reply::Done(mut changed) = classified(&octets, op_code) {
             // A bit that says nothing: the letter case of the key's name, say.
             changed.signature = None;
             let mut read = read.clone();
@@ -123,7 +124,7 @@ impl Request {
         };
         let secret = key.expose().to_vec();
         let signed = SIGNER.with(|update| {
-            let update = update.get_or_init(|| match Signer::new(key).and_then(|signer| Update::new(zone, signer)) {
+            let update = update.get_or_init(|| match Signer::new(&key).and_then(|signer| Update::new(zone, signer)) {
                 Ok(update) => update,
                 Err(error) => panic!("{error}"),
             });
@@ -135,6 +136,13 @@ impl Request {
         let primary = name.and_then(|name| TSigner::new(secret, TsigAlgorithm::HmacSha256, name, FUDGE).ok());
         let (Some(mac), Some(primary)) = (mac, primary) else { panic!("the probe is signed") };
         Self { signed, mac, primary }
+    }
+
+    /// What checks the answer, as if the request had this ID and opcode.
+    fn verifier(&self, id: u16, op_code: OpCode) -> Verifier {
+        let mut verifier = self.signed.verifier.clone();
+        (verifier.id, verifier.op_code) = (id, op_code);
+        verifier
     }
 
     /// `message` signed as the answer; `None` where it cannot be written.

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use hickory_proto::op::{Message, MessageType, OpCode, Query};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 
-use super::tsig::{Signed, Signer, wall_clock};
+use super::tsig::{Signed, Signer};
 use crate::model::{Desired, DesiredRecords, Hostname, RrData, RrType, ZoneName};
 
 /// The largest message that we send, in octets: half of what a frame holds, far from where hickory cuts.
@@ -74,7 +74,7 @@ impl Update {
     /// # Errors
     /// [`EncodeError`]; nothing is cut silently.
     pub fn replace(&self, id: u16, changes: &[RrsetUpdate<'_>]) -> Result<Signed, EncodeError> {
-        let mut message = self.empty(id);
+        let mut message = self.empty();
         message.answers.reserve(2 * changes.len() + 1);
         message.authorities.reserve(2 * changes.len());
         self.guard(&mut message, changes.iter().filter(|change| change.is_guarded()).map(|change| change.name))?;
@@ -83,7 +83,7 @@ impl Update {
             let owner = wire_name(first.name.as_str())?;
             of_name.iter().for_each(|change| change.write(&mut message, &owner));
         }
-        self.sign(&message)
+        self.signer.sign(&message, id)
     }
 
     /// Compare and swap: makes `change`, guarded as [`Self::replace`] does, where its RRset holds exactly `expected` (no record:
@@ -97,7 +97,7 @@ impl Update {
         expected: &[RrData],
         change: &RrsetUpdate<'_>,
     ) -> Result<Signed, EncodeError> {
-        let mut message = self.empty(id);
+        let mut message = self.empty();
         let owner = wire_name(change.name.as_str())?;
         if expected.is_empty() {
             message.answers.push(absent(owner.clone(), record_type(change.rtype)));
@@ -107,17 +107,7 @@ impl Update {
             self.guard(&mut message, std::iter::once(change.name))?;
         }
         change.write(&mut message, &owner);
-        self.sign(&message)
-    }
-
-    /// Only the guards of [`Self::replace`]: YXRRSET where one of `names` would not be served.
-    ///
-    /// # Errors
-    /// [`EncodeError`].
-    pub(super) fn guards(&self, id: u16, names: &[&Hostname]) -> Result<Signed, EncodeError> {
-        let mut message = self.empty(id);
-        self.guard(&mut message, names.iter().copied())?;
-        self.sign(&message)
+        self.signer.sign(&message, id)
     }
 
     /// An UPDATE without records: NOERROR tells that the zone is served and the key is known.
@@ -125,33 +115,28 @@ impl Update {
     /// # Errors
     /// [`EncodeError`], in theory.
     pub fn probe(&self, id: u16) -> Result<Signed, EncodeError> {
-        self.signer.sign(&self.empty(id), wall_clock())
+        self.signer.sign(&self.empty(), id)
+    }
+
+    /// Only the guards of [`Self::replace`]: YXRRSET where one of `names` would not be served.
+    pub(super) fn guards(&self, names: &[&Hostname]) -> Result<Message, EncodeError> {
+        let mut message = self.empty();
+        self.guard(&mut message, names.iter().copied())?;
+        Ok(message)
     }
 
     /// Value-dependent prerequisites alone (RFC 2136 section 2.4.2): NOERROR where the name itself holds exactly what is set in
     /// `records`, NXRRSET where not. A wildcard's answer does not count; the TTL does not either.
-    ///
-    /// # Errors
-    /// [`EncodeError`], in theory.
-    pub fn holds_exactly(&self, id: u16, name: &Hostname, records: &DesiredRecords) -> Result<Signed, EncodeError> {
-        let mut message = self.empty(id);
+    pub(super) fn holds_exactly(&self, name: &Hostname, records: &DesiredRecords) -> Result<Message, EncodeError> {
+        let mut message = self.empty();
         for data in records.iter().filter_map(|(_, desired)| desired.data()) {
             message.answers.push(Record::from_rdata(wire_name(name.as_str())?, 0, rdata(data)));
         }
-        self.sign(&message)
+        Ok(message)
     }
 
-    /// A signed query; the signature also chooses BIND's view.
-    ///
-    /// # Errors
-    /// [`EncodeError`], in theory.
-    pub(super) fn query(&self, id: u16, name: &str, kind: RecordType) -> Result<Signed, EncodeError> {
-        self.sign(&question(id, name, kind)?)
-    }
-
-    /// Signs a message that this zone's other files built.
-    pub(super) fn sign(&self, message: &Message) -> Result<Signed, EncodeError> {
-        self.signer.sign(message, wall_clock())
+    pub(super) fn signer(&self) -> &Signer {
+        &self.signer
     }
 
     /// The zone that is changed.
@@ -184,16 +169,17 @@ impl Update {
         Ok(())
     }
 
-    pub(super) fn empty(&self, id: u16) -> Message {
-        let mut message = Message::new(id, MessageType::Query, OpCode::Update);
+    /// An UPDATE without records, not signed yet.
+    pub(super) fn empty(&self) -> Message {
+        let mut message = Message::new(0, MessageType::Query, OpCode::Update);
         message.queries.push(Query::query(self.apex.clone(), RecordType::SOA));
         message
     }
 }
 
-/// A query, not signed yet.
-pub(super) fn question(id: u16, name: &str, kind: RecordType) -> Result<Message, EncodeError> {
-    let mut message = Message::new(id, MessageType::Query, OpCode::Query);
+/// A query, not signed yet; signed, it also chooses BIND's view.
+pub(super) fn query(name: &str, kind: RecordType) -> Result<Message, EncodeError> {
+    let mut message = Message::new(0, MessageType::Query, OpCode::Query);
     message.queries.push(Query::query(wire_name(name)?, kind));
     Ok(message)
 }
@@ -256,7 +242,7 @@ mod tests {
 
     fn update() -> Update {
         let key = TsigKey::new(KeyName::parse("k").unwrap(), "hmac-sha256".parse().unwrap(), "c2VjcmV0").unwrap();
-        Update::new(ZoneName::parse("dyn.example").unwrap(), Signer::new(key).unwrap()).unwrap()
+        Update::new(ZoneName::parse("dyn.example").unwrap(), Signer::new(&key).unwrap()).unwrap()
     }
 
     const SET: Desired = Desired::Set { data: RrData::A(Ipv4Addr::new(192, 0, 2, 1)), ttl: 60 };

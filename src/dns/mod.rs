@@ -2,6 +2,7 @@
 //! knows nothing of the engine.
 
 mod connection;
+mod exchange;
 mod frame;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
@@ -13,12 +14,12 @@ mod reader;
 mod reply;
 mod tsig;
 
-pub use connection::{Connection, Event};
+pub use exchange::{AskError, Event, Exchange};
 pub use frame::{FrameReader, MAX_FRAME};
 pub use message::{EncodeError, MAX_MESSAGE, RrsetUpdate, Update};
 pub use network::{ConnectError, Connecting, Network, Stream, Tcp};
-pub use pool::{Lease, Leased, Pool};
-pub use probe::{Hiding, ProbeError, Prober, Served};
-pub use reader::{Held, ReadError, Reader, Route, ZoneTargets};
-pub use reply::{Failure, Rcode, Reply, TsigFault, classify, id_of};
+pub use pool::Pool;
+pub use probe::{Hiding, Prober, Served};
+pub use reader::{Reader, Route};
+pub use reply::{Failure, Rcode, Reply, TsigFault, classify};
 pub use tsig::{FUDGE, Signed, Signer, Verifier};

@@ -6,11 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::sync::mpsc::error::TryRecvError;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
 use tokio::time::{Instant, sleep};
 
-use super::connection::{Connection, Event};
+use super::connection::Connection;
 use super::network::{ConnectError, Network};
 use crate::config::Primary;
 
@@ -21,7 +20,7 @@ const MOST: usize = 16;
 const KEPT: Duration = Duration::from_secs(4);
 
 /// A connection to use, or why there is none.
-pub type Leased = Result<Lease, Arc<ConnectError>>;
+pub(super) type Leased = Result<Lease, Arc<ConnectError>>;
 
 /// From where to whom.
 pub(super) type Path = (Option<IpAddr>, Primary);
@@ -48,24 +47,22 @@ struct PathConnections {
 
 #[derive(Debug, Default)]
 struct IdleConnections {
-    connections: Vec<(Instant, OpenConnection)>,
+    connections: Vec<(Instant, Connection)>,
     is_swept: bool,
 }
 
+/// A connection that one exchange uses. Dropping it closes it; [`Self::give_back`] keeps it for the next.
 #[derive(Debug)]
-struct OpenConnection {
-    connection: Connection,
-    events: mpsc::Receiver<Event>,
-    last_id: u16,
+pub(super) struct Lease {
+    pub(super) connection: Connection,
+    turn: Turn,
 }
 
-/// A connection that one zone uses. Dropping it closes it; [`Self::give_back`] keeps it for the next.
 #[derive(Debug)]
-pub struct Lease {
-    // There until it is given back.
-    open: Option<OpenConnection>,
+struct Turn {
     line: Arc<PathConnections>,
-    _turn: OwnedSemaphorePermit,
+    is_given_back: bool,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Pool {
@@ -86,25 +83,25 @@ impl Pool {
     ///
     /// # Errors
     /// [`ConnectError`], of this attempt or of another that failed while this one waited.
-    pub async fn lease(&self, primary: Primary, source: Option<IpAddr>, limit: Duration) -> Leased {
+    pub(super) async fn lease(&self, primary: Primary, source: Option<IpAddr>, limit: Duration) -> Leased {
         let line = self.line((source, primary.clone()));
-        let turn = match Arc::clone(&line.turns).try_acquire_owned() {
-            Ok(turn) => turn,
+        let permit = match Arc::clone(&line.turns).try_acquire_owned() {
+            Ok(permit) => permit,
             Err(_) => {
                 let timeout = limit * 4;
                 let mut failures = line.failures.subscribe();
                 tokio::select! {
                     biased;
                     Ok(failure) = failures.recv() => return Err(failure),
-                    Ok(turn) = Arc::clone(&line.turns).acquire_owned() => turn,
+                    Ok(permit) = Arc::clone(&line.turns).acquire_owned() => permit,
                     () = sleep(timeout) => return Err(Arc::new(ConnectError::Timeout(timeout))),
                 }
             }
         };
-        let open = match line.take() {
-            Some(open) => open,
+        let connection = match line.take() {
+            Some(connection) => connection,
             None => match Connection::open(&*self.network, &primary, source, limit).await {
-                Ok((connection, events)) => OpenConnection { connection, events, last_id: 0 },
+                Ok(connection) => connection,
                 Err(error) => {
                     let error = Arc::new(error);
                     if line.open.load(Ordering::Relaxed) == 0 {
@@ -115,7 +112,7 @@ impl Pool {
             },
         };
         line.open.fetch_add(1, Ordering::Relaxed);
-        Ok(Lease { open: Some(open), line, _turn: turn })
+        Ok(Lease { connection, turn: Turn { line, is_given_back: false, _permit: permit } })
     }
 
     fn line(&self, path: Path) -> Arc<PathConnections> {
@@ -137,47 +134,23 @@ impl Pool {
 }
 
 impl Lease {
-    /// An ID for the next message, none of those in use. Each is another than the last, whoever had the connection then: an
-    /// answer that comes twice is not taken for the next zone's.
-    pub fn fresh_id(&mut self, is_in_use: impl Fn(u16) -> bool) -> u16 {
-        // Given back, it is nobody's any longer.
-        let Some(OpenConnection { last_id, .. }) = &mut self.open else { return 0 };
-        *last_id = last_id.wrapping_add(1);
-        while is_in_use(*last_id) {
-            *last_id = last_id.wrapping_add(1);
-        }
-        *last_id
-    }
-
-    /// Queues `message`; `false` where the connection has ended or its peer no longer reads.
-    #[must_use]
-    pub fn send(&self, message: &[u8]) -> bool {
-        self.open.as_ref().is_some_and(|open| open.connection.send(message))
-    }
-
-    /// What happens next on it; `None` after the end.
-    pub async fn next(&mut self) -> Option<Event> {
-        self.open.as_mut()?.events.recv().await
-    }
-
     /// Whether others wait for a connection to the same primary: it should be given back soon.
-    #[must_use]
-    pub fn is_wanted(&self) -> bool {
-        self.line.failures.receiver_count() > 0
+    pub(super) fn is_wanted(&self) -> bool {
+        self.turn.line.failures.receiver_count() > 0
     }
 
     /// Keeps it for the next: all that was sent on it is answered.
-    pub fn give_back(mut self) {
-        if let Some(open) = self.open.take() {
-            self.line.keep(open);
-        }
+    pub(super) fn give_back(self) {
+        let Self { connection, mut turn } = self;
+        turn.is_given_back = true;
+        turn.line.keep(connection);
     }
 }
 
-impl Drop for Lease {
+impl Drop for Turn {
     fn drop(&mut self) {
         self.line.open.fetch_sub(1, Ordering::Relaxed);
-        if self.open.is_some() {
+        if !self.is_given_back {
             // It came to no good end, and those that are kept go to the same primary.
             self.line.kept().connections.clear();
         }
@@ -189,15 +162,15 @@ impl PathConnections {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self) -> Option<OpenConnection> {
+    fn take(&self) -> Option<Connection> {
         let mut kept = self.kept();
         kept.drop_old();
-        kept.connections.pop().map(|(_, open)| open)
+        kept.connections.pop().map(|(_, connection)| connection)
     }
 
-    fn keep(self: &Arc<Self>, open: OpenConnection) {
+    fn keep(self: &Arc<Self>, connection: Connection) {
         let mut kept = self.kept();
-        kept.connections.push((Instant::now(), open));
+        kept.connections.push((Instant::now(), connection));
         if !std::mem::replace(&mut kept.is_swept, true) {
             tokio::spawn(sweep(Arc::downgrade(self)));
         }
@@ -207,10 +180,7 @@ impl PathConnections {
 impl IdleConnections {
     /// Closes those that the primary may close soon, those that it closed, and those on which it said what nobody asked.
     fn drop_old(&mut self) {
-        let is_good = |since: &Instant, open: &mut OpenConnection| {
-            since.elapsed() < KEPT && matches!(open.events.try_recv(), Err(TryRecvError::Empty))
-        };
-        self.connections.retain_mut(|(since, open)| is_good(since, open));
+        self.connections.retain_mut(|(since, connection)| since.elapsed() < KEPT && connection.is_quiet());
     }
 }
 
@@ -295,11 +265,11 @@ mod tests {
     async fn no_id_is_used_twice_whoever_has_the_connection() {
         let (pool, _network) = pool(Simulated::default(), 16);
         let mut one = lease(&pool).await.unwrap();
-        let first = one.fresh_id(|_| false);
-        let third = one.fresh_id(|id| id == first.wrapping_add(1));
+        let first = one.connection.fresh_id(|_| false);
+        let third = one.connection.fresh_id(|id| id == first.wrapping_add(1));
         assert_eq!(third, first.wrapping_add(2), "what is in use is left out");
         one.give_back();
-        let next = lease(&pool).await.unwrap().fresh_id(|_| false);
+        let next = lease(&pool).await.unwrap().connection.fresh_id(|_| false);
         assert!(next != first && next != third);
     }
 

@@ -1,30 +1,27 @@
 //! Reads at the primary in use, on a connection of their own: BIND and PowerDNS answer strictly in order, so a read behind
 //! a large UPDATE would wait for it.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_proto::op::Message;
 use hickory_proto::rr::{RData, Record, RecordType};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, sleep_until};
 
-use super::connection::Event;
-use super::message::{EncodeError, Update, host_name, record_type, rr_data};
-use super::network::ConnectError;
-use super::pool::{Lease, Leased, Path, Pool};
-use super::reply::{Failure, Rcode, Reply, classify, id_of};
-use super::tsig::{Signed, Verifier};
+use super::exchange::{AskError, Event, Exchange};
+use super::message::{Update, host_name, query, record_type, rr_data};
+use super::pool::{Path, Pool};
+use super::reply::{Failure, Rcode};
+use super::tsig::Signer;
 use crate::config::Primary;
-use crate::model::{Desired, DesiredRecords, Hostname, RrKey, ZoneName};
+use crate::model::{Desired, DesiredRecords, Hostname, RrKey};
 
 /// Asks the primary of one zone; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Reader {
-    zone: ZoneName,
+    route: watch::Receiver<Route>,
     questions: mpsc::Sender<Question>,
 }
 
@@ -41,55 +38,13 @@ pub struct Route {
     pub timeout: Duration,
 }
 
-/// What the primary says of a host that was thought to hold an address already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Held {
-    /// The name itself holds exactly the addresses, with the TTL.
-    Exactly,
-    /// Something else stands there, or nothing, or it comes from a wildcard.
-    Otherwise,
-}
-
-/// The names that serve the zone itself, as its SOA and NS records say.
-pub type ZoneTargets = Vec<Hostname>;
-
-/// Why a question has no answer.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum ReadError {
-    /// No connection.
-    #[error("{0}")]
-    Connect(#[source] Arc<ConnectError>),
-    /// The connection ended, or was silent for too long.
-    #[error("the connection ended before the answer")]
-    Lost,
-    /// More questions wait than we hold.
-    #[error("too many questions wait")]
-    Full,
-    /// The primary answered with an error.
-    #[error("the primary answered {0}")]
-    Failed(Failure),
-    /// The answer holds no SOA and no NS record.
-    #[error("the primary does not serve the zone")]
-    NoZone,
-    /// The question cannot be written.
-    #[error(transparent)]
-    Encode(#[from] EncodeError),
-}
-
-/// Writes a question with the given ID.
-type WriteQuestion = dyn FnOnce(&Update, u16) -> Result<Signed, EncodeError> + Send;
-
+#[derive(Debug)]
 struct Question {
-    ask: Box<WriteQuestion>,
-    is_update: bool,
-    answer: oneshot::Sender<Result<Message, ReadError>>,
-}
-
-struct SentQuestion {
-    verifier: Verifier,
-    is_update: bool,
-    since: Instant,
-    answer: oneshot::Sender<Result<Message, ReadError>>,
+    message: Message,
+    // None is the zone's.
+    signer: Option<Signer>,
+    was_sent: bool,
+    answer: oneshot::Sender<Result<Box<Message>, AskError>>,
 }
 
 const MOST_WAITING: usize = 1024;
@@ -99,30 +54,41 @@ impl Reader {
     #[must_use]
     pub fn start(pool: Pool, route: watch::Receiver<Route>) -> Self {
         let (questions, queue) = mpsc::channel(MOST_WAITING);
-        let zone = route.borrow().update.zone().clone();
-        let task = Task { pool, route, queue, link: ReaderLink::Closed, waiting: Vec::new(), asked: BTreeMap::new() };
+        let task = Task {
+            pool,
+            route: route.clone(),
+            queue,
+            path: route.borrow().path(),
+            exchange: Exchange::default(),
+            waiting: Vec::new(),
+            look: Instant::now(),
+        };
         tokio::spawn(task.run());
-        Self { zone, questions }
+        Self { route, questions }
     }
 
-    /// Whether `name` itself holds exactly what is set in `records` (other types do not matter).
+    /// Builds messages for the zone, and signs them with the key in force.
+    pub(super) fn update(&self) -> Arc<Update> {
+        Arc::clone(&self.route.borrow().update)
+    }
+
+    /// Whether `name` itself, no wildcard, holds exactly what is set in `records`, with its TTL; other types do not matter.
     ///
     /// # Errors
-    /// [`ReadError`] where the primary did not say.
-    pub async fn holds(&self, name: &Hostname, records: &DesiredRecords) -> Result<Held, ReadError> {
+    /// [`AskError`] where the primary did not say.
+    pub async fn holds(&self, name: &Hostname, records: &DesiredRecords) -> Result<bool, AskError> {
         for (rtype, desired) in records.iter() {
             let Desired::Set { data, ttl } = desired else { continue };
-            let message = self.query(name.as_str(), record_type(rtype)).await?;
-            let [only] = message.answers.as_slice() else { return Ok(Held::Otherwise) };
+            let message = self.ask(query(name.as_str(), record_type(rtype))?).await?;
+            let [only] = message.answers.as_slice() else { return Ok(false) };
             if only.ttl != *ttl || rr_data(&only.data).as_ref() != Some(data) {
-                return Ok(Held::Otherwise);
+                return Ok(false);
             }
         }
         // A read cannot tell the name's own records from a wildcard's (RFC 4592); this can.
-        let (name, records) = (name.clone(), records.clone());
-        match self.ask(true, move |update, id| update.holds_exactly(id, &name, &records)).await {
-            Ok(_) => Ok(Held::Exactly),
-            Err(ReadError::Failed(Failure { rcode: Rcode::NXRRSET, .. })) => Ok(Held::Otherwise),
+        match self.ask(self.update().holds_exactly(name, records)?).await {
+            Ok(_) => Ok(true),
+            Err(AskError::Failed(Failure { rcode: Rcode::NXRRSET, .. })) => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -130,11 +96,11 @@ impl Reader {
     /// What an RRset holds, a wildcard's (RFC 4592) too; nothing where it does not exist.
     ///
     /// # Errors
-    /// [`ReadError`] where the primary did not say.
-    pub async fn read(&self, key: &RrKey) -> Result<Vec<Desired>, ReadError> {
-        let message = match self.query(key.name.as_str(), record_type(key.rtype)).await {
+    /// [`AskError`] where the primary did not say.
+    pub async fn read(&self, key: &RrKey) -> Result<Vec<Desired>, AskError> {
+        let message = match self.ask(query(key.name.as_str(), record_type(key.rtype))?).await {
             // There is not even the name.
-            Err(ReadError::Failed(Failure { rcode: Rcode::NXDOMAIN, .. })) => return Ok(Vec::new()),
+            Err(AskError::Failed(Failure { rcode: Rcode::NXDOMAIN, .. })) => return Ok(Vec::new()),
             read => read?,
         };
         let desired = |record: &Record| {
@@ -147,34 +113,43 @@ impl Reader {
     /// The targets of the SOA and NS records at the apex.
     ///
     /// # Errors
-    /// [`ReadError`] where the primary did not say.
-    pub async fn zone_targets(&self) -> Result<ZoneTargets, ReadError> {
-        let apex = self.zone.as_str();
-        let (soa, ns) = (self.query(apex, RecordType::SOA).await?, self.query(apex, RecordType::NS).await?);
+    /// [`AskError`] where the primary did not say.
+    pub async fn zone_targets(&self) -> Result<Vec<Hostname>, AskError> {
+        let of_apex = |kind| query(self.update().zone().as_str(), kind);
+        let (soa, ns) = (self.ask(of_apex(RecordType::SOA)?).await?, self.ask(of_apex(RecordType::NS)?).await?);
         let targets = soa.answers.iter().chain(&ns.answers).filter_map(|record| match &record.data {
             RData::SOA(soa) => host_name(&soa.mname),
             RData::NS(ns) => host_name(&ns.0),
             _ => None,
         });
-        let targets: ZoneTargets = targets.collect();
+        let targets: Vec<_> = targets.collect();
         // A referral is no answer: without it nothing would be protected.
-        if targets.is_empty() { Err(ReadError::NoZone) } else { Ok(targets) }
+        if targets.is_empty() { Err(AskError::NoZone) } else { Ok(targets) }
     }
 
-    async fn query(&self, name: &str, kind: RecordType) -> Result<Message, ReadError> {
-        let name = name.to_owned();
-        self.ask(false, move |update, id| update.query(id, &name, kind)).await
+    /// Asks with the zone's key.
+    pub(super) async fn ask(&self, message: Message) -> Result<Box<Message>, AskError> {
+        self.ask_by(None, message).await
     }
 
-    async fn ask(
-        &self,
-        is_update: bool,
-        ask: impl FnOnce(&Update, u16) -> Result<Signed, EncodeError> + Send + 'static,
-    ) -> Result<Message, ReadError> {
+    /// The same, with another signer where one is given.
+    pub(super) async fn ask_by(&self, signer: Option<Signer>, message: Message) -> Result<Box<Message>, AskError> {
         let (answer, answered) = oneshot::channel();
-        let question = Question { ask: Box::new(ask), is_update, answer };
-        self.questions.try_send(question).map_err(|_| ReadError::Full)?;
-        answered.await.unwrap_or(Err(ReadError::Lost))
+        let question = Question { message, signer, was_sent: false, answer };
+        self.questions.try_send(question).map_err(|_| AskError::Full)?;
+        answered.await.unwrap_or(Err(AskError::Closed))
+    }
+}
+
+impl Route {
+    fn path(&self) -> Path {
+        (self.source, self.primary.clone())
+    }
+}
+
+impl Question {
+    fn end(self, answer: Result<Box<Message>, AskError>) {
+        let _asker_gone = self.answer.send(answer);
     }
 }
 
@@ -182,179 +157,175 @@ struct Task {
     pool: Pool,
     route: watch::Receiver<Route>,
     queue: mpsc::Receiver<Question>,
-    link: ReaderLink,
+    // Where the exchange leads.
+    path: Path,
+    exchange: Exchange<Question>,
     // Questions that wait for a connection.
     waiting: Vec<Question>,
-    asked: BTreeMap<u16, SentQuestion>,
-}
-
-enum ReaderLink {
-    Closed,
-    Opening(Path, Pin<Box<dyn Future<Output = Leased> + Send>>),
-    Up(Path, Lease),
-}
-
-enum ReaderEvent {
-    Leased(Leased),
-    Event(Option<Event>),
-}
-
-impl ReaderLink {
-    async fn next(&mut self) -> ReaderEvent {
-        match self {
-            Self::Closed => std::future::pending().await,
-            Self::Opening(_, leasing) => ReaderEvent::Leased(leasing.await),
-            Self::Up(_, lease) => ReaderEvent::Event(lease.next().await),
-        }
-    }
+    // When to look for one that is not answered; no later than the first has its time.
+    look: Instant,
 }
 
 impl Task {
     async fn run(mut self) {
-        let mut tick = interval(Duration::from_secs(1));
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 // Answers first: they make room for questions.
                 biased;
-                happened = self.link.next() => self.handle(happened),
+                event = self.exchange.next() => self.handle(event),
                 Ok(()) = self.route.changed() => self.leave_old_path(),
-                now = tick.tick() => {
-                    let timeout = self.route.borrow().timeout;
-                    if self.asked.values().any(|asked| now.saturating_duration_since(asked.since) > timeout) {
-                        self.close();
-                    }
-                }
                 question = self.queue.recv() => match question {
                     Some(question) => self.take(question),
                     None => return,
                 },
+                () = sleep_until(self.look), if self.exchange.unanswered() > 0 => self.give_up_in_silence(),
             }
+            self.pump();
         }
     }
 
-    fn handle(&mut self, happened: ReaderEvent) {
-        match happened {
-            ReaderEvent::Leased(Ok(lease)) => {
-                if let ReaderLink::Opening(path, _) = std::mem::replace(&mut self.link, ReaderLink::Closed) {
-                    self.link = ReaderLink::Up(path, lease);
-                }
-                for question in std::mem::take(&mut self.waiting) {
-                    self.send(question);
-                }
-                self.rest();
-            }
-            ReaderEvent::Leased(Err(error)) => {
-                self.link = ReaderLink::Closed;
-                for question in self.waiting.drain(..) {
-                    let _asker_gone = question.answer.send(Err(ReadError::Connect(Arc::clone(&error))));
+    fn handle(&mut self, event: Event<Question>) {
+        match event {
+            Event::Answer(question, answer) => question.end(answer.map_err(AskError::Failed)),
+            Event::Unreachable(error) => self.fail(&AskError::Connect(error)),
+            Event::NotDns => self.fail(&AskError::NotDns),
+            Event::Closed(_) => {
+                for (mut question, _) in self.exchange.close() {
+                    // Servers close idle connections and old ones: once is normal.
+                    match std::mem::replace(&mut question.was_sent, true) {
+                        false => self.waiting.push(question),
+                        true => question.end(Err(AskError::Closed)),
+                    }
                 }
             }
-            ReaderEvent::Event(Some(Event::Frame(octets))) => self.answered(&octets),
-            ReaderEvent::Event(Some(Event::Closed(_)) | None) => self.close(),
+            Event::Opened | Event::Unbelieved { .. } | Event::Stray => {}
         }
     }
 
     fn take(&mut self, question: Question) {
-        if self.asked.len() + self.waiting.len() >= MOST_WAITING {
+        if self.exchange.unanswered() + self.waiting.len() >= MOST_WAITING {
             self.waiting.retain(|waiting| !waiting.answer.is_closed());
         }
-        if self.asked.len() + self.waiting.len() >= MOST_WAITING {
-            let _asker_gone = question.answer.send(Err(ReadError::Full));
-            return;
+        if self.exchange.unanswered() + self.waiting.len() >= MOST_WAITING {
+            return question.end(Err(AskError::Full));
         }
         self.leave_old_path();
-        match &self.link {
-            // Others wait for a connection: it is their turn once what was asked is answered.
-            ReaderLink::Up(_, lease) if lease.is_wanted() => self.waiting.push(question),
-            ReaderLink::Up(..) => self.send(question),
-            ReaderLink::Opening(..) => self.waiting.push(question),
-            ReaderLink::Closed => {
-                self.waiting.push(question);
-                self.open();
-            }
-        }
+        self.waiting.push(question);
     }
 
     /// Another primary is in use: nobody waits for what the old one does not say.
     fn leave_old_path(&mut self) {
-        let path = {
-            let route = self.route.borrow_and_update();
-            (route.source, route.primary.clone())
-        };
-        if matches!(&self.link, ReaderLink::Opening(other, _) | ReaderLink::Up(other, _) if *other != path) {
-            self.close();
+        let path = self.route.borrow_and_update().path();
+        if path != self.path {
+            self.path = path;
+            self.fail(&AskError::Closed);
         }
     }
 
-    fn open(&mut self) {
-        let Route { primary, source, timeout, .. } = self.route.borrow().clone();
-        let (pool, to) = (self.pool.clone(), primary.clone());
-        let leasing = async move { pool.lease(to, source, timeout / 2).await };
-        self.link = ReaderLink::Opening((source, primary), Box::pin(leasing));
-    }
-
-    /// Gives the connection back where all that was asked is answered.
-    fn rest(&mut self) {
-        if !self.asked.is_empty() {
-            return;
-        }
-        match std::mem::replace(&mut self.link, ReaderLink::Closed) {
-            ReaderLink::Up(_, lease) => lease.give_back(),
-            other => self.link = other,
-        }
-        if matches!(self.link, ReaderLink::Closed) && !self.waiting.is_empty() {
-            self.open();
+    fn give_up_in_silence(&mut self) {
+        let timeout = self.route.borrow().timeout;
+        let Some((oldest, _)) = self.exchange.waits_since() else { return };
+        self.look = oldest + timeout;
+        if self.look <= Instant::now() {
+            self.fail(&AskError::Silent(timeout));
         }
     }
 
-    fn send(&mut self, question: Question) {
-        if question.answer.is_closed() {
-            return;
-        }
-        let Question { ask, is_update, answer } = question;
-        let ReaderLink::Up(_, lease) = &mut self.link else {
-            let _asker_gone = answer.send(Err(ReadError::Lost));
-            return;
-        };
-        let id = lease.fresh_id(|id| self.asked.contains_key(&id));
-        let update = Arc::clone(&self.route.borrow().update);
-        match ask(&update, id) {
-            Ok(Signed { octets, verifier }) => {
-                self.asked.insert(id, SentQuestion { verifier, is_update, since: Instant::now(), answer });
-                if !lease.send(&octets) {
-                    self.close();
+    /// Asks where it is this zone's turn, gives the connection back where all is answered, and takes one where questions wait.
+    fn pump(&mut self) {
+        let Route { update, primary, source, timeout } = &*self.route.borrow();
+        if self.exchange.has_turn() {
+            if self.exchange.unanswered() == 0 {
+                self.look = Instant::now() + *timeout;
+            }
+            for question in self.waiting.drain(..).filter(|question| !question.answer.is_closed()) {
+                let signer = question.signer.as_ref().unwrap_or(update.signer());
+                match signer.sign(&question.message, self.exchange.fresh_id()) {
+                    Ok(signed) => self.exchange.send(question, signed),
+                    Err(error) => question.end(Err(error.into())),
                 }
             }
-            Err(error) => {
-                let _asker_gone = answer.send(Err(error.into()));
-            }
+        }
+        self.exchange.rest();
+        if self.exchange.is_closed() && !self.waiting.is_empty() {
+            self.exchange.open(&self.pool, primary.clone(), *source, *timeout / 2);
         }
     }
 
-    fn answered(&mut self, octets: &[u8]) {
-        let Some((id, asked)) = id_of(octets).and_then(|id| self.asked.remove_entry(&id)) else { return };
-        let answer = match classify(octets, id, asked.is_update, &asked.verifier) {
-            Reply::Done(message) => Ok(*message),
-            Reply::Failed(failure) => Err(ReadError::Failed(failure)),
-            Reply::Nothing(_) => {
-                self.asked.insert(id, asked);
-                return;
-            }
-            Reply::Garbage => {
-                self.asked.insert(id, asked);
-                return self.close();
-            }
-        };
-        let _asker_gone = asked.answer.send(answer);
-        self.rest();
+    fn fail(&mut self, error: &AskError) {
+        for (question, is_doubtful) in self.exchange.close() {
+            question.end(Err(if is_doubtful { AskError::Unsigned } else { error.clone() }));
+        }
+        self.waiting.drain(..).for_each(|question| question.end(Err(error.clone())));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex, split};
+    use tokio::sync::watch;
+
+    use super::super::message::query;
+    use super::super::network::{Connecting, Network, Stream};
+    use super::*;
+    use crate::model::{KeyName, TsigKey, ZoneName};
+
+    const TIMEOUT: Duration = Duration::from_secs(2);
+
+    /// Closes so many connections in place of an answer; from then on answers the first question of each.
+    #[derive(Debug)]
+    struct Closing(AtomicUsize);
+
+    impl Network for Closing {
+        fn connect(&self, _: Primary, _: Option<IpAddr>, _: Duration) -> Connecting {
+            let closes = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
+            let (ours, mut theirs) = duplex(1024);
+            tokio::spawn(async move {
+                let mut frame = vec![0; theirs.read_u16().await.unwrap().into()];
+                theirs.read_exact(&mut frame).await.unwrap();
+                if !closes {
+                    // The question, as a response.
+                    frame[2] |= 0x80;
+                    theirs.write_all(&[&(frame.len() as u16).to_be_bytes()[..], &frame].concat()).await.unwrap();
+                    std::future::pending::<()>().await;
+                }
+            });
+            let (read, write) = split(ours);
+            Box::pin(async { Ok(Stream { read: Box::new(read), write: Box::new(write) }) })
+        }
     }
 
-    fn close(&mut self) {
-        self.link = ReaderLink::Closed;
-        let asked = std::mem::take(&mut self.asked).into_values().map(|asked| asked.answer);
-        for answer in asked.chain(self.waiting.drain(..).map(|question| question.answer)) {
-            let _asker_gone = answer.send(Err(ReadError::Lost));
-        }
+    fn reader(closes: usize) -> Reader {
+        let key = TsigKey::new(KeyName::parse("k").unwrap(), "hmac-sha256".parse().unwrap(), "c2VjcmV0").unwrap();
+        let update = Update::new(ZoneName::parse("dyn.example").unwrap(), Signer::new(&key).unwrap()).unwrap();
+        let primary = Primary { host: "ns1.example".to_owned(), port: 53 };
+        let route = Route { update: Arc::new(update), primary, source: None, timeout: TIMEOUT };
+        Reader::start(Pool::new(Arc::new(Closing(closes.into()))), watch::Sender::new(route).subscribe())
+    }
+
+    async fn ask(reader: &Reader) -> Result<Box<Message>, AskError> {
+        reader.ask_by(Some(Signer::unsigned()), query("dyn.example", RecordType::SOA).unwrap()).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_question_survives_one_closed_connection_and_not_two() {
+        ask(&reader(1)).await.unwrap();
+        assert!(matches!(ask(&reader(2)).await, Err(AskError::Closed)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_is_told_after_its_time_and_a_false_answer_as_such() {
+        let reader = reader(0);
+        ask(&reader).await.unwrap();
+        let began = Instant::now();
+        assert!(
+            matches!(ask(&reader).await, Err(AskError::Silent(TIMEOUT))),
+            "the connection is kept, and says no more"
+        );
+        assert_eq!(began.elapsed(), TIMEOUT);
+        let signed = reader.ask(query("dyn.example", RecordType::SOA).unwrap()).await;
+        assert!(matches!(signed, Err(AskError::Unsigned)), "{signed:?}");
     }
 }

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use hickory_proto::op::{Message, MessageType, OpCode};
+use hickory_proto::op::{Message, MessageType};
 use hickory_proto::rr::Record;
 use hickory_proto::rr::rdata::tsig::{TSIG, TsigError};
 
@@ -101,23 +101,21 @@ pub enum Reply {
 }
 
 /// The ID of a message, for finding its request.
-#[must_use]
-pub fn id_of(octets: &[u8]) -> Option<u16> {
+pub(super) fn id_of(octets: &[u8]) -> Option<u16> {
     octets.first_chunk::<2>().map(|id| u16::from_be_bytes(*id))
 }
 
-/// Weighs `octets` as the answer to the request with `id` and opcode `update` or query.
+/// Weighs `octets` as the answer to the request of `verifier`.
 #[must_use]
-pub fn classify(octets: &[u8], id: u16, update: bool, verifier: &Verifier) -> Reply {
+pub fn classify(octets: &[u8], verifier: &Verifier) -> Reply {
     // Parse before verifying: hickory's verifier may panic on octets that do not parse.
     let Ok(message) = Message::from_vec(octets) else {
         return Reply::Garbage;
     };
-    let op_code = if update { OpCode::Update } else { OpCode::Query };
-    if message.id != id {
+    if message.id != verifier.id {
         return Reply::Nothing("another message's ID");
     }
-    if message.message_type != MessageType::Response || message.op_code != op_code {
+    if message.message_type != MessageType::Response || message.op_code != verifier.op_code {
         return Reply::Nothing("not a response to our opcode");
     }
     let now = wall_clock();
@@ -135,7 +133,7 @@ pub fn classify(octets: &[u8], id: u16, update: bool, verifier: &Verifier) -> Re
             other => TsigFault::Other(other.into()),
         })
     });
-    match (rcode, tsig, signed) {
+    match (rcode, tsig, signed || verifier.takes_unsigned()) {
         (Rcode::NOERROR, None, true) => Reply::Done(Box::new(message)),
         (Rcode::NOERROR, _, _) => Reply::Nothing("NOERROR without a signature that verifies"),
         _ => Reply::Failed(Failure { rcode, tsig, signed }),

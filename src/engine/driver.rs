@@ -1,6 +1,5 @@
 //! The task behind a zone queue: it owns the connection to the primary in use, moves messages, and keeps the time.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,13 +14,12 @@ use super::flight::{FlightEnd, FlightId, Next};
 use super::health::PrimaryHealth;
 use super::jitter::Jitter;
 use super::late::Swap;
-use super::link::{Happened, Link};
 use super::queue::ZoneQueue;
 use super::selection::PrimarySelection;
 use super::settings::Settings;
 use super::{Change, Ended};
 use crate::config::Primary;
-use crate::dns::{EncodeError, Event, Failure, Pool, Reply, Signed, Verifier, classify, id_of};
+use crate::dns::{EncodeError, Event, Exchange, Failure, Pool};
 use crate::metrics::ZoneMetrics;
 use crate::model::{Hostname, Timestamp, ZoneName};
 
@@ -67,8 +65,9 @@ pub(super) enum Order {
 /// What the driver knows of its connection and what is on it.
 struct Running {
     driver: Driver,
-    link: Link,
-    asked: HashMap<u16, Asked>,
+    exchange: Exchange<FlightId>,
+    // There where the primary in use is down.
+    retry: Option<Retry>,
     // A change came since the last attempt to connect.
     fresh_change: bool,
     complained: Option<(Failure, Instant)>,
@@ -83,10 +82,10 @@ struct Running {
     closing: bool,
 }
 
-struct Asked {
-    flight: FlightId,
-    verifier: Verifier,
-    unsigned_seen: bool,
+/// When it was last tried to connect, and when it is to be tried again.
+struct Retry {
+    last: Instant,
+    next: Instant,
 }
 
 impl Driver {
@@ -95,9 +94,9 @@ impl Driver {
         let now = Instant::now();
         let mut running = Running {
             driver: self,
+            exchange: Exchange::default(),
             // The first try at once: an operator wants to read at the start that a primary cannot be reached.
-            link: Link::Down { last_try: now, next_try: now },
-            asked: HashMap::new(),
+            retry: Some(Retry { last: now, next: now }),
             fresh_change: false,
             complained: None,
             fruitless: 0,
@@ -117,7 +116,7 @@ impl Driver {
             tokio::select! {
                 // Answers first: they open the window for changes.
                 biased;
-                happened = running.link.next() => running.handle(happened, Instant::now()),
+                event = running.exchange.next() => running.handle(event, Instant::now()),
                 Ok(()) = running.driver.settings.changed() => running.take_settings(Instant::now()),
                 order = running.driver.orders.recv(), if !running.closing => match order {
                     Some(order) => running.take(order),
@@ -168,10 +167,11 @@ impl Running {
         }
     }
 
-    fn handle(&mut self, happened: Happened, now: Instant) {
-        match happened {
-            Happened::Leased(Ok(lease)) => {
-                self.link = Link::Up { lease, heard: now, is_used: false };
+    fn handle(&mut self, event: Event<FlightId>, now: Instant) {
+        match event {
+            Event::Answer(flight, Ok(_)) => self.done(flight, now),
+            Event::Answer(flight, Err(failure)) => self.failed(flight, failure, now),
+            Event::Opened => {
                 self.unreached = 0;
                 self.driver.health.reached();
                 // A complaint of another kind stays until a change succeeds.
@@ -180,7 +180,7 @@ impl Running {
                     debug!(zone = %self.zone(), primary = %self.primary(), "connected");
                 }
             }
-            Happened::Leased(Err(error)) => {
+            Event::Unreachable(error) => {
                 if self.unwell(&error) {
                     warn!(
                         zone = %self.zone(), primary = %self.primary(), %error,
@@ -190,8 +190,18 @@ impl Running {
                 self.driver.queue.unreachable(now);
                 self.unreachable(now);
             }
-            Happened::Event(Some(Event::Frame(octets))) => self.frame(&octets, now),
-            Happened::Event(Some(Event::Closed(error))) => {
+            Event::Unbelieved { reason, is_first: true } => {
+                warn!(zone = %self.zone(), primary = %self.primary(), reason, "an answer is not believed");
+            }
+            Event::Unbelieved { .. } => {}
+            Event::Stray => debug!(zone = %self.zone(), "an answer to no message of ours is ignored"),
+            Event::NotDns => {
+                warn!(zone = %self.zone(), primary = %self.primary(), "what came is not DNS; the connection is closed");
+                self.unwell(&"what came is not DNS");
+                self.lost(false, now);
+                self.unreachable(now);
+            }
+            Event::Closed(error) => {
                 let cut_short = self.driver.queue.in_flight() > 0;
                 // A primary closes idle connections, and may do so while a message is on its way to it: once is normal.
                 if cut_short && self.fruitless > 0 {
@@ -209,7 +219,6 @@ impl Running {
                     self.unreachable(now);
                 }
             }
-            Happened::Event(None) => self.lost(false, now),
         }
     }
 
@@ -226,29 +235,14 @@ impl Running {
         if self.leave_by.is_some_and(|by| by <= now || self.driver.queue.in_flight() == 0) {
             self.leave(now);
         }
-        match &mut self.link {
-            Link::Idle if self.driver.queue.has_work(now) => self.connect(),
-            Link::Down { last_try, next_try } => {
-                if self.fresh_change {
-                    *next_try = (*next_try).min(*last_try + RETRY_FOR_A_CHANGE);
-                }
-                if *next_try <= now {
-                    self.connect();
-                }
+        if self.leave_by.is_none() && self.exchange.has_turn() {
+            while let Some(flight) = self.driver.queue.depart(now) {
+                self.send(flight, now);
             }
-            // Others wait, and this zone has had its turn.
-            Link::Up { lease, is_used: true, .. } if lease.is_wanted() => {}
-            Link::Up { .. } if self.leave_by.is_none() => {
-                while matches!(self.link, Link::Up { .. })
-                    && let Some(flight) = self.driver.queue.depart(now)
-                {
-                    self.send(flight, now);
-                }
-            }
-            Link::Idle | Link::Connecting(_) | Link::Up { .. } => {}
         }
-        if self.asked.is_empty() && self.driver.queue.in_flight() == 0 {
-            self.give_back(now);
+        self.exchange.rest();
+        if self.exchange.is_closed() && self.is_connection_due(now) {
+            self.connect();
         }
         if self.driver.queue.pending() > 0 && now >= self.swept + SWEEP {
             self.swept = now;
@@ -259,14 +253,20 @@ impl Running {
         self.driver.metrics.pending.set(i64::try_from(self.driver.queue.pending()).unwrap_or(i64::MAX));
     }
 
+    /// Whether there is work, or where the primary is down, whether it is time to try again.
+    fn is_connection_due(&mut self, now: Instant) -> bool {
+        let Some(Retry { last, next }) = &mut self.retry else { return self.driver.queue.has_work(now) };
+        if self.fresh_change {
+            *next = (*next).min(*last + RETRY_FOR_A_CHANGE);
+        }
+        *next <= now
+    }
+
     fn next_wake(&self, now: Instant) -> Instant {
         // Past the first deadline, looking now and then is enough.
         let look_again = |sent: Instant| (sent + self.deadline()).max(now + RETRY_FOR_A_CHANGE);
         let overdue = self.driver.queue.oldest_flight().map(look_again);
-        let retry = match &self.link {
-            Link::Down { next_try, .. } => Some(*next_try),
-            _ => None,
-        };
+        let retry = self.retry.as_ref().map(|retry| retry.next);
         let sweep = (self.driver.queue.waiting() > 0).then(|| self.swept + SWEEP);
         [overdue, retry, self.leave_by, sweep, self.driver.queue.next_rest_end(now)]
             .into_iter()
@@ -278,8 +278,8 @@ impl Running {
     /// Gives a connection up where nothing comes any longer, and where one message was dropped between others that were
     /// answered: its names would stay locked for ever.
     fn give_up_in_silence(&mut self, now: Instant) {
-        let (Link::Up { heard, .. }, Some(oldest)) = (&self.link, self.driver.queue.oldest_flight()) else { return };
-        let is_silent = now.saturating_duration_since(oldest.max(*heard)) >= self.deadline() * 2;
+        let Some((oldest, heard)) = self.exchange.waits_since() else { return };
+        let is_silent = now.saturating_duration_since(heard) >= self.deadline() * 2;
         let is_dropped = now.saturating_duration_since(oldest) >= self.deadline() * 4;
         if is_silent {
             warn!(
@@ -321,50 +321,32 @@ impl Running {
         if !self.driver.selection.is_listed() {
             self.use_next_primary();
         }
-        self.link = Link::Down { last_try: now, next_try: now };
+        self.retry = Some(Retry { last: now, next: now });
     }
 
     fn connect(&mut self) {
-        self.fresh_change = false;
-        let primary = self.primary().clone();
-        let source = self.driver.selection.settings().zone.source;
-        let limit = self.deadline() / 2;
-        let pool = self.driver.pool.clone();
-        self.link = Link::Connecting(Box::pin(async move { pool.lease(primary, source, limit).await }));
-    }
-
-    /// Nothing is to be sent, or it is the turn of others, behind whom this zone queues again.
-    fn give_back(&mut self, now: Instant) {
-        match std::mem::replace(&mut self.link, Link::Idle) {
-            Link::Up { lease, .. } => lease.give_back(),
-            other => self.link = other,
-        }
-        if matches!(self.link, Link::Idle) && self.driver.queue.has_work(now) {
-            self.connect();
-        }
+        (self.fresh_change, self.retry) = (false, None);
+        let (primary, source) = (self.primary().clone(), self.driver.selection.settings().zone.source);
+        self.exchange.open(&self.driver.pool, primary, source, self.deadline() / 2);
     }
 
     /// Sends a flight: the change of its names, a compare and swap, or where nothing is to be changed, a probe.
     fn send(&mut self, flight: FlightId, now: Instant) {
-        let Link::Up { lease, is_used, .. } = &mut self.link else { return self.lost(false, now) };
-        let id = lease.fresh_id(|id| self.asked.contains_key(&id));
         let queue = &mut self.driver.queue;
         let update = &self.driver.selection.settings().update;
+        let names = queue.names(flight);
+        let id = self.exchange.fresh_id();
         let signed = match queue.swaps(flight) {
             Some((expected, change)) => update.compare_and_swap(id, expected, &change),
-            None if queue.names(flight) > 0 => update.replace(id, &queue.updates(flight)),
+            None if names > 0 => update.replace(id, &queue.updates(flight)),
             None => update.probe(id),
         };
         match signed {
-            Ok(Signed { octets, verifier }) => {
-                self.driver.metrics.sent(queue.names(flight));
-                self.asked.insert(id, Asked { flight, verifier, unsigned_seen: false });
-                *is_used = true;
-                if !lease.send(&octets) {
-                    self.lost(false, now);
-                }
+            Ok(signed) => {
+                self.driver.metrics.sent(names);
+                self.exchange.send(flight, signed);
             }
-            Err(EncodeError::TooLarge) if queue.names(flight) > 1 => queue.too_large(flight),
+            Err(EncodeError::TooLarge) if names > 1 => queue.too_large(flight),
             // Not reachable for checked names.
             Err(error) => {
                 queue.drop_flight(flight, now);
@@ -375,11 +357,11 @@ impl Running {
 
     /// The connection has ended, by us or in whatever other way.
     fn lost(&mut self, by_us: bool, now: Instant) {
-        self.link = Link::Idle;
+        self.retry = None;
         for (flight, took) in self.driver.queue.connection_lost(by_us, now) {
             self.driver.metrics.ended(self.in_vain(flight), took.as_secs_f64());
         }
-        self.asked.clear();
+        drop(self.exchange.close());
     }
 
     /// The primary in use does not serve: the next in the list, or a pause where all were tried.
@@ -389,7 +371,7 @@ impl Running {
         self.use_next_primary();
         let all_tried = self.unreached >= self.driver.selection.settings().zone.primaries.len();
         let pause = if all_tried { self.driver.jitter.shorten(RETRY) } else { Duration::ZERO };
-        self.link = Link::Down { last_try: now, next_try: now + pause };
+        self.retry = Some(Retry { last: now, next: now + pause });
     }
 
     fn use_next_primary(&mut self) {
@@ -444,52 +426,24 @@ impl Running {
 
     // ---- What the primary says.
 
-    pub(super) fn frame(&mut self, octets: &[u8], now: Instant) {
-        if let Link::Up { heard, .. } = &mut self.link {
-            *heard = now;
+    fn done(&mut self, flight: FlightId, now: Instant) {
+        self.fruitless = 0;
+        if self.driver.queue.swaps(flight).is_some() {
+            info!(zone = %self.zone(), primary = %self.primary(), "a compare and swap put a record right");
         }
-        let Some((id, asked)) = id_of(octets).and_then(|id| Some((id, self.asked.get_mut(&id)?))) else {
-            return debug!(zone = %self.zone(), "an answer to no message of ours is ignored");
-        };
-        let flight = asked.flight;
-        match classify(octets, id, true, &asked.verifier) {
-            Reply::Done(_) => {
-                self.fruitless = 0;
-                self.asked.remove(&id);
-                if self.driver.queue.swaps(flight).is_some() {
-                    info!(zone = %self.zone(), primary = %self.primary(), "a compare and swap put a record right");
-                }
-                if let Some(ended) = self.driver.queue.acknowledged(flight, now) {
-                    self.count("NOERROR", &ended);
-                    if ended.counted {
-                        // Late: its caller was told 911, and it may be what was deferred.
-                        self.driver.health.is_usable_again();
-                    }
-                }
-                self.complained = None;
-                self.well();
-            }
-            Reply::Failed(failure) => {
-                self.fruitless = 0;
-                self.asked.remove(&id);
-                self.failed(flight, failure, now);
-            }
-            Reply::Nothing(reason) => {
-                if !asked.unsigned_seen {
-                    asked.unsigned_seen = true;
-                    warn!(zone = %self.zone(), primary = %self.primary(), reason, "an answer is not believed");
-                }
-            }
-            Reply::Garbage => {
-                warn!(zone = %self.zone(), primary = %self.primary(), "what came is not DNS; the connection is closed");
-                self.unwell(&"what came is not DNS");
-                self.lost(false, now);
-                self.unreachable(now);
+        if let Some(ended) = self.driver.queue.acknowledged(flight, now) {
+            self.count("NOERROR", &ended);
+            if ended.counted {
+                // Late: its caller was told 911, and it may be what was deferred.
+                self.driver.health.is_usable_again();
             }
         }
+        self.complained = None;
+        self.well();
     }
 
     fn failed(&mut self, flight: FlightId, failure: Failure, now: Instant) {
+        self.fruitless = 0;
         let names = self.driver.queue.names(flight);
         let due = |(last, at): &(Failure, Instant)| *last != failure || now.duration_since(*at) >= COMPLAIN_EVERY;
         let is_expected = self.driver.queue.swaps(flight).is_some();
@@ -522,8 +476,7 @@ impl Running {
     }
 
     /// The label for a flight that was not answered, or not in a way to believe.
-    pub(super) fn in_vain(&self, flight: FlightId) -> &'static str {
-        let unsigned = self.asked.values().any(|asked| asked.flight == flight && asked.unsigned_seen);
-        if unsigned { "unsigned" } else { "timeout" }
+    fn in_vain(&self, flight: FlightId) -> &'static str {
+        if self.exchange.is_doubtful(|of| *of == flight) { "unsigned" } else { "timeout" }
     }
 }

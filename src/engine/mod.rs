@@ -9,7 +9,6 @@ mod flight;
 mod health;
 mod jitter;
 mod late;
-mod link;
 #[doc(hidden)]
 pub mod measuring;
 mod pace;

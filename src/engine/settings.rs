@@ -22,7 +22,7 @@ impl Settings {
     /// # Errors
     /// [`EncodeError::Name`] where a name does not fit the wire.
     pub fn new(zone: &config::Zone, engine: &config::Engine) -> Result<Self, EncodeError> {
-        let update = Arc::new(Update::new(zone.name.clone(), Signer::new(zone.key.clone())?)?);
+        let update = Arc::new(Update::new(zone.name.clone(), Signer::new(&zone.key)?)?);
         let (deadline, verify_interval) = (engine.deadline, engine.verify_interval);
         Ok(Self { zone: zone.clone(), deadline, verify_interval, update })
     }

@@ -20,7 +20,7 @@ use super::queue::ZoneQueue;
 use super::selection::PrimarySelection;
 use super::settings::Settings;
 use super::{Answer, Change, Ended, Late, Trouble};
-use crate::dns::{Failure, Held, Pool, ReadError, Reader, Route};
+use crate::dns::{AskError, Failure, Pool, Reader, Route};
 use crate::metrics::Metrics;
 use crate::model::{Desired, Hostname, RrData, RrKey, Timestamp, ZoneName};
 
@@ -209,7 +209,7 @@ impl Zone {
         let now = Instant::now();
         let limit = now + deadline.saturating_duration_since(now) / 2;
         let held = timeout_at(limit, self.0.reader.holds(name, records)).await;
-        matches!(held, Ok(Ok(Held::Exactly))) && self.0.cache.answered(name, records, Instant::now(), before)
+        matches!(held, Ok(Ok(true))) && self.0.cache.answered(name, records, Instant::now(), before)
     }
 
     /// What an RRset holds now, as the primary says.
@@ -219,8 +219,8 @@ impl Zone {
     pub async fn read(&self, key: &RrKey, deadline: Instant) -> Result<Vec<Desired>, Trouble> {
         match timeout_at(deadline, self.0.reader.read(key)).await {
             Ok(Ok(held)) => Ok(held),
-            Ok(Err(ReadError::Failed(failure))) => Err(trouble(failure)),
-            Ok(Err(ReadError::Full)) => Err(Trouble::Overloaded),
+            Ok(Err(AskError::Failed(failure))) => Err(trouble(failure)),
+            Ok(Err(AskError::Full)) => Err(Trouble::Overloaded),
             Ok(Err(_)) | Err(_) => Err(Trouble::Timeout),
         }
     }
@@ -397,18 +397,18 @@ async fn find_targets(
             Err(error) => {
                 // As long as nobody's changes are let through, none of them would find out.
                 let is_primarys = match &error {
-                    ReadError::Connect(_) | ReadError::Lost => true,
-                    ReadError::Failed(failure) => weigh(*failure) == Blame::Server,
-                    ReadError::Full | ReadError::NoZone | ReadError::Encode(_) => false,
+                    AskError::Failed(failure) => weigh(*failure) == Blame::Server,
+                    AskError::Full | AskError::NoZone | AskError::Encode(_) => false,
+                    _ => true,
                 };
                 if is_primarys {
                     health.doubt();
                 }
                 let advised = match error {
-                    ReadError::Failed(failure) => advice(failure),
+                    AskError::Failed(failure) => advice(failure),
                     _ => "see that the primary can be reached and serves the zone",
                 };
-                if let ReadError::Failed(failure) = error {
+                if let AskError::Failed(failure) = error {
                     *problem.lock().unwrap_or_else(PoisonError::into_inner) = Some(format!("{error}: {advised}"));
                     // What was known stays.
                     found.send_if_modified(|targets| match targets {

@@ -1,10 +1,11 @@
 //! Compare and swap at real primaries: what puts a late UPDATE of a lost connection right changes nothing else.
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use dyngate::config::Primary;
-use dyngate::dns::{Connection, Event, Rcode, Reply, RrsetUpdate, Signer, Tcp, Update, classify};
+use dyngate::dns::{Event, Exchange, Pool, Rcode, RrsetUpdate, Signer, Tcp, Update};
 use dyngate::model::{Desired, Hostname, KeyName, RrData, RrType, TsigKey, ZoneName};
 use lab::{Key, Kind, Server, Setup};
 use tokio::time::{sleep, timeout};
@@ -19,12 +20,14 @@ async fn swapped_only_where_it_stands(kind: Kind) {
     let key = Key::generate("gateway-key");
     let server = Server::start(kind, Setup::new().key(&key).zone_with(ZONE, &["a 60 A 192.0.2.1"])).await.unwrap();
     let secret = TsigKey::new(KeyName::parse(&key.name).unwrap(), key.algorithm.parse().unwrap(), &key.secret).unwrap();
-    let update = Update::new(ZoneName::parse(ZONE).unwrap(), Signer::new(secret).unwrap()).unwrap();
+    let update = Update::new(ZoneName::parse(ZONE).unwrap(), Signer::new(&secret).unwrap()).unwrap();
     let (host, port) = (server.addr().ip().to_string(), server.addr().port());
     let limit = Duration::from_secs(10);
-    let (connection, mut events) = Connection::open(&Tcp, &Primary { host, port }, None, limit).await.unwrap();
+    let mut exchange = Exchange::default();
+    exchange.open(&Pool::new(Arc::new(Tcp)), Primary { host, port }, None, limit);
+    assert!(matches!(exchange.next().await, Event::Opened));
     let name = Hostname::parse("a.dyn.example").unwrap();
-    for (id, lost, wanted, rcode, served) in [
+    for (step, lost, wanted, rcode, served) in [
         (1, holds(9), holds(2), Rcode::NXRRSET, vec!["192.0.2.1"]),
         (2, vec![], holds(2), Rcode::YXRRSET, vec!["192.0.2.1"]),
         (3, holds(1), holds(2), Rcode::NOERROR, vec!["192.0.2.2"]),
@@ -39,14 +42,11 @@ async fn swapped_only_where_it_stands(kind: Kind) {
         let mut answer = Rcode::SERVFAIL;
         // PowerDNS says so while its own start holds the SQLite file; nothing was written then.
         for _ in 0..50 {
-            let signed = update.compare_and_swap(id, &lost, &change).unwrap();
-            assert!(connection.send(&signed.octets));
-            let Ok(Some(Event::Frame(octets))) = timeout(limit, events.recv()).await else {
-                panic!("no answer to {id}")
-            };
-            answer = match classify(&octets, id, true, &signed.verifier) {
-                Reply::Done(_) => Rcode::NOERROR,
-                Reply::Failed(failure) => failure.rcode,
+            let id = exchange.fresh_id();
+            exchange.send(step, update.compare_and_swap(id, &lost, &change).unwrap());
+            answer = match timeout(limit, exchange.next()).await.unwrap() {
+                Event::Answer(_, Ok(_)) => Rcode::NOERROR,
+                Event::Answer(_, Err(failure)) => failure.rcode,
                 other => panic!("{other:?}"),
             };
             if answer != Rcode::SERVFAIL {
@@ -54,9 +54,9 @@ async fn swapped_only_where_it_stands(kind: Kind) {
             }
             sleep(Duration::from_millis(100)).await;
         }
-        assert_eq!(answer, rcode, "{id}");
+        assert_eq!(answer, rcode, "{step}");
         let addresses = server.addresses(name.as_str()).await.unwrap();
-        assert_eq!(addresses.iter().map(ToString::to_string).collect::<Vec<_>>(), served, "{id}");
+        assert_eq!(addresses.iter().map(ToString::to_string).collect::<Vec<_>>(), served, "{step}");
     }
 }
 

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn a_storm_encodes_next_to_nothing_in_vain() {
     let key = TsigKey::new(KeyName::parse("k").unwrap(), "hmac-sha256".parse().unwrap(), "c2VjcmV0").unwrap();
-    let update = Update::new(ZoneName::parse("dyn.example").unwrap(), Signer::new(key).unwrap()).unwrap();
+    let update = Update::new(ZoneName::parse("dyn.example").unwrap(), Signer::new(&key).unwrap()).unwrap();
     let mut bench = Bench::new();
     for n in 0..8000 {
         bench.set(&format!("h{n}"), "192.0.2.1");

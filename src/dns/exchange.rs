@@ -100,6 +100,19 @@ pub enum AskError {
     Encode(#[from] EncodeError),
 }
 
+impl AskError {
+    /// Whether the next primary of the zone is to be asked: this one is in trouble, and another may do better. What it says of
+    /// the zone, the key or a name counts.
+    #[must_use]
+    pub fn leads_to_next_primary(&self) -> bool {
+        match self {
+            Self::Connect(_) | Self::Closed | Self::Silent(_) | Self::NotDns | Self::Unsigned => true,
+            Self::Failed(failure) => failure.leads_to_next_primary(),
+            Self::NoZone | Self::Full | Self::Encode(_) => false,
+        }
+    }
+}
+
 impl<T> Exchange<T> {
     /// Begins to take a connection to `primary` from `pool`; [`Pool::lease`] says what `source` and `limit` are.
     pub fn open(&mut self, pool: &Pool, primary: Primary, source: Option<IpAddr>, limit: Duration) {
@@ -223,5 +236,23 @@ impl<T> Default for Exchange<T> {
 impl<T> Drop for Exchange<T> {
     fn drop(&mut self) {
         self.rest();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::reply::Rcode;
+    use super::*;
+
+    #[test]
+    fn trouble_leads_to_the_next_primary_and_a_refusal_never() {
+        let failed = |rcode| AskError::Failed(Failure { rcode, tsig: None, signed: true });
+        let silent = AskError::Silent(Duration::from_secs(1));
+        for error in [AskError::Closed, silent, AskError::NotDns, AskError::Unsigned, failed(Rcode::SERVFAIL)] {
+            assert!(error.leads_to_next_primary(), "{error}");
+        }
+        for error in [Rcode::REFUSED, Rcode::NOTAUTH, Rcode::NXDOMAIN, Rcode::YXRRSET].map(failed) {
+            assert!(!error.leads_to_next_primary(), "{error}");
+        }
     }
 }

@@ -72,6 +72,15 @@ pub struct Failure {
     pub signed: bool,
 }
 
+impl Failure {
+    /// Whether the next primary is to be asked: the server is in trouble. REFUSED and NOTAUTH speak of the zone and the key,
+    /// which are the same everywhere.
+    #[must_use]
+    pub fn leads_to_next_primary(&self) -> bool {
+        self.rcode == Rcode::SERVFAIL
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.rcode.fmt(f)?;

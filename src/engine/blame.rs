@@ -28,7 +28,7 @@ pub(super) fn weigh(failure: Failure) -> Blame {
         (Rcode::YXRRSET, _) => Blame::Hidden,
         (Rcode::FORMERR | Rcode::NOTZONE | Rcode::NXDOMAIN | Rcode::YXDOMAIN | Rcode::NXRRSET, _) => Blame::Name,
         (Rcode::REFUSED, _) | (Rcode::NOTAUTH, Some(TsigFault::BadKey) | None) => Blame::NameOrZone,
-        (Rcode::SERVFAIL, _) => Blame::Server,
+        _ if failure.leads_to_next_primary() => Blame::Server,
         _ => Blame::Zone,
     }
 }

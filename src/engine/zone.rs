@@ -396,12 +396,7 @@ async fn find_targets(
             }
             Err(error) => {
                 // As long as nobody's changes are let through, none of them would find out.
-                let is_primarys = match &error {
-                    AskError::Failed(failure) => weigh(*failure) == Blame::Server,
-                    AskError::Full | AskError::NoZone | AskError::Encode(_) => false,
-                    _ => true,
-                };
-                if is_primarys {
+                if error.leads_to_next_primary() {
                     health.doubt();
                 }
                 let advised = match error {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::OperatorError;
 use crate::config::Zone;
-use crate::dns::{AskError, Hiding, Pool, Prober, Rcode, Tcp};
+use crate::dns::{AskError, Hiding, Pool, Prober, Tcp};
 use crate::model::{Hostname, ZoneName};
 
 /// Asks primaries.
@@ -54,12 +54,12 @@ impl Primaries {
             };
             let why = match answer.await {
                 Ok(verdict) => return verdict,
-                Err(AskError::Failed(failure)) if failure.rcode != Rcode::SERVFAIL => format!("it answered {failure}"),
-                Err(AskError::Encode(error)) => error.to_string(),
-                Err(error) => {
+                Err(error) if error.leads_to_next_primary() => {
                     silent.push(format!("{primary}: {error}"));
                     continue;
                 }
+                Err(AskError::Failed(failure)) => format!("it answered {failure}"),
+                Err(error) => error.to_string(),
             };
             return Err(OperatorError::Unwilling { primary: primary.to_string(), name: at.clone(), why });
         }

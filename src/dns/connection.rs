@@ -6,17 +6,21 @@ use std::pin::Pin;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
+use bytes::BytesMut;
 use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
 
-use super::frame::{FrameReader, write_frame};
+use super::frame::{next_frame, write_frame};
 use super::network::{ConnectError, Network, Stream};
 use crate::config::Primary;
+
+/// What is read at once.
+const CHUNK: usize = 16 * 1024;
 
 /// An open connection; dropping it closes it.
 pub(super) struct Connection {
     stream: Stream,
-    incoming: FrameReader,
-    chunk: Box<[u8]>,
+    // What was not taken yet, which ends with the beginning of a message.
+    arrived: BytesMut,
     // What the primary has not taken yet.
     outgoing: Vec<u8>,
     last_id: u16,
@@ -34,8 +38,7 @@ impl Connection {
         limit: Duration,
     ) -> Result<Self, ConnectError> {
         let stream = network.connect(primary.clone(), source, limit).await?;
-        let (incoming, chunk) = (FrameReader::default(), vec![0; 16 * 1024].into());
-        Ok(Self { stream, incoming, chunk, outgoing: Vec::new(), last_id: 0 })
+        Ok(Self { stream, arrived: BytesMut::new(), outgoing: Vec::new(), last_id: 0 })
     }
 
     /// An ID for the next message, none of those in use. Each is another than the last, whoever had the connection then: an
@@ -57,18 +60,19 @@ impl Connection {
     ///
     /// # Errors
     /// How the connection ended.
-    pub(super) async fn next(&mut self) -> io::Result<Vec<u8>> {
+    pub(super) async fn next(&mut self) -> io::Result<BytesMut> {
         loop {
-            if let Some(message) = self.incoming.next_frame() {
+            if let Some(message) = next_frame(&mut self.arrived) {
                 return Ok(message);
             }
+            self.arrived.reserve(CHUNK);
             tokio::select! {
                 // What has arrived counts, even where nothing can be sent any longer.
                 biased;
-                read = self.stream.read.read(&mut self.chunk) => match read? {
-                    0 if self.incoming.is_inside_frame() => return Err(io::ErrorKind::UnexpectedEof.into()),
-                    0 => return Err(io::Error::other("closed by the primary")),
-                    count => self.incoming.feed(self.chunk.get(..count).unwrap_or_default()),
+                read = self.stream.read.read_buf(&mut self.arrived) => match read? {
+                    0 if self.arrived.is_empty() => return Err(io::Error::other("closed by the primary")),
+                    0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                    _ => {}
                 },
                 written = self.stream.write.write(&self.outgoing), if !self.outgoing.is_empty() => {
                     let written = written?;
@@ -85,7 +89,7 @@ impl Connection {
     pub(super) fn is_quiet(&mut self) -> bool {
         let (mut octet, mut context) = ([0], Context::from_waker(Waker::noop()));
         let read = Pin::new(&mut self.stream.read).poll_read(&mut context, &mut ReadBuf::new(&mut octet));
-        read.is_pending() && !self.incoming.is_inside_frame()
+        read.is_pending() && self.arrived.is_empty()
     }
 }
 

@@ -2,46 +2,46 @@
 
 use std::cell::OnceCell;
 
+use bytes::BytesMut;
 use hickory_proto::op::{Message, MessageType, OpCode};
 use hickory_proto::rr::rdata::tsig::{TSIG, TsigAlgorithm, make_tsig_record};
 use hickory_proto::rr::{Name, TSigner};
 
-use super::frame::write_frame;
+use super::frame::{next_frame, write_frame};
 use super::message::{host_name, wire_name};
 use super::reply::{Reply, classify, id_of};
 use super::tsig::{Signed, Signer, Verifier, wall_clock};
-use super::{FUDGE, FrameReader, Rcode, Update};
+use super::{FUDGE, Rcode, Update};
 use crate::model::{Algorithm, Hostname, KeyName, TsigKey, ZoneName};
 
 /// A count, so many lengths of pieces, and a stream. However it is cut, the frames are the same, and nothing is lost.
 pub fn frames(octets: &[u8]) {
     let Some((count, rest)) = octets.split_first() else { return };
     let Some((cuts, stream)) = rest.split_at_checked(usize::from(count % 16)) else { return };
-    let mut whole = FrameReader::default();
-    whole.feed(stream);
-    let expected: Vec<_> = std::iter::from_fn(|| whole.next_frame()).collect();
+    let mut whole = BytesMut::from(stream);
+    let expected: Vec<_> = std::iter::from_fn(|| next_frame(&mut whole)).collect();
     let mut taken = Vec::new();
     expected.iter().for_each(|frame| write_frame(&mut taken, frame));
     assert!(stream.starts_with(&taken));
-    assert_eq!(whole.is_inside_frame(), taken.len() < stream.len());
+    assert_eq!(taken.len() + whole.len(), stream.len());
 
-    let mut reader = FrameReader::default();
+    let mut arrived = BytesMut::new();
     let mut seen = Vec::new();
     let mut left = stream;
     let mut lengths = cuts.iter().cycle();
     while !left.is_empty() {
         let cut = lengths.next().copied().unwrap_or(u8::MAX);
-        // The lowest bit leaves frames in the reader for a while.
+        // The lowest bit leaves frames untaken for a while.
         let (piece, tail) = left.split_at(usize::from(cut / 2 + 1).min(left.len()));
-        reader.feed(piece);
+        arrived.extend_from_slice(piece);
         left = tail;
         if cut % 2 == 0 {
-            seen.extend(std::iter::from_fn(|| reader.next_frame()));
+            seen.extend(std::iter::from_fn(|| next_frame(&mut arrived)));
         }
     }
-    seen.extend(std::iter::from_fn(|| reader.next_frame()));
+    seen.extend(std::iter::from_fn(|| next_frame(&mut arrived)));
     assert_eq!(seen, expected);
-    assert_eq!(reader.is_inside_frame(), whole.is_inside_frame());
+    assert_eq!(arrived, whole);
 }
 
 /// A host name: what is taken is written the same way from then on, and survives the wire.

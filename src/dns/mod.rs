@@ -15,7 +15,6 @@ mod reply;
 mod tsig;
 
 pub use exchange::{AskError, Event, Exchange};
-pub use frame::{FrameReader, MAX_FRAME};
 pub use message::{EncodeError, MAX_MESSAGE, RrsetUpdate, Update};
 pub use network::{ConnectError, Connecting, Network, Stream, Tcp};
 pub use pool::Pool;

@@ -28,9 +28,6 @@ pub(super) struct Connection {
 
 impl Connection {
     /// Connects to `primary` over `network`, from `source` if given, within `limit`.
-    ///
-    /// # Errors
-    /// [`ConnectError`], for the last address tried.
     pub(super) async fn open(
         network: &dyn Network,
         primary: &Primary,
@@ -56,10 +53,7 @@ impl Connection {
         write_frame(&mut self.outgoing, message);
     }
 
-    /// The next message from the primary. Nothing is lost where this is dropped before its end.
-    ///
-    /// # Errors
-    /// How the connection ended.
+    /// The next message from the primary, or how the connection ended. Nothing is lost where this is dropped before its end.
     pub(super) async fn next(&mut self) -> io::Result<BytesMut> {
         loop {
             if let Some(message) = next_frame(&mut self.arrived) {

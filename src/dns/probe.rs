@@ -25,22 +25,19 @@ const AGAIN: Duration = Duration::from_millis(100);
 
 /// What the primary says of the zone.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Served {
+pub(crate) enum Served {
     /// It has the zone.
     Authoritative {
         /// MNAME of the SOA record: the zone's primary, as the zone itself says.
         primary: String,
     },
     /// It has only this zone above, or knows none at all.
-    Not {
-        /// The zone above.
-        above: Option<String>,
-    },
+    Not { above: Option<String> },
 }
 
 /// What keeps a name from being served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Hiding {
+pub(crate) enum Hiding {
     /// A CNAME record (RFC 1034 section 3.6.2).
     Cname,
     /// A delegation.
@@ -51,7 +48,7 @@ pub enum Hiding {
 
 /// Asks one primary about one zone, with the zone's key.
 #[derive(Debug)]
-pub struct Prober {
+pub(crate) struct Prober {
     reader: Reader,
     update: Arc<Update>,
     key: TsigKey,
@@ -59,10 +56,7 @@ pub struct Prober {
 
 impl Prober {
     /// A prober of `primary` that takes its connection from `pool`; each answer may take `timeout`.
-    ///
-    /// # Errors
-    /// A name does not fit the wire.
-    pub fn new(
+    pub(crate) fn new(
         pool: &Pool,
         zone: &config::Zone,
         primary: &config::Primary,
@@ -74,11 +68,9 @@ impl Prober {
         Ok(Self { reader, update, key: zone.key.clone() })
     }
 
-    /// What the primary calls itself, if it does: `version.bind`, class CHAOS, unsigned (RFC 4892 section 2).
-    ///
-    /// # Errors
-    /// [`AskError::Connect`]
-    pub async fn software(&self) -> Result<Option<String>, AskError> {
+    /// What the primary calls itself, if it does: `version.bind`, class CHAOS, unsigned (RFC 4892 section 2). Only where there is
+    /// no connection, it is an error that it does not.
+    pub(crate) async fn software(&self) -> Result<Option<String>, AskError> {
         let mut message = query("version.bind", RecordType::TXT)?;
         for query in &mut message.queries {
             query.set_query_class(DNSClass::CH);
@@ -90,11 +82,8 @@ impl Prober {
         }
     }
 
-    /// Whether the zone is served here, by a signed query for its SOA record.
-    ///
-    /// # Errors
-    /// [`AskError`]; an error answer tells of the key or the clock.
-    pub async fn zone(&self) -> Result<Served, AskError> {
+    /// Whether the zone is served here, by a signed query for its SOA record; an error answer tells of the key or the clock.
+    pub(crate) async fn zone(&self) -> Result<Served, AskError> {
         let apex = self.update.zone().as_str();
         if let Some(soa) = self.soa(apex).await? {
             return Ok(Served::Authoritative { primary: text_of(&soa.mname) });
@@ -125,10 +114,7 @@ impl Prober {
     /// The primary's clock minus ours in seconds, to a second or two; 0 where they are at most `tolerance` apart, `None`
     /// where the key is not taken even with 18 hours between them. A server goes by the fudge of the question (RFC 8945
     /// section 5.2.3), so the smallest that it takes tells: PowerDNS never says BADTIME, and its answers have our own time.
-    ///
-    /// # Errors
-    /// [`AskError`], except for error answers.
-    pub async fn clock(&self, tolerance: u16) -> Result<Option<i64>, AskError> {
+    pub(crate) async fn clock(&self, tolerance: u16) -> Result<Option<i64>, AskError> {
         if self.accepts(tolerance, 0).await? {
             return Ok(Some(0));
         }
@@ -157,19 +143,13 @@ impl Prober {
     }
 
     /// An UPDATE without records: NOERROR where the zone is served as a primary.
-    ///
-    /// # Errors
-    /// [`AskError`].
-    pub async fn empty_update(&self) -> Result<(), AskError> {
+    pub(crate) async fn empty_update(&self) -> Result<(), AskError> {
         self.reader.ask(self.update.empty()).await.map(drop)
     }
 
     /// Whether the key may set addresses of `families` at all of `names`, by an addition whose prerequisite never holds: "no
     /// SOA at the apex". YXRRSET means yes, on BIND 9.18, Knot 3.2 and PowerDNS 4.7 alike.
-    ///
-    /// # Errors
-    /// [`AskError`]; [`Failure`] with the server's word where it may not.
-    pub async fn may_set(&self, names: &[&Hostname], families: &[Family]) -> Result<(), AskError> {
+    pub(crate) async fn may_set(&self, names: &[&Hostname], families: &[Family]) -> Result<(), AskError> {
         // Documentation addresses (RFC 5737, RFC 3849).
         let data = families.iter().map(|family| match family {
             Family::V4 => RrData::A(Ipv4Addr::new(192, 0, 2, 1)),
@@ -184,26 +164,17 @@ impl Prober {
     }
 
     /// Whether the key may remove addresses at `name`: not subject to BIND's `check-names`, which an addition is.
-    ///
-    /// # Errors
-    /// As for [`Self::may_set`].
-    pub async fn may_remove(&self, name: &Hostname) -> Result<(), AskError> {
+    pub(crate) async fn may_remove(&self, name: &Hostname) -> Result<(), AskError> {
         self.never(vec![delete_rrset(wire_name(name.as_str())?, RecordType::A)]).await
     }
 
-    /// Whether all of `names` would be served, by the guards of a change alone.
-    ///
-    /// # Errors
-    /// [`AskError`]: YXRRSET where one would not be.
-    pub async fn would_serve(&self, names: &[&Hostname]) -> Result<(), AskError> {
+    /// Whether all of `names` would be served, by the guards of a change alone: YXRRSET where one would not be.
+    pub(crate) async fn would_serve(&self, names: &[&Hostname]) -> Result<(), AskError> {
         self.reader.ask(self.update.guards(names)?).await.map(drop)
     }
 
     /// What hides `name`, and at which owner.
-    ///
-    /// # Errors
-    /// [`AskError`] where the primary does not say.
-    pub async fn hidden_by(&self, name: &Hostname) -> Result<Option<(Hiding, String)>, AskError> {
+    pub(crate) async fn hidden_by(&self, name: &Hostname) -> Result<Option<(Hiding, String)>, AskError> {
         for (owner, kind) in self.update.hiding(name) {
             if self.holds(owner, kind).await? {
                 let hiding = match kind {
@@ -218,10 +189,7 @@ impl Prober {
     }
 
     /// The addresses at `name` itself: what a wildcard above it lends does not count.
-    ///
-    /// # Errors
-    /// [`AskError`] where the primary does not say.
-    pub async fn addresses(&self, name: &Hostname) -> Result<Vec<IpAddr>, AskError> {
+    pub(crate) async fn addresses(&self, name: &Hostname) -> Result<Vec<IpAddr>, AskError> {
         let mut addresses = Vec::new();
         for kind in [RecordType::A, RecordType::AAAA] {
             if !self.holds(name.as_str(), kind).await? {
@@ -264,20 +232,14 @@ impl Prober {
     // ---- A record that is written, read and removed again: the one thing that shows that changes come to be.
 
     /// Puts a TXT record with `value` and TTL 0 at `label` below the apex, in place of what is there. **A change.**
-    ///
-    /// # Errors
-    /// [`AskError`].
-    pub async fn write_text(&self, label: &str, value: &str) -> Result<(), AskError> {
+    pub(crate) async fn write_text(&self, label: &str, value: &str) -> Result<(), AskError> {
         let owner = wire_name(&self.below_apex(label))?;
         let data = RData::TXT(TXT::new(vec![value.to_owned()]));
         self.change(vec![delete_rrset(owner.clone(), RecordType::TXT), Record::from_rdata(owner, 0, data)]).await
     }
 
     /// The TXT record at `label` below the apex.
-    ///
-    /// # Errors
-    /// [`AskError`].
-    pub async fn read_text(&self, label: &str) -> Result<Option<String>, AskError> {
+    pub(crate) async fn read_text(&self, label: &str) -> Result<Option<String>, AskError> {
         match self.reader.ask(query(&self.below_apex(label), RecordType::TXT)?).await {
             Ok(message) => Ok(message.answers.iter().find_map(text)),
             Err(AskError::Failed(Failure { rcode: Rcode::NXDOMAIN, .. })) => Ok(None),
@@ -286,10 +248,7 @@ impl Prober {
     }
 
     /// Removes the TXT records at `label` below the apex. **A change.**
-    ///
-    /// # Errors
-    /// [`AskError`].
-    pub async fn remove_text(&self, label: &str) -> Result<(), AskError> {
+    pub(crate) async fn remove_text(&self, label: &str) -> Result<(), AskError> {
         let owner = wire_name(&self.below_apex(label))?;
         self.change(vec![delete_rrset(owner, RecordType::TXT)]).await
     }

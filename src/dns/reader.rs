@@ -20,22 +20,22 @@ use crate::model::{Desired, DesiredRecords, Hostname, RrKey};
 
 /// Asks the primary of one zone; cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Reader {
+pub(crate) struct Reader {
     route: watch::Receiver<Route>,
     questions: mpsc::Sender<Question>,
 }
 
 /// Whom to ask, and how.
 #[derive(Clone, Debug)]
-pub struct Route {
+pub(crate) struct Route {
     /// Writes and signs the questions.
-    pub update: Arc<Update>,
+    pub(crate) update: Arc<Update>,
     /// The primary in use.
-    pub primary: Primary,
+    pub(crate) primary: Primary,
     /// Our own address towards it.
-    pub source: Option<IpAddr>,
+    pub(crate) source: Option<IpAddr>,
     /// How long an answer may take.
-    pub timeout: Duration,
+    pub(crate) timeout: Duration,
 }
 
 #[derive(Debug)]
@@ -52,7 +52,7 @@ const MOST_WAITING: usize = 1024;
 impl Reader {
     /// Starts the task that asks, each time by the newest `route`; it ends when the last handle is dropped.
     #[must_use]
-    pub fn start(pool: Pool, route: watch::Receiver<Route>) -> Self {
+    pub(crate) fn start(pool: Pool, route: watch::Receiver<Route>) -> Self {
         let (questions, queue) = mpsc::channel(MOST_WAITING);
         let task = Task {
             pool,
@@ -73,10 +73,7 @@ impl Reader {
     }
 
     /// Whether `name` itself, no wildcard, holds exactly what is set in `records`, with its TTL; other types do not matter.
-    ///
-    /// # Errors
-    /// [`AskError`] where the primary did not say.
-    pub async fn holds(&self, name: &Hostname, records: &DesiredRecords) -> Result<bool, AskError> {
+    pub(crate) async fn holds(&self, name: &Hostname, records: &DesiredRecords) -> Result<bool, AskError> {
         for (rtype, desired) in records.iter() {
             let Desired::Set { data, ttl } = desired else { continue };
             let message = self.ask(query(name.as_str(), record_type(rtype))?).await?;
@@ -94,10 +91,7 @@ impl Reader {
     }
 
     /// What an RRset holds, a wildcard's (RFC 4592) too; nothing where it does not exist.
-    ///
-    /// # Errors
-    /// [`AskError`] where the primary did not say.
-    pub async fn read(&self, key: &RrKey) -> Result<Vec<Desired>, AskError> {
+    pub(crate) async fn read(&self, key: &RrKey) -> Result<Vec<Desired>, AskError> {
         let message = match self.ask(query(key.name.as_str(), record_type(key.rtype))?).await {
             // There is not even the name.
             Err(AskError::Failed(Failure { rcode: Rcode::NXDOMAIN, .. })) => return Ok(Vec::new()),
@@ -111,10 +105,7 @@ impl Reader {
     }
 
     /// The targets of the SOA and NS records at the apex.
-    ///
-    /// # Errors
-    /// [`AskError`] where the primary did not say.
-    pub async fn zone_targets(&self) -> Result<Vec<Hostname>, AskError> {
+    pub(crate) async fn zone_targets(&self) -> Result<Vec<Hostname>, AskError> {
         let of_apex = |kind| query(self.update().zone().as_str(), kind);
         let (soa, ns) = (self.ask(of_apex(RecordType::SOA)?).await?, self.ask(of_apex(RecordType::NS)?).await?);
         let targets = soa.answers.iter().chain(&ns.answers).filter_map(|record| match &record.data {

@@ -16,12 +16,6 @@ impl Timestamp {
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(Self(0), |since| Self(whole(since)))
     }
 
-    /// The same instant by a clock that shows `there` when ours shows `here`; never later than that.
-    #[must_use]
-    pub fn by(self, there: Self, here: Self) -> Self {
-        Self(there.0.saturating_sub(here.0.saturating_sub(self.0).max(0)))
-    }
-
     /// `later` from it.
     #[must_use]
     pub fn plus(self, later: Duration) -> Self {

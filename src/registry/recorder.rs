@@ -1,7 +1,7 @@
 //! Writes what was seen of hosts: many in one transaction, less than a second behind, and never while anybody waits. Knows no SQL.
 
+use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -209,10 +209,10 @@ impl RecorderShared {
 
     async fn record(&self, batch: &mut BTreeMap<Hostname, Calls>) -> Result<(), StoreError> {
         let changed = batch.iter().filter(|(_, calls)| calls.changes() > 0).map(|(name, _)| name.clone());
-        let held: HashMap<_, _> = self.store.states(&changed.collect::<Vec<_>>()).await?.into_iter().collect();
+        let held = self.store.acknowledged(&changed.collect::<Vec<_>>()).await?;
         batch.retain(|name, calls| held.contains_key(name) || !calls.is_removal());
         for (name, calls) in &mut *batch {
-            calls.follow(held.get(name).map(|state| state.addresses).unwrap_or_default());
+            calls.follow(held.get(name).copied().unwrap_or_default());
         }
         self.store.record(batch).await
     }

@@ -7,9 +7,8 @@ use std::sync::Arc;
 use sqlx::any::AnyRow;
 
 use super::fit::{self, MAX_SECRETS, hex, unhex};
-use super::session::{
-    Purpose, Statement, Work, at_most, listing, number, optional_number, optional_text, statement, text,
-};
+use super::rows::Rows;
+use super::session::{Purpose, ROWS, Work, at_most, number, of_names, optional_number, optional_text, statement, text};
 use super::{Store, StoreError, Subject};
 use crate::model::{Families, Hostname, PasswordDigest, PendingChange, Timestamp, ZoneName};
 
@@ -27,7 +26,7 @@ macro_rules! hosts {
 
 pub(super) const ACCOUNT: &str = accounts!("WHERE login = $1");
 pub(super) const ACCOUNTS: &str = accounts!("WHERE login > $1 ORDER BY login LIMIT $2");
-const LOGINS: &str = "SELECT login FROM account WHERE login IN";
+const LOGINS: &str = "SELECT login FROM account WHERE login IN ({text})";
 const SET_ENABLED: &str = "UPDATE account SET enabled = $2 WHERE login = $1";
 const SET_SECRETS: &str = "UPDATE account SET secrets = $2 WHERE login = $1";
 const SET_WILDCARDS: &str = "UPDATE account SET wildcards = $2 WHERE login = $1";
@@ -36,12 +35,12 @@ pub(super) const HOST: &str = hosts!("WHERE name = $1");
 pub(super) const HOSTS: &str = hosts!("WHERE name > $1 ORDER BY name LIMIT $2");
 const HOSTS_OF: &str = hosts!("WHERE login = $3 AND name > $1 ORDER BY name LIMIT $2");
 pub(super) const NAMES_OF: &str = "SELECT name FROM host WHERE login = $1 AND name > $2 ORDER BY name LIMIT $3";
-const NAMES_OF_ALL: [&str; 2] = ["SELECT login, name FROM host WHERE login IN", "ORDER BY login, name LIMIT ?"];
-const OWNERS: &str = "SELECT name, login FROM host WHERE name IN";
+const NAMES_OF_ALL: &str = "SELECT login, name FROM host WHERE login IN ({text}) ORDER BY login, name LIMIT ?";
+const OWNERS: &str = "SELECT name, login FROM host WHERE name IN ({text})";
 const SET_HOST: &str = "UPDATE host SET ttl = $2, families = $3, description = $4, blocked = $5 WHERE name = $1";
 
 pub(super) const TOKEN: &str = "SELECT name, expires FROM token WHERE digest = $1";
-const TOKENS_OF: &str = "SELECT digest FROM token WHERE name IN";
+const TOKENS_OF: &str = "SELECT digest FROM token WHERE name IN ({text})";
 const LET_EXPIRE: &str = "UPDATE token SET expires = $2 WHERE name = $1 AND (expires IS NULL OR expires > $2)";
 const DELETE_EXPIRED: &str = "DELETE FROM token WHERE name = $1 AND expires <= $2";
 const DELETE_TOKENS: &str = "DELETE FROM token WHERE name = $1";
@@ -57,8 +56,11 @@ const DELETE_ACCOUNT: [&str; 3] = [
     "DELETE FROM account WHERE login = $1",
 ];
 /// A host's tokens go with it.
-const DELETE_HOSTS: [&str; 3] =
-    ["DELETE FROM host WHERE name IN", "DELETE FROM state WHERE name IN", "DELETE FROM history WHERE name IN"];
+const DELETE_HOSTS: [&str; 3] = [
+    "DELETE FROM host WHERE name IN ({text})",
+    "DELETE FROM state WHERE name IN ({text})",
+    "DELETE FROM history WHERE name IN ({text})",
+];
 
 /// Somebody who may update.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -349,7 +351,8 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<(String, Hostname)>, StoreError> {
         let mut found = Vec::new();
-        for statement in listing(self.inner.database, NAMES_OF_ALL, |query| query, logins) {
+        for logins in logins.chunks(ROWS) {
+            let statement = of_names(self.inner.database, NAMES_OF_ALL, logins);
             let rows = self.rows(statement.bind(at_most(limit - found.len()))).await?;
             found.extend(
                 rows.iter().map(|row| Ok((text(row, 0)?, name(row, 1)?))).collect::<Result<Vec<_>, StoreError>>()?,
@@ -535,17 +538,17 @@ impl Work {
         &mut self,
         accounts: impl IntoIterator<Item = &StoredAccount>,
     ) -> Result<(), StoreError> {
-        const INSERT: &str = "INSERT INTO account (login, secrets, wildcards, max_hosts, enabled, created)";
-        let bind = |query: Statement, account: &&StoredAccount| {
-            query
-                .bind(account.login.to_string())
+        const INSERT: &str = "INSERT INTO account (login, secrets, wildcards, max_hosts, enabled, created) \
+                              {text, text, text, bigint, bigint, bigint}";
+        let bind = |rows: Rows, account: &&StoredAccount| {
+            rows.bind(account.login.to_string())
                 .bind(secrets_text(&account.secrets))
                 .bind(wildcards_text(&account.wildcards))
                 .bind(i64::from(account.max_hosts))
                 .bind(i64::from(account.enabled))
                 .bind(account.created.0)
         };
-        self.write([INSERT, ""], 6, &Vec::from_iter(accounts), bind).await
+        self.write(INSERT, &Vec::from_iter(accounts), bind).await.map(drop)
     }
 
     async fn set_wildcards(&mut self, account: &StoredAccount) -> Result<(), StoreError> {
@@ -587,19 +590,19 @@ impl Work {
         &mut self,
         hosts: impl IntoIterator<Item = &StoredHost>,
     ) -> Result<(), StoreError> {
-        const INSERT: &str = "INSERT INTO host (name, login, ttl, families, description, blocked, created)";
+        const INSERT: &str = "INSERT INTO host (name, login, ttl, families, description, blocked, created) \
+                              {text, text, bigint, text, text, text, bigint}";
         let hosts = Vec::from_iter(hosts);
-        let bind = |query: Statement, host: &&StoredHost| {
-            query
-                .bind(host.name.to_string())
+        let bind = |rows: Rows, host: &&StoredHost| {
+            rows.bind(host.name.to_string())
                 .bind(host.login.to_string())
                 .bind(host.ttl.map(i64::from))
-                .bind(families_text(host.families).to_owned())
-                .bind(host.description.clone())
-                .bind(host.blocked.clone())
+                .bind(families_text(host.families))
+                .bind(&host.description)
+                .bind(&host.blocked)
                 .bind(host.created.0)
         };
-        self.write([INSERT, ""], 7, &hosts, bind).await?;
+        self.write(INSERT, &hosts, bind).await?;
         self.drop_pending(&hosts.iter().map(|host| host.name.clone()).collect::<Vec<_>>()).await
     }
 
@@ -608,11 +611,12 @@ impl Work {
         &mut self,
         tokens: impl IntoIterator<Item = (String, String, Timestamp, Option<Timestamp>)>,
     ) -> Result<(), StoreError> {
-        let insert = ["INSERT INTO token (digest, name, created, expires)", ""];
-        self.write(insert, 4, &Vec::from_iter(tokens), |query, (digest, name, created, expires)| {
-            query.bind(digest.clone()).bind(name.clone()).bind(created.0).bind(expires.map(|expires| expires.0))
+        const INSERT: &str = "INSERT INTO token (digest, name, created, expires) {text, text, bigint, bigint}";
+        self.write(INSERT, &Vec::from_iter(tokens), |rows, (digest, name, created, expires)| {
+            rows.bind(digest).bind(name).bind(created.0).bind(expires.map(|expires| expires.0))
         })
         .await
+        .map(drop)
     }
 
     /// Tells the feed of each token that the hosts have.

@@ -30,7 +30,7 @@ const MOST: usize = 1000;
 
 const POSITION: &str = "SELECT MAX(id) FROM change";
 const NEWS: &str = "SELECT id, subject FROM change WHERE id >= $1 ORDER BY id LIMIT 1001";
-const APPEND: [&str; 2] = ["INSERT INTO change (subject, at)", ""];
+const APPEND: &str = "INSERT INTO change (subject, at) {text, bigint}";
 /// The newest of the old ones stays: whoever has read up to it has missed nothing.
 const TRIM: &str = "DELETE FROM change WHERE id < (SELECT MAX(id) FROM change WHERE at < $1)";
 
@@ -228,7 +228,7 @@ pub(super) async fn append(work: &mut Work, subjects: &[Subject], everything: bo
     } else {
         subjects.iter().map(Subject::to_text).collect()
     };
-    work.write(APPEND, 2, &texts, |query, text| query.bind(text.clone()).bind(now.0)).await?;
+    work.write(APPEND, &texts, |rows, text| rows.bind(text).bind(now.0)).await?;
     work.run(statement(TRIM).bind(now.minus(KEPT).0)).await?;
     if work.database() == Database::Postgres {
         work.row(statement("SELECT pg_notify('dyngate', '')")).await?;

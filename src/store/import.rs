@@ -124,16 +124,15 @@ impl ImportBatch {
             return Err(StoreError::BadLine { line: *line, why: format!("a second state of \"{name}\"") });
         }
         // The file's hosts have a state here already: what was seen later stays.
-        work.write(record::STATE, 11, &states, |query, (_, (name, state))| {
-            query
-                .bind(name.to_string())
+        work.write(record::STATE, &states, |rows, (_, (name, state))| {
+            rows.bind(name.to_string())
                 .bind(state.addresses.v4.map(|address| address.to_string()))
                 .bind(state.addresses.v6.map(|address| address.to_string()))
                 .bind(state.verified.map(|at| at.0))
                 .bind(state.last_update.map(|at| at.0))
                 .bind(state.last_seen.map(|at| at.0))
-                .bind(state.last_outcome.clone())
-                .bind(state.agent.clone())
+                .bind(&state.last_outcome)
+                .bind(&state.agent)
                 .bind(state.source.map(|source| source.to_string()))
                 // Of no use where no pending change moves with it.
                 .bind(None::<i64>)
@@ -158,8 +157,8 @@ async fn those_there(
     keys: impl Iterator<Item = String>,
 ) -> Result<HashSet<String>, StoreError> {
     let keys: HashSet<_> = keys.collect();
-    let there = format!("SELECT {column} FROM {table} WHERE {column} IN");
-    let rows = work.listed([&there, ""], |query| query, &Vec::from_iter(keys)).await?;
+    let there = format!("SELECT {column} FROM {table} WHERE {column} IN ({{text}})");
+    let rows = work.of_names(&there, &Vec::from_iter(keys)).await?;
     rows.iter().map(|row| text(row, 0)).collect()
 }
 

@@ -2,6 +2,7 @@
 //! neither HTTP nor DNS, nor what a gateway does with it.
 
 mod account;
+mod clock;
 mod error;
 mod export;
 mod feed;
@@ -13,6 +14,7 @@ mod open;
 mod pending;
 mod record;
 mod reserve;
+mod rows;
 mod schema;
 mod session;
 mod state;
@@ -30,7 +32,8 @@ use sqlx::any::AnyRow;
 
 use crate::config::Location;
 
-use session::{Database, Purpose, Session, Statement, Work, listing};
+use clock::Clock;
+use session::{Database, Purpose, ROWS, Session, Statement, Work, of_names};
 
 pub use account::{HostEdit, NewAccount, NewHost, RecordsPolicy, StoredAccount, StoredHost, StoredSecret, TokenHolder};
 pub use error::{Cause, StoreError};
@@ -59,6 +62,7 @@ struct StoreInner {
     gateway: String,
     // SQLite's, while a gateway serves it.
     lock: Option<File>,
+    clock: Clock,
     // What the feed listens with; only PostgreSQL's.
     url: Option<secrecy::SecretString>,
 }
@@ -144,11 +148,11 @@ impl Store {
         Session::new(&self.inner.readers).await?.rows(statement).await
     }
 
-    /// The rows of `names`, by a statement that ends before their list.
+    /// A statement that reads the rows of `names`.
     async fn of_names<N: ToString>(&self, sql: &str, names: &[N]) -> Result<Vec<AnyRow>, StoreError> {
         let mut found = Vec::new();
-        for statement in listing(self.inner.database, [sql, ""], |statement| statement, names) {
-            found.extend(self.rows(statement).await?);
+        for names in names.chunks(ROWS) {
+            found.extend(self.rows(of_names(self.inner.database, sql, names)).await?);
         }
         Ok(found)
     }
@@ -164,6 +168,6 @@ impl Store {
             Purpose::Administration | Purpose::Pending | Purpose::Recording => &self.inner.writers,
             Purpose::Snapshot => &self.inner.readers,
         };
-        Work::begin(Session::new(pool).await?, self.inner.database, purpose).await
+        Work::begin(Session::new(pool).await?, Arc::clone(&self.inner), purpose).await
     }
 }

@@ -15,6 +15,7 @@ use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{AnyConnection, ConnectOptions as _, Connection as _};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::clock::Clock;
 use super::error::{StoreError, classify};
 use super::fit::hex;
 use super::lock::lock;
@@ -82,6 +83,7 @@ async fn open_sqlite(path: &Path, to_serve: Option<Duration>) -> Result<Store, S
             readers: pool(SQLITE_READERS).connect_lazy_with(options),
             // Whoever serves it is alone on it.
             gateway: String::new(),
+            clock: Clock::default(),
             lock,
             url: None,
         }),
@@ -210,6 +212,7 @@ async fn open_postgres(url: &SecretString) -> Result<Store, StoreError> {
             writers: pool(POSTGRES_WRITERS).connect_lazy_with(options.clone()),
             readers: pool(POSTGRES_READERS).connect_lazy_with(options),
             gateway: new_name()?,
+            clock: Clock::default(),
             lock: None,
             url: Some(url.clone()),
         }),

@@ -8,9 +8,11 @@ use sqlx::any::AnyRow;
 use tracing::warn;
 
 use super::account::name;
+use super::clock::Clocks;
 use super::fit;
+use super::rows::Rows;
 use super::session::{
-    Clocks, Database, Purpose, Statement, Work, at_most, number, optional_number, optional_text, statement, text,
+    Database, Purpose, Statement, Work, at_most, number, optional_number, optional_text, statement, text,
 };
 use super::{Store, StoreError, Subject};
 use crate::model::{Desired, Hostname, PendingChange, RrData, RrKey, Timestamp};
@@ -29,46 +31,41 @@ macro_rules! select {
 /// row may still be sending it.
 macro_rules! upsert {
     ($condition:literal) => {
-        [
-            "INSERT INTO pending (name, rtype, data, ttl, account, source, agent, accepted, expires)",
-            concat!(
-                "ON CONFLICT (name, rtype) DO UPDATE SET data = excluded.data, ttl = excluded.ttl, \
-                 account = excluded.account, source = excluded.source, agent = excluded.agent, \
-                 expires = excluded.expires, accepted = CASE WHEN excluded.accepted > pending.accepted \
-                 THEN excluded.accepted ELSE pending.accepted + 1 END ",
-                $condition,
-                " RETURNING name, rtype, accepted"
-            ),
-        ]
+        concat!(
+            "INSERT INTO pending (name, rtype, data, ttl, account, source, agent, accepted, expires) \
+             {text, text, text, bigint, text, text, text, bigint, bigint} \
+             ON CONFLICT (name, rtype) DO UPDATE SET data = excluded.data, ttl = excluded.ttl, \
+             account = excluded.account, source = excluded.source, agent = excluded.agent, \
+             expires = excluded.expires, accepted = CASE WHEN excluded.accepted > pending.accepted \
+             THEN excluded.accepted ELSE pending.accepted + 1 END ",
+            $condition,
+            " RETURNING name, rtype, accepted"
+        )
     };
 }
 
 const PAGE: &str = select!("WHERE (name, rtype) > ($1, $2) ORDER BY name, rtype LIMIT $3");
 const PAGE_OF_COMMANDS: &str =
     select!("WHERE source IS NULL AND (name, rtype) > ($1, $2) ORDER BY name, rtype LIMIT $3");
-const BY_NAMES: &str = select!("WHERE name IN");
+pub(super) const BY_NAMES: &str = select!("WHERE name IN ({text})");
+const LOCK: &str = select!("WHERE name IN ({text}) ORDER BY name, rtype FOR UPDATE");
 #[cfg(test)]
 pub(super) const BY_NAME: &str = select!("WHERE name = $1");
-const UPSERT: [&str; 2] = upsert!("");
+const UPSERT: &str = upsert!("");
 /// Of what gateways say, the newest stands; but that a command wants a name's records gone does not give way to a request that
 /// a gateway accepted before it heard of that.
-const UPSERT_NEWER: [&str; 2] = upsert!(
+const UPSERT_NEWER: &str = upsert!(
     "WHERE excluded.accepted >= pending.accepted \
      AND (excluded.source IS NULL OR pending.source IS NOT NULL OR pending.data IS NOT NULL)"
 );
 /// The order of a gateway that is alone is its queue's, whatever becomes of the clock; but for what it has not heard of yet.
-const UPSERT_ALONE: [&str; 2] = upsert!(
+const UPSERT_ALONE: &str = upsert!(
     "WHERE excluded.source IS NULL OR pending.source IS NOT NULL \
      OR (pending.data IS NOT NULL AND excluded.accepted >= pending.accepted)"
 );
-const DELETE: [&str; 2] = ["DELETE FROM pending WHERE (name, rtype) IN (", ")"];
-const DELETE_NAMES: &str = "DELETE FROM pending WHERE name IN";
-const LEASE: [&str; 2] = [
-    "WITH lease (name, rtype, owner, until) AS (",
-    ") UPDATE pending SET lease_owner = lease.owner, lease_until = lease.until FROM lease \
-     WHERE pending.name = lease.name AND pending.rtype = lease.rtype",
-];
-const RELEASE: [&str; 2] = ["UPDATE pending SET lease_owner = NULL, lease_until = NULL WHERE (name, rtype) IN (", ")"];
+const DELETE: &str = "DELETE FROM pending WHERE (name, rtype) IN ({text, text})";
+const DELETE_NAMES: &str = "DELETE FROM pending WHERE name IN ({text}) RETURNING name";
+const LEASE: &str = "UPDATE pending SET lease_owner = ?, lease_until = ? WHERE (name, rtype) IN ({text, text})";
 const LEASED_TO: &str = "SELECT name, rtype FROM pending WHERE lease_owner = $1";
 
 /// The table, of one store.
@@ -180,7 +177,7 @@ impl PendingTable<'_> {
         let ended: HashSet<_> = rows.iter().map(|(key, stamp)| (key, *stamp)).collect();
         let is_over = |row: &Locked| ended.contains(&(&row.key, row.stamp));
         let over: Vec<_> = locked.into_iter().filter(is_over).map(|row| row.key).collect();
-        work.write(DELETE, 2, &over, bind_key).await?;
+        work.write(DELETE, &over, bind_key).await?;
         work.commit().await
     }
 
@@ -207,11 +204,11 @@ impl PendingTable<'_> {
         let clocks = work.clocks().await?;
         let is_alone = !self.0.is_shared();
         let is_older =
-            |row: &Locked| accepted.get(&row.key).is_some_and(|at| is_alone || row.stamp < clocks.earliest(*at));
+            |row: &Locked| accepted.get(&row.key).is_some_and(|at| is_alone || row.stamp < clocks.by_theirs(*at));
         let older = locked.into_iter().filter(is_older);
         let (leased, over): (Vec<_>, Vec<_>) = older.partition(|row| row.is_leased(clocks));
         let over: Vec<_> = over.into_iter().map(|row| row.key).collect();
-        work.write(DELETE, 2, &over, bind_key).await?;
+        work.write(DELETE, &over, bind_key).await?;
         work.commit().await?;
         Ok(leased.into_iter().map(|row| row.key).collect())
     }
@@ -233,8 +230,8 @@ impl PendingTable<'_> {
         let is_free = |row: &&Locked| asked.contains(&row.key) && !row.is_leased(clocks) && row.stamp <= newest;
         let taken: Vec<_> = locked.iter().filter(is_free).filter_map(|row| readable(&row.row, clocks)).collect();
         let owner = &self.0.inner.gateway;
-        let bind = |query, row: &PendingChange| bind_key(query, &row.key).bind(owner.clone()).bind(until.0);
-        work.write(LEASE, 4, &taken, bind).await?;
+        let bind = |statement: Statement| statement.bind(owner.clone()).bind(until.0);
+        work.on_rows(LEASE, bind, &taken, |rows, row| bind_key(rows, &row.key)).await?;
         work.commit().await?;
         Ok(taken)
     }
@@ -253,7 +250,7 @@ impl PendingTable<'_> {
         let owner = Some(&self.0.inner.gateway);
         let is_ours = |row: &Locked| asked.contains(&row.key) && row.owner.as_ref() == owner;
         let ours: Vec<_> = locked.into_iter().filter(is_ours).map(|row| row.key).collect();
-        work.write(RELEASE, 2, &ours, bind_key).await?;
+        work.on_rows(LEASE, |statement| statement.bind(None::<String>).bind(None::<i64>), &ours, bind_key).await?;
         work.commit().await
     }
 
@@ -286,7 +283,7 @@ impl Work {
     /// Nothing stays pending of `names`, whoever asked for it.
     pub(super) async fn drop_pending(&mut self, names: &[Hostname]) -> Result<(), StoreError> {
         self.lock_pending(names.iter()).await?;
-        let gone = self.listed([DELETE_NAMES, "RETURNING name"], |delete| delete, names).await?;
+        let gone = self.of_names(DELETE_NAMES, names).await?;
         let gone: BTreeSet<_> = gone.iter().filter_map(|row| name(row, 0).ok()).collect();
         gone.into_iter().for_each(|name| self.changed(Subject::Pending(name)));
         Ok(())
@@ -295,7 +292,7 @@ impl Work {
     /// Writes the newest of each key, in the order of the keys; the keys and stamps that were written.
     async fn upsert_pending(
         &mut self,
-        upsert: [&str; 2],
+        upsert: &str,
         rows: &[PendingChange],
     ) -> Result<Vec<(RrKey, Timestamp)>, StoreError> {
         let mut newest: BTreeMap<&RrKey, &PendingChange> = BTreeMap::new();
@@ -307,8 +304,8 @@ impl Work {
         }
         let newest: Vec<_> = newest.into_values().collect();
         let clocks = self.clocks().await?;
-        let bind = |query, row: &&PendingChange| bind_row(query, row, clocks);
-        let written = self.write_returning(upsert, 9, &newest, bind).await?;
+        let bind = |rows, row: &&PendingChange| bind_row(rows, row, clocks);
+        let written = self.write(upsert, &newest, bind).await?;
         written.iter().map(|row| Ok((key(row)?, Timestamp(number(row, 2)?)))).collect()
     }
 
@@ -319,10 +316,10 @@ impl Work {
         let names: Vec<_> = names.into_iter().collect();
         let lock = match self.database() {
             // It has one writer.
-            Database::Sqlite => "",
-            Database::Postgres => "ORDER BY name, rtype FOR UPDATE",
+            Database::Sqlite => BY_NAMES,
+            Database::Postgres => LOCK,
         };
-        let rows = self.listed([BY_NAMES, lock], |query| query, &names).await?;
+        let rows = self.of_names(lock, &names).await?;
         let locked = |row: AnyRow| {
             Some(Locked {
                 key: key(&row).ok()?,
@@ -336,22 +333,22 @@ impl Work {
     }
 }
 
-fn bind_key(query: Statement, key: &RrKey) -> Statement {
-    query.bind(key.name.to_string()).bind(key.rtype.as_str().to_owned())
+fn bind_key(rows: Rows, key: &RrKey) -> Rows {
+    rows.bind(key.name.to_string()).bind(key.rtype.as_str())
 }
 
-fn bind_row(query: Statement, row: &PendingChange, clocks: Clocks) -> Statement {
+fn bind_row(rows: Rows, row: &PendingChange, clocks: Clocks) -> Rows {
     let (data, ttl) = match &row.desired {
         Desired::Absent => (None, 0),
         Desired::Set { data, ttl } => (Some(data.to_string()), i64::from(*ttl)),
     };
-    bind_key(query, &row.key)
+    bind_key(rows, &row.key)
         .bind(data)
         .bind(ttl)
-        .bind(row.account.clone())
+        .bind(&row.account)
         .bind(row.source.map(|source| source.to_string()))
         .bind(row.agent.as_deref().map(fit::agent))
-        .bind(clocks.latest(row.accepted).0)
+        .bind(clocks.by_theirs(row.accepted).0)
         .bind(row.expires.map(|expires| expires.0))
 }
 
@@ -388,7 +385,7 @@ fn read(row: &AnyRow, clocks: Clocks) -> Result<PendingChange, StoreError> {
         account: text(row, 4)?,
         source,
         agent: optional_text(row, 6)?,
-        accepted: clocks.ours(stamp),
+        accepted: clocks.by_ours(stamp),
         expires: optional_number(row, 8)?.map(Timestamp),
         stamp,
         key,

@@ -4,17 +4,18 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::fit;
-use super::session::{Purpose, Statement};
+use super::rows::Rows;
+use super::session::Purpose;
 use super::state::addresses_text;
 use super::{Store, StoreError};
 use crate::model::{Addresses, DesiredRecords, Hostname, RrData, RrType, Timestamp};
 
 /// Times never go back: what was seen later stays, whoever tells it first. An address of a request that was accepted earlier
 /// serves only where none is known, and so does an imported one that was verified earlier.
-pub(super) const STATE: [&str; 2] = [
-    "INSERT INTO state (name, ipv4, ipv6, verified, last_update, last_seen, last_outcome, agent, source, \
-     settled4, settled6)",
-    "ON CONFLICT (name) DO UPDATE SET \
+pub(super) const STATE: &str = "INSERT INTO state (name, ipv4, ipv6, verified, last_update, last_seen, last_outcome, \
+     agent, source, settled4, settled6) \
+     {text, text, text, bigint, bigint, bigint, text, text, text, bigint, bigint} \
+     ON CONFLICT (name) DO UPDATE SET \
      ipv4 = CASE WHEN COALESCE(excluded.settled4, excluded.verified, -1) >= \
        CASE WHEN excluded.settled4 IS NULL THEN COALESCE(state.verified, 0) ELSE COALESCE(state.settled4, 0) END \
        THEN COALESCE(excluded.ipv4, state.ipv4) ELSE COALESCE(state.ipv4, excluded.ipv4) END, \
@@ -34,9 +35,9 @@ pub(super) const STATE: [&str; 2] = [
      settled4 = CASE WHEN excluded.settled4 >= COALESCE(state.settled4, 0) \
        THEN excluded.settled4 ELSE state.settled4 END, \
      settled6 = CASE WHEN excluded.settled6 >= COALESCE(state.settled6, 0) \
-       THEN excluded.settled6 ELSE state.settled6 END",
-];
-const HISTORY: [&str; 2] = ["INSERT INTO history (name, at, outcome, source, agent, old, new)", ""];
+       THEN excluded.settled6 ELSE state.settled6 END";
+const HISTORY: &str = "INSERT INTO history (name, at, outcome, source, agent, old, new) \
+                       {text, bigint, text, text, text, text, text}";
 
 /// A router's call for a name.
 #[derive(Debug, Clone)]
@@ -172,41 +173,39 @@ impl Store {
         let changes: Vec<_> = states.iter().flat_map(|calls| &calls.changes).collect();
         let mut work = self.begin(Purpose::Recording).await?;
         let clocks = work.clocks().await?;
-        work.write(STATE, 11, &states, |query, calls| {
-            let query = bind_state(query, calls);
-            calls.settled.iter().fold(query, |query, at| query.bind(at.map(|at| clocks.earliest(at).0)))
+        work.write(STATE, &states, |rows, calls| {
+            let rows = bind_state(rows, calls);
+            calls.settled.iter().fold(rows, |rows, at| rows.bind(at.map(|at| clocks.by_theirs(at).0)))
         })
         .await?;
-        work.write(HISTORY, 7, &changes, |query, seen| bind_change(query, seen)).await?;
+        work.write(HISTORY, &changes, |rows, seen| bind_change(rows, seen)).await?;
         work.commit().await
     }
 }
 
-fn bind_state(query: Statement, calls: &Calls) -> Statement {
+fn bind_state(rows: Rows, calls: &Calls) -> Rows {
     let seen = &calls.latest;
     // An empty text is known to be nothing, NULL is nothing known.
     let text = |held: HeldRrset| held.address.map_or_else(String::new, |address| address.to_string());
     let [v4, v6] = calls.held.map(|held| held.map(text));
     // A command is no call.
     let called = seen.source.map(|_| seen.at.0);
-    query
-        .bind(seen.name.to_string())
+    rows.bind(seen.name.to_string())
         .bind(v4)
         .bind(v6)
         .bind(calls.verified.map(|at| at.0))
         .bind(calls.last_update.map(|at| at.0))
         .bind(called)
-        .bind(called.map(|_| seen.outcome.to_owned()))
+        .bind(called.map(|_| seen.outcome))
         .bind(seen.agent.as_deref().map(fit::agent))
         .bind(seen.source.map(|source| source.to_string()))
 }
 
-fn bind_change(query: Statement, seen: &Seen) -> Statement {
+fn bind_change(rows: Rows, seen: &Seen) -> Rows {
     let AddressChange { old, new } = seen.change.unwrap_or_default();
-    query
-        .bind(seen.name.to_string())
+    rows.bind(seen.name.to_string())
         .bind(seen.at.0)
-        .bind(seen.outcome.to_owned())
+        .bind(seen.outcome)
         .bind(seen.source.map(|source| source.to_string()))
         .bind(seen.agent.as_deref().map(fit::agent))
         .bind(addresses_text(old))

@@ -7,11 +7,12 @@ use sqlx::any::AnyRow;
 
 use super::account::name;
 use super::fit;
+use super::rows::Rows;
 use super::session::{Purpose, Statement, Work, at_most, number, optional_text, statement, text};
 use super::{Store, StoreError};
 use crate::model::Hostname;
 
-const RESERVED: &str = "SELECT login, name, gateway FROM reserved WHERE name IN";
+const RESERVED: &str = "SELECT login, name, gateway FROM reserved WHERE name IN ({text})";
 /// Not those that are also a host: it tells more of them. A name of several accounts is the first one's.
 const PAGE: &str = "SELECT name, MIN(login) FROM reserved WHERE name > $1 \
                     AND NOT EXISTS (SELECT 1 FROM host WHERE host.name = reserved.name) \
@@ -19,16 +20,15 @@ const PAGE: &str = "SELECT name, MIN(login) FROM reserved WHERE name > $1 \
 const PAGE_OF: &str = "SELECT name, login FROM reserved WHERE login = $3 AND name > $1 \
                        AND NOT EXISTS (SELECT 1 FROM host WHERE host.name = reserved.name) ORDER BY name LIMIT $2";
 pub(super) const LOGINS: &str = "SELECT login FROM reserved WHERE name = $1 ORDER BY login LIMIT 1";
-const INSERT: [&str; 2] =
-    ["INSERT INTO reserved (login, name, gateway)", "ON CONFLICT (login, name) DO NOTHING RETURNING login"];
-const DELETE: &str = "DELETE FROM reserved WHERE login = ? AND gateway = ? AND name IN";
+const INSERT: &str = "INSERT INTO reserved (login, name, gateway) {text, text, text} \
+                      ON CONFLICT (login, name) DO NOTHING RETURNING login";
+const DELETE: &str = "DELETE FROM reserved WHERE login = ? AND gateway = ? AND name IN ({text}) RETURNING login";
+const SHARE: &str = "UPDATE reserved SET gateway = NULL WHERE gateway <> ? AND (login, name) IN ({text, text})";
 /// Locks the counts too, one gateway at a time for each login: it may be one of the file, which has no row to lock.
-const COUNTS: [&str; 2] = [
-    "INSERT INTO reserved_count (login, names)",
-    "ON CONFLICT (login) DO UPDATE SET names = reserved_count.names RETURNING login, names",
-];
-const SET_COUNTS: [&str; 2] =
-    ["INSERT INTO reserved_count (login, names)", "ON CONFLICT (login) DO UPDATE SET names = excluded.names"];
+const COUNTS: &str = "INSERT INTO reserved_count (login, names) {text, bigint} \
+                      ON CONFLICT (login) DO UPDATE SET names = reserved_count.names RETURNING login, names";
+const SET_COUNTS: &str = "INSERT INTO reserved_count (login, names) {text, bigint} \
+                          ON CONFLICT (login) DO UPDATE SET names = excluded.names";
 /// The names below wildcards, of one store.
 #[derive(Debug, Clone, Copy)]
 pub struct Reservations<'s>(pub(super) &'s Store);
@@ -140,7 +140,7 @@ impl Work {
         released.iter().for_each(|(login, name)| by_login.entry(login).or_default().push(name));
         for (login, names) in by_login {
             let bind = |query: Statement| query.bind(login.to_owned()).bind(gateway.to_owned());
-            let deleted = self.listed([DELETE, "RETURNING login"], bind, &names).await?.len();
+            let deleted = self.on_rows(DELETE, bind, &names, |rows, name| rows.bind(name.to_string())).await?.len();
             *counts.entry(login.to_owned()).or_default() -= at_most(deleted);
         }
 
@@ -168,10 +168,8 @@ impl Work {
         if !shared.is_empty() {
             self.share(gateway, &shared).await?;
         }
-        self.write(INSERT, 3, &Vec::from_iter(new), |query, (login, name)| {
-            query.bind(login.clone()).bind(name.clone()).bind(gateway.to_owned())
-        })
-        .await?;
+        self.write(INSERT, &Vec::from_iter(new), |rows, (login, name)| rows.bind(login).bind(name).bind(gateway))
+            .await?;
         counts.retain(|login, count| before.get(login) != Some(count));
         self.set_counts(counts).await?;
         Ok(answers)
@@ -179,16 +177,10 @@ impl Work {
 
     /// Another gateway reserved these and may still see its request fail: what two rely on stays.
     async fn share(&mut self, gateway: &str, names: &BTreeSet<LoginAndName>) -> Result<(), StoreError> {
-        let logins: BTreeSet<_> = names.iter().map(|(login, _)| login).collect();
         // Of other accounts nothing: their counts are not locked.
-        let places = vec!["?"; logins.len()].join(", ");
-        let share =
-            format!("UPDATE reserved SET gateway = NULL WHERE gateway <> ? AND login IN ({places}) AND name IN");
-        let bind = |query: Statement| {
-            logins.iter().fold(query.bind(gateway.to_owned()), |query, login| query.bind((*login).clone()))
-        };
-        let names: Vec<_> = names.iter().map(|(_, name)| name).collect();
-        self.listed([&share, ""], bind, &names).await.map(drop)
+        let bind = |statement: Statement| statement.bind(gateway.to_owned());
+        let names = Vec::from_iter(names);
+        self.on_rows(SHARE, bind, &names, |rows, (login, name)| rows.bind(login).bind(name)).await.map(drop)
     }
 
     /// How many names each of these has. Nobody else changes that before the end of this transaction; the order keeps two
@@ -198,14 +190,14 @@ impl Work {
         logins: impl Iterator<Item = &str>,
     ) -> Result<HashMap<String, i64>, StoreError> {
         let logins: BTreeSet<_> = logins.collect();
-        let bind = |query: Statement, login: &&str| query.bind((*login).to_owned()).bind(0_i64);
-        let counts = self.write_returning(COUNTS, 2, &Vec::from_iter(logins), bind).await?;
+        let bind = |rows: Rows, login: &&str| rows.bind(login).bind(0);
+        let counts = self.write(COUNTS, &Vec::from_iter(logins), bind).await?;
         counts.iter().map(|row| Ok((text(row, 0)?, number(row, 1)?))).collect()
     }
 
     async fn set_counts(&mut self, counts: HashMap<String, i64>) -> Result<(), StoreError> {
         let counts = Vec::from_iter(counts);
-        self.write(SET_COUNTS, 2, &counts, |query, (login, count)| query.bind(login.clone()).bind(*count)).await
+        self.write(SET_COUNTS, &counts, |rows, (login, count)| rows.bind(login).bind(count)).await.map(drop)
     }
 
     /// Reserves these for good, however many the accounts may have.
@@ -214,10 +206,8 @@ impl Work {
         names: impl Iterator<Item = (&'a str, &'a str)> + Clone,
     ) -> Result<(), StoreError> {
         let mut counts = self.lock_counts(names.clone().map(|(login, _)| login)).await?;
-        let bind = |query: Statement, (login, name): &(&str, &str)| {
-            query.bind((*login).to_owned()).bind((*name).to_owned()).bind(None::<String>)
-        };
-        for new in self.write_returning(INSERT, 3, &Vec::from_iter(names), bind).await? {
+        let bind = |rows: Rows, (login, name): &(&str, &str)| rows.bind(login).bind(name).bind(None::<&str>);
+        for new in self.write(INSERT, &Vec::from_iter(names), bind).await? {
             *counts.entry(text(&new, 0)?).or_default() += 1;
         }
         self.set_counts(counts).await

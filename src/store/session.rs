@@ -1,6 +1,7 @@
 //! One statement after the other: each with a limit of time, writers in transactions that are undone unless committed.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::any::{AnyArguments, AnyRow};
@@ -9,9 +10,12 @@ use sqlx::query::Query;
 use sqlx::{Any, AnyPool, AssertSqlSafe, Row as _};
 use tokio::time::timeout;
 
+use super::StoreInner;
+use super::clock::Clocks;
 use super::error::{StoreError, classify};
 use super::feed::{self, Subject};
-use crate::model::{Hostname, Timestamp};
+use super::rows::{Rows, expanded};
+use crate::model::Timestamp;
 
 /// A statement with what was bound to it.
 pub(super) type Statement = Query<'static, Any, AnyArguments>;
@@ -20,11 +24,10 @@ pub(super) type Statement = Query<'static, Any, AnyArguments>;
 const LIMIT: Duration = Duration::from_secs(6);
 /// The same for a statement that moves a whole store.
 const LONG: Duration = Duration::from_secs(600);
-/// How many rows are written or asked for by one statement: SQLite takes 32 766 values in one, PostgreSQL 65 535, and both
-/// need longer to understand a statement than to run it.
-pub(super) const ROWS: usize = 500;
+/// How many rows one statement takes: others wait for its locks meanwhile.
+pub(super) const ROWS: usize = 1000;
 
-const CLOCK: &str = "SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::BIGINT";
+const CLOCK: &str = "SELECT FLOOR(EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::BIGINT";
 
 /// Which database it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,44 +73,16 @@ pub(super) fn statement(sql: &'static str) -> Statement {
     sqlx::query(sql)
 }
 
-/// A statement of the caller's making, from texts of this room alone, in which `?` is the place of a value; not kept.
-pub(super) fn composed(database: Database, sql: String) -> Statement {
-    let sql = match database {
-        // To SQLite `$1` is a name, and it looks through all of them for each; a thousand rows would take it seconds.
-        Database::Sqlite => sql,
-        Database::Postgres => numbered(&sql),
-    };
-    sqlx::query(AssertSqlSafe(sql)).persistent(false)
+/// A statement in which `?` is the place of a value and `{text, bigint}` that of [`Rows`]: the last value.
+pub(super) fn composed(database: Database, sql: &str) -> Statement {
+    // Planned anew each time: a plan of when a table was small would serve a whole import.
+    sqlx::query(AssertSqlSafe(expanded(database, sql))).persistent(false)
 }
 
-/// `$1`, `$2`, `$3` for each `?`.
-fn numbered(sql: &str) -> String {
-    let mut parts = sql.split('?');
-    let mut numbered = parts.next().unwrap_or_default().to_owned();
-    for (before, part) in parts.enumerate() {
-        numbered.push_str(&format!("${}", before + 1));
-        numbered.push_str(part);
-    }
-    numbered
-}
-
-/// `(?, ?, ?)`
-pub(super) fn places(count: usize) -> String {
-    format!("({})", vec!["?"; count].join(", "))
-}
-
-/// For each few hundred of `names` a statement: `before`, a list of places for them, `after`. `bind` binds the values of `before`.
-pub(super) fn listing<N: ToString>(
-    database: Database,
-    [before, after]: [&str; 2],
-    bind: impl Fn(Statement) -> Statement,
-    names: &[N],
-) -> Vec<Statement> {
-    let of_some = |names: &[N]| {
-        let statement = bind(composed(database, format!("{before} {} {after}", places(names.len()))));
-        names.iter().fold(statement, |statement, name| statement.bind(name.to_string()))
-    };
-    names.chunks(ROWS).map(of_some).collect()
+/// A statement on names alone.
+pub(super) fn of_names<N: ToString>(database: Database, sql: &str, names: &[N]) -> Statement {
+    let names = Rows::of(names, |rows, name| rows.bind(name.to_string()));
+    composed(database, sql).bind(names.into_text())
 }
 
 /// How many rows a page may have, as SQL counts.
@@ -177,49 +152,28 @@ impl Drop for Session {
     }
 }
 
-/// The store's clock, and ours before and after it was read.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Clocks {
-    pub(super) theirs: Timestamp,
-    before: Timestamp,
-    after: Timestamp,
-}
-
-impl Clocks {
-    /// The earliest that a moment of ours may be by the store's clock.
-    pub(super) fn earliest(&self, ours: Timestamp) -> Timestamp {
-        ours.by(self.theirs, self.after)
-    }
-
-    /// The latest.
-    pub(super) fn latest(&self, ours: Timestamp) -> Timestamp {
-        ours.by(self.theirs, self.before)
-    }
-
-    /// The earliest that a moment of the store's may be by ours.
-    pub(super) fn ours(&self, theirs: Timestamp) -> Timestamp {
-        theirs.by(self.before, self.theirs)
-    }
-}
-
 /// A transaction; dropped, it is undone with its connection.
 #[derive(Debug)]
 pub(super) struct Work {
     session: Session,
-    database: Database,
+    store: Arc<StoreInner>,
     changes: Vec<Subject>,
     everything: bool,
 }
 
 impl Work {
-    pub(super) async fn begin(mut session: Session, database: Database, purpose: Purpose) -> Result<Self, StoreError> {
-        session.script(purpose.begin(database)).await?;
+    pub(super) async fn begin(
+        mut session: Session,
+        store: Arc<StoreInner>,
+        purpose: Purpose,
+    ) -> Result<Self, StoreError> {
+        session.script(purpose.begin(store.database)).await?;
         session.waiting = true;
-        Ok(Self { session, database, changes: Vec::new(), everything: false })
+        Ok(Self { session, store, changes: Vec::new(), everything: false })
     }
 
     pub(super) fn database(&self) -> Database {
-        self.database
+        self.store.database
     }
 
     pub(super) async fn rows(&mut self, statement: Statement) -> Result<Vec<AnyRow>, StoreError> {
@@ -241,63 +195,47 @@ impl Work {
         written
     }
 
-    /// Each of the `rows` through one statement of many rows: `before`, the rows' places, `after`.
-    pub(super) async fn write<T>(
+    /// A statement on the rows of `items`, [`expanded`]; `before` binds the values that stand before them.
+    pub(super) async fn on_rows<T>(
         &mut self,
-        [before, after]: [&str; 2],
-        columns: usize,
-        rows: &[T],
-        bind: impl Fn(Statement, &T) -> Statement,
-    ) -> Result<(), StoreError> {
-        self.write_returning([before, after], columns, rows, bind).await.map(drop)
-    }
-
-    /// The same; what the statements return.
-    pub(super) async fn write_returning<T>(
-        &mut self,
-        [before, after]: [&str; 2],
-        columns: usize,
-        rows: &[T],
-        bind: impl Fn(Statement, &T) -> Statement,
+        sql: &str,
+        before: impl Fn(Statement) -> Statement,
+        items: &[T],
+        bind: impl Fn(Rows, &T) -> Rows,
     ) -> Result<Vec<AnyRow>, StoreError> {
         let mut returned = Vec::new();
-        for rows in rows.chunks(ROWS) {
-            let places = vec![places(columns); rows.len()].join(", ");
-            let statement = composed(self.database, format!("{before} VALUES {places} {after}"));
-            returned.extend(self.rows(rows.iter().fold(statement, &bind)).await?);
+        for items in items.chunks(ROWS) {
+            let statement = before(composed(self.store.database, sql)).bind(Rows::of(items, &bind).into_text());
+            returned.extend(self.rows(statement).await?);
         }
         Ok(returned)
     }
 
-    /// The rows of `names`: see [`listing`].
-    pub(super) async fn listed<N: ToString>(
+    /// The same, where they are its only values.
+    pub(super) async fn write<T>(
         &mut self,
-        parts: [&str; 2],
-        bind: impl Fn(Statement) -> Statement,
-        names: &[N],
+        sql: &str,
+        items: &[T],
+        bind: impl Fn(Rows, &T) -> Rows,
     ) -> Result<Vec<AnyRow>, StoreError> {
-        let mut found = Vec::new();
-        for statement in listing(self.database, parts, bind, names) {
-            found.extend(self.rows(statement).await?);
-        }
-        Ok(found)
+        self.on_rows(sql, |statement| statement, items, bind).await
     }
 
-    /// The rows of `names`, by a statement that ends before their list.
-    pub(super) async fn of_names(&mut self, sql: &str, names: &[Hostname]) -> Result<Vec<AnyRow>, StoreError> {
-        self.listed([sql, ""], |statement| statement, names).await
+    /// The same on names alone.
+    pub(super) async fn of_names<N: ToString>(&mut self, sql: &str, names: &[N]) -> Result<Vec<AnyRow>, StoreError> {
+        self.write(sql, names, |rows, name| rows.bind(name.to_string())).await
     }
 
     /// Reads the store's clock, which all gateways on it have in common.
     pub(super) async fn clocks(&mut self) -> Result<Clocks, StoreError> {
         let before = Timestamp::now();
-        match self.database {
+        match self.store.database {
             // Its gateway is alone on it.
-            Database::Sqlite => Ok(Clocks { theirs: before, before, after: before }),
+            Database::Sqlite => Ok(Clocks::one(before)),
             Database::Postgres => {
                 let row = self.row(statement(CLOCK)).await?;
                 let theirs = row.as_ref().map(|row| number(row, 0)).transpose()?.unwrap_or_default();
-                Ok(Clocks { theirs: Timestamp(theirs), before, after: Timestamp::now() })
+                Ok(self.store.clock.read(before, Timestamp(theirs), Timestamp::now()))
             }
         }
     }

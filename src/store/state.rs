@@ -1,5 +1,6 @@
 //! What is known of a name: what it points to, when it last called, and what happened before.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use sqlx::any::AnyRow;
@@ -12,7 +13,8 @@ use crate::model::{Addresses, Hostname, RrData, RrKey, RrType, Timestamp};
 pub(super) const BY_NAME: &str = "SELECT name, ipv4, ipv6, verified, last_update, last_seen, \
                                   last_outcome, agent, source FROM state WHERE name = $1";
 pub(super) const BY_NAMES: &str = "SELECT name, ipv4, ipv6, verified, last_update, last_seen, last_outcome, \
-                        agent, source FROM state WHERE name IN";
+                        agent, source FROM state WHERE name IN ({text})";
+pub(super) const ADDRESSES: &str = "SELECT name, ipv4, ipv6 FROM state WHERE name IN ({text})";
 const SETTLED: &str = "SELECT ipv4, ipv6, settled4, settled6 FROM state WHERE name = $1";
 const HISTORY: &str = "SELECT at, outcome, source, agent, old, new FROM history WHERE name = $1 \
                        ORDER BY at DESC, id DESC LIMIT $2";
@@ -72,6 +74,18 @@ impl Store {
         self.of_names(BY_NAMES, names).await?.iter().map(read).collect()
     }
 
+    /// What the primary last acknowledged of each of `names` that is known.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn acknowledged(&self, names: &[Hostname]) -> Result<HashMap<Hostname, Addresses>, StoreError> {
+        let held = |row: &AnyRow| {
+            let name = name(row, 0)?;
+            Ok((name.clone(), addresses(row, 1, &name)?))
+        };
+        self.of_names(ADDRESSES, names).await?.iter().map(held).collect()
+    }
+
     /// What the RRset was last said to hold, or nothing, where a request was answered for it that had been accepted after
     /// `accepted`, by our clock.
     ///
@@ -87,7 +101,7 @@ impl Store {
             RrType::A => (0, 2),
             RrType::Aaaa => (1, 3),
         };
-        if optional_number(&row, settled)?.is_none_or(|settled| settled <= clocks.latest(accepted).0) {
+        if optional_number(&row, settled)?.is_none_or(|settled| settled <= clocks.by_theirs(accepted).0) {
             return Ok(None);
         }
         let data = |text: String| RrData::parse(key.rtype, &text).ok_or_else(|| broken(&key.name));

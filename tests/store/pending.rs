@@ -75,9 +75,9 @@ async fn what_is_kept_is_read_as_it_was(stage: &Stage) {
     assert_eq!(read.iter().map(|row| (row.key.clone(), row.stamp)).collect::<Vec<_>>(), kept);
     for (row, written) in read.iter().zip(&rows) {
         assert_eq!(PendingChange { accepted: written.accepted, stamp: written.stamp, ..row.clone() }, *written);
-        // Written late and read early, by two clocks: never later than it was.
-        let early = written.accepted.0 - row.accepted.0;
-        assert!((0..1000).contains(&early), "{early} ms");
+        // The store keeps it by its own clock, and reading that takes its time.
+        let differs = written.accepted.0 - row.accepted.0;
+        assert!(differs.abs() < 1000, "{differs} ms");
     }
     assert_eq!(store.pending().page_of_commands(None, 10).await.unwrap().len(), 1);
     let of_home = store.pending().of(&[name("home.dyn.example"), name("none.dyn.example")]).await.unwrap();

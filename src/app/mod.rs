@@ -92,9 +92,6 @@ pub enum AppError {
 
 /// From here on SIGHUP does not end us. To be called inside a tokio runtime, before the configuration is read: a service
 /// manager or a renewed certificate may ask for a reload at any time.
-///
-/// # Errors
-/// [`AppError::Signals`]
 pub fn hangups() -> Result<Signal, AppError> {
     signal(SignalKind::hangup()).map_err(AppError::Signals)
 }

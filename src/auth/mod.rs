@@ -79,9 +79,6 @@ impl Authenticator {
     /// An authenticator that computes at most `hashers` (at least 1) argon2 hashes at once, each on a thread that starts
     /// with the first password and leaves ten seconds after the last. Each takes up to 64 MiB
     /// ([`crate::model::MAX_MEMORY_KIB`]).
-    ///
-    /// # Errors
-    /// [`NoRandomness`]
     pub fn new(hashers: usize) -> Result<Self, NoRandomness> {
         Self::with(Hashers::new(hashers.max(1)))
     }

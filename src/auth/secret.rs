@@ -25,9 +25,6 @@ pub enum HashError {
 }
 
 /// A new secret: 160 bits in eight groups of four.
-///
-/// # Errors
-/// [`NoRandomness`]
 pub fn generate() -> Result<Zeroizing<String>, NoRandomness> {
     let octets = Zeroizing::new(random::<20>()?);
     Ok(Zeroizing::new(base32_groups(&octets)))
@@ -42,9 +39,6 @@ pub fn digest_of(secret: &str) -> PasswordDigest {
 }
 
 /// The argon2id PHC string of a chosen password.
-///
-/// # Errors
-/// [`HashError`]
 pub fn hash(password: &str) -> Result<String, HashError> {
     let (memory_kib, passes, lanes) = COST;
     let params = Params::new(memory_kib, passes, lanes, None).map_err(|error| HashError::Argon2(error.into()))?;

@@ -43,9 +43,6 @@ pub(super) fn run(generate: bool, input: impl BufRead, mut output: impl Write) -
 }
 
 /// The octets up to the first `\n` or `\r\n`, as the gateway reads a Basic password: UTF-8, or else Latin-1 turned into it.
-///
-/// # Errors
-/// [`HashCommandError::Empty`], [`HashCommandError::TooLong`] and [`HashCommandError::Read`].
 pub(super) fn read_password(input: impl BufRead) -> Result<Zeroizing<String>, HashCommandError> {
     // Room for the line end and one octet too many; never grown, so that no copy is left behind.
     let most = MAX_PASSWORD + 3;

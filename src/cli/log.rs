@@ -15,9 +15,6 @@ pub(super) enum Format {
 }
 
 /// Starts logging. `DYNGATE_LOG` filters, else `RUST_LOG`, else `usual` does.
-///
-/// # Errors
-/// What is wrong with the filter.
 pub(super) fn start(format: Format, usual: &str) -> Result<(), String> {
     let given = ["DYNGATE_LOG", "RUST_LOG"].iter().find_map(|name| Some((name, std::env::var(name).ok()?)));
     let filter = match given {

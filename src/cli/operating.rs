@@ -201,9 +201,6 @@ pub(super) fn password(from_stdin: bool) -> Result<Option<Zeroizing<String>>, Co
 }
 
 /// A duration as the configuration writes it.
-///
-/// # Errors
-/// What would be right.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     crate::config::parse_duration(text).ok_or_else(|| "write an integer with ms, s, m, h or d, such as 1h".to_owned())
 }

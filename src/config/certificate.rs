@@ -85,9 +85,6 @@ pub struct Pair {
 
 impl Pair {
     /// Reads both files of `tls` and judges them as of `now`.
-    ///
-    /// # Errors
-    /// [`PairError`].
     pub fn load(tls: &Tls, now: SystemTime) -> Result<Self, PairError> {
         let chain = read_chain(&tls.certificate)?;
         let key = read_key(&tls.private_key)?;

@@ -87,9 +87,6 @@ impl Config {
     }
 
     /// Checks `text` as the content of the file at `path`; reads the key files that it names.
-    ///
-    /// # Errors
-    /// All that is wrong with it.
     pub fn parse(text: &str, path: &Path) -> Result<Self, Errors> {
         let mut problems = Problems::new(path, text);
         let config = document::read(text, &mut problems).map(|typed| Self::check(typed, &mut problems));

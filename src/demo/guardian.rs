@@ -44,9 +44,6 @@ pub(super) struct Guardian {
 
 impl Guardian {
     /// Starts `program` with `arguments` in `scratch`, its output in server.log there.
-    ///
-    /// # Errors
-    /// There is no shell, or it does not answer.
     pub(super) async fn start(scratch: TempDir, program: &Path, arguments: &[&str]) -> io::Result<Self> {
         let mut shell = Command::new("/bin/sh")
             .args(["-c", SCRIPT, "sh"])

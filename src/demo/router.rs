@@ -34,9 +34,6 @@ pub(super) fn dig(server: SocketAddr) -> String {
 }
 
 /// A router's update; the body of the answer.
-///
-/// # Errors
-/// There was no answer.
 pub(super) async fn update(gateway: SocketAddr, password: &str, address: Ipv4Addr) -> io::Result<String> {
     let credentials = STANDARD.encode(format!("{LOGIN}:{password}"));
     let target = target(address);

@@ -132,9 +132,6 @@ pub fn updater(
 }
 
 /// The name that was typed.
-///
-/// # Errors
-/// [`LookupError::NotAName`]
 pub fn name(text: &str) -> Result<Hostname, LookupError> {
     Hostname::parse(text).map_err(|error| LookupError::NotAName { text: text.to_owned(), error })
 }

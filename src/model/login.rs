@@ -21,9 +21,6 @@ pub enum LoginError {
 }
 
 /// Whether Basic (RFC 7617 section 2) can carry `text` as a user name.
-///
-/// # Errors
-/// The rule that it breaks.
 pub fn check_login(text: &str) -> Result<(), LoginError> {
     if text.is_empty() {
         Err(LoginError::Empty)

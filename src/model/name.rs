@@ -33,9 +33,6 @@ pub struct ZoneName(Arc<str>);
 
 impl Hostname {
     /// Checks `text`, with or without the final dot, in any letter case.
-    ///
-    /// # Errors
-    /// The first rule that `text` breaks.
     pub fn parse(text: &str) -> Result<Self, NameError> {
         let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
         let below = name.strip_prefix("*.").unwrap_or(&name);
@@ -83,9 +80,6 @@ impl Hostname {
 
 impl ZoneName {
     /// Checks `text`, with or without the final dot, in any letter case.
-    ///
-    /// # Errors
-    /// The first rule that `text` breaks.
     pub fn parse(text: &str) -> Result<Self, NameError> {
         let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
         check(&name)?;

@@ -71,9 +71,6 @@ pub struct KeyName(ZoneName);
 
 impl KeyName {
     /// Checks `text`, with or without the final dot.
-    ///
-    /// # Errors
-    /// The rule that `text` breaks.
     pub fn parse(text: &str) -> Result<Self, NameError> {
         ZoneName::parse(text).map(Self)
     }

@@ -114,9 +114,6 @@ enum Socket {
 
 impl ListeningSocket {
     /// Listens on `endpoint`; systemd may hand over several sockets under one name. Must run inside a tokio runtime.
-    ///
-    /// # Errors
-    /// [`ListenError`].
     pub fn bind(endpoint: &Endpoint, activated: &mut Activated) -> Result<Vec<Self>, ListenError> {
         match endpoint {
             Endpoint::Tcp(address) => Ok(vec![Self::tcp(*address)?]),
@@ -126,9 +123,6 @@ impl ListeningSocket {
     }
 
     /// Listens on an address, of its own family alone.
-    ///
-    /// # Errors
-    /// [`ListenError::Tcp`].
     pub fn tcp(address: SocketAddr) -> Result<Self, ListenError> {
         let failed = |source| ListenError::Tcp { address, source };
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.map_err(failed)?;

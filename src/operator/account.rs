@@ -28,9 +28,6 @@ pub struct NewAccountOptions<'a> {
 
 impl Operator {
     /// Adds an account with what it is granted, or nothing.
-    ///
-    /// # Errors
-    /// [`OperatorError`]
     pub async fn add_account(
         &self,
         actor: &Actor,
@@ -58,9 +55,6 @@ impl Operator {
     }
 
     /// The account of `login`.
-    ///
-    /// # Errors
-    /// [`OperatorError`]
     pub async fn account(&self, login: &str) -> Result<AccountView, OperatorError> {
         match self.declared.account(login) {
             Some(account) => Ok(AccountView::declared(account, NAMES)),
@@ -69,9 +63,6 @@ impl Operator {
     }
 
     /// At most `limit` accounts, from `after` on: those of the file, then those of the store, each in their order.
-    ///
-    /// # Errors
-    /// The store's trouble.
     pub async fn accounts(&self, after: Option<&Cursor>, limit: usize) -> Result<Page<AccountView>, OperatorError> {
         let mut at = after.cloned().unwrap_or_default();
         let mut items = Vec::new();
@@ -93,9 +84,6 @@ impl Operator {
     }
 
     /// A page of what an account is granted, from where [`AccountView::more`] or the page before ends.
-    ///
-    /// # Errors
-    /// [`OperatorError`]
     pub async fn grants(&self, login: &str, after: &Cursor) -> Result<Page<String>, OperatorError> {
         let after = after.name()?;
         let (names, wildcards, part) = match self.declared.account(login) {
@@ -117,9 +105,6 @@ impl Operator {
     }
 
     /// Lets it log in, or not.
-    ///
-    /// # Errors
-    /// [`OperatorError`]
     pub async fn set_enabled(&self, actor: &Actor, login: &str, enabled: bool) -> Result<AccountView, OperatorError> {
         self.changeable_account(login, "remove that [[account]], or its hosts, there").await?;
         self.store.set_enabled(login, enabled).await?;
@@ -128,9 +113,6 @@ impl Operator {
     }
 
     /// Removes an account with its hosts; what it was, how many names are gone, and what becomes of their records.
-    ///
-    /// # Errors
-    /// [`OperatorError`]
     pub async fn remove_account(
         &self,
         actor: &Actor,
@@ -156,9 +138,6 @@ impl Operator {
     }
 
     /// Grants names and wildcards, all of them or none; those that it has already stay.
-    ///
-    /// # Errors
-    /// [`OperatorError`]
     pub async fn grant(
         &self,
         actor: &Actor,
@@ -177,9 +156,6 @@ impl Operator {
     }
 
     /// Takes names and wildcards back, all of them or none: each must be its own. The records of names stay.
-    ///
-    /// # Errors
-    /// [`OperatorError`]
     pub async fn revoke(&self, actor: &Actor, login: &str, grants: &[String]) -> Result<AccountView, OperatorError> {
         let account = self.changeable_account(login, "remove the name from its `hosts` there").await?;
         // A zone that is gone from the file must not keep what was granted in it.
@@ -197,9 +173,6 @@ impl Operator {
     }
 
     /// Gives it a new secret; the old ones serve for `keep_old` more, or not at all.
-    ///
-    /// # Errors
-    /// [`OperatorError`]
     pub async fn rotate(
         &self,
         actor: &Actor,

@@ -30,9 +30,6 @@ pub struct NewHostOptions {
 
 impl Operator {
     /// Adds a host to an account of the store; it, and what becomes of its addresses.
-    ///
-    /// # Errors
-    /// [`OperatorError`]
     pub async fn add_host(
         &self,
         actor: &Actor,
@@ -69,9 +66,6 @@ impl Operator {
     }
 
     /// The host `name`, wherever it is kept.
-    ///
-    /// # Errors
-    /// [`OperatorError`]
     pub async fn host(&self, name: &str) -> Result<HostView, OperatorError> {
         let name = self.host_name(name)?;
         let state = self.store.state(&name).await?.unwrap_or_default();
@@ -89,18 +83,12 @@ impl Operator {
     }
 
     /// The account that the store keeps `name` for, if it does.
-    ///
-    /// # Errors
-    /// The store's trouble.
     pub async fn owner(&self, name: &Hostname) -> Result<Option<String>, OperatorError> {
         Ok(self.store.host(name).await?.map(|host| host.login.to_string()))
     }
 
     /// At most `limit` hosts, of `login` or of all, from `after` on: those of the file, those of the store, then names below
     /// wildcard grants; each in their order.
-    ///
-    /// # Errors
-    /// [`OperatorError::Missing`] where there is no such account.
     pub async fn hosts(
         &self,
         login: Option<&str>,
@@ -134,9 +122,6 @@ impl Operator {
     }
 
     /// Changes its settings.
-    ///
-    /// # Errors
-    /// [`OperatorError`]
     pub async fn set_host(&self, actor: &Actor, name: &str, edit: &HostEdit) -> Result<HostView, OperatorError> {
         let name = self.changeable_host(name).await?;
         self.store.set_host(&name, edit).await?;
@@ -145,9 +130,6 @@ impl Operator {
     }
 
     /// Forbids updates of it and says why, or with `None` allows them again.
-    ///
-    /// # Errors
-    /// [`OperatorError`]
     pub async fn block(&self, actor: &Actor, name: &str, reason: Option<&str>) -> Result<HostView, OperatorError> {
         if reason.is_some_and(|reason| reason.trim().is_empty()) {
             return Err(OperatorError::Empty("the reason"));
@@ -159,9 +141,6 @@ impl Operator {
     }
 
     /// Gives it a URL of its own, which is handed out this once; the old ones serve for `keep_old` more, or not at all.
-    ///
-    /// # Errors
-    /// [`OperatorError`]
     pub async fn make_token(
         &self,
         actor: &Actor,
@@ -177,9 +156,6 @@ impl Operator {
     }
 
     /// Takes all its URLs back; how many those were.
-    ///
-    /// # Errors
-    /// [`OperatorError`]
     pub async fn revoke_tokens(&self, actor: &Actor, name: &str) -> Result<(TokenView, u64), OperatorError> {
         let name = self.changeable_host(name).await?;
         let revoked = self.store.revoke_tokens(&name).await?;
@@ -188,9 +164,6 @@ impl Operator {
     }
 
     /// Its last `limit` changes, newest first.
-    ///
-    /// # Errors
-    /// [`OperatorError`]
     pub async fn history(&self, name: &str, limit: usize) -> Result<Vec<EventView>, OperatorError> {
         let name = self.host_name(name)?;
         if self.declared.name(&name).is_none() {
@@ -203,9 +176,6 @@ impl Operator {
     }
 
     /// Removes it; what it was, and what becomes of its records.
-    ///
-    /// # Errors
-    /// [`OperatorError`]
     pub async fn remove_host(
         &self,
         actor: &Actor,

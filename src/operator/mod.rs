@@ -108,9 +108,6 @@ enum GrantText {
 
 impl Operator {
     /// Opens the store that `config`, read from `file`, names.
-    ///
-    /// # Errors
-    /// [`OperatorError::Store`]
     pub async fn open(config: Config, file: &Path) -> Result<Self, OperatorError> {
         let store = Store::open(&config.store.location).await?;
         let (declared, dns) = (Declared::new(&config), Primaries::new(config.engine.deadline));
@@ -165,9 +162,6 @@ impl Operator {
     }
 
     /// A name that one host may have.
-    ///
-    /// # Errors
-    /// What is wrong with it.
     fn host_name(&self, text: &str) -> Result<Hostname, OperatorError> {
         match GrantText::parse(text)? {
             GrantText::Name(name) => Ok(name),
@@ -176,9 +170,6 @@ impl Operator {
     }
 
     /// The zone that holds `name`.
-    ///
-    /// # Errors
-    /// [`OperatorError::NoZone`]
     fn zone_of(&self, name: &Hostname) -> Result<&Zone, OperatorError> {
         let apex = self.declared.zone_of(name);
         let zone = apex.and_then(|apex| self.config.zones.iter().find(|zone| zone.name == *apex));

@@ -14,9 +14,6 @@ const MAX_LINE: u64 = 1024 * 1024;
 
 impl Operator {
     /// Writes an export to `out`.
-    ///
-    /// # Errors
-    /// [`OperatorError`]
     pub async fn export(&self, out: impl Write) -> Result<ExportView, OperatorError> {
         let mut out = BufWriter::new(out);
         let mut export = self.store.export().await?;
@@ -30,9 +27,6 @@ impl Operator {
     }
 
     /// Writes an export to a file that only its owner may read, whole or not at all; or into a pipe or device as it comes.
-    ///
-    /// # Errors
-    /// [`OperatorError`]
     pub async fn export_to(&self, file: &Path) -> Result<ExportView, OperatorError> {
         let failed = |source| OperatorError::File { action: "write", file: file.to_owned(), source };
         let of_file = |error| match error {

@@ -5,11 +5,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixSocket, UnixStream};
+use tokio_util::either::Either;
 use tracing::warn;
 
 use super::activation::Activated;
@@ -168,9 +166,9 @@ impl ListeningSocket {
         match &self.socket {
             Socket::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
-                Ok((AcceptedStream::Tcp(stream), Peer::Ip(peer)))
+                Ok((Either::Left(stream), Peer::Ip(peer)))
             }
-            Socket::Unix(listener) => Ok((AcceptedStream::Unix(listener.accept().await?.0), Peer::Unix)),
+            Socket::Unix(listener) => Ok((Either::Right(listener.accept().await?.0), Peer::Unix)),
         }
     }
 }
@@ -219,70 +217,13 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
 }
 
 /// A connection as it was accepted.
-#[derive(Debug)]
-pub(super) enum AcceptedStream {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
+pub(super) type AcceptedStream = Either<TcpStream, UnixStream>;
 
-impl AcceptedStream {
-    /// Sends small answers at once.
-    pub(super) fn set_nodelay(&self) -> io::Result<()> {
-        match self {
-            Self::Tcp(stream) => stream.set_nodelay(true),
-            Self::Unix(_) => Ok(()),
-        }
-    }
-}
-
-/// Calls a method on whichever stream it is.
-macro_rules! on_stream {
-    ($self:ident, $stream:ident => $call:expr) => {
-        match $self.get_mut() {
-            Self::Tcp(stream) => {
-                let $stream = Pin::new(stream);
-                $call
-            }
-            Self::Unix(stream) => {
-                let $stream = Pin::new(stream);
-                $call
-            }
-        }
-    };
-}
-
-impl AsyncRead for AcceptedStream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        on_stream!(self, stream => stream.poll_read(cx, buf))
-    }
-}
-
-impl AsyncWrite for AcceptedStream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        on_stream!(self, stream => stream.poll_write(cx, buf))
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        on_stream!(self, stream => stream.poll_write_vectored(cx, bufs))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Tcp(stream) => stream.is_write_vectored(),
-            Self::Unix(stream) => stream.is_write_vectored(),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        on_stream!(self, stream => stream.poll_flush(cx))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        on_stream!(self, stream => stream.poll_shutdown(cx))
+/// Sends small answers at once.
+pub(super) fn set_nodelay(stream: &AcceptedStream) -> io::Result<()> {
+    match stream {
+        Either::Left(stream) => stream.set_nodelay(true),
+        Either::Right(_) => Ok(()),
     }
 }
 

@@ -19,7 +19,7 @@ use tracing::{debug, warn};
 
 use super::client_address::{Peer, Proxies};
 use super::connections::{ConnectionLimit, WriteTimeout};
-use super::listener::{AcceptedStream, ListeningSocket};
+use super::listener::{AcceptedStream, ListeningSocket, set_nodelay};
 use super::proxy_protocol::{self, Header};
 use super::tls::shake_hands;
 
@@ -134,7 +134,7 @@ async fn serve_connection<F, S, B>(
     S: Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError>>,
     B: Body<Error: Into<BoxError>> + 'static,
 {
-    if let Err(error) = stream.set_nodelay() {
+    if let Err(error) = set_nodelay(&stream) {
         return debug!(%peer, %error, "a connection ended before it began");
     }
     let mut stream = WriteTimeout::new(stream);

@@ -86,7 +86,7 @@ pub fn key_file(octets: &[u8]) {
             assert!(!format!("{key:?}").contains(&secret) || secret.len() < 8 || name.contains(&secret));
         }
         Err(fault) => {
-            assert_exists(Some(fault.position), text);
+            assert_exists(Some(Position::of(text, fault.at)), text);
             assert!(!fault.message.is_empty() && fault.message.len() + fault.help.len() < 1024, "{fault:?}");
             let said = fault.message + &fault.help;
             for secret in words_after_secret(text).chain(base64_words(text)) {

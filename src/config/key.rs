@@ -223,7 +223,8 @@ impl Stated {
         let key = match key_file::parse(text.expose_secret()) {
             Ok(key) => key,
             Err(fault) => {
-                problems.add_in(at, problems.folder().join(shown), fault.position, fault.message, fault.help);
+                let place = Position::of(text.expose_secret(), fault.at);
+                problems.add_in(at, problems.folder().join(shown), place, fault.message, fault.help);
                 return None;
             }
         };

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::config::problem::Position;
 
 /// `tsig-keygen router` of BIND 9.
 const TSIG_KEYGEN: &str = "\
@@ -27,8 +28,9 @@ fn name_algorithm_length(text: &str) -> (String, Algorithm, usize) {
 }
 
 fn fault(text: &str) -> String {
-    let Fault { position: Position { line, column }, message, help } = parse(text).unwrap_err();
+    let Fault { at, message, help } = parse(text).unwrap_err();
     assert!(!help.is_empty());
+    let Position { line, column } = Position::of(text, at);
     format!("{line}:{column}: {message}")
 }
 
@@ -44,6 +46,7 @@ fn comments_and_other_spellings_are_read() {
         "// by hand\n/* key: */ # x\nkey Router. { secret c2VjcmV0; algorithm \"HMAC-SHA256\"; }",
         "key \"router\"{algorithm hmac-sha256;secret \"c2VjcmV0\";};# end",
         "\u{feff}key:\r\n- id: \"router.\"   # ours\r\n  secret: 'c2VjcmV0'\r\n  algorithm: hmac-sha256.\r\n",
+        "key :\n- id : router\n  algorithm : hmac-sha256\n  secret: c2VjcmV0\n",
         "---\n\n# a comment\nkey:\n    -   algorithm: hmac-sha256\n        id: router\n        secret: c2VjcmV0",
     ] {
         assert_eq!(name_algorithm_length(text), ("router".into(), Algorithm::HmacSha256, 6), "{text}");

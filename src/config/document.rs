@@ -8,6 +8,20 @@ use super::format::{Document, LATER, example};
 use super::problem::{Problems, label, quoted};
 use super::suggest::nearest;
 
+/// How the sections of the file's root are written.
+const TITLES: [&str; 10] = [
+    "[http]",
+    "[admin]",
+    "[[key]]",
+    "[[zone]]",
+    "[[account]]",
+    "[[host]]",
+    "[engine]",
+    "[limits]",
+    "[addresses]",
+    "[store]",
+];
+
 /// How many unknown keys and wrong types of one section are told; each one costs another reading of the section.
 const MOST_TOLD: usize = 100;
 
@@ -21,21 +35,17 @@ pub(super) fn read(text: &str, problems: &mut Problems<'_>) -> Option<Document> 
             return None;
         }
     };
-    let mut sections = Sections { root, titles: Vec::new(), complete: true, problems };
-    let mut http = sections.take("[http]");
-    let tls = match http.as_mut().map(Spanned::get_mut) {
-        Some(DeValue::Table(http)) => http.remove("tls"),
-        _ => None,
-    };
-    let admin = sections.take("[admin]");
+    let mut sections = Sections { root, complete: true, problems };
+    // It stands in [http], and is taken out before that is read.
+    let tls = sections.once("[http.tls]");
     let document = Document {
-        http: sections.single("[http]", http).unwrap_or_else(absent),
-        tls: sections.single("[http.tls]", tls),
-        admin: sections.single("[admin]", admin).unwrap_or_else(absent),
-        keys: sections.repeated("[[key]]"),
-        zones: sections.repeated("[[zone]]"),
-        accounts: sections.repeated("[[account]]"),
-        hosts: sections.repeated("[[host]]"),
+        http: sections.once("[http]").unwrap_or_else(absent),
+        tls,
+        admin: sections.once("[admin]").unwrap_or_else(absent),
+        keys: sections.take("[[key]]"),
+        zones: sections.take("[[zone]]"),
+        accounts: sections.take("[[account]]"),
+        hosts: sections.take("[[host]]"),
         engine: sections.once("[engine]").unwrap_or_else(absent),
         limits: sections.once("[limits]").unwrap_or_else(absent),
         addresses: sections.once("[addresses]").unwrap_or_else(absent),
@@ -52,53 +62,40 @@ fn absent<T: Default>() -> Spanned<T> {
 /// The sections of the file that were not taken yet.
 struct Sections<'t, 'p, 'f> {
     root: DeTable<'t>,
-    /// How the sections that were asked for are written.
-    titles: Vec<&'static str>,
     /// Whether all that was taken was read to its end.
     complete: bool,
     problems: &'p mut Problems<'f>,
 }
 
 impl<'t> Sections<'t, '_, '_> {
-    fn take(&mut self, title: &'static str) -> Option<Spanned<DeValue<'t>>> {
-        self.titles.push(title);
-        self.root.remove(name(title))
+    fn once<T: DeserializeOwned + Default>(&mut self, title: &str) -> Option<Spanned<T>> {
+        self.take(title).pop()
     }
 
-    fn once<T: DeserializeOwned + Default>(&mut self, title: &'static str) -> Option<Spanned<T>> {
-        let value = self.take(title);
-        self.single(title, value)
-    }
-
-    /// A section that stands once.
-    fn single<T: DeserializeOwned + Default>(
-        &mut self,
-        title: &str,
-        value: Option<Spanned<DeValue<'t>>>,
-    ) -> Option<Spanned<T>> {
-        let value = value?;
-        if value.get_ref().is_table() {
-            return Some(self.typed(title, value));
-        }
-        let help = format!("write the section with one bracket, as {title}");
-        self.problems.add(value.span().start, wrong_kind(title, value.get_ref()), help);
-        None
-    }
-
-    /// All sections of a kind that may be repeated.
-    fn repeated<T: DeserializeOwned + Default>(&mut self, title: &'static str) -> Vec<Spanned<T>> {
-        let Some(value) = self.take(title) else { return Vec::new() };
-        let (span, is_list) = (value.span(), value.get_ref().is_array());
-        let members: Vec<_> = match value.into_inner() {
-            DeValue::Array(members) => members.into_iter().collect(),
-            single => vec![Spanned::new(span, single)],
+    /// All sections of a title: at most one where it has one bracket.
+    fn take<T: DeserializeOwned + Default>(&mut self, title: &str) -> Vec<Spanned<T>> {
+        let value = match name(title).split_once('.') {
+            None => self.root.remove(name(title)),
+            Some((outer, inner)) => match self.root.get_mut(outer).map(Spanned::get_mut) {
+                Some(DeValue::Table(outer)) => outer.remove(inner),
+                _ => None,
+            },
+        };
+        let Some(value) = value else { return Vec::new() };
+        let (span, is_repeated) = (value.span(), title.starts_with("[["));
+        let help = match is_repeated {
+            true => format!("begin each one with a line {title}"),
+            false => format!("write the section with one bracket, as {title}"),
+        };
+        let (is_list, members): (_, Vec<_>) = match value.into_inner() {
+            DeValue::Array(members) if is_repeated => (true, members.into_iter().collect()),
+            single => (false, vec![Spanned::new(span, single)]),
         };
         let mut sections = Vec::with_capacity(members.len());
         for member in members {
             let is_table = member.get_ref().is_table();
-            if !is_list || !is_table {
-                let message = wrong_kind(title, member.get_ref());
-                self.problems.add(member.span().start, message, format!("begin each one with a line {title}"));
+            if is_list != is_repeated || !is_table {
+                self.problems.add(member.span().start, wrong_kind(title, member.get_ref()), help.clone());
             }
             // A single one with one bracket is read, so that what is in it and what refers to it is judged too.
             if is_table {
@@ -128,7 +125,7 @@ impl<'t> Sections<'t, '_, '_> {
 
     /// Reports sections that are no part of the format.
     fn refuse_unknown(&mut self) {
-        let known = self.titles.join(", ");
+        let known = TITLES.join(", ");
         for (key, value) in std::mem::take(&mut self.root) {
             let (name_at, at) = (key.span().start, value.span().start);
             let name = key.into_inner();
@@ -143,8 +140,8 @@ impl<'t> Sections<'t, '_, '_> {
                 _ if is_later("", &name) => format!("[{name}] is not in this version"),
                 _ => format!("there is no section {}", quoted(&name)),
             };
-            let meant = nearest(&name, self.titles.iter().map(|title| self::name(title)));
-            let title = self.titles.iter().find(|title| Some(self::name(title)) == meant);
+            let meant = nearest(&name, TITLES.map(self::name));
+            let title = TITLES.iter().find(|title| Some(self::name(title)) == meant);
             let question = title.map(|title| format!("did you mean {title}? ")).unwrap_or_default();
             self.problems.add(at, message, format!("{question}known sections: {known}"));
         }

@@ -77,22 +77,32 @@ pub(super) fn check_limits(typed: format::LimitsSection, problems: &mut Problems
 
 fn check_limit(key: &str, value: Spanned<TextOr<format::Limit>>, problems: &mut Problems<'_>) -> Option<Quota> {
     let at = value.span().start;
+    let what = "a table with burst and per_minute";
+    let format::Limit { burst, per_minute } = check_or_off("[limits]", key, what, value, problems)?;
+    let title = format!("[limits] {key}");
+    let burst = problems.required((&title, at), "burst", burst);
+    let per_minute = problems.required((&title, at), "per_minute", per_minute);
+    quota(burst?.0, per_minute?.0)
+}
+
+/// `what` the key may be, or `None` where it is "off"; a problem where it is another text.
+pub(super) fn check_or_off<T>(
+    title: &str,
+    key: &str,
+    what: &str,
+    value: Spanned<TextOr<T>>,
+    problems: &mut Problems<'_>,
+) -> Option<T> {
+    let at = value.span().start;
     match value.into_inner() {
-        TextOr::Other(format::Limit { burst, per_minute }) => {
-            let title = format!("[limits] {key}");
-            let burst = problems.required((&title, at), "burst", burst);
-            let per_minute = problems.required((&title, at), "per_minute", per_minute);
-            quota(burst?.0, per_minute?.0)
-        }
-        TextOr::Text(text) => {
-            if text != "off" {
-                let message = "is neither a table with burst and per_minute nor \"off\"";
-                let help = format!("for example: {}, or {key} = \"off\"", example("[limits]", key));
-                problems.add(at, format!("{} {message}", label("[limits]", key)), help);
-            }
-            None
+        TextOr::Other(other) => return Some(other),
+        TextOr::Text(text) if text == "off" => {}
+        TextOr::Text(_) => {
+            let help = format!("for example: {}, or {key} = \"off\"", example(title, key));
+            problems.add(at, format!("{} is neither {what} nor \"off\"", label(title, key)), help);
         }
     }
+    None
 }
 
 fn quota(burst: u32, per_minute: u32) -> Option<Quota> {

@@ -231,6 +231,7 @@ pub(super) fn example(title: &str, key: &str) -> &'static str {
 }
 
 /// A string, or a value without quotes.
+#[derive(Clone)]
 pub(super) enum TextOr<T> {
     Text(String),
     Other(T),

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use toml::Spanned;
 
 use super::endpoint::{Endpoint, check_endpoints, check_socket};
+use super::engine::check_or_off;
 use super::format::{self, Text, TextOr, example};
 use super::network::check_networks;
 use super::problem::{Once, Problems, label, quoted};
@@ -72,17 +73,10 @@ fn check_http(
             );
         }
     }
-    let connections_per_source = typed.connections_per_source.as_ref().map(|value| (value.span(), value.get_ref()));
-    let connections_per_source = match connections_per_source {
+    let connections_per_source = match typed.connections_per_source.clone() {
         None => Some(CONNECTIONS),
-        Some((_, TextOr::Other(number))) => Some(number.0),
-        Some((span, TextOr::Text(text))) => {
-            if text != "off" {
-                let message = format!("{} is neither an integer nor \"off\"", label(TITLE, "connections_per_source"));
-                let help = format!("for example: {}", example(TITLE, "connections_per_source"));
-                problems.add(span.start, message, help);
-            }
-            None
+        Some(value) => {
+            check_or_off(TITLE, "connections_per_source", "an integer", value, problems).map(|number| number.0)
         }
     };
     let header = typed.client_address_header.as_ref().and_then(|header| check_header(header, problems));

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use crate::model::{Hostname, ZoneName};
+use crate::model::{Hostname, ZoneName, listed};
 
 use toml::Spanned;
 
@@ -75,12 +75,9 @@ impl Zones {
 
     /// A few of the apexes, in the order of the file.
     fn shown(&self) -> String {
-        const SHOWN: usize = 5;
         let mut apexes: Vec<_> = self.apexes.iter().collect();
         apexes.sort_by_key(|(_, at)| **at);
-        let more = if apexes.len() > SHOWN { ", …" } else { "" };
-        let names: Vec<&str> = apexes.iter().take(SHOWN).map(|(apex, _)| apex.as_str()).collect();
-        names.join(", ") + more
+        listed(&apexes.iter().map(|(apex, _)| apex.as_str()).collect::<Vec<_>>(), 5)
     }
 }
 

@@ -18,7 +18,7 @@ use tracing::info;
 
 use crate::auth::secret;
 use crate::config::{Config, Zone};
-use crate::model::{Hostname, NameError, PasswordDigest, ZoneName};
+use crate::model::{Hostname, NameError, PasswordDigest, ZoneName, listed};
 use crate::registry::Declared;
 use crate::store::Store;
 
@@ -177,9 +177,8 @@ impl Operator {
     }
 
     fn no_zone(&self, name: String) -> OperatorError {
-        let zones: Vec<_> = self.config.zones.iter().take(SHOWN).map(|zone| zone.name.as_str()).collect();
-        let more = if self.config.zones.len() > SHOWN { ", …" } else { "" };
-        OperatorError::NoZone { name, file: self.file.clone(), zones: zones.join(", ") + more }
+        let zones: Vec<_> = self.config.zones.iter().map(|zone| zone.name.as_str()).collect();
+        OperatorError::NoZone { name, file: self.file.clone(), zones: listed(&zones, SHOWN) }
     }
 
     /// Those of `names`, sorted, that `login` does not have yet and may have, as far as the file and the store know.

@@ -101,8 +101,14 @@ pub fn hangups() -> Result<Signal, AppError> {
 ///
 /// # Errors
 /// [`AppError`], before anything was answered.
-pub async fn serve(config: &Config, path: &Path, ready_file: Option<&Path>, hangups: Signal) -> Result<(), AppError> {
-    let mut signals = Signals::new(hangups).map_err(AppError::Signals)?;
+pub async fn serve(
+    config: &Config,
+    path: &Path,
+    ready_file: Option<&Path>,
+    mut hangups: Signal,
+) -> Result<(), AppError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(AppError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(AppError::Signals)?;
     let mut running = Running::start(config, path).await?;
     if let Some(path) = ready_file {
         write_ready_file(path, &running)?;
@@ -115,10 +121,13 @@ pub async fn serve(config: &Config, path: &Path, ready_file: Option<&Path>, hang
     );
     tell_systemd(&[NotifyState::Ready], &reload::status(config, &running.routers()));
 
-    let reloads = running.reloads.clone();
-    tokio::select! {
-        () = signals.wait_for_stop(|| reload::order(&reloads)) => {}
-        () = running.part_ended() => return Err(AppError::PartEnded),
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangups.recv() => reload::order(&running.reloads),
+            () = running.part_ended() => return Err(AppError::PartEnded),
+        }
     }
     info!("stopping: no new connections, at most 10 s for what is in flight");
     tell_systemd(&[NotifyState::Stopping], "finishing what is in flight");
@@ -374,26 +383,4 @@ fn write_ready_file(path: &Path, running: &Running) -> Result<(), AppError> {
     unfinished.push(".new");
     std::fs::write(&unfinished, format!("{content}\n")).map_err(failed)?;
     std::fs::rename(&unfinished, path).map_err(failed)
-}
-
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn new(hangup: Signal) -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())?, hangup })
-    }
-
-    async fn wait_for_stop(&mut self, reload: impl Fn()) {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
-                _ = self.hangup.recv() => reload(),
-            }
-        }
-    }
 }

@@ -47,17 +47,10 @@ impl Hashers {
         Self { shared: Arc::new(HashersShared { state: Mutex::new(state), work: Condvar::new() }), most }
     }
 
-    /// See [`HashQueue::admit`]; wakes or starts a thread for a new hash.
-    pub(super) fn admit(
-        &self,
-        tag: Tag,
-        login: Tag,
-        deadline: Instant,
-        may_hash: impl FnOnce(u32) -> Result<(), Duration>,
-        job: impl FnOnce() -> Job,
-    ) -> Admission {
+    /// What the queue admits; wakes or starts a thread for a new hash.
+    pub(super) fn admit(&self, admit: impl FnOnce(&mut HashQueue) -> Admission) -> Admission {
         let mut state = self.shared.lock();
-        let admission = state.queue.admit(tag, login, deadline, may_hash, job);
+        let admission = admit(&mut state.queue);
         if matches!(admission, Admission::Waits(_)) {
             // Where a start fails, the running threads take the work, or a later request tries again.
             if state.queue.waiting() > state.idle && state.threads < self.most && self.start(state.threads).is_ok() {
@@ -163,7 +156,8 @@ mod tests {
         // A salt, but no hash of 32 octets that any password has.
         let phc = "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHRzb21lc2FsdA$RdescudvJCsgt3ub+b4dWRWJTmaaJObG".to_owned();
         let job = || Job { tag, password: Password::from(vec![number]), phc, known: true };
-        hashers.admit(tag, tag, Instant::now() + Duration::from_secs(60), |_| Ok(()), job)
+        let deadline = Instant::now() + Duration::from_secs(60);
+        hashers.admit(|queue| queue.admit(tag, tag, deadline, |_| Ok(()), job))
     }
 
     #[tokio::test]

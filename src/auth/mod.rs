@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::model::PasswordDigest;
 
-use hash_queue::{Admission, DecisionReceiver, Job};
+use hash_queue::{Admission, DecisionReceiver, HashQueue, Job};
 use hashers::Hashers;
 
 pub use credentials::{Credentials, Password};
@@ -116,7 +116,8 @@ impl Authenticator {
             let PasswordDigest::Argon2id(phc) = digest else { continue };
             let tag = self.tag(credentials, may_be_right, digest);
             let job = || Job { tag, password: credentials.password.clone(), phc: phc.clone(), known: may_be_right };
-            let right = match self.0.hashers.admit(tag, login_tag, deadline, &mut may_hash, job) {
+            let admit = |queue: &mut HashQueue| queue.admit(tag, login_tag, deadline, &mut may_hash, job);
+            let right = match self.0.hashers.admit(admit) {
                 Admission::Decided(right) => right,
                 Admission::Waits(waiting) => match Self::decision(waiting, deadline).await {
                     Some(right) => right,

@@ -1,12 +1,11 @@
 //! Secrets made here: generated ones, and what stands for a chosen password. Knows of no account.
 
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version};
-use ring::digest::{SHA256, digest};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use secrecy::zeroize::Zeroizing;
 
 use super::NoRandomness;
-use crate::model::PasswordDigest;
+use crate::model::{PasswordDigest, TokenDigest};
 
 /// The memory cost in KiB, the passes and the lanes of the contract.
 const COST: (u32, u32, u32) = (19_456, 2, 1);
@@ -33,9 +32,7 @@ pub fn generate() -> Result<Zeroizing<String>, NoRandomness> {
 /// What stands for a generated secret: 160 bits need no slow hash.
 #[must_use]
 pub fn digest_of(secret: &str) -> PasswordDigest {
-    let mut octets = [0; 32];
-    octets.copy_from_slice(digest(&SHA256, secret.as_bytes()).as_ref());
-    PasswordDigest::Sha256(octets)
+    PasswordDigest::Sha256(TokenDigest::of(secret).0)
 }
 
 /// The argon2id PHC string of a chosen password.
@@ -62,7 +59,8 @@ fn base32_groups(octets: &[u8; 20]) -> String {
     text
 }
 
-fn random<const N: usize>() -> Result<[u8; N], NoRandomness> {
+/// Octets that nobody can guess.
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], NoRandomness> {
     let mut octets = [0; N];
     SystemRandom::new().fill(&mut octets).map_err(|_| NoRandomness)?;
     Ok(octets)

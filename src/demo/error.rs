@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::{FIRST, START, ZONE};
 use crate::app::AppError;
+use crate::auth::NoRandomness;
 use crate::config::Errors;
 use crate::dns::{AskError, EncodeError};
 
@@ -16,12 +17,9 @@ pub enum DemoError {
         "no name server to show it with: neither knotd nor named is in {}\n\
          install one and try again:  sudo apt install knot\n\
          it is elsewhere:            dyngate demo --path FOLDER",
-        shown(folders)
+        shown(.0)
     )]
-    Missing {
-        /// Where we looked.
-        folders: Vec<PathBuf>,
-    },
+    Missing(Vec<PathBuf>),
     /// The scratch folder or a file in it.
     #[error("cannot write the files of the demonstration in {}: {source}; TMPDIR can name another folder", folder.display())]
     Folder {
@@ -83,9 +81,9 @@ pub enum DemoError {
     /// The name server does not show what it acknowledged.
     #[error("the name server answered \"{0}\" in place of \"{FIRST}\"")]
     NotShown(String),
-    /// No random octets.
-    #[error("the system gives no random octets for a key")]
-    Randomness,
+    /// No key can be made.
+    #[error(transparent)]
+    Randomness(#[from] NoRandomness),
     /// Signals cannot be received.
     #[error("cannot wait for signals: {0}")]
     Signals(#[source] io::Error),

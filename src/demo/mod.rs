@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::Running;
 use crate::config::Config;
@@ -64,10 +64,15 @@ pub fn run(runtime: Runtime, options: &Options, out: &mut impl Write) -> Result<
 }
 
 async fn until_signal(options: &Options, stage: &mut Option<Stage>, out: &mut impl Write) -> Result<(), DemoError> {
-    let mut signals = EndSignals::new().map_err(DemoError::Signals)?;
+    // Ctrl-C, a service manager, a terminal that is closed.
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(DemoError::Signals)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(DemoError::Signals)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(DemoError::Signals)?;
     tokio::select! {
         ended = demonstrate(options, stage, out) => ended,
-        () = signals.any() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+        _ = terminate.recv() => Ok(()),
+        _ = hangup.recv() => Ok(()),
     }
 }
 
@@ -183,23 +188,4 @@ impl Scene<'_> {
 
 fn say(out: &mut impl Write, line: impl std::fmt::Display) -> Result<(), DemoError> {
     writeln!(out, "{line}").and_then(|()| out.flush()).map_err(DemoError::Output)
-}
-
-/// What ends a demonstration from outside: Ctrl-C, a service manager, a terminal that is closed.
-struct EndSignals([Signal; 3]);
-
-impl EndSignals {
-    fn new() -> io::Result<Self> {
-        let [interrupt, terminate, hangup] = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
-        Ok(Self([signal(interrupt)?, signal(terminate)?, signal(hangup)?]))
-    }
-
-    async fn any(&mut self) {
-        let [interrupt, terminate, hangup] = &mut self.0;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-        }
-    }
 }

@@ -121,9 +121,6 @@ pub(super) struct Installed {
 
 impl Installed {
     /// Looks in `folders`.
-    ///
-    /// # Errors
-    /// [`DemoError::Missing`]
     pub(super) fn find(folders: &[PathBuf]) -> Result<Self, DemoError> {
         let found = [DemoServer::Knot, DemoServer::Bind].into_iter().find_map(|software| {
             let places = folders.iter().map(|folder| folder.join(software.program()));
@@ -131,7 +128,7 @@ impl Installed {
                 places.into_iter().find_map(|place| place.canonicalize().ok().filter(|file| file.is_file()))?;
             Some(Self { software, program })
         });
-        found.ok_or_else(|| DemoError::Missing { folders: folders.to_vec() })
+        found.ok_or_else(|| DemoError::Missing(folders.to_vec()))
     }
 
     /// The program to start: where AppArmor has a profile for it, a copy in `scratch`, which the profile does not meet.

@@ -11,14 +11,13 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use super::guardian::Guardian;
 use super::name_server::{Installed, free_port, zone_file};
 use super::{DemoError, HOST, KEY, LOGIN, START, ZONE};
-use crate::auth::secret::digest_of;
+use crate::auth::secret::{digest_of, random};
 use crate::config::Config;
 use crate::dns::{Pool, Reader, Route, Signer, Tcp, Update};
 
@@ -133,10 +132,4 @@ fn gateway_toml(server: SocketAddr, password: &str) -> String {
 fn write(folder: &Path, name: &str, text: &str) -> io::Result<()> {
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(folder.join(name));
     file.and_then(|mut file| file.write_all(text.as_bytes()))
-}
-
-fn random<const N: usize>() -> Result<[u8; N], DemoError> {
-    let mut octets = [0; N];
-    SystemRandom::new().fill(&mut octets).map_err(|_| DemoError::Randomness)?;
-    Ok(octets)
 }

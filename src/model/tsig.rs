@@ -89,7 +89,7 @@ impl fmt::Display for KeyName {
 }
 
 /// A key that we share with a primary.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct TsigKey {
     /// Its name on both sides.
     pub name: KeyName,
@@ -127,9 +127,3 @@ impl PartialEq for TsigKey {
 }
 
 impl Eq for TsigKey {}
-
-impl fmt::Debug for TsigKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TsigKey({} {})", self.name, self.algorithm.name())
-    }
-}

@@ -8,9 +8,9 @@ use super::CommandResult;
 use super::operating::{
     self, CommandError, Common, Output, duration, kept_in, note, note_records, password, records_policy,
 };
-use super::table::{Cell, Paint, Table, Tone, block, counted};
+use super::table::{Cell, Paint, Tone, block, counted};
 use crate::model::{Timestamp, listed};
-use crate::operator::{AccountView, Actor, NewAccountOptions, Operator, PAGE, SecretView};
+use crate::operator::{AccountView, Actor, Cursor, NewAccountOptions, Operator, PAGE, SecretView};
 
 /// Names that a table shows of one account.
 const SHOWN: usize = 3;
@@ -138,7 +138,6 @@ async fn complete(operator: &Operator, view: &mut AccountView) -> Result<(), Com
 }
 
 async fn list(operator: &Operator, output: Output) -> Result<(), CommandError> {
-    let mut table = Table::new(["LOGIN", "HOSTS", "MAX HOSTS", "ENABLED", "KEPT IN", "CREATED"], Paint::stdout());
     let now = Timestamp::now();
     let row = |view: &AccountView| {
         let hosts = listed(&view.hosts, SHOWN);
@@ -151,19 +150,15 @@ async fn list(operator: &Operator, output: Output) -> Result<(), CommandError> {
             Cell::from(view.created.map_or_else(|| "-".to_owned(), |created| created.with_age(now))),
         ]
     };
-    let mut list = output.list()?;
-    let mut after = None;
-    loop {
+    let titles = ["LOGIN", "HOSTS", "MAX HOSTS", "ENABLED", "KEPT IN", "CREATED"];
+    let read = async |after: Option<Cursor>| {
         let mut page = operator.accounts(after.as_ref(), PAGE).await?;
         for view in &mut page.items {
             complete(operator, view).await?;
         }
-        list.page(&page.items, |views| table.page(&views.iter().map(row).collect::<Vec<_>>()))?;
-        after = page.next;
-        if after.is_none() {
-            return list.end();
-        }
-    }
+        Ok(page)
+    };
+    output.pages(titles, row, read).await
 }
 
 fn secret_block(view: &SecretView, what: &str) -> String {

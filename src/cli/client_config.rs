@@ -6,6 +6,7 @@ use std::path::Path;
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 
+use super::host::FamilyName;
 use super::{CommandResult, USAGE, fail, load};
 use crate::config::{Config, Endpoint, Listener, Location};
 use crate::guide::{self, Credential, DEVICES, Device, GatewayUrl, LookupError, Target};
@@ -29,8 +30,8 @@ pub(super) struct ClientConfigOptions {
     #[arg(long, value_name = "LOGIN")]
     login: Option<String>,
     /// The address families that the device is to report
-    #[arg(long, value_enum, value_name = "FAMILIES", value_delimiter = ',', default_values_t = [Version::Ipv4, Version::Ipv6])]
-    families: Vec<Version>,
+    #[arg(long, value_enum, value_name = "FAMILIES", value_delimiter = ',', default_values_t = [FamilyName::Ipv4, FamilyName::Ipv6])]
+    families: Vec<FamilyName>,
 }
 
 impl ValueEnum for Device {
@@ -41,15 +42,6 @@ impl ValueEnum for Device {
     fn to_possible_value(&self) -> Option<PossibleValue> {
         Some(PossibleValue::new(self.name).help(self.about))
     }
-}
-
-/// An address family as it is typed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Version {
-    /// A record
-    Ipv4,
-    /// AAAA record
-    Ipv6,
 }
 
 /// Prints the text for the host that `options` name, of the configuration at `path`.
@@ -81,7 +73,7 @@ fn target(config: &Config, options: &ClientConfigOptions) -> anyhow::Result<Targ
     let host = guide::name(&options.host)?;
     let keeper = keeper(config, &host)?;
     if options.device.credential == Credential::Token && keeper.is_none() {
-        return Err(LookupError::NotStored { host }.into());
+        return Err(LookupError::NotStored(host).into());
     }
     let (host, login) = guide::updater(config, host, options.login.as_deref(), keeper.as_deref())?;
     let url = match &options.url {
@@ -94,7 +86,7 @@ fn target(config: &Config, options: &ClientConfigOptions) -> anyhow::Result<Targ
             GatewayUrl::guess(&config.http.listen.iter().filter_map(tcp).collect::<Vec<_>>())
         }
     };
-    let families = [(Version::Ipv4, Family::V4), (Version::Ipv6, Family::V6)];
+    let families = [(FamilyName::Ipv4, Family::V4), (FamilyName::Ipv6, Family::V6)];
     let families = families.into_iter().filter(|(version, _)| options.families.contains(version));
     let families = families.map(|(_, family)| family).collect();
     Ok(Target { host, login, url, families })

@@ -1,7 +1,6 @@
-//! `dyngate hash`: what stands for a password in the file; and how any command reads one. Knows no terminal: the caller
-//! prompts.
+//! `dyngate hash`: what stands for a password in the file; and how any command reads one.
 
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead, IsTerminal as _, Write};
 
 use secrecy::zeroize::Zeroizing;
 
@@ -40,6 +39,13 @@ pub(super) enum HashCommandError {
 pub(super) fn run(generate: bool, input: impl BufRead, mut output: impl Write) -> Result<(), HashCommandError> {
     let lines = if generate { generated()? } else { Zeroizing::new(secret::hash(&read_password(input)?)? + "\n") };
     output.write_all(lines.as_bytes()).and_then(|()| output.flush()).map_err(HashCommandError::Write)
+}
+
+/// Asks for a password where somebody types one.
+pub(super) fn prompt() {
+    if io::stdin().is_terminal() {
+        let _stderr_gone = write!(io::stderr(), "Password: ");
+    }
 }
 
 /// The octets up to the first `\n` or `\r\n`, as the gateway reads a Basic password: UTF-8, or else Latin-1 turned into it.

@@ -7,10 +7,10 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::CommandResult;
 use super::operating::{self, CommandError, Common, Output, duration, kept_in, note, note_records, records_policy};
-use super::table::{Cell, Paint, Table, Tone, block, counted};
+use super::table::{Cell, Paint, Tone, block, counted};
 use crate::config::MAX_TTL;
 use crate::model::{Families, Timestamp};
-use crate::operator::{Actor, EventView, HostView, NewHostOptions, Operator, PAGE, TokenView};
+use crate::operator::{Actor, Cursor, EventView, HostView, NewHostOptions, Operator, PAGE, Page, TokenView};
 use crate::store::HostEdit;
 
 #[derive(Debug, Subcommand)]
@@ -112,8 +112,9 @@ pub(super) struct Edit {
 #[derive(Debug, Clone, Copy)]
 struct OwnTtl(Option<u32>);
 
+/// An address family as it is typed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum FamilyName {
+pub(super) enum FamilyName {
     #[value(alias = "4")]
     Ipv4,
     #[value(alias = "6")]
@@ -172,8 +173,6 @@ async fn act(operator: &Operator, actor: &Actor, output: Output, command: HostCo
 
 async fn list(operator: &Operator, account: Option<&str>, output: Output) -> Result<(), CommandError> {
     let now = Timestamp::now();
-    let mut table =
-        Table::new(["NAME", "ACCOUNT", "ADDRESSES", "LAST UPDATE", "LAST SEEN", "OUTCOME", "STATE"], Paint::stdout());
     let ago = |at: Option<Timestamp>| at.map_or_else(|| "-".to_owned(), |at| at.age(now));
     let row = |view: &HostView| {
         [
@@ -191,22 +190,12 @@ async fn list(operator: &Operator, account: Option<&str>, output: Output) -> Res
             },
         ]
     };
-    let mut after = None;
-    let mut page = operator.hosts(account, None, PAGE).await?;
-    let mut list = output.list()?;
-    loop {
-        list.page(&page.items, |views| table.page(&views.iter().map(row).collect::<Vec<_>>()))?;
-        after.clone_from(&page.next);
-        if after.is_none() {
-            return list.end();
-        }
-        page = operator.hosts(account, after.as_ref(), PAGE).await?;
-    }
+    let titles = ["NAME", "ACCOUNT", "ADDRESSES", "LAST UPDATE", "LAST SEEN", "OUTCOME", "STATE"];
+    let read = async |after: Option<Cursor>| Ok(operator.hosts(account, after.as_ref(), PAGE).await?);
+    output.pages(titles, row, read).await
 }
 
 async fn history(operator: &Operator, name: &str, limit: u32, output: Output) -> Result<(), CommandError> {
-    let events = operator.history(name, usize::try_from(limit).unwrap_or(usize::MAX)).await?;
-    let mut table = Table::new(["AT", "OUTCOME", "OLD", "NEW", "FROM", "AGENT"], Paint::stdout());
     let spelled = |addresses: &Option<String>| addresses.as_ref().map_or("-".to_owned(), |all| all.replace(',', ", "));
     let row = |event: &EventView| {
         [
@@ -218,9 +207,9 @@ async fn history(operator: &Operator, name: &str, limit: u32, output: Output) ->
             Cell::from(event.agent.as_deref().unwrap_or("-")),
         ]
     };
-    let mut list = output.list()?;
-    list.page(&events, |events| table.page(&events.iter().map(row).collect::<Vec<_>>()))?;
-    list.end()
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let read = async |_| Ok(Page { items: operator.history(name, limit).await?, next: None });
+    output.pages(["AT", "OUTCOME", "OLD", "NEW", "FROM", "AGENT"], row, read).await
 }
 
 fn token_block(view: &TokenView, otherwise: &str) -> String {

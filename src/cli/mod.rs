@@ -17,7 +17,7 @@ mod serve;
 mod table;
 
 use std::ffi::OsString;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -200,8 +200,8 @@ fn act(command: Command) -> CommandResult {
         Command::Export { common, to } => moving::export(&common, to.as_deref()),
         Command::Import { common, from } => moving::import(&common, &from),
         Command::Hash { generate } => {
-            if !generate && io::stdin().is_terminal() {
-                let _stderr_gone = write!(io::stderr(), "Password: ");
+            if !generate {
+                hash::prompt();
             }
             hash::run(generate, io::stdin().lock(), io::stdout().lock()).map_err(|error| match error {
                 HashCommandError::Empty | HashCommandError::TooLong => fail(USAGE, &error),

@@ -1,6 +1,6 @@
 //! What the commands on accounts and hosts have in common: the file, the store, standard output, and exit codes.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use secrecy::zeroize::Zeroizing;
 use serde::Serialize;
 use tokio::runtime::Builder;
 
-use super::hash::{HashCommandError, read_password};
-use super::table::{clean, escaped};
+use super::hash::{HashCommandError, prompt, read_password};
+use super::table::{Cell, Paint, Table, clean, escaped};
 use super::{CommandResult, ConfigFile, USAGE, fail, load, runtime};
 use crate::config::Location;
-use crate::operator::{Actor, Operator, OperatorError, RecordsState, RefusalKind, Resource};
+use crate::operator::{Actor, Cursor, Operator, OperatorError, Page, RecordsState, RefusalKind, Resource};
 use crate::store::{RecordsPolicy, StoreError};
 
 /// What each of them takes.
@@ -109,44 +109,36 @@ impl Output {
         if self.is_json { print(&format!("{}\n", json(value)?)) } else { print(&text(value)) }
     }
 
-    /// A list as it comes: a table, or an array with a value a line.
-    pub(super) fn list(self) -> Result<List, CommandError> {
-        if self.is_json {
-            print("[")?;
-        }
-        Ok(List { is_json: self.is_json, is_empty: true })
-    }
-}
-
-/// A list under way.
-#[derive(Debug)]
-pub(super) struct List {
-    is_json: bool,
-    is_empty: bool,
-}
-
-impl List {
-    pub(super) fn page<T: Serialize>(
-        &mut self,
-        values: &[T],
-        table: impl FnOnce(&[T]) -> String,
+    /// A list as it comes, page by page: a table, or an array with a value a line.
+    pub(super) async fn pages<T: Serialize, const N: usize>(
+        self,
+        titles: [&'static str; N],
+        row: impl Fn(&T) -> [Cell; N],
+        mut read: impl AsyncFnMut(Option<Cursor>) -> Result<Page<T>, CommandError>,
     ) -> Result<(), CommandError> {
-        if !self.is_json {
-            return print(&table(values));
+        let mut table = Table::new(titles, Paint::stdout());
+        let mut between = "[\n";
+        let mut page = read(None).await?;
+        loop {
+            let mut text = String::new();
+            if self.is_json {
+                for value in &page.items {
+                    text = text + between + &json(value)?;
+                    between = ",\n";
+                }
+            } else {
+                text = table.page(&page.items.iter().map(&row).collect::<Vec<_>>());
+            }
+            print(&text)?;
+            match page.next {
+                None => break,
+                next => page = read(next).await?,
+            }
         }
-        let mut text = String::new();
-        for value in values {
-            text.push_str(if std::mem::take(&mut self.is_empty) { "\n" } else { ",\n" });
-            text.push_str(&json(value)?);
-        }
-        print(&text)
-    }
-
-    pub(super) fn end(self) -> Result<(), CommandError> {
-        match (self.is_json, self.is_empty) {
+        match (self.is_json, between) {
             (false, _) => Ok(()),
-            (true, true) => print("]\n"),
-            (true, false) => print("\n]\n"),
+            (true, "[\n") => print("[]\n"),
+            (true, _) => print("\n]\n"),
         }
     }
 }
@@ -194,9 +186,7 @@ pub(super) fn password(from_stdin: bool) -> Result<Option<Zeroizing<String>>, Co
     if !from_stdin {
         return Ok(None);
     }
-    if io::stdin().is_terminal() {
-        let _stderr_gone = write!(io::stderr(), "Password: ");
-    }
+    prompt();
     Ok(Some(read_password(io::stdin().lock())?))
 }
 

@@ -28,18 +28,12 @@ pub enum LookupError {
     },
     /// It has no URL of its own, nor can have one.
     #[error(
-        "{host} is no host of the store, and only those have URLs of their own\nAdd it with `dyngate host add {host} --account LOGIN`, or choose a device that sends a login"
+        "{0} is no host of the store, and only those have URLs of their own\nAdd it with `dyngate host add {0} --account LOGIN`, or choose a device that sends a login"
     )]
-    NotStored {
-        /// The host.
-        host: Hostname,
-    },
+    NotStored(Hostname),
     /// Nobody may update it.
-    #[error("no account may update {host}\nAdd \"{host}\" to the `hosts` of an [[account]]")]
-    NotGranted {
-        /// The host.
-        host: Hostname,
-    },
+    #[error("no account may update {0}\nAdd \"{0}\" to the `hosts` of an [[account]]")]
+    NotGranted(Hostname),
     /// A wildcard grant spans it and does not cover it.
     #[error(
         "{login}'s wildcard grant does not cover {host}: {why}\nAdd \"{host}\" to the `hosts` of the [[account]] that is to have it"
@@ -125,7 +119,7 @@ pub fn updater(
     }
     match (granted.as_slice(), against) {
         ([only], _) => Ok((host, (*only).to_owned())),
-        ([], None) => Err(LookupError::NotGranted { host }),
+        ([], None) => Err(LookupError::NotGranted(host)),
         ([], Some((login, why))) => Err(LookupError::NotCovered { host, login, why }),
         (_, _) => Err(LookupError::Several { host, logins: listed(&granted, SHOWN) }),
     }

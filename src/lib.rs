@@ -8,13 +8,13 @@ pub mod auth;
 pub mod check;
 pub mod cli;
 pub mod config;
-pub mod demo;
+mod demo;
 pub mod dns;
 pub mod engine;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
 pub mod gateway;
-pub mod guide;
+mod guide;
 pub mod limit;
 pub mod metrics;
 pub mod model;

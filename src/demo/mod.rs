@@ -19,7 +19,7 @@ use crate::app::Running;
 use crate::config::Config;
 use crate::dns::Reader;
 use crate::model::DesiredRecords;
-pub use error::DemoError;
+pub(crate) use error::DemoError;
 use name_server::{Installed, usual_folders};
 use stage::Stage;
 
@@ -35,11 +35,11 @@ const START: Duration = Duration::from_secs(30);
 
 /// What a person may choose.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub(crate) struct Options {
     /// Return after the update was shown.
-    pub once: bool,
+    pub(crate) once: bool,
     /// The folders in which knotd and named are looked for, in place of PATH and the system's own.
-    pub folders: Option<Vec<PathBuf>>,
+    pub(crate) folders: Option<Vec<PathBuf>>,
 }
 
 /// Shows one update on `out` and, unless that is asked for once, stays until SIGINT, SIGTERM or SIGHUP. Nothing is left
@@ -48,7 +48,7 @@ pub struct Options {
 ///
 /// # Errors
 /// [`DemoError`]; a reader of `out` that went away is none.
-pub fn run(runtime: Runtime, options: &Options, out: &mut impl Write) -> Result<(), DemoError> {
+pub(crate) fn run(runtime: Runtime, options: &Options, out: &mut impl Write) -> Result<(), DemoError> {
     let mut stage = None;
     let ended = runtime.block_on(until_signal(options, &mut stage, out));
     drop(runtime);

@@ -9,71 +9,27 @@ const SHOWN: usize = 5;
 
 /// Why there is no host and account to write for; each says who acts.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LookupError {
-    /// Not the name of a host.
+pub(crate) enum LookupError {
     #[error("{text:?} is not a host name: {error}\nWrite the whole name, such as home.dyn.example")]
-    NotAName {
-        /// What was typed.
-        text: String,
-        /// The rule that it breaks.
-        error: NameError,
-    },
-    /// Outside every zone.
+    NotAName { text: String, error: NameError },
     #[error("no [[zone]] holds {host}\nName a host of one of the zones: {zones}")]
-    NoZone {
-        /// The host.
-        host: Hostname,
-        /// The zones there are.
-        zones: String,
-    },
-    /// It has no URL of its own, nor can have one.
+    NoZone { host: Hostname, zones: String },
     #[error(
         "{0} is no host of the store, and only those have URLs of their own\nAdd it with `dyngate host add {0} --account LOGIN`, or choose a device that sends a login"
     )]
     NotStored(Hostname),
-    /// Nobody may update it.
     #[error("no account may update {0}\nAdd \"{0}\" to the `hosts` of an [[account]]")]
     NotGranted(Hostname),
-    /// A wildcard grant spans it and does not cover it.
     #[error(
         "{login}'s wildcard grant does not cover {host}: {why}\nAdd \"{host}\" to the `hosts` of the [[account]] that is to have it"
     )]
-    NotCovered {
-        /// The host.
-        host: Hostname,
-        /// Whose grant it is.
-        login: String,
-        /// What stands against it.
-        why: Denied,
-    },
-    /// More than one account may.
+    NotCovered { host: Hostname, login: String, why: Denied },
     #[error("several accounts may update {host}: {logins}\nSay with --login which one the device has")]
-    Several {
-        /// The host.
-        host: Hostname,
-        /// Some of them.
-        logins: String,
-    },
-    /// The account that was asked for may not.
+    Several { host: Hostname, logins: String },
     #[error("account {login:?} may not update {host}: {why}\n{others}")]
-    NotThisAccount {
-        /// The host.
-        host: Hostname,
-        /// The account.
-        login: String,
-        /// Why.
-        why: Denied,
-        /// Who may.
-        others: String,
-    },
-    /// There is no such account.
+    NotThisAccount { host: Hostname, login: String, why: Denied, others: String },
     #[error("there is no account {login:?}\n{others}")]
-    NoAccount {
-        /// What was asked for.
-        login: String,
-        /// Who may update the host.
-        others: String,
-    },
+    NoAccount { login: String, others: String },
 }
 
 /// The host that `text` names, and the login of the account that may update it: the one `asked` for, or else the only one.
@@ -81,7 +37,7 @@ pub enum LookupError {
 ///
 /// # Errors
 /// [`LookupError`]: all are the user's or the configuration's.
-pub fn updater(
+pub(crate) fn updater(
     config: &Config,
     host: Hostname,
     asked: Option<&str>,
@@ -126,7 +82,7 @@ pub fn updater(
 }
 
 /// The name that was typed.
-pub fn name(text: &str) -> Result<Hostname, LookupError> {
+pub(crate) fn name(text: &str) -> Result<Hostname, LookupError> {
     Hostname::parse(text).map_err(|error| LookupError::NotAName { text: text.to_owned(), error })
 }
 

@@ -21,18 +21,18 @@ use std::fmt::Write as _;
 
 use crate::model::Family;
 
-pub use lookup::{LookupError, name, updater};
-pub use target::{GatewayUrl, Target, UrlError, UrlOrigin};
+pub(crate) use lookup::{LookupError, name, updater};
+pub(crate) use target::{GatewayUrl, Target, UrlOrigin};
 
 /// A device or a program that speaks dyndns2.
 #[derive(Debug, Clone, Copy)]
-pub struct Device {
+pub(crate) struct Device {
     /// What it is called in a command.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// What the text for it is. No quotation marks: clap_complete's script for fish breaks.
-    pub about: &'static str,
+    pub(crate) about: &'static str,
     /// By what it is believed.
-    pub credential: Credential,
+    pub(crate) credential: Credential,
     // As its makers spell it.
     title: &'static str,
     evidence: Evidence,
@@ -40,7 +40,7 @@ pub struct Device {
 }
 
 /// All of them, in the order of the help.
-pub static DEVICES: [Device; 11] = [
+pub(crate) static DEVICES: [Device; 11] = [
     row("ddclient", "ddclient", "/etc/ddclient.conf", Evidence::Run, ddclient::render),
     row("inadyn", "inadyn", "/etc/inadyn.conf", Evidence::Run, inadyn::render),
     row("openwrt", "OpenWrt", "/etc/config/ddns", Evidence::Read, openwrt::render),
@@ -65,7 +65,7 @@ pub static DEVICES: [Device; 11] = [
 
 /// By what a device is believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Credential {
+pub(crate) enum Credential {
     /// The account's password.
     Password,
     /// The host's own token.
@@ -94,7 +94,7 @@ const fn row(
 impl Device {
     /// What to paste on it, or to enter at it; ends with a line end.
     #[must_use]
-    pub fn text(&self, target: &Target) -> String {
+    pub(crate) fn text(&self, target: &Target) -> String {
         format!("{}{}", notes(self.title, self.evidence, self.credential, target), (self.render)(target))
     }
 }

@@ -7,27 +7,27 @@ use crate::model::{Family, Hostname};
 
 /// One host, for one device.
 #[derive(Debug, Clone)]
-pub struct Target {
+pub(crate) struct Target {
     /// The host that the device keeps up to date.
-    pub host: Hostname,
+    pub(crate) host: Hostname,
     /// The account's login.
-    pub login: String,
+    pub(crate) login: String,
     /// Where the device reaches the gateway.
-    pub url: GatewayUrl,
+    pub(crate) url: GatewayUrl,
     /// What the device is to report; at least one.
-    pub families: Vec<Family>,
+    pub(crate) families: Vec<Family>,
 }
 
 impl Target {
     /// Whether the device is to report `family`.
-    pub fn has(&self, family: Family) -> bool {
+    pub(crate) fn has(&self, family: Family) -> bool {
         self.families.contains(&family)
     }
 }
 
 /// Where a [`GatewayUrl`] comes from, and so how far it can be relied on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UrlOrigin {
+pub(crate) enum UrlOrigin {
     /// The operator named it.
     Given,
     /// The gateway listens there.
@@ -38,32 +38,27 @@ pub enum UrlOrigin {
 
 /// Scheme, host and port by which devices reach the gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GatewayUrl {
+pub(crate) struct GatewayUrl {
     /// Whether it is https.
-    pub tls: bool,
+    pub(crate) tls: bool,
     // An IPv6 address has its brackets.
     host: String,
     port: Option<u16>,
     /// Where it comes from.
-    pub origin: UrlOrigin,
+    pub(crate) origin: UrlOrigin,
 }
 
 /// Why a text is not a [`GatewayUrl`]. Never repeats the text: a password may be in it.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum UrlError {
-    /// Neither http:// nor https://.
+pub(crate) enum UrlError {
     #[error("--url begins with neither http:// nor https://\nWrite it as in https://ddns.example.net")]
     Scheme,
-    /// A user or a password.
     #[error("--url has a user name or password in it\nWrite it without: the login is found in the configuration")]
     Credentials,
-    /// A path other than the gateway's own, or a query.
     #[error("--url has a path or a query in it\nWrite scheme, host and port alone: the gateway answers at /nic/update")]
     Path,
-    /// Not a host.
     #[error("--url has no host name or address in it\nInternational names are written as A-labels (xn--…)")]
     Host,
-    /// Not a port.
     #[error("--url has a port that is none\nWrite a number from 1 to 65535")]
     Port,
 }
@@ -73,7 +68,7 @@ const PLACEHOLDER: &str = "ddns.example.net";
 
 impl GatewayUrl {
     /// Reads what an operator typed: scheme, host, port if any, and at most the path `/nic/update`.
-    pub fn parse(text: &str) -> Result<Self, UrlError> {
+    pub(crate) fn parse(text: &str) -> Result<Self, UrlError> {
         let (scheme, rest) = text.split_once("://").ok_or(UrlError::Scheme)?;
         let tls = match scheme.to_ascii_lowercase().as_str() {
             "http" => false,
@@ -107,7 +102,7 @@ impl GatewayUrl {
     }
 
     /// The first public address that the gateway listens on for plain HTTP, else the placeholder.
-    pub fn guess(listen: &[SocketAddr]) -> Self {
+    pub(crate) fn guess(listen: &[SocketAddr]) -> Self {
         let public = listen.iter().find(|listen| listen.port() != 0 && is_public(listen.ip()));
         let Some(listen) = public else {
             return Self { tls: true, host: PLACEHOLDER.to_owned(), port: None, origin: UrlOrigin::Placeholder };
@@ -121,7 +116,7 @@ impl GatewayUrl {
     }
 
     /// Host and port, as a field "server" takes them.
-    pub fn authority(&self) -> String {
+    pub(crate) fn authority(&self) -> String {
         match self.port {
             Some(port) => format!("{}:{port}", self.host),
             None => self.host.clone(),
@@ -129,7 +124,7 @@ impl GatewayUrl {
     }
 
     /// The family of the address, where it is an address.
-    pub fn family(&self) -> Option<Family> {
+    pub(crate) fn family(&self) -> Option<Family> {
         if self.host.starts_with('[') {
             return Some(Family::V6);
         }

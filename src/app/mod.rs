@@ -47,52 +47,32 @@ use reload::Reloader;
 
 /// Why the gateway cannot start or go on.
 #[derive(Debug, thiserror::Error)]
-pub enum AppError {
-    /// A listener cannot be had.
+pub(crate) enum AppError {
     #[error(transparent)]
     Listen(#[from] ListenError),
-    /// The certificate of `[http.tls]` cannot be used: an error of configuration.
     #[error("the configuration cannot be used\n{0}")]
     Certificate(#[from] PairError),
-    /// The TLS library refuses our settings.
     #[error("cannot speak TLS: {0}; this program was built wrongly")]
     Tls(#[source] io::Error),
-    /// The ready file cannot be written.
     #[error("cannot write {}: {source}", path.display())]
-    ReadyFile {
-        /// Where.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// A zone cannot be put into messages.
+    ReadyFile { path: PathBuf, source: io::Error },
     #[error("zone {zone}: {source}")]
-    Zone {
-        /// Its apex.
-        zone: String,
-        /// Why.
-        source: EncodeError,
-    },
-    /// No key can be made for the digests of credentials.
+    Zone { zone: String, source: EncodeError },
     #[error(transparent)]
     Randomness(#[from] NoRandomness),
-    /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The file declares what the store keeps; one line for each.
     #[error("{0}")]
     Clash(String),
-    /// A part ended that was not told to.
     #[error("a part of the gateway ended that nobody stopped; please report this")]
     PartEnded,
-    /// Signals cannot be received.
     #[error("cannot wait for signals: {0}")]
     Signals(#[source] io::Error),
 }
 
 /// From here on SIGHUP does not end us. To be called inside a tokio runtime, before the configuration is read: a service
 /// manager or a renewed certificate may ask for a reload at any time.
-pub fn hangups() -> Result<Signal, AppError> {
+pub(crate) fn hangups() -> Result<Signal, AppError> {
     signal(SignalKind::hangup()).map_err(AppError::Signals)
 }
 
@@ -101,7 +81,7 @@ pub fn hangups() -> Result<Signal, AppError> {
 ///
 /// # Errors
 /// [`AppError`], before anything was answered.
-pub async fn serve(
+pub(crate) async fn serve(
     config: &Config,
     path: &Path,
     ready_file: Option<&Path>,
@@ -138,13 +118,13 @@ pub async fn serve(
 
 /// A gateway whose listeners accept, until it is stopped.
 #[derive(Debug)]
-pub struct Running {
+pub(crate) struct Running {
     /// Where routers are answered over plain HTTP, in the order of the configuration.
-    pub http: Vec<BoundAddress>,
+    pub(crate) http: Vec<BoundAddress>,
     /// Where they are answered over TLS.
-    pub https: Vec<BoundAddress>,
+    pub(crate) https: Vec<BoundAddress>,
     /// The real address for health and metrics.
-    pub admin: SocketAddr,
+    pub(crate) admin: SocketAddr,
     reloads: mpsc::Sender<ReloadRequest>,
     public_servers: JoinSet<()>,
     // What looks after pending changes; it needs no stop, and is ended.
@@ -161,7 +141,7 @@ impl Running {
     ///
     /// # Errors
     /// [`AppError`], before anything was answered.
-    pub async fn start(config: &Config, path: &Path) -> Result<Self, AppError> {
+    pub(crate) async fn start(config: &Config, path: &Path) -> Result<Self, AppError> {
         raise_open_files();
         let mut registry = MetricsRegistry::default();
         let metrics = Metrics::register(&mut registry);
@@ -240,7 +220,7 @@ impl Running {
 
     /// The first address for plain HTTP.
     #[must_use]
-    pub fn address(&self) -> Option<SocketAddr> {
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
         self.http.iter().find_map(BoundAddress::tcp)
     }
 
@@ -254,7 +234,7 @@ impl Running {
     }
 
     /// Takes no new connections and finishes what is in flight, at most 10 s for each listener's.
-    pub async fn stop(mut self) {
+    pub(crate) async fn stop(mut self) {
         self.public_stop.send_replace(true);
         while self.public_servers.join_next().await.is_some() {}
         // The admin listener goes last, so that /readyz tells of the stop until the end.

@@ -19,73 +19,37 @@ use super::Tls;
 /// The largest file that is read, in octets.
 const MAX_FILE: u64 = 256 * 1024;
 /// A certificate that ends sooner is worth a warning: who renews by a program renews 30 days before.
-pub const RENEW_WITHIN: Duration = Duration::from_secs(14 * 86_400);
+pub(crate) const RENEW_WITHIN: Duration = Duration::from_secs(14 * 86_400);
 
 /// Why a pair cannot be used; each names the file, and what would be right.
 #[derive(Debug, thiserror::Error)]
-pub enum PairError {
-    /// The system says no.
+pub(crate) enum PairError {
     #[error("{}: cannot be read: {source}; name the right file in [http.tls], and let the user that dyngate runs as read it", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// Not what a certificate or key file holds.
+    Unreadable { path: PathBuf, source: io::Error },
     #[error("{}: {what}; {advice}", path.display())]
-    Broken {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        what: String,
-        /// What would be right.
-        advice: &'static str,
-    },
-    /// Others than the gateway may read or write the private key.
+    Broken { path: PathBuf, what: String, advice: &'static str },
     #[error("{}: others may {may} this private key (mode {mode:04o}); chmod 600 {0}, and make a new key if strangers could have read it", path.display())]
-    Exposed {
-        /// The file.
-        path: PathBuf,
-        /// "read" or "write".
-        may: &'static str,
-        /// Its mode.
-        mode: u32,
-    },
-    /// Certificate and key do not belong together.
+    Exposed { path: PathBuf, may: &'static str, mode: u32 },
     #[error("{}: this is not the private key of the certificate in {}; give both files of the same renewal", key.display(), certificate.display())]
-    Mismatch {
-        /// The key's file.
-        key: PathBuf,
-        /// The certificate's file.
-        certificate: PathBuf,
-    },
-    /// No client would take it.
+    Mismatch { key: PathBuf, certificate: PathBuf },
     #[error("{}: the certificate expired at {at}; renew it, or set the clock of this machine, whose time is {now}", path.display())]
-    Expired {
-        /// The certificate's file.
-        path: PathBuf,
-        /// When.
-        at: String,
-        /// What this machine takes for now.
-        now: String,
-    },
+    Expired { path: PathBuf, at: String, now: String },
 }
 
 /// A certificate chain with its key, fit for use when it was read.
 #[derive(Debug, Clone)]
-pub struct Pair {
+pub(crate) struct Pair {
     /// What a handshake needs.
-    pub certified: Arc<CertifiedKey>,
+    pub(crate) certified: Arc<CertifiedKey>,
     /// From when on clients take it.
-    pub not_before: SystemTime,
+    pub(crate) not_before: SystemTime,
     /// Until when.
-    pub not_after: SystemTime,
+    pub(crate) not_after: SystemTime,
 }
 
 impl Pair {
     /// Reads both files of `tls` and judges them as of `now`.
-    pub fn load(tls: &Tls, now: SystemTime) -> Result<Self, PairError> {
+    pub(crate) fn load(tls: &Tls, now: SystemTime) -> Result<Self, PairError> {
         let chain = read_chain(&tls.certificate)?;
         let key = read_key(&tls.private_key)?;
         let (not_before, not_after) = chain.first().and_then(validity).ok_or_else(|| {
@@ -115,14 +79,14 @@ impl Pair {
 
     /// Whether it expires so soon that somebody should have renewed it.
     #[must_use]
-    pub fn expires_soon(&self, now: SystemTime) -> bool {
+    pub(crate) fn expires_soon(&self, now: SystemTime) -> bool {
         self.not_after.duration_since(now).unwrap_or_default() < RENEW_WITHIN
     }
 }
 
 /// A time in UTC, for people: `2026-11-21T10:44:43Z`.
 #[must_use]
-pub fn date(time: SystemTime) -> String {
+pub(crate) fn date(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     DateTime::from_unix_duration(since)
         .map_or_else(|_| "a time beyond the year 9999".to_owned(), |time| time.to_string())
@@ -215,12 +179,12 @@ fn not_pem(path: &Path, error: &PemError, advice: &'static str) -> PairError {
 
 /// What of a file changes when somebody writes, replaces or chmods it; symbolic links are followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FileStamp(u64, u64, u64, (i64, i64), (i64, i64));
+pub(crate) struct FileStamp(u64, u64, u64, (i64, i64), (i64, i64));
 
 impl FileStamp {
     /// `None` where there is no such file.
     #[must_use]
-    pub fn of(path: &Path) -> Option<Self> {
+    pub(crate) fn of(path: &Path) -> Option<Self> {
         let file = fs::metadata(path).ok()?;
         let (written, changed) = ((file.mtime(), file.mtime_nsec()), (file.ctime(), file.ctime_nsec()));
         Some(Self(file.dev(), file.ino(), file.len(), written, changed))

@@ -1,7 +1,7 @@
 //! The configuration file, checked: every value here is right, every reference resolves. Knows nothing that runs.
 
 mod account;
-pub mod certificate;
+pub(crate) mod certificate;
 mod document;
 mod endpoint;
 mod engine;

@@ -2,7 +2,7 @@
 
 /// `a, b and 3 more`: at most `most` of the names.
 #[must_use]
-pub fn listed(names: &[impl AsRef<str>], most: usize) -> String {
+pub(crate) fn listed(names: &[impl AsRef<str>], most: usize) -> String {
     let shown = names.iter().take(most).map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
     match names.len().saturating_sub(most) {
         0 => shown,

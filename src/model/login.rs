@@ -1,27 +1,24 @@
 //! What may be the user name of an account. Knows neither who is granted what, nor where accounts are kept.
 
 /// The longest login, in octets.
-pub const MAX_LOGIN: usize = 255;
+const MAX_LOGIN: usize = 255;
 
 /// Why a text cannot be a login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum LoginError {
-    /// Nothing at all.
+pub(crate) enum LoginError {
     #[error("is empty")]
     Empty,
     /// What follows the colon would be read as the password, so the text is never repeated.
     #[error("has a colon in it, where HTTP ends it")]
     Colon,
-    /// Such a character cannot be sent.
     #[error("has a control character in it")]
     Control,
-    /// More than [`MAX_LOGIN`] octets.
     #[error("is longer than {MAX_LOGIN} octets")]
     Long,
 }
 
 /// Whether Basic (RFC 7617 section 2) can carry `text` as a user name.
-pub fn check_login(text: &str) -> Result<(), LoginError> {
+pub(crate) fn check_login(text: &str) -> Result<(), LoginError> {
     if text.is_empty() {
         Err(LoginError::Empty)
     } else if text.contains(':') {

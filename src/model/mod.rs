@@ -16,14 +16,14 @@ mod tsig;
 
 pub use address::{Addresses, Family, canonical};
 pub use families::Families;
-pub use listed::listed;
-pub use login::{LoginError, MAX_LOGIN, check_login};
+pub(crate) use listed::listed;
+pub(crate) use login::{LoginError, check_login};
 pub use name::{Hostname, NameError, ZoneName};
 pub use outcome::Outcome;
 pub use password::{MAX_ITERATIONS, MAX_MEMORY_KIB, PasswordDigest, PasswordError};
 pub use pending::PendingChange;
 pub use rr::{Desired, DesiredRecords, RrData, RrKey, RrType, UnknownType};
-pub use source::{SourcePrefix, SourceTier};
+pub(crate) use source::{SourcePrefix, SourceTier};
 pub use timestamp::Timestamp;
 pub use token::TokenDigest;
 pub use tsig::{Algorithm, KeyName, TsigError, TsigKey};

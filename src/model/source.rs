@@ -6,23 +6,23 @@ use super::canonical;
 
 /// A network whose addresses are counted together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct SourcePrefix {
+pub(crate) struct SourcePrefix {
     address: IpAddr,
     length: u8,
 }
 
 /// A size of network that is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SourceTier {
+pub(crate) struct SourceTier {
     length: u8,
     /// How many times the bound of one source it has.
-    pub factor: u32,
+    pub(crate) factor: u32,
 }
 
 impl SourceTier {
     /// All of them, from a single customer's network to what a site may be given (RFC 6177): without the wider ones, a /48
     /// would be 65 536 sources. An IPv4 address is counted in the first alone.
-    pub const ALL: [Self; 3] =
+    pub(crate) const ALL: [Self; 3] =
         [Self { length: 64, factor: 1 }, Self { length: 56, factor: 4 }, Self { length: 48, factor: 16 }];
 
     /// The network of this size around an IPv6 address; an IPv4 address, also a mapped one, is itself.
@@ -37,7 +37,7 @@ impl SourceTier {
 
 impl SourcePrefix {
     /// The networks that `address` is counted in, one a tier from the first on.
-    pub fn around(address: IpAddr) -> impl Iterator<Item = Self> + Clone {
+    pub(crate) fn around(address: IpAddr) -> impl Iterator<Item = Self> + Clone {
         let address = canonical(address);
         let tiers = if address.is_ipv4() { 1 } else { SourceTier::ALL.len() };
         SourceTier::ALL.into_iter().take(tiers).map(move |tier| tier.around(address))

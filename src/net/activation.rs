@@ -10,7 +10,7 @@ use tracing::warn;
 use super::listener::{ListenError, ListeningSocket};
 
 /// What systemd handed over and no listener took yet.
-pub struct Activated {
+pub(crate) struct Activated {
     sockets: ListenFd,
     names: Vec<String>,
 }
@@ -24,7 +24,7 @@ impl std::fmt::Debug for Activated {
 impl Activated {
     /// Reads LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES; nothing is there unless they are meant for this process.
     #[must_use]
-    pub fn from_env() -> Self {
+    pub(crate) fn from_env() -> Self {
         // The names first: the variables are removed with the next line.
         let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
         let sockets = ListenFd::from_env();
@@ -35,7 +35,7 @@ impl Activated {
 
     /// Whether nothing was handed over.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.names.is_empty()
     }
 
@@ -59,7 +59,7 @@ impl Activated {
     }
 
     /// Says which sockets no listener of the configuration took: their clients would wait for ever.
-    pub fn warn_of_rest(mut self) {
+    pub(crate) fn warn_of_rest(mut self) {
         for (number, name) in self.names.iter().enumerate() {
             if matches!(self.sockets.take_raw_fd(number), Ok(Some(_))) {
                 warn!(

@@ -17,7 +17,7 @@ const TAKEN_WITHIN: Duration = Duration::from_secs(20);
 
 /// How many connections each source may hold, over all listeners that share it.
 #[derive(Debug)]
-pub struct ConnectionLimit {
+pub(crate) struct ConnectionLimit {
     most: Option<u32>,
     proxies: Arc<Proxies>,
     held: Concurrent,
@@ -26,13 +26,13 @@ pub struct ConnectionLimit {
 impl ConnectionLimit {
     /// At most `most` for each, where given; trusted proxies, and peers without an address, hold as many as they like.
     #[must_use]
-    pub fn new(most: Option<u32>, proxies: Arc<Proxies>) -> Arc<Self> {
+    pub(crate) fn new(most: Option<u32>, proxies: Arc<Proxies>) -> Arc<Self> {
         Arc::new(Self { most, proxies, held: Concurrent::default() })
     }
 
     /// Other bounds for the same connections.
     #[must_use]
-    pub fn with(&self, most: Option<u32>, proxies: Arc<Proxies>) -> Arc<Self> {
+    pub(crate) fn with(&self, most: Option<u32>, proxies: Arc<Proxies>) -> Arc<Self> {
         Arc::new(Self { most, proxies, held: self.held.clone() })
     }
 

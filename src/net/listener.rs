@@ -21,54 +21,28 @@ const SOCKET_MODE: u32 = 0o660;
 
 /// Why an endpoint cannot be listened on.
 #[derive(Debug, thiserror::Error)]
-pub enum ListenError {
-    /// The address is taken, not ours, or needs a privilege.
+pub(crate) enum ListenError {
     #[error("cannot listen on {address}: {source}; choose another address or port, or stop what holds it")]
-    Tcp {
-        /// The address.
-        address: SocketAddr,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The socket file cannot be made.
+    Tcp { address: SocketAddr, source: io::Error },
     #[error("cannot listen on unix:{}: {source}; its folder must exist, and the user that dyngate runs as must be able to write there", path.display())]
-    Unix {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// Somebody accepts connections there.
+    Unix { path: PathBuf, source: io::Error },
     #[error("cannot listen on unix:{}: another program does; stop it, or choose another path", .0.display())]
     Held(PathBuf),
-    /// The path is something else than a socket, which we do not remove.
     #[error("cannot listen on unix:{}: there is something that is not a socket; remove it, or choose another path", .0.display())]
     NotASocket(PathBuf),
-    /// systemd did not hand it over.
     #[error(
         "systemd handed over no socket named {name:?} ({there}); write FileDescriptorName={name} into the socket unit, and start dyngate through it"
     )]
-    NotActivated {
-        /// The name that the configuration asks for.
-        name: String,
-        /// The names that are there, for people.
-        there: String,
-    },
-    /// systemd handed over something that accepts no connections.
+    NotActivated { name: String, there: String },
     #[error(
         "the socket {name:?} of systemd cannot be listened on: {source}; write ListenStream= into the socket unit, and Accept=no"
     )]
-    NotAListener {
-        /// Its name.
-        name: String,
-        /// Why.
-        source: io::Error,
-    },
+    NotAListener { name: String, source: io::Error },
 }
 
 /// Where a listener really is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum BoundAddress {
+pub(crate) enum BoundAddress {
     /// The address, with the port that was free.
     Tcp(SocketAddr),
     /// The socket file.
@@ -78,7 +52,7 @@ pub enum BoundAddress {
 impl BoundAddress {
     /// The address, if it is one.
     #[must_use]
-    pub fn tcp(&self) -> Option<SocketAddr> {
+    pub(crate) fn tcp(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(address) => Some(*address),
             Self::Unix(_) => None,
@@ -98,7 +72,7 @@ impl std::fmt::Display for BoundAddress {
 
 /// A socket that accepts; its file, if we made one, goes when this is dropped.
 #[derive(Debug)]
-pub struct ListeningSocket {
+pub(crate) struct ListeningSocket {
     socket: Socket,
     address: BoundAddress,
     _file: Option<SocketFile>,
@@ -112,7 +86,7 @@ enum Socket {
 
 impl ListeningSocket {
     /// Listens on `endpoint`; systemd may hand over several sockets under one name. Must run inside a tokio runtime.
-    pub fn bind(endpoint: &Endpoint, activated: &mut Activated) -> Result<Vec<Self>, ListenError> {
+    pub(crate) fn bind(endpoint: &Endpoint, activated: &mut Activated) -> Result<Vec<Self>, ListenError> {
         match endpoint {
             Endpoint::Tcp(address) => Ok(vec![Self::tcp(*address)?]),
             Endpoint::Unix(path) => Ok(vec![Self::unix(path)?]),
@@ -121,7 +95,7 @@ impl ListeningSocket {
     }
 
     /// Listens on an address, of its own family alone.
-    pub fn tcp(address: SocketAddr) -> Result<Self, ListenError> {
+    pub(crate) fn tcp(address: SocketAddr) -> Result<Self, ListenError> {
         let failed = |source| ListenError::Tcp { address, source };
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.map_err(failed)?;
         socket.set_reuseaddr(true).map_err(failed)?;
@@ -158,7 +132,7 @@ impl ListeningSocket {
 
     /// Where it is.
     #[must_use]
-    pub fn address(&self) -> &BoundAddress {
+    pub(crate) fn address(&self) -> &BoundAddress {
         &self.address
     }
 

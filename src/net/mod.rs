@@ -10,9 +10,9 @@ mod proxy_protocol;
 mod server;
 mod tls;
 
-pub use activation::Activated;
+pub(crate) use activation::Activated;
 pub use client_address::{ClientAddress, Peer, Proxies};
-pub use connections::ConnectionLimit;
-pub use listener::{BoundAddress, ListenError, ListeningSocket};
-pub use server::{ConnectionPolicy, serve};
-pub use tls::{Certificates, LoadedCertificate};
+pub(crate) use connections::ConnectionLimit;
+pub(crate) use listener::{BoundAddress, ListenError, ListeningSocket};
+pub(crate) use server::{ConnectionPolicy, serve};
+pub(crate) use tls::{Certificates, LoadedCertificate};

@@ -43,13 +43,13 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What a connection passes before its first request; nothing, by default.
 #[derive(Clone, Default)]
-pub struct ConnectionPolicy {
+pub(crate) struct ConnectionPolicy {
     /// Connections from these alone, each of which must begin with a PROXY header.
-    pub proxy_protocol: Option<Arc<Proxies>>,
+    pub(crate) proxy_protocol: Option<Arc<Proxies>>,
     /// Where the connections of each source are counted.
-    pub per_source: Option<Arc<ConnectionLimit>>,
+    pub(crate) per_source: Option<Arc<ConnectionLimit>>,
     /// TLS.
-    pub tls: Option<TlsAcceptor>,
+    pub(crate) tls: Option<TlsAcceptor>,
 }
 
 impl std::fmt::Debug for ConnectionPolicy {
@@ -63,7 +63,7 @@ impl std::fmt::Debug for ConnectionPolicy {
 ///
 /// # Panics
 /// With the panic of a connection.
-pub async fn serve<P, F, S, B>(listener: ListeningSocket, policy: P, service: F, mut stop: watch::Receiver<bool>)
+pub(crate) async fn serve<P, F, S, B>(listener: ListeningSocket, policy: P, service: F, mut stop: watch::Receiver<bool>)
 where
     P: Fn() -> ConnectionPolicy + Send,
     F: Fn(Peer) -> S + Clone + Send + 'static,

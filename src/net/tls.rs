@@ -35,7 +35,7 @@ const LINGER_MOST: u64 = 64 * 1024;
 
 /// A pair that was read, fits and is in time, and what its files looked like before.
 #[derive(Debug)]
-pub struct LoadedCertificate {
+pub(crate) struct LoadedCertificate {
     files: Tls,
     stamps: FileStamps,
     pair: Pair,
@@ -43,7 +43,7 @@ pub struct LoadedCertificate {
 
 /// The pair that is shown to new connections.
 #[derive(Debug)]
-pub struct Certificates {
+pub(crate) struct Certificates {
     shown: RwLock<LoadedCertificate>,
 }
 
@@ -55,7 +55,7 @@ impl LoadedCertificate {
     ///
     /// # Errors
     /// [`PairError`]: nothing could be shown.
-    pub fn read(files: &Tls) -> Result<Self, PairError> {
+    pub(crate) fn read(files: &Tls) -> Result<Self, PairError> {
         // Before the files are read: what changes in between is seen as a change.
         let stamps = stamps(files);
         Ok(Self { files: files.clone(), stamps, pair: Pair::load(files, SystemTime::now())? })
@@ -65,7 +65,7 @@ impl LoadedCertificate {
 impl Certificates {
     /// Begins with `first`.
     #[must_use]
-    pub fn new(first: LoadedCertificate) -> Arc<Self> {
+    pub(crate) fn new(first: LoadedCertificate) -> Arc<Self> {
         Arc::new(Self { shown: RwLock::new(first) })
     }
 
@@ -73,7 +73,7 @@ impl Certificates {
     ///
     /// # Errors
     /// The library was built without what these versions need.
-    pub fn acceptor(self: &Arc<Self>) -> io::Result<TlsAcceptor> {
+    pub(crate) fn acceptor(self: &Arc<Self>) -> io::Result<TlsAcceptor> {
         let mut config = rustls::ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_protocol_versions(&[&TLS13, &TLS12])
             .map_err(io::Error::other)?
@@ -85,7 +85,7 @@ impl Certificates {
     }
 
     /// Shows `new` to new connections, and looks at its files from now on.
-    pub fn show(&self, new: LoadedCertificate) {
+    pub(crate) fn show(&self, new: LoadedCertificate) {
         let (file, expires) = (new.files.certificate.display().to_string(), date(new.pair.not_after));
         let old = std::mem::replace(&mut *self.shown.write().unwrap_or_else(PoisonError::into_inner), new);
         if old.pair.certified.cert == self.pair().certified.cert {
@@ -99,7 +99,7 @@ impl Certificates {
     ///
     /// # Panics
     /// With the panic of the reading.
-    pub async fn keep(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+    pub(crate) async fn keep(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         let (mut seen, mut warned) = (self.shown().stamps, None::<Instant>);
         loop {
             if self.pair().expires_soon(SystemTime::now()) && warned.is_none_or(|at| at.elapsed() > WARN_EVERY) {

@@ -219,7 +219,6 @@ impl Running {
     }
 
     /// The first address for plain HTTP.
-    #[must_use]
     pub(crate) fn address(&self) -> Option<SocketAddr> {
         self.http.iter().find_map(BoundAddress::tcp)
     }

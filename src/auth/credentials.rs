@@ -21,7 +21,6 @@ pub struct Password(SecretSlice<u8>);
 
 impl Credentials {
     /// The pair; `password` is from now on in memory that is wiped when dropped.
-    #[must_use]
     pub fn new(login: String, password: String) -> Self {
         Self { login, password: password.into() }
     }
@@ -29,7 +28,6 @@ impl Credentials {
 
 impl Password {
     /// The octets: for hashing only.
-    #[must_use]
     pub fn expose(&self) -> &[u8] {
         self.0.expose_secret()
     }

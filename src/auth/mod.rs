@@ -134,7 +134,6 @@ impl Authenticator {
     }
 
     /// How many argon2 hashes were computed since the start.
-    #[must_use]
     pub fn hashes(&self) -> u64 {
         self.0.hashers.hashes()
     }

@@ -30,7 +30,6 @@ pub fn generate() -> Result<Zeroizing<String>, NoRandomness> {
 }
 
 /// What stands for a generated secret: 160 bits need no slow hash.
-#[must_use]
 pub fn digest_of(secret: &str) -> PasswordDigest {
     PasswordDigest::Sha256(TokenDigest::of(secret).0)
 }

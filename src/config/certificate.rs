@@ -78,14 +78,12 @@ impl Pair {
     }
 
     /// Whether it expires so soon that somebody should have renewed it.
-    #[must_use]
     pub(crate) fn expires_soon(&self, now: SystemTime) -> bool {
         self.not_after.duration_since(now).unwrap_or_default() < RENEW_WITHIN
     }
 }
 
 /// A time in UTC, for people: `2026-11-21T10:44:43Z`.
-#[must_use]
 pub(crate) fn date(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     DateTime::from_unix_duration(since)
@@ -183,7 +181,6 @@ pub(crate) struct FileStamp(u64, u64, u64, (i64, i64), (i64, i64));
 
 impl FileStamp {
     /// `None` where there is no such file.
-    #[must_use]
     pub(crate) fn of(path: &Path) -> Option<Self> {
         let file = fs::metadata(path).ok()?;
         let (written, changed) = ((file.mtime(), file.mtime_nsec()), (file.ctime(), file.ctime_nsec()));

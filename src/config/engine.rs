@@ -49,7 +49,6 @@ pub(super) fn check_duration(
 }
 
 /// An integer and its unit (ms, s, m, h or d), without anything between.
-#[must_use]
 pub fn parse_duration(text: &str) -> Option<Duration> {
     let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
     let factor = match unit {

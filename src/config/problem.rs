@@ -37,7 +37,6 @@ pub struct Position {
 
 impl Errors {
     /// The problems, in the order of the file.
-    #[must_use]
     pub fn problems(&self) -> &[Problem] {
         &self.0
     }

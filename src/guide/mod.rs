@@ -93,7 +93,6 @@ const fn row(
 
 impl Device {
     /// What to paste on it, or to enter at it; ends with a line end.
-    #[must_use]
     pub(crate) fn text(&self, target: &Target) -> String {
         format!("{}{}", notes(self.title, self.evidence, self.credential, target), (self.render)(target))
     }

@@ -53,7 +53,6 @@ struct FailedLogins {
 
 impl Limits {
     /// The limits as the file states them, nobody having used any yet.
-    #[must_use]
     pub fn new(config: &config::Limits, metrics: Metrics) -> Self {
         let rules = LimitRules { host: None, account: None, source: None, failed_logins: None, repeats: None };
         let limits = Self { rules: RwLock::new(rules), undecided: Concurrent::default(), metrics };

@@ -13,7 +13,6 @@ pub enum Family {
 
 impl Family {
     /// The family that `address` belongs to.
-    #[must_use]
     pub fn of(address: IpAddr) -> Self {
         match address {
             IpAddr::V4(_) => Self::V4,
@@ -38,13 +37,11 @@ impl Addresses {
     }
 
     /// How many families are given, and so how many RRsets a change writes.
-    #[must_use]
     pub fn len(&self) -> usize {
         usize::from(self.v4.is_some()) + usize::from(self.v6.is_some())
     }
 
     /// Whether no family is given.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -71,7 +68,6 @@ impl FromIterator<IpAddr> for Addresses {
 }
 
 /// An IPv4-mapped IPv6 address (RFC 4291 section 2.5.5.2) is the IPv4 address.
-#[must_use]
 pub fn canonical(address: IpAddr) -> IpAddr {
     address.to_canonical()
 }

@@ -16,7 +16,6 @@ pub enum Families {
 
 impl Families {
     /// Whether `family` is among them.
-    #[must_use]
     pub fn allow(self, family: Family) -> bool {
         match self {
             Self::V4 => family == Family::V4,

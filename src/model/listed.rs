@@ -1,7 +1,6 @@
 //! Lists in a sentence. Knows nothing of what is listed.
 
 /// `a, b and 3 more`: at most `most` of the names.
-#[must_use]
 pub(crate) fn listed(names: &[impl AsRef<str>], most: usize) -> String {
     let shown = names.iter().take(most).map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
     match names.len().saturating_sub(most) {

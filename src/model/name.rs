@@ -47,25 +47,21 @@ impl Hostname {
     }
 
     /// The name as text: lower case, no final dot.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
     /// Whether any label holds a `_`: such names are not host names, and are served only where granted exactly.
-    #[must_use]
     pub fn has_underscore(&self) -> bool {
         self.0.contains('_')
     }
 
     /// Whether this is `zone` itself or a name below it.
-    #[must_use]
     pub fn is_within(&self, zone: &ZoneName) -> bool {
         self.0.as_ref() == zone.as_str() || self.is_below(zone.as_str())
     }
 
     /// Whether this is a proper descendant of `ancestor` (given without the final dot).
-    #[must_use]
     pub fn is_below(&self, ancestor: &str) -> bool {
         is_below(&self.0, ancestor)
     }
@@ -87,13 +83,11 @@ impl ZoneName {
     }
 
     /// The apex as text: lower case, no final dot.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
     /// Whether this is `zone` itself or lies below it.
-    #[must_use]
     pub fn is_within(&self, zone: &Self) -> bool {
         self == zone || is_below(&self.0, &zone.0)
     }

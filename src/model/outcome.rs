@@ -47,7 +47,6 @@ impl Outcome {
     ];
 
     /// The value of the `outcome` label, and of the access log's field.
-    #[must_use]
     pub fn label(self) -> &'static str {
         match self {
             Self::Changed => "changed",

@@ -67,7 +67,6 @@ impl PasswordDigest {
     }
 
     /// The text that [`Self::parse`] reads.
-    #[must_use]
     pub fn text(&self) -> String {
         match self {
             Self::Argon2id(phc) => phc.clone(),

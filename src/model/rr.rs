@@ -21,7 +21,6 @@ impl RrType {
     pub const ALL: [Self; 2] = [Self::A, Self::Aaaa];
 
     /// Its mnemonic.
-    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::A => "A",
@@ -84,7 +83,6 @@ pub enum RrData {
 
 impl RrData {
     /// The type of a record that holds it.
-    #[must_use]
     pub fn rtype(&self) -> RrType {
         match self {
             Self::A(_) => RrType::A,
@@ -93,7 +91,6 @@ impl RrData {
     }
 
     /// Reads what [`fmt::Display`] writes.
-    #[must_use]
     pub fn parse(rtype: RrType, text: &str) -> Option<Self> {
         match rtype {
             RrType::A => text.parse().ok().map(Self::A),
@@ -102,7 +99,6 @@ impl RrData {
     }
 
     /// The address, of a record that holds one.
-    #[must_use]
     pub fn address(&self) -> Option<IpAddr> {
         match self {
             Self::A(v4) => Some(IpAddr::V4(*v4)),
@@ -145,7 +141,6 @@ pub enum Desired {
 
 impl Desired {
     /// What the record holds, if there is to be one.
-    #[must_use]
     pub fn data(&self) -> Option<&RrData> {
         match self {
             Self::Absent => None,
@@ -169,20 +164,17 @@ pub struct DesiredRecords(Vec<(RrType, Desired)>);
 
 impl DesiredRecords {
     /// The records of `addresses` with `ttl` seconds.
-    #[must_use]
     pub fn set(addresses: Addresses, ttl: u32) -> Self {
         let set = |address: IpAddr| (Family::of(address).into(), Desired::Set { data: address.into(), ttl });
         addresses.iter().map(set).collect()
     }
 
     /// None of `types`.
-    #[must_use]
     pub fn absent(types: impl IntoIterator<Item = RrType>) -> Self {
         types.into_iter().map(|rtype| (rtype, Desired::Absent)).collect()
     }
 
     /// What is desired of the RRset of `rtype`.
-    #[must_use]
     pub fn get(&self, rtype: RrType) -> Option<&Desired> {
         self.0.iter().find(|(other, _)| *other == rtype).map(|(_, desired)| desired)
     }
@@ -193,31 +185,26 @@ impl DesiredRecords {
     }
 
     /// How many RRsets are changed.
-    #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
     /// Whether nothing is.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// Whether any record shall exist.
-    #[must_use]
     pub fn sets(&self) -> bool {
         self.0.iter().any(|(_, desired)| *desired != Desired::Absent)
     }
 
     /// Whether any RRset shall not.
-    #[must_use]
     pub fn removes(&self) -> bool {
         self.0.iter().any(|(_, desired)| *desired == Desired::Absent)
     }
 
     /// The addresses that are set.
-    #[must_use]
     pub fn addresses(&self) -> Addresses {
         self.0.iter().filter_map(|(_, desired)| desired.data()?.address()).collect()
     }

@@ -11,7 +11,6 @@ pub struct Timestamp(pub i64);
 
 impl Timestamp {
     /// The wall clock's.
-    #[must_use]
     pub fn now() -> Self {
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(Self(0), |since| Self(whole(since)))
     }
@@ -29,14 +28,12 @@ impl Timestamp {
     }
 
     /// RFC 3339 to the millisecond; `None` for what no calendar holds.
-    #[must_use]
     pub fn exact(self) -> Option<String> {
         let utc = self.utc()?;
         Some(format!("{}.{:03}Z", to_the_second(utc), utc.millisecond()))
     }
 
     /// RFC 3339 to the second, for people.
-    #[must_use]
     pub fn second(self) -> String {
         self.utc().map_or_else(|| "-".to_owned(), |utc| to_the_second(utc) + "Z")
     }
@@ -48,7 +45,6 @@ impl Timestamp {
     }
 
     /// How long before `now`, in its largest unit.
-    #[must_use]
     pub fn age(self, now: Self) -> String {
         let seconds = now.0.saturating_sub(self.0) / 1000;
         let (number, unit) = match seconds {

@@ -8,7 +8,6 @@ pub struct TokenDigest(pub [u8; 32]);
 
 impl TokenDigest {
     /// The digest of `token`.
-    #[must_use]
     pub fn of(token: &str) -> Self {
         let mut octets = [0; 32];
         octets.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());

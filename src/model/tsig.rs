@@ -40,7 +40,6 @@ pub enum TsigError {
 
 impl Algorithm {
     /// The name as in RFC 8945 section 6.
-    #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::HmacSha256 => "hmac-sha256",
@@ -76,7 +75,6 @@ impl KeyName {
     }
 
     /// The name as text: lower case, no final dot.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         self.0.as_str()
     }
@@ -112,7 +110,6 @@ impl TsigKey {
     }
 
     /// The secret's octets: for signing only.
-    #[must_use]
     pub fn expose(&self) -> &[u8] {
         self.secret.expose_secret()
     }

@@ -23,7 +23,6 @@ impl std::fmt::Debug for Activated {
 
 impl Activated {
     /// Reads LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES; nothing is there unless they are meant for this process.
-    #[must_use]
     pub(crate) fn from_env() -> Self {
         // The names first: the variables are removed with the next line.
         let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
@@ -34,7 +33,6 @@ impl Activated {
     }
 
     /// Whether nothing was handed over.
-    #[must_use]
     pub(crate) fn is_empty(&self) -> bool {
         self.names.is_empty()
     }

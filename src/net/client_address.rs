@@ -22,7 +22,6 @@ pub enum Peer {
 
 impl Peer {
     /// Its address, if it has one.
-    #[must_use]
     pub fn ip(self) -> Option<IpAddr> {
         match self {
             Self::Ip(address) => Some(canonical(address.ip())),
@@ -66,7 +65,6 @@ pub struct Proxies {
 
 impl Proxies {
     /// Walks all lines of the header from the right, past trusted networks.
-    #[must_use]
     pub fn client(&self, peer: Peer, headers: &HeaderMap) -> ClientAddress {
         let mut address = peer.ip();
         if !self.trusts_peer(peer) {
@@ -95,7 +93,6 @@ impl Proxies {
     }
 
     /// Whether what `peer` says of its client is believed.
-    #[must_use]
     pub fn trusts_peer(&self, peer: Peer) -> bool {
         match peer {
             Peer::Ip(address) => self.trusts(canonical(address.ip())),

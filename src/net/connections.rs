@@ -25,7 +25,6 @@ pub(crate) struct ConnectionLimit {
 
 impl ConnectionLimit {
     /// At most `most` for each, where given; trusted proxies, and peers without an address, hold as many as they like.
-    #[must_use]
     pub(crate) fn new(most: Option<u32>, proxies: Arc<Proxies>) -> Arc<Self> {
         Arc::new(Self { most, proxies, held: Concurrent::default() })
     }

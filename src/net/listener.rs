@@ -51,7 +51,6 @@ pub(crate) enum BoundAddress {
 
 impl BoundAddress {
     /// The address, if it is one.
-    #[must_use]
     pub(crate) fn tcp(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(address) => Some(*address),
@@ -131,7 +130,6 @@ impl ListeningSocket {
     }
 
     /// Where it is.
-    #[must_use]
     pub(crate) fn address(&self) -> &BoundAddress {
         &self.address
     }

@@ -64,7 +64,6 @@ impl LoadedCertificate {
 
 impl Certificates {
     /// Begins with `first`.
-    #[must_use]
     pub(crate) fn new(first: LoadedCertificate) -> Arc<Self> {
         Arc::new(Self { shown: RwLock::new(first) })
     }

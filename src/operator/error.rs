@@ -186,7 +186,6 @@ pub enum OperatorError {
 
 impl OperatorError {
     /// What kind of refusal it is.
-    #[must_use]
     pub fn kind(&self) -> RefusalKind {
         match self {
             Self::Store(error) => match error {
@@ -225,7 +224,6 @@ impl OperatorError {
     }
 
     /// Whether whoever read the output has gone.
-    #[must_use]
     pub fn is_closed_pipe(&self) -> bool {
         matches!(self, Self::Write(error) if error.kind() == io::ErrorKind::BrokenPipe)
     }

@@ -211,13 +211,11 @@ impl HostView {
     }
 
     /// What the primary last acknowledged.
-    #[must_use]
     pub fn addresses(&self) -> Addresses {
         Addresses { v4: self.ipv4, v6: self.ipv6 }
     }
 
     /// Its families' names.
-    #[must_use]
     pub fn family_names(&self) -> &'static [&'static str] {
         family_names(self.families)
     }

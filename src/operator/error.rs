@@ -42,29 +42,16 @@ pub enum Resource {
 
 /// Why nothing was changed. No text holds a secret, and none names a command.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the text of an error says what it is, and names its fields")]
 pub enum OperatorError {
-    /// The store did not do it.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The file declares it, and only its editor may change it.
     #[error("{what} is declared in {}: {advice}", file.display())]
-    Declared {
-        /// `account "router1"`.
-        what: String,
-        /// The configuration.
-        file: PathBuf,
-        /// What to do there.
-        advice: String,
-    },
+    Declared { what: String, file: PathBuf, advice: String },
     /// The file declares it too, so that its records are not the store's to remove.
     #[error("host {name} is declared in {} too, and its records are the declared one's", file.display())]
-    AlsoDeclared {
-        /// The name.
-        name: Hostname,
-        /// The configuration.
-        file: PathBuf,
-    },
-    /// There is no such thing, neither in the file nor in the store.
+    AlsoDeclared { name: Hostname, file: PathBuf },
     #[error("there is no {0}")]
     Missing(Resource),
     /// It has no settings that could be changed.
@@ -72,72 +59,28 @@ pub enum OperatorError {
         "{name} is no host of its own, but below a wildcard that account \"{}\" is granted: grant it that name by itself first",
         login.escape_debug()
     )]
-    BelowWildcard {
-        /// The name.
-        name: Hostname,
-        /// The account.
-        login: String,
-    },
-    /// Not a host name.
+    BelowWildcard { name: Hostname, login: String },
     #[error("\"{}\" is not a host name: {why}", text.escape_debug())]
-    BadName {
-        /// As it was typed.
-        text: String,
-        /// The rule that it breaks.
-        why: NameError,
-    },
+    BadName { text: String, why: NameError },
     /// A wildcard where one name is needed.
     #[error("\"{0}\" is not one name")]
     Wildcard(String),
-    /// No zone of the file holds it.
     #[error("no [[zone]] of {} holds {name}: the zones there are {zones}", file.display())]
-    NoZone {
-        /// The name, or the wildcard.
-        name: String,
-        /// The configuration.
-        file: PathBuf,
-        /// A few of its zones.
-        zones: String,
-    },
-    /// Another account has it.
+    NoZone { name: String, file: PathBuf, zones: String },
     #[error("{name} is a host of account \"{owner}\" already")]
-    Taken {
-        /// The name.
-        name: Hostname,
-        /// Whose it is.
-        owner: String,
-    },
+    Taken { name: Hostname, owner: String },
     /// It would never be served.
     #[error("{name} {why}, so its address would never be served: mend the zone, or choose another name")]
-    Hidden {
-        /// The name.
-        name: Hostname,
-        /// `stands at a CNAME`.
-        why: String,
-    },
+    Hidden { name: Hostname, why: String },
     /// Somebody else put addresses there.
     #[error(
         "{name} has {} in the zone already, which the account's first update would replace{}",
         list(addresses),
         if *leaving { " (they still wait for a gateway to remove them, since the host was removed)" } else { "" }
     )]
-    Occupied {
-        /// The name.
-        name: Hostname,
-        /// What stands there.
-        addresses: Vec<IpAddr>,
-        /// Whether a gateway is still to remove them.
-        leaving: bool,
-    },
-    /// `[addresses] refuse` covers it.
+    Occupied { name: Hostname, addresses: Vec<IpAddr>, leaving: bool },
     #[error("{address} is refused: `[addresses] refuse` covers it, and zone {zone} has no `allow` for it")]
-    RefusedAddress {
-        /// The address.
-        address: IpAddr,
-        /// The zone.
-        zone: String,
-    },
-    /// Two addresses of one family.
+    RefusedAddress { address: IpAddr, zone: String },
     #[error("{0} and {1} are of one family: a host has at most one IPv4 and one IPv6 address")]
     TwoOfAFamily(IpAddr, IpAddr),
     /// A text that says nothing.
@@ -145,41 +88,16 @@ pub enum OperatorError {
     Empty(&'static str),
     /// Nobody could be asked about the name.
     #[error("no primary of zone {zone} answers, so nobody can say whether {name} is free ({why})")]
-    Unanswered {
-        /// The zone.
-        zone: String,
-        /// The first name.
-        name: Hostname,
-        /// What each primary did.
-        why: String,
-    },
+    Unanswered { zone: String, name: Hostname, why: String },
     /// The primary does not work with the zone's key.
     #[error("{primary} does not say whether {name} is free: {why}")]
-    Unwilling {
-        /// Which primary.
-        primary: String,
-        /// The name.
-        name: Hostname,
-        /// What it said.
-        why: String,
-    },
-    /// A file of an export or import.
+    Unwilling { primary: String, name: Hostname, why: String },
     #[error("cannot {action} {}: {source}", file.display())]
-    File {
-        /// `read`, `write`.
-        action: &'static str,
-        /// Which.
-        file: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// What an export is written to did not take it.
+    File { action: &'static str, file: PathBuf, source: io::Error },
     #[error("cannot write the export: {0}")]
     Write(#[source] io::Error),
-    /// No secret can be made.
     #[error(transparent)]
     Randomness(#[from] NoRandomness),
-    /// The password cannot be hashed.
     #[error("the password cannot be hashed")]
     Hash,
 }

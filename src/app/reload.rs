@@ -31,13 +31,11 @@ const READ_WITHIN: Duration = Duration::from_secs(30);
 /// The configuration, and the certificate that it names.
 type FilesRead = Result<(Config, Option<LoadedCertificate>), Vec<String>>;
 
-/// What is needed to reload.
 pub(super) struct Reloader {
     /// The file that the gateway was started with.
     pub(super) path: PathBuf,
     /// What the gateway was started with: what is not reloaded is as it says.
     pub(super) started: Config,
-    /// What is in force.
     pub(super) config: Config,
     pub(super) current: Current,
     pub(super) certificates: Option<Arc<Certificates>>,

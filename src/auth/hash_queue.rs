@@ -20,12 +20,9 @@ const MAX_WRONG: usize = 16_384;
 /// Awaits a decision; an error means that none will come.
 pub(super) type DecisionReceiver = watch::Receiver<Option<bool>>;
 
-/// A hash to compute.
 #[derive(Debug)]
 pub(super) struct Job {
-    /// Stands for the credentials.
     pub(super) tag: Tag,
-    /// The password to hash.
     pub(super) password: Password,
     /// The PHC string to hold it against.
     pub(super) phc: String,
@@ -138,7 +135,6 @@ impl HashQueue {
         self.told.insert(tag)
     }
 
-    /// Hashes that wait for a thread.
     pub(super) fn waiting(&self) -> usize {
         self.waiting.len()
     }

@@ -61,12 +61,10 @@ impl Hashers {
         admission
     }
 
-    /// See [`HashQueue::tell_wrong`].
     pub(super) fn tell_wrong(&self, tag: Tag) -> bool {
         self.shared.lock().queue.tell_wrong(tag)
     }
 
-    /// Hashes computed.
     pub(super) fn hashes(&self) -> u64 {
         self.shared.lock().hashes
     }

@@ -58,7 +58,6 @@ fn base32_groups(octets: &[u8; 20]) -> String {
     text
 }
 
-/// Octets that nobody can guess.
 pub(crate) fn random<const N: usize>() -> Result<[u8; N], NoRandomness> {
     let mut octets = [0; N];
     SystemRandom::new().fill(&mut octets).map_err(|_| NoRandomness)?;

@@ -19,7 +19,6 @@ impl SeenTags {
         Self { young: HashSet::new(), old: HashSet::new(), cap }
     }
 
-    /// Whether `tag` is in the set.
     pub(super) fn contains(&mut self, tag: &Tag) -> bool {
         if self.young.contains(tag) {
             return true;

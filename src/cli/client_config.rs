@@ -44,7 +44,6 @@ impl ValueEnum for Device {
     }
 }
 
-/// Prints the text for the host that `options` name, of the configuration at `path`.
 pub(super) fn run(path: &Path, options: &ClientConfigOptions) -> CommandResult {
     let config = load(path)?;
     let target = target(&config, options).map_err(|error| {
@@ -57,7 +56,6 @@ pub(super) fn run(path: &Path, options: &ClientConfigOptions) -> CommandResult {
     written.map_err(|error| fail(1, &format_args!("cannot write the text: {error}")))
 }
 
-/// The account that the store keeps `host` for.
 fn keeper(config: &Config, host: &Hostname) -> anyhow::Result<Option<String>> {
     if matches!(config.store.location, Location::Memory) {
         return Ok(None);

@@ -7,7 +7,6 @@ use clap_complete::Shell;
 
 use super::{CommandResult, fail};
 
-/// Writes the script of `shell` for `command`.
 pub(super) fn run(mut command: Command, shell: Shell, mut output: impl io::Write) -> CommandResult {
     let name = command.get_name().to_owned();
     // clap_complete panics where it cannot write, and a vector always takes it.

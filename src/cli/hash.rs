@@ -12,22 +12,16 @@ const MAX_PASSWORD: usize = 1024;
 /// Why there is no hash.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum HashCommandError {
-    /// Nothing before the first line end.
     #[error("the password is empty: give it on standard input, on a line of its own")]
     Empty,
-    /// More than 1024 octets before the first line end.
     #[error("the password is longer than {MAX_PASSWORD} octets")]
     TooLong,
-    /// Standard input failed.
     #[error("cannot read the password")]
     Read(#[source] io::Error),
-    /// Standard output failed.
     #[error("cannot write the result")]
     Write(#[source] io::Error),
-    /// No secret can be made.
     #[error(transparent)]
     Randomness(#[from] NoRandomness),
-    /// The password cannot be hashed.
     #[error(transparent)]
     Hash(#[from] secret::HashError),
 }
@@ -41,7 +35,6 @@ pub(super) fn run(generate: bool, input: impl BufRead, mut output: impl Write) -
     output.write_all(lines.as_bytes()).and_then(|()| output.flush()).map_err(HashCommandError::Write)
 }
 
-/// Asks for a password where somebody types one.
 pub(super) fn prompt() {
     if io::stdin().is_terminal() {
         let _stderr_gone = write!(io::stderr(), "Password: ");

@@ -246,7 +246,6 @@ fn host_block(view: &HostView) -> String {
     block(view.name.as_str(), &lines, Paint::stdout())
 }
 
-/// Addresses, IPv4 first.
 fn addresses(view: &HostView) -> Option<String> {
     let all: Vec<_> = view.addresses().iter().map(|address| address.to_string()).collect();
     (!all.is_empty()).then(|| all.join(", "))

@@ -214,7 +214,6 @@ fn act(command: Command) -> CommandResult {
     }
 }
 
-/// The configuration at `path`.
 fn load(path: &Path) -> Result<Config, ExitCode> {
     Config::load(path).map_err(|errors| fail(USAGE, &format_args!("the configuration cannot be used\n{errors}")))
 }
@@ -224,7 +223,6 @@ fn runtime(mut builder: Builder) -> Result<Runtime, ExitCode> {
     builder.enable_all().build().map_err(|error| fail(1, &format_args!("cannot start: {error}")))
 }
 
-/// Tells `error`.
 fn fail(code: u8, error: &dyn std::fmt::Display) -> ExitCode {
     let _stderr_gone = writeln!(io::stderr(), "dyngate: {error}");
     ExitCode::from(code)

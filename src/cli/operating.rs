@@ -16,7 +16,6 @@ use crate::config::Location;
 use crate::operator::{Actor, Cursor, Operator, OperatorError, Page, RecordsState, RefusalKind, Resource};
 use crate::store::{RecordsPolicy, StoreError};
 
-/// What each of them takes.
 #[derive(Debug, Args)]
 pub(super) struct Common {
     #[command(flatten)]
@@ -32,7 +31,6 @@ impl Common {
     }
 }
 
-/// Why a command ends early.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CommandError {
     #[error(transparent)]
@@ -75,7 +73,6 @@ pub(super) fn run(
     }
 }
 
-/// Tells why, and what to type.
 pub(super) fn refused(error: &OperatorError) -> ExitCode {
     let advice = match error {
         OperatorError::Missing(Resource::Account(_)) => "`dyngate account list` shows those that there are".to_owned(),
@@ -104,7 +101,6 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// One value.
     pub(super) fn one<T: Serialize>(self, value: &T, text: impl FnOnce(&T) -> String) -> Result<(), CommandError> {
         if self.is_json { print(&format!("{}\n", json(value)?)) } else { print(&text(value)) }
     }
@@ -158,7 +154,6 @@ pub(super) fn kept_in(declared: bool) -> &'static str {
     if declared { "file" } else { "store" }
 }
 
-/// What `--keep-records` says.
 pub(super) fn records_policy(keep_records: bool) -> RecordsPolicy {
     if keep_records { RecordsPolicy::Keep } else { RecordsPolicy::Remove }
 }
@@ -181,7 +176,6 @@ pub(super) fn note_records(what: &str, done: &str, records: RecordsState) {
     }
 }
 
-/// The password of `--password-stdin`.
 pub(super) fn password(from_stdin: bool) -> Result<Option<Zeroizing<String>>, CommandError> {
     if !from_stdin {
         return Ok(None);
@@ -190,7 +184,6 @@ pub(super) fn password(from_stdin: bool) -> Result<Option<Zeroizing<String>>, Co
     Ok(Some(read_password(io::stdin().lock())?))
 }
 
-/// A duration as the configuration writes it.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     crate::config::parse_duration(text).ok_or_else(|| "write an integer with ms, s, m, h or d, such as 1h".to_owned())
 }

@@ -3,7 +3,6 @@
 use std::fmt::{Display, Write as _};
 use std::io::{self, IsTerminal as _};
 
-/// Between two columns.
 const GAP: &str = "  ";
 
 /// Colour where a terminal shows it.
@@ -21,7 +20,6 @@ pub(super) enum Tone {
 }
 
 impl Paint {
-    /// For standard output.
     pub(super) fn stdout() -> Self {
         Self(io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()))
     }

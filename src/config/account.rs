@@ -41,7 +41,6 @@ pub(super) fn check_accounts(
     accounts
 }
 
-/// All `[[host]]` sections.
 pub(super) fn check_hosts(
     typed: Vec<Spanned<format::HostSection>>,
     zones: &Zones,

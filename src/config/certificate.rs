@@ -39,11 +39,8 @@ pub(crate) enum PairError {
 /// A certificate chain with its key, fit for use when it was read.
 #[derive(Debug, Clone)]
 pub(crate) struct Pair {
-    /// What a handshake needs.
     pub(crate) certified: Arc<CertifiedKey>,
-    /// From when on clients take it.
     pub(crate) not_before: SystemTime,
-    /// Until when.
     pub(crate) not_after: SystemTime,
 }
 

@@ -123,7 +123,6 @@ impl<'t> Sections<'t, '_, '_> {
         Spanned::new(span, T::default())
     }
 
-    /// Reports sections that are no part of the format.
     fn refuse_unknown(&mut self) {
         let known = TITLES.join(", ");
         for (key, value) in std::mem::take(&mut self.root) {

@@ -108,7 +108,6 @@ fn socket_path(path: &str, folder: &Path) -> Result<PathBuf, String> {
     }
 }
 
-/// An IP address and a port.
 pub(super) fn check_socket(text: &str, at: usize, problems: &mut Problems<'_>) -> Option<SocketAddr> {
     let parsed = text.parse().ok();
     if parsed.is_none() {

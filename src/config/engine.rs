@@ -9,7 +9,6 @@ use super::format::{self, TextOr, example};
 use super::problem::{Problems, label, quoted};
 use super::{Engine, Limits, Quota};
 
-/// `[engine]`
 pub(super) fn check_engine(typed: format::EngineSection, problems: &mut Problems<'_>) -> Engine {
     let mut duration = |key, value, default, bounds| check_duration("[engine]", key, value, default, bounds, problems);
     let is_off = typed.defer.as_ref().is_some_and(|value| value.get_ref().0 == "off");
@@ -62,7 +61,6 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     number.parse::<u64>().ok()?.checked_mul(factor).map(Duration::from_millis)
 }
 
-/// `[limits]`
 pub(super) fn check_limits(typed: format::LimitsSection, problems: &mut Problems<'_>) -> Limits {
     let mut limit = |key, value: Option<_>, default| value.map_or(default, |value| check_limit(key, value, problems));
     Limits {

@@ -9,9 +9,7 @@ use super::problem::Position;
 /// Why a file is not a text that we take.
 #[derive(Debug)]
 pub(super) enum Unreadable {
-    /// The system says no.
     Io(io::Error),
-    /// More octets than the bound.
     TooLarge(u64),
     /// Not UTF-8, from here on.
     NotUtf8(Position),
@@ -32,7 +30,6 @@ impl Unreadable {
     }
 }
 
-/// The text of the file at `path`, of at most `limit` octets.
 pub(super) fn read_text(path: &Path, limit: u64) -> Result<String, Unreadable> {
     let mut octets = Vec::new();
     let file = File::open(path).map_err(Unreadable::Io)?;

@@ -13,7 +13,6 @@ pub const MAX_TTL: u32 = 0x7fff_ffff;
 /// What one listener takes of all sources.
 const MOST_CONNECTIONS: u32 = 16_384;
 
-/// A string and where it stands.
 pub(super) type Text = Spanned<String>;
 type SecretText = Spanned<SecretString>;
 type Ttl = Within<0, MAX_TTL>;
@@ -278,7 +277,6 @@ impl<'de, const LEAST: u32, const MOST: u32> Deserialize<'de> for Within<LEAST, 
     }
 }
 
-/// A duration as it was typed.
 pub(super) struct Duration(pub(super) String);
 
 impl<'de> Deserialize<'de> for Duration {

@@ -19,7 +19,6 @@ const TITLE: &str = "[[key]]";
 /// The bound of a file with one key in it, in octets.
 const MAX_FILE: u64 = 64 * 1024;
 
-/// The keys of the file by name.
 pub(super) struct Keys {
     by_name: HashMap<KeyName, DeclaredKey>,
     /// The files that hold the secrets: this one or others.
@@ -38,7 +37,6 @@ struct DeclaredKey {
 }
 
 impl Keys {
-    /// All `[[key]]` sections.
     pub(super) fn check(typed: &[Spanned<format::KeySection>], problems: &mut Problems<'_>) -> Self {
         let mut keys = Self { by_name: HashMap::new(), files: Vec::new(), complete: true, resolved: true };
         let mut names = Once::new();
@@ -55,7 +53,6 @@ impl Keys {
         keys
     }
 
-    /// The files that the secrets stand in.
     pub(super) fn into_files(mut self) -> Vec<PathBuf> {
         self.files.sort_unstable();
         self.files.dedup();
@@ -240,7 +237,6 @@ impl Stated {
     }
 }
 
-/// The text of the file that `file` names.
 fn read_file(file: &Text, problems: &mut Problems<'_>) -> Option<SecretString> {
     let (at, name) = (file.span().start, file.get_ref());
     if name.is_empty() {

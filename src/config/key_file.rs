@@ -5,7 +5,6 @@ use crate::model::{Algorithm, KeyName, TsigError, TsigKey};
 /// Why a text is not the file of one key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Fault {
-    /// At which octet.
     pub(super) at: usize,
     pub(super) message: String,
     pub(super) help: String,
@@ -190,7 +189,6 @@ fn read_knot(mut scanner: Scanner<'_>) -> Result<Fields<'_>, Fault> {
     fields.ok_or_else(|| fault(0, "there is no key below `key:`", COPY_ALL))
 }
 
-/// Cuts a text into words and marks.
 struct Scanner<'t> {
     text: &'t str,
     at: usize,
@@ -210,7 +208,6 @@ impl<'t> Scanner<'t> {
         self.text.get(self.at..).unwrap_or("")
     }
 
-    /// Skips white space and comments.
     fn skip_blank(&mut self) -> Result<(), Fault> {
         loop {
             let rest = self.rest();

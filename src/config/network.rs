@@ -29,7 +29,6 @@ const DEFAULT: [&str; 18] = [
     "ff00::/8",
 ];
 
-/// `[addresses]`
 pub(super) fn check_addresses(typed: format::AddressesSection, problems: &mut Problems<'_>) -> Vec<IpNet> {
     match typed.refuse {
         Some(refuse) => check_networks(&refuse, problems),
@@ -37,7 +36,6 @@ pub(super) fn check_addresses(typed: format::AddressesSection, problems: &mut Pr
     }
 }
 
-/// A list of networks.
 pub(super) fn check_networks<'t>(texts: impl IntoIterator<Item = &'t Text>, problems: &mut Problems<'_>) -> Vec<IpNet> {
     let mut networks = Vec::new();
     for text in texts {

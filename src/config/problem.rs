@@ -70,13 +70,11 @@ impl fmt::Display for Problem {
 }
 
 impl Position {
-    /// Where the octet `offset` of `text` stands.
     pub(super) fn of(text: &str, offset: usize) -> Self {
         Lines::new(text).position(offset)
     }
 }
 
-/// Where the lines of a text begin.
 struct Lines<'t> {
     text: &'t str,
     starts: Vec<usize>,
@@ -102,7 +100,6 @@ impl<'t> Lines<'t> {
     }
 }
 
-/// Collects the problems of one configuration file.
 pub(super) struct Problems<'t> {
     path: &'t Path,
     lines: Lines<'t>,
@@ -117,7 +114,6 @@ impl<'t> Problems<'t> {
         Self { path, lines: Lines::new(text), found: Vec::new(), excused: HashSet::new() }
     }
 
-    /// The file that is read.
     pub(super) fn path(&self) -> &'t Path {
         self.path
     }
@@ -127,12 +123,10 @@ impl<'t> Problems<'t> {
         self.path.parent().unwrap_or(Path::new(""))
     }
 
-    /// The line of the octet `at`, from 1.
     pub(super) fn line(&self, at: usize) -> usize {
         self.lines.line(at)
     }
 
-    /// Something wrong at the octet `at`.
     pub(super) fn add(&mut self, at: usize, message: impl Into<String>, help: impl Into<String>) {
         self.add_in(at, self.path.to_owned(), self.lines.position(at), message.into(), help.into());
     }

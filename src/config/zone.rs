@@ -16,10 +16,8 @@ use super::{Primary, Zone};
 
 const TITLE: &str = "[[zone]]";
 
-/// The TTL of a zone that names none, in seconds.
 const DEFAULT_TTL: u32 = 60;
 
-/// The zones of the file.
 pub(super) struct Zones {
     /// Those with nothing wrong.
     pub(super) checked: Vec<Zone>,
@@ -29,7 +27,6 @@ pub(super) struct Zones {
 }
 
 impl Zones {
-    /// All `[[zone]]` sections.
     pub(super) fn check(typed: &[Spanned<format::ZoneSection>], keys: &mut Keys, problems: &mut Problems<'_>) -> Self {
         let mut zones = Self { checked: Vec::new(), apexes: HashMap::new(), complete: true };
         if typed.is_empty() {

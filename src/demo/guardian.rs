@@ -71,12 +71,10 @@ impl Guardian {
         Ok(guardian)
     }
 
-    /// The child's process id.
     pub(super) fn pid(&self) -> u32 {
         self.pid
     }
 
-    /// The scratch folder.
     pub(super) fn folder(&self) -> &Path {
         self.scratch.path()
     }

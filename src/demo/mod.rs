@@ -30,13 +30,10 @@ const LOGIN: &str = "demo";
 /// The address that is shown, and the one that is left to try.
 const FIRST: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
 const NEXT: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 9);
-/// How long the name server may take to serve its zone.
 const START: Duration = Duration::from_secs(30);
 
-/// What a person may choose.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
-    /// Return after the update was shown.
     pub(crate) once: bool,
     /// The folders in which knotd and named are looked for, in place of PATH and the system's own.
     pub(crate) folders: Option<Vec<PathBuf>>,
@@ -110,7 +107,6 @@ async fn demonstrate(options: &Options, stage: &mut Option<Stage>, out: &mut imp
     Ok(())
 }
 
-/// Everything a person is told.
 struct Scene<'s> {
     installed: &'s Installed,
     pid: u32,
@@ -164,7 +160,6 @@ impl Scene<'_> {
         }
     }
 
-    /// What to try by hand.
     fn invite(&self, out: &mut impl Write) -> Result<(), DemoError> {
         let Self { server, gateway, admin, password, .. } = self;
         let (file, folder) = (self.installed.software.file(), self.folder.display());

@@ -34,7 +34,6 @@ impl DemoServer {
         }
     }
 
-    /// The name of its configuration.
     pub(super) fn file(self) -> &'static str {
         match self {
             Self::Knot => "knot.conf",
@@ -112,7 +111,6 @@ pub(super) fn zone_file() -> String {
     )
 }
 
-/// A server that is installed.
 #[derive(Debug, Clone)]
 pub(super) struct Installed {
     pub(super) software: DemoServer,
@@ -120,7 +118,6 @@ pub(super) struct Installed {
 }
 
 impl Installed {
-    /// Looks in `folders`.
     pub(super) fn find(folders: &[PathBuf]) -> Result<Self, DemoError> {
         let found = [DemoServer::Knot, DemoServer::Bind].into_iter().find_map(|software| {
             let places = folders.iter().map(|folder| folder.join(software.program()));

@@ -23,7 +23,6 @@ use crate::dns::{Pool, Reader, Route, Signer, Tcp, Update};
 
 /// Another program may take the port between our look and the server's.
 const ATTEMPTS: u32 = 5;
-/// How long the name server may take for one answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// The scene, set. All of it goes when the value is dropped.
@@ -81,7 +80,6 @@ impl Stage {
     }
 }
 
-/// Asks the one zone's one primary.
 fn reader(config: &Config) -> Result<Reader, DemoError> {
     let zone = &config.zones[0];
     let update = Update::new(zone.name.clone(), Signer::new(&zone.key)?)?;

@@ -34,7 +34,6 @@ pub(super) fn render(target: &Target) -> String {
     )
 }
 
-/// What to do for the second family.
 fn both(target: &Target) -> String {
     if !target.has(Family::V6) {
         return String::new();

@@ -81,7 +81,6 @@ pub(crate) fn updater(
     }
 }
 
-/// The name that was typed.
 pub(crate) fn name(text: &str) -> Result<Hostname, LookupError> {
     Hostname::parse(text).map_err(|error| LookupError::NotAName { text: text.to_owned(), error })
 }

@@ -27,11 +27,9 @@ pub(crate) use target::{GatewayUrl, Target, UrlOrigin};
 /// A device or a program that speaks dyndns2.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Device {
-    /// What it is called in a command.
     pub(crate) name: &'static str,
     /// What the text for it is. No quotation marks: clap_complete's script for fish breaks.
     pub(crate) about: &'static str,
-    /// By what it is believed.
     pub(crate) credential: Credential,
     // As its makers spell it.
     title: &'static str,
@@ -66,9 +64,7 @@ pub(crate) static DEVICES: [Device; 11] = [
 /// By what a device is believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Credential {
-    /// The account's password.
     Password,
-    /// The host's own token.
     Token,
 }
 

@@ -8,18 +8,14 @@ use crate::model::{Family, Hostname};
 /// One host, for one device.
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
-    /// The host that the device keeps up to date.
     pub(crate) host: Hostname,
-    /// The account's login.
     pub(crate) login: String,
-    /// Where the device reaches the gateway.
     pub(crate) url: GatewayUrl,
     /// What the device is to report; at least one.
     pub(crate) families: Vec<Family>,
 }
 
 impl Target {
-    /// Whether the device is to report `family`.
     pub(crate) fn has(&self, family: Family) -> bool {
         self.families.contains(&family)
     }
@@ -39,12 +35,10 @@ pub(crate) enum UrlOrigin {
 /// Scheme, host and port by which devices reach the gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct GatewayUrl {
-    /// Whether it is https.
     pub(crate) tls: bool,
     // An IPv6 address has its brackets.
     host: String,
     port: Option<u16>,
-    /// Where it comes from.
     pub(crate) origin: UrlOrigin,
 }
 

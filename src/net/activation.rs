@@ -32,12 +32,10 @@ impl Activated {
         Self { sockets, names }
     }
 
-    /// Whether nothing was handed over.
     pub(crate) fn is_empty(&self) -> bool {
         self.names.is_empty()
     }
 
-    /// All sockets of this name.
     pub(super) fn take(&mut self, name: &str) -> Result<Vec<ListeningSocket>, ListenError> {
         let failed = |source| ListenError::NotAListener { name: name.to_owned(), source };
         let mut taken = Vec::new();

@@ -45,12 +45,10 @@ pub(crate) enum ListenError {
 pub(crate) enum BoundAddress {
     /// The address, with the port that was free.
     Tcp(SocketAddr),
-    /// The socket file.
     Unix(PathBuf),
 }
 
 impl BoundAddress {
-    /// The address, if it is one.
     pub(crate) fn tcp(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(address) => Some(*address),
@@ -129,7 +127,6 @@ impl ListeningSocket {
         Ok(Self { socket: Socket::Unix(listener), address, _file: None })
     }
 
-    /// Where it is.
     pub(crate) fn address(&self) -> &BoundAddress {
         &self.address
     }
@@ -188,7 +185,6 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     Ok((metadata.dev(), metadata.ino()))
 }
 
-/// A connection as it was accepted.
 pub(super) type AcceptedStream = Either<TcpStream, UnixStream>;
 
 /// Sends small answers at once.

@@ -8,7 +8,6 @@ use super::client_address::Peer;
 /// The longest header that is read, in octets: what the specification promises to fit into one segment.
 pub(super) const LONGEST: usize = 536;
 
-/// What each header begins with.
 pub(super) const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
 /// Signature, version and command, family and transport, length of the rest.
 const FIXED: usize = 16;
@@ -27,7 +26,6 @@ pub(super) enum Header {
     More(usize),
     /// The proxy speaks for itself: a health check.
     Local,
-    /// The proxy's client.
     Client(Peer),
 }
 

@@ -22,7 +22,6 @@ use super::server::pass_on_panic;
 use crate::config::Tls;
 use crate::config::certificate::{FileStamp, Pair, PairError, date};
 
-/// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often an approaching end is told.
 const WARN_EVERY: Duration = Duration::from_secs(86_400);
@@ -47,7 +46,6 @@ pub(crate) struct Certificates {
     shown: RwLock<LoadedCertificate>,
 }
 
-/// What both files looked like.
 type FileStamps = [Option<FileStamp>; 2];
 
 impl LoadedCertificate {
@@ -63,7 +61,6 @@ impl LoadedCertificate {
 }
 
 impl Certificates {
-    /// Begins with `first`.
     pub(crate) fn new(first: LoadedCertificate) -> Arc<Self> {
         Arc::new(Self { shown: RwLock::new(first) })
     }

@@ -197,7 +197,6 @@ impl Operator {
         self.stored_account(login).await
     }
 
-    /// The account, which must be in the store.
     pub(super) async fn stored_account(&self, login: &str) -> Result<store::StoredAccount, OperatorError> {
         let account = self.store.account(login).await?;
         account.ok_or_else(|| OperatorError::Missing(Resource::Account(login.to_owned())))

@@ -227,7 +227,6 @@ impl Operator {
         self.stored_host(&name).await.map(|host| host.name)
     }
 
-    /// The host, which must be in the store.
     async fn stored_host(&self, name: &Hostname) -> Result<store::StoredHost, OperatorError> {
         match self.store.host(name).await? {
             Some(host) => Ok(host),

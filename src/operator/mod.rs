@@ -169,7 +169,6 @@ impl Operator {
         }
     }
 
-    /// The zone that holds `name`.
     fn zone_of(&self, name: &Hostname) -> Result<&Zone, OperatorError> {
         let apex = self.declared.zone_of(name);
         let zone = apex.and_then(|apex| self.config.zones.iter().find(|zone| zone.name == *apex));
@@ -241,7 +240,6 @@ impl Cursor {
         Self { part, after: Some(key.to_string()) }
     }
 
-    /// The name that it stands after.
     fn name(&self) -> Result<Option<Hostname>, OperatorError> {
         let parse =
             |text: &String| Hostname::parse(text).map_err(|why| OperatorError::BadName { text: text.clone(), why });

@@ -105,7 +105,6 @@ enum Named {
     Other,
 }
 
-/// Lines of bounded length.
 struct BoundedLines<R>(R);
 
 impl<R: BufRead> Iterator for BoundedLines<R> {

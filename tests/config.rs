@@ -414,7 +414,7 @@ fn a_value_of_a_wrong_type_is_told_without_its_text_and_once() {
         ("[http]\nlisten = [[\"127.0.0.1:80\"]]\n", "`listen` in [http] must be a list of strings, and here is a list"),
         ("[http]\nconnections_per_source = true\n", "`connections_per_source` in [http] cannot be true or false"),
         ("[[host]]\nttl = 99999999999999999999\n", "`ttl` in [[host]] is not an integer from 0 to 2147483647"),
-        ("[engine]\ndeadline.x = 1\n", "`deadline` in [engine] must be a duration in quotes, and here is a table"),
+        ("[engine]\ndeadline.x = 1\n", "`deadline` in [engine] must be a string in quotes, and here is a table"),
         ("[limits]\nhost = 5\n", "`host` in [limits] cannot be an integer"),
         ("[limits.host]\nburst = 1.5\n", "`burst` in [limits] host is not an integer from 1 to 4294967295"),
         ("[http]\ntls = 5\n", "[http.tls] is a section, and here is a single value"),

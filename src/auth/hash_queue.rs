@@ -97,8 +97,10 @@ impl HashQueue {
         if let Err(wait) = may_hash(u32::try_from(undecided).unwrap_or(u32::MAX)) {
             return Admission::Refused(wait);
         }
-        if self.waiting.len() >= MAX_WAITING {
-            self.give_up_oldest();
+        if self.waiting.len() >= MAX_WAITING
+            && let Some(oldest) = self.waiting.pop_front()
+        {
+            self.open.remove(&oldest.tag);
         }
         let (decision, waiting) = watch::channel(None);
         self.open.insert(tag, Undecided { login, decision, deadline });
@@ -137,11 +139,5 @@ impl HashQueue {
 
     pub(super) fn waiting(&self) -> usize {
         self.waiting.len()
-    }
-
-    fn give_up_oldest(&mut self) {
-        if let Some(job) = self.waiting.pop_front() {
-            self.open.remove(&job.tag);
-        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 
 use super::CommandResult;
 use super::operating::{
@@ -37,20 +37,11 @@ pub(super) enum AccountCommand {
     /// List all accounts
     List,
     /// Show an account
-    Show {
-        /// The user name
-        login: String,
-    },
+    Show(Login),
     /// Let an account log in again
-    Enable {
-        /// The user name
-        login: String,
-    },
+    Enable(Login),
     /// Let an account no longer log in; its records stay
-    Disable {
-        /// The user name
-        login: String,
-    },
+    Disable(Login),
     /// Remove an account, its hosts and their records
     Remove {
         /// The user name
@@ -91,6 +82,12 @@ pub(super) enum AccountCommand {
     },
 }
 
+#[derive(Debug, Args)]
+pub(super) struct Login {
+    /// The user name
+    login: String,
+}
+
 pub(super) fn run(common: &Common, command: AccountCommand) -> CommandResult {
     operating::run(common, async |operator, actor, output| act(operator, actor, output, command).await)
 }
@@ -111,9 +108,9 @@ async fn act(operator: &Operator, actor: &Actor, output: Output, command: Accoun
             return output.one(&secret, |secret| secret_block(secret, "has a new secret"));
         }
         AccountCommand::List => return list(operator, output).await,
-        AccountCommand::Show { login } => operator.account(&login).await?,
-        AccountCommand::Enable { login } => operator.set_enabled(actor, &login, true).await?,
-        AccountCommand::Disable { login } => operator.set_enabled(actor, &login, false).await?,
+        AccountCommand::Show(Login { login }) => operator.account(&login).await?,
+        AccountCommand::Enable(Login { login }) => operator.set_enabled(actor, &login, true).await?,
+        AccountCommand::Disable(Login { login }) => operator.set_enabled(actor, &login, false).await?,
         AccountCommand::Grant { login, names, adopt } => operator.grant(actor, &login, &names, adopt).await?,
         AccountCommand::Revoke { login, names } => operator.revoke(actor, &login, &names).await?,
         AccountCommand::Remove { login, keep_records } => {

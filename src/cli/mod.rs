@@ -76,10 +76,7 @@ enum Command {
         json: bool,
     },
     /// Check this configuration, then have the running gateway take it without a restart
-    Reload {
-        #[command(flatten)]
-        common: Common,
-    },
+    Reload(Common),
     /// Ask the running gateway whether it can serve, for health checks and scripts
     Health {
         #[command(flatten)]
@@ -189,7 +186,7 @@ fn act(command: Command) -> CommandResult {
             };
             check::run(&file.config, extent, json)
         }
-        Command::Reload { common } => reload::run(&common),
+        Command::Reload(common) => reload::run(&common),
         Command::Health { file } => health::run(&file.config),
         Command::Demo { once, path } => {
             let folders = path.map(|path| std::env::split_paths(&path).collect());

@@ -9,18 +9,8 @@ use super::problem::{Problems, label, quoted};
 use super::suggest::nearest;
 
 /// How the sections of the file's root are written.
-const TITLES: [&str; 10] = [
-    "[http]",
-    "[admin]",
-    "[[key]]",
-    "[[zone]]",
-    "[[account]]",
-    "[[host]]",
-    "[engine]",
-    "[limits]",
-    "[addresses]",
-    "[store]",
-];
+const TITLES: &str =
+    "[http], [admin], [[key]], [[zone]], [[account]], [[host]], [engine], [limits], [addresses], [store]";
 
 /// How many unknown keys and wrong types of one section are told; each one costs another reading of the section.
 const MOST_TOLD: usize = 100;
@@ -124,14 +114,13 @@ impl<'t> Sections<'t, '_, '_> {
     }
 
     fn refuse_unknown(&mut self) {
-        let known = TITLES.join(", ");
         for (key, value) in std::mem::take(&mut self.root) {
             let (name_at, at) = (key.span().start, value.span().start);
             let name = key.into_inner();
             let message = match value.get_ref() {
                 value if !is_section(value) => {
                     let message = format!("key {} stands outside of every section", quoted(&name));
-                    let help = format!("put it below the line of its section, one of {known}");
+                    let help = format!("put it below the line of its section, one of {TITLES}");
                     self.problems.add(name_at, message, help);
                     continue;
                 }
@@ -139,10 +128,11 @@ impl<'t> Sections<'t, '_, '_> {
                 _ if is_later("", &name) => format!("[{name}] is not in this version"),
                 _ => format!("there is no section {}", quoted(&name)),
             };
-            let meant = nearest(&name, TITLES.map(self::name));
-            let title = TITLES.iter().find(|title| Some(self::name(title)) == meant);
+            let titles = TITLES.split(", ");
+            let meant = nearest(&name, titles.clone().map(self::name));
+            let title = titles.clone().find(|title| Some(self::name(title)) == meant);
             let question = title.map(|title| format!("did you mean {title}? ")).unwrap_or_default();
-            self.problems.add(at, message, format!("{question}known sections: {known}"));
+            self.problems.add(at, message, format!("{question}known sections: {TITLES}"));
         }
     }
 }
@@ -260,7 +250,6 @@ impl<'t> Refused<'t> {
             "a sequence" => format!("{label} must be a list of strings, and here is {found}"),
             "a string" => format!("{label} must be a string in quotes, and here is {found}"),
             "a boolean" => format!("{label} must be true or false, and here is {found}"),
-            "a duration in quotes" => format!("{label} must be a duration in quotes, and here is {found}"),
             integer if integer.starts_with("an integer") => format!("{label} is not {integer}"),
             _ => format!("{label} cannot be {found}"),
         };

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use toml::Spanned;
 
-use super::format::{self, TextOr, example};
+use super::format::{self, Text, TextOr, example};
 use super::problem::{Problems, label, quoted};
 use super::{Engine, Limits, Quota};
 
 pub(super) fn check_engine(typed: format::EngineSection, problems: &mut Problems<'_>) -> Engine {
     let mut duration = |key, value, default, bounds| check_duration("[engine]", key, value, default, bounds, problems);
-    let is_off = typed.defer.as_ref().is_some_and(|value| value.get_ref().0 == "off");
+    let is_off = typed.defer.as_ref().is_some_and(|value| value.get_ref() == "off");
     Engine {
         deadline: duration("deadline", typed.deadline, "5s", ("100ms", "60s")),
         verify_interval: duration("verify_interval", typed.verify_interval, "60s", ("0s", "1d")),
@@ -23,13 +23,13 @@ pub(super) fn check_engine(typed: format::EngineSection, problems: &mut Problems
 pub(super) fn check_duration(
     title: &str,
     key: &str,
-    value: Option<Spanned<format::Duration>>,
+    value: Option<Text>,
     default: &str,
     (least, most): (&str, &str),
     problems: &mut Problems<'_>,
 ) -> Duration {
     let (at, text) = match &value {
-        Some(value) => (value.span().start, value.get_ref().0.as_str()),
+        Some(value) => (value.span().start, value.get_ref().as_str()),
         None => (0, default),
     };
     let (label, example) = (label(title, key), example(title, key));

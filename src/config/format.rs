@@ -109,9 +109,9 @@ pub(super) struct HostSection {
 #[derive(Default, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct EngineSection {
-    pub(super) deadline: Option<Spanned<Duration>>,
-    pub(super) verify_interval: Option<Spanned<Duration>>,
-    pub(super) defer: Option<Spanned<Duration>>,
+    pub(super) deadline: Option<Text>,
+    pub(super) verify_interval: Option<Text>,
+    pub(super) defer: Option<Text>,
 }
 
 #[derive(Default, serde::Deserialize)]
@@ -141,8 +141,8 @@ pub(super) struct AddressesSection {
 #[serde(deny_unknown_fields)]
 pub(super) struct StoreSection {
     pub(super) url: Option<SecretText>,
-    pub(super) grace: Option<Spanned<Duration>>,
-    pub(super) history: Option<Spanned<Duration>>,
+    pub(super) grace: Option<Text>,
+    pub(super) history: Option<Text>,
 }
 
 /// What a later version serves: sections, below no title, and keys.
@@ -274,14 +274,6 @@ impl<'de, const LEAST: u32, const MOST: u32> Deserialize<'de> for Within<LEAST, 
         let number = i64::deserialize(deserializer).ok().and_then(|number| u32::try_from(number).ok());
         let number = number.filter(|number| (LEAST..=MOST).contains(number));
         number.map(Self).ok_or_else(|| expected(format_args!("an integer from {LEAST} to {MOST}")))
-    }
-}
-
-pub(super) struct Duration(pub(super) String);
-
-impl<'de> Deserialize<'de> for Duration {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(Self).map_err(|_| expected("a duration in quotes"))
     }
 }
 

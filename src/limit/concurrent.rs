@@ -17,7 +17,8 @@ pub struct Concurrent(Arc<Mutex<HashMap<SourcePrefix, u32>>>);
 pub struct Counted {
     all: Concurrent,
     source: IpAddr,
-    numbers: [u32; SourceTier::ALL.len()],
+    /// How many there were with it, one number a tier.
+    pub(super) numbers: [u32; SourceTier::ALL.len()],
 }
 
 impl Concurrent {
@@ -48,13 +49,6 @@ impl Concurrent {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<SourcePrefix, u32>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Counted {
-    /// How many there were with it, one number a tier.
-    pub(super) fn numbers(&self) -> [u32; SourceTier::ALL.len()] {
-        self.numbers
     }
 }
 

@@ -113,7 +113,7 @@ impl Limits {
     pub fn may_hash(&self, source: IpAddr, login: &str, undecided: u32) -> Result<Counted, Duration> {
         let guess = self.undecided.add(source);
         let verdict = self.rules().failed_logins.as_ref().map_or(Ok(()), |failed| {
-            let of_source = failed.source.look(source, guess.numbers());
+            let of_source = failed.source.look(source, guess.numbers);
             let of_login = failed.login.look(login, undecided.saturating_add(1));
             match (of_source, of_login) {
                 (Err(one), Err(other)) => Err(one.max(other)),

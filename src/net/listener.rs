@@ -109,7 +109,7 @@ impl ListeningSocket {
         remove_stale(path)?;
         let socket = UnixSocket::new_stream().map_err(failed)?;
         socket.bind(path).map_err(failed)?;
-        let file = SocketFile::new(path).map_err(failed)?;
+        let file = SocketFile { path: path.to_owned(), identity: identity(path).map_err(failed)? };
         // Nobody can connect before it listens.
         fs::set_permissions(path, fs::Permissions::from_mode(SOCKET_MODE)).map_err(failed)?;
         let listener = socket.listen(BACKLOG).map_err(failed)?;
@@ -161,12 +161,6 @@ fn remove_stale(path: &Path) -> Result<(), ListenError> {
 struct SocketFile {
     path: PathBuf,
     identity: (u64, u64),
-}
-
-impl SocketFile {
-    fn new(path: &Path) -> io::Result<Self> {
-        Ok(Self { path: path.to_owned(), identity: identity(path)? })
-    }
 }
 
 impl Drop for SocketFile {

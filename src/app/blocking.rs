@@ -29,10 +29,7 @@ impl<T: Send + 'static> BlockingCall<T> {
         Self(Vec::new())
     }
 
-    /// Does `work` and waits for its result, for `limit` at most.
-    ///
-    /// # Errors
-    /// [`BlockingError`]; the work that was late goes on.
+    /// Does `work` and waits for its result, for `limit` at most; work that is late goes on.
     pub(super) async fn wait_for(
         &mut self,
         limit: Duration,

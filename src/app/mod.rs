@@ -78,9 +78,6 @@ pub(crate) fn hangups() -> Result<Signal, AppError> {
 
 /// Runs the gateway until SIGTERM or SIGINT, then finishes what is in flight. Each of `hangups` has the file at `path`, which
 /// `config` was read from, read again; those that came before the start, after it.
-///
-/// # Errors
-/// [`AppError`], before anything was answered.
 pub(crate) async fn serve(
     config: &Config,
     path: &Path,
@@ -138,9 +135,6 @@ pub(crate) struct Running {
 impl Running {
     /// Binds every listener, builds every part, then lets the listeners accept. `path` is where `config` was read from.
     /// Must run inside a tokio runtime.
-    ///
-    /// # Errors
-    /// [`AppError`], before anything was answered.
     pub(crate) async fn start(config: &Config, path: &Path) -> Result<Self, AppError> {
         raise_open_files();
         let mut registry = MetricsRegistry::default();

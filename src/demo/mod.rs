@@ -42,9 +42,6 @@ pub(crate) struct Options {
 /// Shows one update on `out` and, unless that is asked for once, stays until SIGINT, SIGTERM or SIGHUP. Nothing is left
 /// behind, however it ends. Takes the runtime: all of the gateway ends with it, before the name server does, or the log
 /// would tell of a primary that is gone.
-///
-/// # Errors
-/// [`DemoError`]; a reader of `out` that went away is none.
 pub(crate) fn run(runtime: Runtime, options: &Options, out: &mut impl Write) -> Result<(), DemoError> {
     let mut stage = None;
     let ended = runtime.block_on(until_signal(options, &mut stage, out));

@@ -37,9 +37,6 @@ pub(super) struct Stage {
 
 impl Stage {
     /// Starts the server in a fresh folder and waits until it answers a question signed with the fresh key.
-    ///
-    /// # Errors
-    /// [`DemoError`]; nothing is left behind.
     pub(super) async fn set(installed: &Installed) -> Result<Self, DemoError> {
         let mut attempt = 1;
         loop {

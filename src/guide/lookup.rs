@@ -34,9 +34,6 @@ pub(crate) enum LookupError {
 
 /// The host that `text` names, and the login of the account that may update it: the one `asked` for, or else the only one.
 /// `keeper` is the account that the store keeps the host for.
-///
-/// # Errors
-/// [`LookupError`]: all are the user's or the configuration's.
 pub(crate) fn updater(
     config: &Config,
     host: Hostname,

@@ -68,10 +68,7 @@ impl Limiter {
         Self { rate: RateLimiter::new(quota, state, TokioClock(Instant::now())), burst, interval, fingerprints }
     }
 
-    /// Takes `count` for `key`, the whole burst where `count` is more.
-    ///
-    /// # Errors
-    /// The time until there are as many; nothing is taken then.
+    /// Takes `count` for `key`, the whole burst where `count` is more; nothing where there are fewer.
     pub(super) fn take<K: Hash + ?Sized>(&self, key: &K, count: u32) -> Result<(), Duration> {
         self.ask(KeyQuery { fingerprint: self.fingerprints.hash_one(key), take: true }, count.min(self.burst.get()))
     }

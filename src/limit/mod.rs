@@ -20,8 +20,8 @@ pub use concurrent::{Concurrent, Counted};
 
 /// The limits of the contract; one that is `"off"` never refuses and keeps nothing.
 ///
-/// Each refusal is counted in `dyngate_rate_limited_total`. All the waits are from now, and are a lower bound:
-/// others may take what comes free.
+/// Each refusal is counted in `dyngate_rate_limited_total`. An error is the time until it may be allowed,
+/// a lower bound: others may take what comes free.
 #[derive(Debug)]
 pub struct Limits {
     // Shared by the configurations before and after a reload, so that nothing that is counted is lost.
@@ -76,27 +76,19 @@ impl Limits {
     }
 
     /// Counts one request from `address`.
-    ///
-    /// # Errors
-    /// The time until it may come again.
     pub fn source(&self, address: IpAddr) -> Result<(), Duration> {
         let verdict = self.rules().source.as_ref().map_or(Ok(()), |sources| sources.take(address));
         self.counted(LimitKind::Source, verdict)
     }
 
-    /// Counts `hosts` hosts of a request of the account `login`; more than the burst count as the burst, or they could never be served.
-    ///
-    /// # Errors
-    /// The time until the account may ask for as many; nothing is counted then.
+    /// Counts `hosts` hosts of a request of the account `login`; more than the burst count as the burst, or they could
+    /// never be served. A refusal counts nothing.
     pub fn account(&self, login: &str, hosts: u32) -> Result<(), Duration> {
         let verdict = self.rules().account.as_ref().map_or(Ok(()), |limiter| limiter.take(login, hosts));
         self.counted(LimitKind::Account, verdict)
     }
 
     /// Counts one update of `name` that goes to the primary.
-    ///
-    /// # Errors
-    /// The time until the next one may go.
     pub fn host(&self, name: &Hostname) -> Result<(), Duration> {
         let verdict = self.rules().host.as_ref().map_or(Ok(()), |limiter| limiter.take(name.as_str(), 1));
         self.counted(LimitKind::Host, verdict)
@@ -107,9 +99,6 @@ impl Limits {
     /// `undecided` is how many passwords of this login are being hashed already; those of the source are the guesses that
     /// were let through and not dropped. All of them may turn out wrong, and without them a hundred guesses sent at once would
     /// count as one. So a guess is to be dropped once its failure is counted.
-    ///
-    /// # Errors
-    /// The time until a password may be hashed for both.
     pub fn may_hash(&self, source: IpAddr, login: &str, undecided: u32) -> Result<Counted, Duration> {
         let guess = self.undecided.add(source);
         let verdict = self.rules().failed_logins.as_ref().map_or(Ok(()), |failed| {
@@ -133,9 +122,6 @@ impl Limits {
     }
 
     /// Whether `name` may be answered once more that it has `addresses`; counts nothing.
-    ///
-    /// # Errors
-    /// The time until it may: the host repeats itself faster than the abuse rule allows.
     pub fn may_repeat(&self, name: &Hostname, addresses: Addresses) -> Result<(), Duration> {
         let verdict = self.rules().repeats.as_ref().map_or(Ok(()), |repeats| repeats.look(name, addresses));
         self.counted(LimitKind::Repeats, verdict)

@@ -50,9 +50,6 @@ type FileStamps = [Option<FileStamp>; 2];
 
 impl LoadedCertificate {
     /// Reads the files that `files` names.
-    ///
-    /// # Errors
-    /// [`PairError`]: nothing could be shown.
     pub(crate) fn read(files: &Tls) -> Result<Self, PairError> {
         // Before the files are read: what changes in between is seen as a change.
         let stamps = stamps(files);
@@ -66,9 +63,6 @@ impl Certificates {
     }
 
     /// What TLS listeners accept with: TLS 1.2 and 1.3, HTTP/1.1 and 1.0.
-    ///
-    /// # Errors
-    /// The library was built without what these versions need.
     pub(crate) fn acceptor(self: &Arc<Self>) -> io::Result<TlsAcceptor> {
         let mut config = rustls::ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_protocol_versions(&[&TLS13, &TLS12])

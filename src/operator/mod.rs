@@ -137,8 +137,7 @@ impl Operator {
         Ok(if names.is_empty() { RecordsState::Untouched } else { RecordsState::Done })
     }
 
-    /// # Errors
-    /// [`OperatorError::Declared`] where the file declares the account; `advice` says what to do there.
+    /// Refuses what the file declares; `advice` says what to do there.
     fn must_not_declare_account(&self, login: &str, advice: &str) -> Result<(), OperatorError> {
         match self.declared.account(login) {
             None => Ok(()),
@@ -146,8 +145,7 @@ impl Operator {
         }
     }
 
-    /// # Errors
-    /// [`OperatorError::Declared`] where the file declares the name; `advice` says what to do there.
+    /// Refuses what the file declares; `advice` says what to do there.
     fn must_not_declare_host(&self, name: &Hostname, advice: &str) -> Result<(), OperatorError> {
         let Some(declared) = self.declared.name(name) else { return Ok(()) };
         let what = match declared.owners.first() {
@@ -181,9 +179,6 @@ impl Operator {
     }
 
     /// Those of `names`, sorted, that `login` does not have yet and may have, as far as the file and the store know.
-    ///
-    /// # Errors
-    /// Why it may not have one of them.
     async fn new_to(&self, login: &str, names: Vec<Hostname>) -> Result<Vec<Hostname>, OperatorError> {
         for name in &names {
             self.zone_of(name)?;
@@ -200,9 +195,6 @@ impl Operator {
     }
 
     /// Asks the primaries of the names' zones whether each would be served, and holds no address that nobody shall `adopt`.
-    ///
-    /// # Errors
-    /// The first that may not be; or nobody answers.
     async fn must_be_free(&self, names: &[Hostname], adopt: bool) -> Result<(), OperatorError> {
         let zoned =
             names.iter().map(|name| Ok((self.zone_of(name)?, name))).collect::<Result<Vec<_>, OperatorError>>()?;

@@ -47,9 +47,6 @@ impl Operator {
     }
 
     /// Takes the lines of an export from `file`, or from standard input where that is `-`: all of them or none.
-    ///
-    /// # Errors
-    /// [`OperatorError`]; a bad line is named.
     pub async fn import(&self, actor: &Actor, file: &Path) -> Result<ImportView, OperatorError> {
         if file == Path::new("-") {
             return self.import_from(actor, BufReader::new(io::stdin())).await;

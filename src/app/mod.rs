@@ -28,15 +28,13 @@ use crate::api::AdminApi;
 use crate::api::reload::ReloadRequest;
 use crate::auth::{Authenticator, NoRandomness};
 use crate::config::certificate::PairError;
-use crate::config::{self, Config, Location};
+use crate::config::{self, Config, Endpoint, Location};
 use crate::dns::{EncodeError, Pool, Tcp};
 use crate::engine::{self, Ended};
 use crate::gateway::Gateway;
 use crate::limit::Limits;
 use crate::metrics::Metrics;
-use crate::net::{
-    self, Activated, BoundAddress, Certificates, ConnectionPolicy, ListenError, ListeningSocket, LoadedCertificate,
-};
+use crate::net::{self, Activated, Certificates, ConnectionPolicy, ListenError, ListeningSocket, LoadedCertificate};
 use crate::registry::Registry;
 use crate::store::{Store, StoreError};
 pub use supervision::end_on_panic;
@@ -117,9 +115,9 @@ pub(crate) async fn serve(
 #[derive(Debug)]
 pub(crate) struct Running {
     /// Where routers are answered over plain HTTP, in the order of the configuration.
-    pub(crate) http: Vec<BoundAddress>,
+    pub(crate) http: Vec<Endpoint>,
     /// Where they are answered over TLS.
-    pub(crate) https: Vec<BoundAddress>,
+    pub(crate) https: Vec<Endpoint>,
     /// The real address for health and metrics.
     pub(crate) admin: SocketAddr,
     reloads: mpsc::Sender<ReloadRequest>,
@@ -214,7 +212,7 @@ impl Running {
 
     /// The first address for plain HTTP.
     pub(crate) fn address(&self) -> Option<SocketAddr> {
-        self.http.iter().find_map(BoundAddress::tcp)
+        self.http.iter().find_map(Endpoint::tcp)
     }
 
     /// Waits for the end of a part, which is none's to come before [`Self::stop`].
@@ -315,7 +313,7 @@ async fn serve_routers(
     net::serve(listener, policy, service, stop).await;
 }
 
-fn all_places(http: &[BoundAddress], https: &[BoundAddress]) -> String {
+fn all_places(http: &[Endpoint], https: &[Endpoint]) -> String {
     http.iter().chain(https).map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
@@ -346,7 +344,7 @@ fn bind(
 
 fn write_ready_file(path: &Path, running: &Running) -> Result<(), AppError> {
     let failed = |source| AppError::ReadyFile { path: path.to_owned(), source };
-    let first = |places: &[BoundAddress]| places.first().map(ToString::to_string);
+    let first = |places: &[Endpoint]| places.first().map(ToString::to_string);
     let content = serde_json::json!({
         "http": first(&running.http),
         "https": first(&running.https),

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 
 use super::host::FamilyName;
 use super::{CommandResult, USAGE, fail, load};
-use crate::config::{Config, Endpoint, Listener, Location};
+use crate::config::{Config, Location};
 use crate::guide::{self, Credential, DEVICES, Device, GatewayUrl, LookupError, Target};
 use crate::model::{Family, Hostname};
 use crate::operator::{OperatorError, RefusalKind};
@@ -76,13 +76,9 @@ fn target(config: &Config, options: &ClientConfigOptions) -> anyhow::Result<Targ
     let (host, login) = guide::updater(config, host, options.login.as_deref(), keeper.as_deref())?;
     let url = match &options.url {
         Some(url) => GatewayUrl::parse(url)?,
-        None => {
-            let tcp = |listener: &Listener| match listener.endpoint {
-                Endpoint::Tcp(address) => Some(address),
-                Endpoint::Unix(_) | Endpoint::Systemd(_) => None,
-            };
-            GatewayUrl::guess(&config.http.listen.iter().filter_map(tcp).collect::<Vec<_>>())
-        }
+        None => GatewayUrl::guess(
+            &config.http.listen.iter().filter_map(|listener| listener.endpoint.tcp()).collect::<Vec<_>>(),
+        ),
     };
     let families = [(FamilyName::Ipv4, Family::V4), (FamilyName::Ipv6, Family::V6)];
     let families = families.into_iter().filter(|(version, _)| options.families.contains(version));

@@ -40,6 +40,16 @@ impl From<SocketAddr> for Listener {
     }
 }
 
+impl Endpoint {
+    /// The address, if it is one.
+    pub(crate) fn tcp(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(address) => Some(*address),
+            Self::Unix(_) | Self::Systemd(_) => None,
+        }
+    }
+}
+
 /// As the file spells it.
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

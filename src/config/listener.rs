@@ -129,7 +129,7 @@ impl Listeners {
     fn take(&mut self, list: &[Spanned<TextOr<format::EndpointTable>>], problems: &mut Problems<'_>) -> Vec<Listener> {
         let mut listen = Vec::new();
         for (listener, at) in check_endpoints(list, problems) {
-            let free = matches!(listener.endpoint, Endpoint::Tcp(address) if address.port() == 0);
+            let free = listener.endpoint.tcp().is_some_and(|address| address.port() == 0);
             let shown = format!("address {}", listener.endpoint);
             if free || self.once.check(listener.endpoint.clone(), at, &shown, problems) {
                 self.places.push((listener.clone(), at));
@@ -140,10 +140,7 @@ impl Listeners {
     }
 
     fn addresses(&self) -> impl Iterator<Item = (SocketAddr, usize)> {
-        self.places.iter().filter_map(|(listener, at)| match listener.endpoint {
-            Endpoint::Tcp(address) => Some((address, *at)),
-            Endpoint::Unix(_) | Endpoint::Systemd(_) => None,
-        })
+        self.places.iter().filter_map(|(listener, at)| Some((listener.endpoint.tcp()?, *at)))
     }
 }
 

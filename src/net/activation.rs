@@ -15,12 +15,6 @@ pub(crate) struct Activated {
     names: Vec<String>,
 }
 
-impl std::fmt::Debug for Activated {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Activated").field("names", &self.names).finish_non_exhaustive()
-    }
-}
-
 impl Activated {
     /// Reads LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES; nothing is there unless they are meant for this process.
     pub(crate) fn from_env() -> Self {

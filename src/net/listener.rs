@@ -40,38 +40,12 @@ pub(crate) enum ListenError {
     NotAListener { name: String, source: io::Error },
 }
 
-/// Where a listener really is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum BoundAddress {
-    /// The address, with the port that was free.
-    Tcp(SocketAddr),
-    Unix(PathBuf),
-}
-
-impl BoundAddress {
-    pub(crate) fn tcp(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Tcp(address) => Some(*address),
-            Self::Unix(_) => None,
-        }
-    }
-}
-
-/// As the configuration would spell it.
-impl std::fmt::Display for BoundAddress {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Tcp(address) => address.fmt(f),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
-}
-
 /// A socket that accepts; its file, if we made one, goes when this is dropped.
 #[derive(Debug)]
 pub(crate) struct ListeningSocket {
     socket: Socket,
-    address: BoundAddress,
+    /// Where it really is: the port that was free, and never `Systemd`.
+    address: Endpoint,
     _file: Option<SocketFile>,
 }
 
@@ -113,21 +87,21 @@ impl ListeningSocket {
         // Nobody can connect before it listens.
         fs::set_permissions(path, fs::Permissions::from_mode(SOCKET_MODE)).map_err(failed)?;
         let listener = socket.listen(BACKLOG).map_err(failed)?;
-        Ok(Self { socket: Socket::Unix(listener), address: BoundAddress::Unix(path.to_owned()), _file: Some(file) })
+        Ok(Self { socket: Socket::Unix(listener), address: Endpoint::Unix(path.to_owned()), _file: Some(file) })
     }
 
     pub(super) fn accepting_tcp(listener: TcpListener) -> io::Result<Self> {
-        let address = BoundAddress::Tcp(listener.local_addr()?);
+        let address = Endpoint::Tcp(listener.local_addr()?);
         Ok(Self { socket: Socket::Tcp(listener), address, _file: None })
     }
 
     pub(super) fn accepting_unix(listener: UnixListener) -> io::Result<Self> {
         let address = listener.local_addr()?;
-        let address = BoundAddress::Unix(address.as_pathname().unwrap_or(Path::new("")).to_owned());
+        let address = Endpoint::Unix(address.as_pathname().unwrap_or(Path::new("")).to_owned());
         Ok(Self { socket: Socket::Unix(listener), address, _file: None })
     }
 
-    pub(crate) fn address(&self) -> &BoundAddress {
+    pub(crate) fn address(&self) -> &Endpoint {
         &self.address
     }
 

@@ -13,6 +13,6 @@ mod tls;
 pub(crate) use activation::Activated;
 pub use client_address::{ClientAddress, Peer, Proxies};
 pub(crate) use connections::ConnectionLimit;
-pub(crate) use listener::{BoundAddress, ListenError, ListeningSocket};
+pub(crate) use listener::{ListenError, ListeningSocket};
 pub(crate) use server::{ConnectionPolicy, serve};
 pub(crate) use tls::{Certificates, LoadedCertificate};

@@ -6,11 +6,11 @@ use std::path::Path;
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 
-use super::host::FamilyName;
+use super::host::{FamilyName, families};
 use super::{CommandResult, USAGE, fail, load};
 use crate::config::{Config, Location};
 use crate::guide::{self, Credential, DEVICES, Device, GatewayUrl, LookupError, Target};
-use crate::model::{Family, Hostname};
+use crate::model::Hostname;
 use crate::operator::{OperatorError, RefusalKind};
 use crate::store::Store;
 
@@ -80,8 +80,6 @@ fn target(config: &Config, options: &ClientConfigOptions) -> anyhow::Result<Targ
             &config.http.listen.iter().filter_map(|listener| listener.endpoint.tcp()).collect::<Vec<_>>(),
         ),
     };
-    let families = [(FamilyName::Ipv4, Family::V4), (FamilyName::Ipv6, Family::V6)];
-    let families = families.into_iter().filter(|(version, _)| options.families.contains(version));
-    let families = families.map(|(_, family)| family).collect();
+    let families = families(&options.families).unwrap_or_default();
     Ok(Target { host, login, url, families })
 }

@@ -4,7 +4,7 @@ use std::io::{self, BufRead, IsTerminal as _, Write};
 
 use secrecy::zeroize::Zeroizing;
 
-use crate::auth::{NoRandomness, secret};
+use crate::auth::secret::{self, HashError};
 
 /// The longest password that is read, in octets.
 const MAX_PASSWORD: usize = 1024;
@@ -21,9 +21,7 @@ pub(super) enum HashCommandError {
     #[error("cannot write the result")]
     Write(#[source] io::Error),
     #[error(transparent)]
-    Randomness(#[from] NoRandomness),
-    #[error(transparent)]
-    Hash(#[from] secret::HashError),
+    Hash(#[from] HashError),
 }
 
 /// Hashes the first line of `input`, or with `generate` makes a secret and reads nothing, and writes the result to `output`.
@@ -60,7 +58,7 @@ pub(super) fn read_password(input: impl BufRead) -> Result<Zeroizing<String>, Ha
 
 /// Line 1 the secret; line 2 what the file holds of it.
 fn generated() -> Result<Zeroizing<String>, HashCommandError> {
-    let secret = secret::generate()?;
+    let secret = secret::generate().map_err(HashError::from)?;
     let stored = secret::digest_of(&secret).text();
     Ok(Zeroizing::new(format!("{}\n{stored}\n", *secret)))
 }

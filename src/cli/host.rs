@@ -251,15 +251,19 @@ fn addresses(view: &HostView) -> Option<String> {
     (!all.is_empty()).then(|| all.join(", "))
 }
 
+/// `None` where none is named.
+pub(super) fn families(names: &[FamilyName]) -> Option<Families> {
+    match (names.contains(&FamilyName::Ipv4), names.contains(&FamilyName::Ipv6)) {
+        (true, true) => Some(Families::Both),
+        (true, false) => Some(Families::V4),
+        (false, true) => Some(Families::V6),
+        (false, false) => None,
+    }
+}
+
 impl From<Edit> for HostEdit {
     fn from(edit: Edit) -> Self {
-        let has = |family| edit.families.contains(&family);
-        let families = match (has(FamilyName::Ipv4), has(FamilyName::Ipv6)) {
-            (true, true) => Some(Families::Both),
-            (true, false) => Some(Families::V4),
-            (false, true) => Some(Families::V6),
-            (false, false) => None,
-        };
+        let families = families(&edit.families);
         Self { ttl: edit.ttl.map(|ttl| ttl.0), families, description: edit.description }
     }
 }

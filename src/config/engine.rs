@@ -1,13 +1,16 @@
-//! `[engine]` and `[limits]`: durations and rates.
+//! `[engine]`, `[limits]` and `[store]`: durations, rates, and where things are kept.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use secrecy::{ExposeSecret as _, SecretString};
 use toml::Spanned;
 
 use super::format::{self, Text, TextOr, example};
 use super::problem::{Problems, label, quoted};
-use super::{Engine, Limits, Quota};
+use super::{Engine, Limits, Location, Quota, Store};
+
+const STORE: &str = "[store]";
 
 pub(super) fn check_engine(typed: format::EngineSection, problems: &mut Problems<'_>) -> Engine {
     let mut duration = |key, value, default, bounds| check_duration("[engine]", key, value, default, bounds, problems);
@@ -20,7 +23,7 @@ pub(super) fn check_engine(typed: format::EngineSection, problems: &mut Problems
 }
 
 /// `default` and `bounds`, both included, are durations as one would type them.
-pub(super) fn check_duration(
+fn check_duration(
     title: &str,
     key: &str,
     value: Option<Text>,
@@ -104,6 +107,42 @@ pub(super) fn check_or_off<T>(
 
 fn quota(burst: u32, per_minute: u32) -> Option<Quota> {
     Some(Quota { burst: NonZeroU32::new(burst)?, per_minute: NonZeroU32::new(per_minute)? })
+}
+
+/// The store; in memory where the section is left out.
+pub(super) fn check_store(typed: Option<Spanned<format::StoreSection>>, problems: &mut Problems<'_>) -> Store {
+    let mut url = None;
+    if let Some(typed) = &typed {
+        url = problems.required((STORE, typed.span().start), "url", typed.get_ref().url.as_ref());
+    }
+    let location = url.map_or(Some(Location::Memory), |url| check_url(url, problems));
+    let typed = typed.map(Spanned::into_inner).unwrap_or_default();
+    Store {
+        location: location.unwrap_or(Location::Memory),
+        grace: check_duration(STORE, "grace", typed.grace, "1h", ("0s", "7d"), problems),
+        history: check_duration(STORE, "history", typed.history, "90d", ("1h", "3650d"), problems),
+    }
+}
+
+fn check_url(text: &Spanned<SecretString>, problems: &mut Problems<'_>) -> Option<Location> {
+    let url = text.get_ref().expose_secret();
+    if url == "memory:" {
+        return Some(Location::Memory);
+    }
+    if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+        return Some(Location::Postgres(url.into()));
+    }
+    let file = url.strip_prefix("sqlite:").map(|path| path.strip_prefix("//").unwrap_or(path));
+    if let Some(path) = file.filter(|path| !path.is_empty()) {
+        return Some(Location::Sqlite(problems.folder().join(path)));
+    }
+    // Not repeated: a password may stand in it.
+    problems.add(
+        text.span().start,
+        "this is not the URL of a store",
+        format!("write {}, or \"postgres://USER:PASSWORD@HOST/DATABASE\", or \"memory:\"", example(STORE, "url")),
+    );
+    None
 }
 
 #[cfg(test)]

@@ -15,7 +15,6 @@ mod listener;
 mod network;
 mod primary;
 mod problem;
-mod store;
 mod suggest;
 mod zone;
 
@@ -29,13 +28,12 @@ use secrecy::{ExposeSecret as _, SecretString};
 use crate::model::{Hostname, PasswordDigest, TsigKey, ZoneName};
 
 use account::{check_accounts, check_hosts};
-use engine::{check_engine, check_limits};
+use engine::{check_engine, check_limits, check_store};
 use format::Document;
 use key::Keys;
 use listener::check_listeners;
 use network::check_addresses;
 use problem::Problems;
-use store::check_store;
 use zone::Zones;
 
 pub use account::DEFAULT_MAX_HOSTS;

@@ -6,7 +6,7 @@ use crate::model::Family;
 pub(super) fn render(target: &Target) -> String {
     let Target { host, url, .. } = target;
     let login = target.login.replace('\'', "'\\''");
-    let line = |family: &Family| {
+    let line = |family| {
         let option = match family {
             Family::V4 => "-4",
             Family::V6 => "-6",
@@ -14,7 +14,7 @@ pub(super) fn render(target: &Target) -> String {
         format!("curl {option} -sS -w '\\n' -u '{login}:PASSWORD' '{url}/nic/update?hostname={host}'\n")
     };
     // An address as server is reached by its own family alone.
-    let reached = |family: &&Family| url.family().is_none_or(|only| only == **family);
+    let reached = |family: &Family| url.family().is_none_or(|only| only == *family);
     let lines: String = target.families.iter().filter(reached).map(line).collect();
     let missing = if target.families.iter().all(|family| reached(&family)) {
         String::new()

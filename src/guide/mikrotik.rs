@@ -4,7 +4,7 @@ use super::target::Target;
 use crate::model::Family;
 
 pub(super) fn render(target: &Target) -> String {
-    let finds: String = target.families.iter().map(|family| find(*family)).collect();
+    let finds: String = target.families.iter().map(find).collect();
     let mode = if target.url.tls { "https" } else { "http" };
     let check = if target.url.tls { " check-certificate=yes" } else { "" };
     let login = quoted(&target.login);

@@ -4,7 +4,7 @@ use super::target::Target;
 use crate::model::Family;
 
 pub(super) fn render(target: &Target) -> String {
-    let sections: String = target.families.iter().map(|family| section(target, *family)).collect();
+    let sections: String = target.families.iter().map(|family| section(target, family)).collect();
     format!(
         "# Append to /etc/config/ddns (packages ddns-scripts and luci-app-ddns), then: /etc/init.d/ddns restart\n\
          # Leave the words in [ and ] as they are: the script fills them in, encoded.\n\

@@ -5,7 +5,7 @@ use super::target::Target;
 use crate::model::Family;
 
 pub(super) fn render(target: &Target) -> String {
-    let accounts: String = target.families.iter().map(|family| account(target, *family)).collect();
+    let accounts: String = target.families.iter().map(|family| account(target, family)).collect();
     let is_taken = |c: char| c.is_ascii_alphanumeric() || "-.@_:+%".contains(c);
     let login = if target.login.chars().all(is_taken) {
         ""

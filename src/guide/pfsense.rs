@@ -5,7 +5,7 @@ use super::{form, update_url};
 use crate::model::Family;
 
 pub(super) fn render(target: &Target) -> String {
-    let clients: String = target.families.iter().map(|family| client(target, *family)).collect();
+    let clients: String = target.families.iter().map(|family| client(target, family)).collect();
     format!(
         "# Services > Dynamic DNS > Dynamic DNS Clients > Add, one for each family. %IP% is filled in by pfSense.\n\
          # Do not leave Result Match empty: everything would pass for success, a wrong password too.\n\

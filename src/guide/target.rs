@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use crate::model::{Family, Hostname};
+use crate::model::{Families, Family, Hostname};
 
 /// One host, for one device.
 #[derive(Debug, Clone)]
@@ -11,13 +11,13 @@ pub(crate) struct Target {
     pub(crate) host: Hostname,
     pub(crate) login: String,
     pub(crate) url: GatewayUrl,
-    /// What the device is to report; at least one.
-    pub(crate) families: Vec<Family>,
+    /// What the device is to report.
+    pub(crate) families: Families,
 }
 
 impl Target {
     pub(crate) fn has(&self, family: Family) -> bool {
-        self.families.contains(&family)
+        self.families.allow(family)
     }
 }
 

@@ -2,18 +2,16 @@
 
 use super::target::{GatewayUrl, Target};
 use super::*;
-use crate::model::Hostname;
+use crate::model::{Families, Hostname};
 
-fn target(url: &str, families: &[Family]) -> Target {
+fn target(url: &str, families: Families) -> Target {
     Target {
         host: Hostname::parse("home.dyn.example").unwrap(),
         login: "router1".to_owned(),
         url: GatewayUrl::parse(url).unwrap(),
-        families: families.to_vec(),
+        families,
     }
 }
-
-const BOTH: [Family; 2] = [Family::V4, Family::V6];
 
 fn text(device: &str, target: &Target) -> String {
     DEVICES.iter().find(|known| known.name == device).unwrap().text(target)
@@ -28,7 +26,7 @@ fn golden(name: &str, text: &str) {
 #[test]
 fn each_device_over_http() {
     for device in &DEVICES {
-        golden(device.name, &device.text(&target("http://ddns.example.net:8245", &BOTH)));
+        golden(device.name, &device.text(&target("http://ddns.example.net:8245", Families::Both)));
     }
 }
 
@@ -36,8 +34,8 @@ fn each_device_over_http() {
 fn each_device_over_https_with_one_family() {
     let mut text = String::new();
     for device in &DEVICES {
-        for family in BOTH {
-            text.push_str(&device.text(&target("https://ddns.example.net", &[family])));
+        for family in [Families::V4, Families::V6] {
+            text.push_str(&device.text(&target("https://ddns.example.net", family)));
             text.push('\n');
         }
     }
@@ -48,7 +46,12 @@ fn each_device_over_https_with_one_family() {
 fn a_guess_and_a_placeholder_are_told() {
     let notes = |listen: &str| {
         let url = GatewayUrl::guess(&[listen.parse().unwrap()]);
-        notes("curl", Evidence::Run, Credential::Password, &Target { url, ..target("https://ddns.example.net", &BOTH) })
+        notes(
+            "curl",
+            Evidence::Run,
+            Credential::Password,
+            &Target { url, ..target("https://ddns.example.net", Families::Both) },
+        )
     };
     insta::assert_snapshot!(notes("203.0.113.1:8245") + &notes("0.0.0.0:8245"), @"
     # curl: keeps home.dyn.example up to date, as account router1.
@@ -63,8 +66,9 @@ fn a_guess_and_a_placeholder_are_told() {
 
 #[test]
 fn an_awkward_login_stays_one_value() {
-    let with =
-        |device: &str, login: &str| text(device, &Target { login: login.to_owned(), ..target("https://x", &BOTH) });
+    let with = |device: &str, login: &str| {
+        text(device, &Target { login: login.to_owned(), ..target("https://x", Families::Both) })
+    };
     let login = r#"o'neil "$HOME" \x"#;
     for (device, written) in [
         ("ddclient", r#"login='o\'neil "$HOME" \\x'"#),
@@ -85,8 +89,8 @@ fn an_awkward_login_stays_one_value() {
 
 #[test]
 fn an_address_as_server_is_reached_by_its_own_family() {
-    let curl = text("curl", &target("http://192.0.2.1:8245", &BOTH));
+    let curl = text("curl", &target("http://192.0.2.1:8245", Families::Both));
     assert!(curl.contains("curl -4") && !curl.contains("curl -6") && curl.contains("of one family"), "{curl}");
-    let ddclient = text("ddclient", &target("http://[2001:db8::1]:8245", &BOTH));
+    let ddclient = text("ddclient", &target("http://[2001:db8::1]:8245", Families::Both));
     assert!(ddclient.contains("takes no IPv6 address as server"), "{ddclient}");
 }

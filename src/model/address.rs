@@ -1,4 +1,4 @@
-//! What a host points to: at most one address of each family.
+//! What a host points to: at most one address of each family; and which families it may have.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -18,6 +18,34 @@ impl Family {
             IpAddr::V4(_) => Self::V4,
             IpAddr::V6(_) => Self::V6,
         }
+    }
+}
+
+/// The families that a host may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Families {
+    /// IPv4 alone.
+    V4,
+    /// IPv6 alone.
+    V6,
+    /// Both.
+    #[default]
+    Both,
+}
+
+impl Families {
+    /// Whether `family` is among them.
+    pub fn allow(self, family: Family) -> bool {
+        match self {
+            Self::V4 => family == Family::V4,
+            Self::V6 => family == Family::V6,
+            Self::Both => true,
+        }
+    }
+
+    /// Each of them, IPv4 first.
+    pub fn iter(self) -> impl Iterator<Item = Family> {
+        [Family::V4, Family::V6].into_iter().filter(move |family| self.allow(*family))
     }
 }
 
@@ -70,4 +98,16 @@ impl FromIterator<IpAddr> for Addresses {
 /// An IPv4-mapped IPv6 address (RFC 4291 section 2.5.5.2) is the IPv4 address.
 pub fn canonical(address: IpAddr) -> IpAddr {
     address.to_canonical()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_is_what_nobody_narrowed() {
+        assert_eq!(Families::default().iter().collect::<Vec<_>>(), [Family::V4, Family::V6]);
+        assert_eq!(Families::V4.iter().collect::<Vec<_>>(), [Family::V4]);
+        assert!(!Families::V6.allow(Family::V4));
+    }
 }

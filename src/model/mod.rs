@@ -1,7 +1,6 @@
 //! The words that every room shares. Imports nothing of ours; knows no socket and no file.
 
 mod address;
-mod families;
 mod listed;
 mod login;
 mod name;
@@ -14,8 +13,7 @@ mod timestamp;
 mod token;
 mod tsig;
 
-pub use address::{Addresses, Family, canonical};
-pub use families::Families;
+pub use address::{Addresses, Families, Family, canonical};
 pub(crate) use listed::listed;
 pub(crate) use login::{LoginError, check_login};
 pub use name::{Hostname, NameError, ZoneName};

@@ -10,7 +10,8 @@ use super::format::example;
 /// Everything that is wrong with a configuration file, in the order of the file; at least one problem.
 ///
 /// No text in it repeats a secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
 pub struct Errors(Vec<Problem>);
 
 /// One thing that is wrong, and what would be right.
@@ -47,17 +48,6 @@ impl From<Problem> for Errors {
         Self(vec![problem])
     }
 }
-
-impl fmt::Display for Errors {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().enumerate().try_for_each(|(index, problem)| {
-            let separator = if index == 0 { "" } else { "\n" };
-            write!(f, "{separator}{problem}")
-        })
-    }
-}
-
-impl std::error::Error for Errors {}
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

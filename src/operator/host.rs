@@ -82,11 +82,6 @@ impl Operator {
         Ok(HostView { pending: self.is_pending(&name).await?, ..view })
     }
 
-    /// The account that the store keeps `name` for, if it does.
-    pub async fn owner(&self, name: &Hostname) -> Result<Option<String>, OperatorError> {
-        Ok(self.store.host(name).await?.map(|host| host.login.to_string()))
-    }
-
     /// At most `limit` hosts, of `login` or of all, from `after` on: those of the file, those of the store, then names below
     /// wildcard grants; each in their order.
     pub async fn hosts(

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    AccountView, Actor, Cursor, GrantText, Operator, OperatorError, PAGE, Page, Part, RecordsState, Resource,
+    AccountView, Actor, Cursor, GrantText, Operator, OperatorError, PAGE, Page, Part, RecordsState, Resource, Result,
     SecretView, make_secret,
 };
 use crate::config::DEFAULT_MAX_HOSTS;
@@ -28,12 +28,7 @@ pub struct NewAccountOptions<'a> {
 
 impl Operator {
     /// Adds an account with what it is granted, or nothing.
-    pub async fn add_account(
-        &self,
-        actor: &Actor,
-        login: &str,
-        options: NewAccountOptions<'_>,
-    ) -> Result<SecretView, OperatorError> {
+    pub async fn add_account(&self, actor: &Actor, login: &str, options: NewAccountOptions<'_>) -> Result<SecretView> {
         self.must_not_declare_account(login, "choose another login, or remove that [[account]] first")?;
         if self.store.account(login).await?.is_some() {
             return Err(StoreError::Clash { what: format!("account {login:?}") }.into());
@@ -55,7 +50,7 @@ impl Operator {
     }
 
     /// The account of `login`.
-    pub async fn account(&self, login: &str) -> Result<AccountView, OperatorError> {
+    pub async fn account(&self, login: &str) -> Result<AccountView> {
         match self.declared.account(login) {
             Some(account) => Ok(AccountView::declared(account, NAMES)),
             None => self.view_account(self.stored_account(login).await?).await,
@@ -63,7 +58,7 @@ impl Operator {
     }
 
     /// At most `limit` accounts, from `after` on: those of the file, then those of the store, each in their order.
-    pub async fn accounts(&self, after: Option<&Cursor>, limit: usize) -> Result<Page<AccountView>, OperatorError> {
+    pub async fn accounts(&self, after: Option<&Cursor>, limit: usize) -> Result<Page<AccountView>> {
         let mut at = after.cloned().unwrap_or_default();
         let mut items = Vec::new();
         if at.part == Part::Declared {
@@ -84,7 +79,7 @@ impl Operator {
     }
 
     /// A page of what an account is granted, from where [`AccountView::more`] or the page before ends.
-    pub async fn grants(&self, login: &str, after: &Cursor) -> Result<Page<String>, OperatorError> {
+    pub async fn grants(&self, login: &str, after: &Cursor) -> Result<Page<String>> {
         let after = after.name()?;
         let (names, wildcards, part) = match self.declared.account(login) {
             Some(account) => {
@@ -105,7 +100,7 @@ impl Operator {
     }
 
     /// Lets it log in, or not.
-    pub async fn set_enabled(&self, actor: &Actor, login: &str, enabled: bool) -> Result<AccountView, OperatorError> {
+    pub async fn set_enabled(&self, actor: &Actor, login: &str, enabled: bool) -> Result<AccountView> {
         self.changeable_account(login, "remove that [[account]], or its hosts, there").await?;
         self.store.set_enabled(login, enabled).await?;
         Self::done(actor, if enabled { "account.enable" } else { "account.disable" }, login);
@@ -118,7 +113,7 @@ impl Operator {
         actor: &Actor,
         login: &str,
         records: RecordsPolicy,
-    ) -> Result<(AccountView, usize, RecordsState), OperatorError> {
+    ) -> Result<(AccountView, usize, RecordsState)> {
         // One that is declared and kept is how a clash of the two is mended.
         let Some(account) = self.store.account(login).await? else {
             self.must_not_declare_account(login, "remove that [[account]] there")?;
@@ -138,13 +133,7 @@ impl Operator {
     }
 
     /// Grants names and wildcards, all of them or none; those that it has already stay.
-    pub async fn grant(
-        &self,
-        actor: &Actor,
-        login: &str,
-        grants: &[String],
-        adopt: bool,
-    ) -> Result<AccountView, OperatorError> {
+    pub async fn grant(&self, actor: &Actor, login: &str, grants: &[String], adopt: bool) -> Result<AccountView> {
         self.changeable_account(login, "add the name to its `hosts` there").await?;
         let (names, wildcards) = self.grant_names(grants)?;
         let new = self.new_to(login, names).await?;
@@ -156,7 +145,7 @@ impl Operator {
     }
 
     /// Takes names and wildcards back, all of them or none: each must be its own. The records of names stay.
-    pub async fn revoke(&self, actor: &Actor, login: &str, grants: &[String]) -> Result<AccountView, OperatorError> {
+    pub async fn revoke(&self, actor: &Actor, login: &str, grants: &[String]) -> Result<AccountView> {
         let account = self.changeable_account(login, "remove the name from its `hosts` there").await?;
         // A zone that is gone from the file must not keep what was granted in it.
         let (names, wildcards) = sorted(grants)?;
@@ -179,7 +168,7 @@ impl Operator {
         login: &str,
         keep_old: Option<Duration>,
         password: Option<&str>,
-    ) -> Result<SecretView, OperatorError> {
+    ) -> Result<SecretView> {
         self.changeable_account(login, "set its `secret` there").await?;
         let (secret, digest) = make_secret(password)?;
         self.store.rotate(login, &digest, keep_old.map(|keep| Timestamp::now().plus(keep))).await?;
@@ -188,27 +177,23 @@ impl Operator {
     }
 
     /// The account, which must be in the store and not in the file; `advice` says what to do there.
-    pub(super) async fn changeable_account(
-        &self,
-        login: &str,
-        advice: &str,
-    ) -> Result<store::StoredAccount, OperatorError> {
+    pub(super) async fn changeable_account(&self, login: &str, advice: &str) -> Result<store::StoredAccount> {
         self.must_not_declare_account(login, advice)?;
         self.stored_account(login).await
     }
 
-    pub(super) async fn stored_account(&self, login: &str) -> Result<store::StoredAccount, OperatorError> {
+    pub(super) async fn stored_account(&self, login: &str) -> Result<store::StoredAccount> {
         let account = self.store.account(login).await?;
         account.ok_or_else(|| OperatorError::Missing(Resource::Account(login.to_owned())))
     }
 
-    async fn view_account(&self, account: store::StoredAccount) -> Result<AccountView, OperatorError> {
+    async fn view_account(&self, account: store::StoredAccount) -> Result<AccountView> {
         let mut views = self.view_accounts(std::slice::from_ref(&account)).await?;
         Ok(views.pop().unwrap_or_else(|| AccountView::stored(&account)))
     }
 
     /// Views of accounts in the order of their logins, with names as far as one look at the store brings them.
-    async fn view_accounts(&self, accounts: &[store::StoredAccount]) -> Result<Vec<AccountView>, OperatorError> {
+    async fn view_accounts(&self, accounts: &[store::StoredAccount]) -> Result<Vec<AccountView>> {
         let logins: Vec<_> = accounts.iter().map(|account| &account.login).collect();
         let mut names = self.store.hosts_of_all(&logins, NAMES).await?;
         let cut = names.last().filter(|_| names.len() == NAMES).cloned();
@@ -232,7 +217,7 @@ impl Operator {
     }
 
     /// Names and wildcards, each once, each in a zone of the file.
-    fn grant_names(&self, texts: &[String]) -> Result<(Vec<Hostname>, Vec<ZoneName>), OperatorError> {
+    fn grant_names(&self, texts: &[String]) -> Result<(Vec<Hostname>, Vec<ZoneName>)> {
         let (names, wildcards) = sorted(texts)?;
         let is_held = |above: &ZoneName| self.config.zones.iter().any(|zone| above.is_within(&zone.name));
         names.iter().try_for_each(|name| self.zone_of(name).map(drop))?;
@@ -244,7 +229,7 @@ impl Operator {
 }
 
 /// Names and wildcards, each once and in order.
-fn sorted(texts: &[String]) -> Result<(Vec<Hostname>, Vec<ZoneName>), OperatorError> {
+fn sorted(texts: &[String]) -> Result<(Vec<Hostname>, Vec<ZoneName>)> {
     let (mut names, mut wildcards) = (Vec::new(), Vec::new());
     for text in texts {
         match GrantText::parse(text)? {

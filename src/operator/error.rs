@@ -40,6 +40,9 @@ pub enum Resource {
     },
 }
 
+/// What was done, or why nothing was.
+pub type Result<T, E = OperatorError> = std::result::Result<T, E>;
+
 /// Why nothing was changed. No text holds a secret, and none names a command.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the text of an error says what it is, and names its fields")]

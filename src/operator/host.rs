@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{
-    Actor, Cursor, EventView, HostView, Operator, OperatorError, Page, Part, RecordsState, Resource, Secret, TokenView,
+    Actor, Cursor, EventView, HostView, Operator, OperatorError, Page, Part, RecordsState, Resource, Result, Secret,
+    TokenView,
 };
 use crate::auth::secret;
 use crate::model::{
@@ -36,7 +37,7 @@ impl Operator {
         name: &str,
         login: &str,
         options: NewHostOptions,
-    ) -> Result<(HostView, RecordsState), OperatorError> {
+    ) -> Result<(HostView, RecordsState)> {
         let name = self.host_name(name)?;
         let zone = self.zone_of(&name)?;
         let addresses = self.allowed(&name, &options.addresses)?;
@@ -66,7 +67,7 @@ impl Operator {
     }
 
     /// The host `name`, wherever it is kept.
-    pub async fn host(&self, name: &str) -> Result<HostView, OperatorError> {
+    pub async fn host(&self, name: &str) -> Result<HostView> {
         let name = self.host_name(name)?;
         let state = self.store.state(&name).await?.unwrap_or_default();
         let view = match self.declared.name(&name) {
@@ -84,12 +85,7 @@ impl Operator {
 
     /// At most `limit` hosts, of `login` or of all, from `after` on: those of the file, those of the store, then names below
     /// wildcard grants; each in their order.
-    pub async fn hosts(
-        &self,
-        login: Option<&str>,
-        after: Option<&Cursor>,
-        limit: usize,
-    ) -> Result<Page<HostView>, OperatorError> {
+    pub async fn hosts(&self, login: Option<&str>, after: Option<&Cursor>, limit: usize) -> Result<Page<HostView>> {
         if let Some(login) = login.filter(|login| self.declared.account(login).is_none()) {
             self.stored_account(login).await?;
         }
@@ -117,7 +113,7 @@ impl Operator {
     }
 
     /// Changes its settings.
-    pub async fn set_host(&self, actor: &Actor, name: &str, edit: &HostEdit) -> Result<HostView, OperatorError> {
+    pub async fn set_host(&self, actor: &Actor, name: &str, edit: &HostEdit) -> Result<HostView> {
         let name = self.changeable_host(name).await?;
         self.store.set_host(&name, edit).await?;
         Self::done(actor, "host.set", &name);
@@ -125,7 +121,7 @@ impl Operator {
     }
 
     /// Forbids updates of it and says why, or with `None` allows them again.
-    pub async fn block(&self, actor: &Actor, name: &str, reason: Option<&str>) -> Result<HostView, OperatorError> {
+    pub async fn block(&self, actor: &Actor, name: &str, reason: Option<&str>) -> Result<HostView> {
         if reason.is_some_and(|reason| reason.trim().is_empty()) {
             return Err(OperatorError::Empty("the reason"));
         }
@@ -136,12 +132,7 @@ impl Operator {
     }
 
     /// Gives it a URL of its own, which is handed out this once; the old ones serve for `keep_old` more, or not at all.
-    pub async fn make_token(
-        &self,
-        actor: &Actor,
-        name: &str,
-        keep_old: Option<Duration>,
-    ) -> Result<TokenView, OperatorError> {
+    pub async fn make_token(&self, actor: &Actor, name: &str, keep_old: Option<Duration>) -> Result<TokenView> {
         let name = self.changeable_host(name).await?;
         let token = secret::generate()?;
         let until = keep_old.map(|keep| Timestamp::now().plus(keep));
@@ -151,7 +142,7 @@ impl Operator {
     }
 
     /// Takes all its URLs back; how many those were.
-    pub async fn revoke_tokens(&self, actor: &Actor, name: &str) -> Result<(TokenView, u64), OperatorError> {
+    pub async fn revoke_tokens(&self, actor: &Actor, name: &str) -> Result<(TokenView, u64)> {
         let name = self.changeable_host(name).await?;
         let revoked = self.store.revoke_tokens(&name).await?;
         Self::done(actor, "host.token.revoke", &name);
@@ -159,7 +150,7 @@ impl Operator {
     }
 
     /// Its last `limit` changes, newest first.
-    pub async fn history(&self, name: &str, limit: usize) -> Result<Vec<EventView>, OperatorError> {
+    pub async fn history(&self, name: &str, limit: usize) -> Result<Vec<EventView>> {
         let name = self.host_name(name)?;
         if self.declared.name(&name).is_none() {
             match self.stored_host(&name).await {
@@ -176,7 +167,7 @@ impl Operator {
         actor: &Actor,
         name: &str,
         records: RecordsPolicy,
-    ) -> Result<(HostView, RecordsState), OperatorError> {
+    ) -> Result<(HostView, RecordsState)> {
         let name = self.host_name(name)?;
         let Some(host) = self.store.host(&name).await? else {
             self.must_not_declare_host(&name, DECLARED)?;
@@ -198,7 +189,7 @@ impl Operator {
     }
 
     /// `addresses` as one of each family, none of which `name` never gets.
-    fn allowed(&self, name: &Hostname, addresses: &[IpAddr]) -> Result<Addresses, OperatorError> {
+    fn allowed(&self, name: &Hostname, addresses: &[IpAddr]) -> Result<Addresses> {
         let mut allowed = Addresses::default();
         for address in addresses.iter().copied().map(canonical) {
             let former = match address {
@@ -216,13 +207,13 @@ impl Operator {
         }
     }
 
-    async fn changeable_host(&self, name: &str) -> Result<Hostname, OperatorError> {
+    async fn changeable_host(&self, name: &str) -> Result<Hostname> {
         let name = self.host_name(name)?;
         self.must_not_declare_host(&name, DECLARED)?;
         self.stored_host(&name).await.map(|host| host.name)
     }
 
-    async fn stored_host(&self, name: &Hostname) -> Result<store::StoredHost, OperatorError> {
+    async fn stored_host(&self, name: &Hostname) -> Result<store::StoredHost> {
         match self.store.host(name).await? {
             Some(host) => Ok(host),
             None => Err(self.no_host(name).await),
@@ -281,13 +272,13 @@ impl Operator {
         Ok((hosts.into_iter().map(view).collect(), read, last))
     }
 
-    async fn states(&self, names: &[Hostname]) -> Result<HashMap<Hostname, State>, OperatorError> {
+    async fn states(&self, names: &[Hostname]) -> Result<HashMap<Hostname, State>> {
         Ok(self.store.states(names).await?.into_iter().collect())
     }
 }
 
 /// Views of a part, how many rows were read for them, and the last name of those.
-type ViewsOfPart = Result<(Vec<HostView>, usize, Option<Hostname>), OperatorError>;
+type ViewsOfPart = Result<(Vec<HostView>, usize, Option<Hostname>)>;
 
 fn take(states: &mut HashMap<Hostname, State>, name: &Hostname) -> State {
     states.remove(name).unwrap_or_default()

@@ -25,7 +25,7 @@ use crate::store::Store;
 use primaries::Primaries;
 
 pub use account::NewAccountOptions;
-pub use error::{OperatorError, RefusalKind, Resource};
+pub use error::{OperatorError, RefusalKind, Resource, Result};
 pub use host::NewHostOptions;
 pub use view::{AccountView, EventView, ExportView, HostView, ImportView, SecretView, TokenView};
 
@@ -108,7 +108,7 @@ enum GrantText {
 
 impl Operator {
     /// Opens the store that `config`, read from `file`, names.
-    pub async fn open(config: Config, file: &Path) -> Result<Self, OperatorError> {
+    pub async fn open(config: Config, file: &Path) -> Result<Self> {
         let store = Store::open(&config.store.location).await?;
         let (declared, dns) = (Declared::new(&config), Primaries::new(config.engine.deadline));
         Ok(Self { config, file: file.to_owned(), declared, store, dns })
@@ -119,12 +119,12 @@ impl Operator {
         self.store.close().await;
     }
 
-    pub(super) async fn is_pending(&self, name: &Hostname) -> Result<bool, OperatorError> {
+    pub(super) async fn is_pending(&self, name: &Hostname) -> Result<bool> {
         Ok(!self.store.pending().of(std::slice::from_ref(name)).await?.is_empty())
     }
 
     /// Waits a moment for gateways to do what is wanted of `names`.
-    async fn wait_for(&self, names: &[Hostname]) -> Result<RecordsState, OperatorError> {
+    async fn wait_for(&self, names: &[Hostname]) -> Result<RecordsState> {
         let deadline = Instant::now() + DONE_WITHIN;
         for name in names {
             while self.is_pending(name).await? {
@@ -138,7 +138,7 @@ impl Operator {
     }
 
     /// Refuses what the file declares; `advice` says what to do there.
-    fn must_not_declare_account(&self, login: &str, advice: &str) -> Result<(), OperatorError> {
+    fn must_not_declare_account(&self, login: &str, advice: &str) -> Result<()> {
         match self.declared.account(login) {
             None => Ok(()),
             Some(_) => Err(self.is_declared(format!("account {login:?}"), advice)),
@@ -146,7 +146,7 @@ impl Operator {
     }
 
     /// Refuses what the file declares; `advice` says what to do there.
-    fn must_not_declare_host(&self, name: &Hostname, advice: &str) -> Result<(), OperatorError> {
+    fn must_not_declare_host(&self, name: &Hostname, advice: &str) -> Result<()> {
         let Some(declared) = self.declared.name(name) else { return Ok(()) };
         let what = match declared.owners.first() {
             Some(owner) => format!("host {name} of account {owner:?}"),
@@ -160,14 +160,14 @@ impl Operator {
     }
 
     /// A name that one host may have.
-    fn host_name(&self, text: &str) -> Result<Hostname, OperatorError> {
+    fn host_name(&self, text: &str) -> Result<Hostname> {
         match GrantText::parse(text)? {
             GrantText::Name(name) => Ok(name),
             GrantText::Below(above) => Err(OperatorError::Wildcard(format!("*.{above}"))),
         }
     }
 
-    fn zone_of(&self, name: &Hostname) -> Result<&Zone, OperatorError> {
+    fn zone_of(&self, name: &Hostname) -> Result<&Zone> {
         let apex = self.declared.zone_of(name);
         let zone = apex.and_then(|apex| self.config.zones.iter().find(|zone| zone.name == *apex));
         zone.ok_or_else(|| self.no_zone(name.to_string()))
@@ -179,7 +179,7 @@ impl Operator {
     }
 
     /// Those of `names`, sorted, that `login` does not have yet and may have, as far as the file and the store know.
-    async fn new_to(&self, login: &str, names: Vec<Hostname>) -> Result<Vec<Hostname>, OperatorError> {
+    async fn new_to(&self, login: &str, names: Vec<Hostname>) -> Result<Vec<Hostname>> {
         for name in &names {
             self.zone_of(name)?;
             self.must_not_declare_host(name, "remove it there before it becomes a host of the store")?;
@@ -195,9 +195,8 @@ impl Operator {
     }
 
     /// Asks the primaries of the names' zones whether each would be served, and holds no address that nobody shall `adopt`.
-    async fn must_be_free(&self, names: &[Hostname], adopt: bool) -> Result<(), OperatorError> {
-        let zoned =
-            names.iter().map(|name| Ok((self.zone_of(name)?, name))).collect::<Result<Vec<_>, OperatorError>>()?;
+    async fn must_be_free(&self, names: &[Hostname], adopt: bool) -> Result<()> {
+        let zoned = names.iter().map(|name| Ok((self.zone_of(name)?, name))).collect::<Result<Vec<_>>>()?;
         match self.dns.must_be_free(zoned, adopt).await {
             Err(OperatorError::Occupied { name, addresses, .. }) => {
                 let leaving = self.is_pending(&name).await?;
@@ -232,7 +231,7 @@ impl Cursor {
         Self { part, after: Some(key.to_string()) }
     }
 
-    fn name(&self) -> Result<Option<Hostname>, OperatorError> {
+    fn name(&self) -> Result<Option<Hostname>> {
         let parse =
             |text: &String| Hostname::parse(text).map_err(|why| OperatorError::BadName { text: text.clone(), why });
         self.after.as_ref().map(parse).transpose()
@@ -240,7 +239,7 @@ impl Cursor {
 }
 
 impl GrantText {
-    fn parse(text: &str) -> Result<Self, OperatorError> {
+    fn parse(text: &str) -> Result<Self> {
         let bad = |why: NameError| OperatorError::BadName { text: text.to_owned(), why };
         match text.strip_prefix("*.") {
             Some(above) => ZoneName::parse(above).map(Self::Below).map_err(bad),
@@ -250,7 +249,7 @@ impl GrantText {
 }
 
 /// What stands for a chosen password, or for a secret that is made now and handed out this once.
-fn make_secret(password: Option<&str>) -> Result<(Option<Secret>, PasswordDigest), OperatorError> {
+fn make_secret(password: Option<&str>) -> Result<(Option<Secret>, PasswordDigest)> {
     match password {
         Some(password) => {
             let phc = secret::hash(password)?;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::{Actor, ExportView, ImportView, Operator, OperatorError};
+use super::{Actor, ExportView, ImportView, Operator, OperatorError, Result};
 use crate::model::Hostname;
 
 /// The longest line that is read, in octets: longer than any that an export has.
@@ -14,7 +14,7 @@ const MAX_LINE: u64 = 1024 * 1024;
 
 impl Operator {
     /// Writes an export to `out`.
-    pub async fn export(&self, out: impl Write) -> Result<ExportView, OperatorError> {
+    pub async fn export(&self, out: impl Write) -> Result<ExportView> {
         let mut out = BufWriter::new(out);
         let mut export = self.store.export().await?;
         let mut lines = 0;
@@ -27,7 +27,7 @@ impl Operator {
     }
 
     /// Writes an export to a file that only its owner may read, whole or not at all; or into a pipe or device as it comes.
-    pub async fn export_to(&self, file: &Path) -> Result<ExportView, OperatorError> {
+    pub async fn export_to(&self, file: &Path) -> Result<ExportView> {
         let failed = |source| OperatorError::File { action: "write", file: file.to_owned(), source };
         let of_file = |error| match error {
             OperatorError::Write(source) => failed(source),
@@ -47,7 +47,7 @@ impl Operator {
     }
 
     /// Takes the lines of an export from `file`, or from standard input where that is `-`: all of them or none.
-    pub async fn import(&self, actor: &Actor, file: &Path) -> Result<ImportView, OperatorError> {
+    pub async fn import(&self, actor: &Actor, file: &Path) -> Result<ImportView> {
         if file == Path::new("-") {
             return self.import_from(actor, BufReader::new(io::stdin())).await;
         }
@@ -59,7 +59,7 @@ impl Operator {
         self.import_from(actor, BufReader::new(opened)).await
     }
 
-    async fn import_from(&self, actor: &Actor, reader: impl BufRead + Send) -> Result<ImportView, OperatorError> {
+    async fn import_from(&self, actor: &Actor, reader: impl BufRead + Send) -> Result<ImportView> {
         let mut outside = 0;
         let lines = BoundedLines(reader).map(|line| {
             let line = line?;
@@ -72,7 +72,7 @@ impl Operator {
     }
 
     /// What the file declares must not come into the store. What is no line at all is the store's to refuse.
-    fn admit(&self, line: &str, outside: &mut u64) -> Result<(), OperatorError> {
+    fn admit(&self, line: &str, outside: &mut u64) -> Result<()> {
         match serde_json::from_str(line) {
             Ok(Named::Account { login }) => {
                 self.must_not_declare_account(&login, "take it out of one of the two")?;
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn lines_are_bounded_and_of_either_end() {
-        let lines: Vec<_> = BoundedLines(&b"one\r\ntwo\n\nlast"[..]).map(Result::unwrap).collect();
+        let lines: Vec<_> = BoundedLines(&b"one\r\ntwo\n\nlast"[..]).map(io::Result::unwrap).collect();
         assert_eq!(lines, ["one", "two", "", "last"]);
         let endless = BufReader::new(io::repeat(b'a'));
         assert!(BoundedLines(endless).next().unwrap().is_err());

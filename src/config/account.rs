@@ -1,11 +1,11 @@
 //! `[[account]]` and `[[host]]`: who may update what.
 
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::ExposeSecret as _;
 use toml::Spanned;
 
 use crate::model::{Hostname, LoginError, NameError, PasswordDigest, PasswordError, ZoneName, check_login};
 
-use super::format::{self, Text};
+use super::format::{self, SecretText, Text};
 use super::problem::{Once, Problems, quoted};
 use super::zone::Zones;
 use super::{Account, Host};
@@ -79,11 +79,7 @@ fn is_login(login: &Text, problems: &mut Problems<'_>) -> bool {
     false
 }
 
-fn check_secret(
-    secret: &Spanned<SecretString>,
-    login: Option<&Text>,
-    problems: &mut Problems<'_>,
-) -> Option<PasswordDigest> {
+fn check_secret(secret: &SecretText, login: Option<&Text>, problems: &mut Problems<'_>) -> Option<PasswordDigest> {
     let text = secret.get_ref().expose_secret();
     let error = match PasswordDigest::parse(text) {
         Ok(digest) => return Some(digest),

@@ -3,10 +3,10 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::ExposeSecret as _;
 use toml::Spanned;
 
-use super::format::{self, Text, TextOr, example};
+use super::format::{self, SecretText, Text, TextOr, example};
 use super::problem::{Problems, label, quoted};
 use super::{Engine, Limits, Location, Quota, Store};
 
@@ -124,7 +124,7 @@ pub(super) fn check_store(typed: Option<Spanned<format::StoreSection>>, problems
     }
 }
 
-fn check_url(text: &Spanned<SecretString>, problems: &mut Problems<'_>) -> Option<Location> {
+fn check_url(text: &SecretText, problems: &mut Problems<'_>) -> Option<Location> {
     let url = text.get_ref().expose_secret();
     if url == "memory:" {
         return Some(Location::Memory);

@@ -14,7 +14,7 @@ pub const MAX_TTL: u32 = 0x7fff_ffff;
 const MOST_CONNECTIONS: u32 = 16_384;
 
 pub(super) type Text = Spanned<String>;
-type SecretText = Spanned<SecretString>;
+pub(super) type SecretText = Spanned<SecretString>;
 type Ttl = Within<0, MAX_TTL>;
 type Positive = Within<1, { u32::MAX }>;
 

@@ -9,7 +9,7 @@ use toml::Spanned;
 use crate::model::{Algorithm, KeyName, TsigError, TsigKey};
 
 use super::file::read_text;
-use super::format::{self, Text, example};
+use super::format::{self, SecretText, Text, example};
 use super::key_file;
 use super::problem::{Once, Position, Problems, quoted};
 use super::suggest::nearest;
@@ -181,7 +181,7 @@ struct Stated {
 }
 
 impl Stated {
-    fn check_secret(self, secret: &Spanned<SecretString>, problems: &mut Problems<'_>) -> Option<TsigKey> {
+    fn check_secret(self, secret: &SecretText, problems: &mut Problems<'_>) -> Option<TsigKey> {
         let text = secret.get_ref().expose_secret();
         let key = self.with_secret(text);
         if key.is_err() {

@@ -1,7 +1,7 @@
 //! The PROXY protocol, version 2 (haproxy's proxy-protocol.txt): the address of a proxy's client, sent before its first octet.
 //! Pure; of everything behind the addresses (TLVs) only the length is looked at.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 use super::client_address::Peer;
 
@@ -78,28 +78,27 @@ pub(super) fn parse(octets: &[u8]) -> Result<Header, Malformed> {
     }
     Ok(match (command, family) {
         (LOCAL, _) => Header::Local,
-        (_, TCP4) => Header::Client(v4(rest)?),
-        (_, TCP6) => Header::Client(v6(rest)?),
+        (_, TCP4) => Header::Client(source::<4>(rest)?),
+        (_, TCP6) => Header::Client(source::<16>(rest)?),
         // Where the proxy knows no address, its own must not be taken for the client's.
         _ => Header::Client(Peer::Unnamed),
     })
 }
 
-/// Source address, destination address, source port, destination port.
-fn v4(addresses: &[u8]) -> Result<Peer, Malformed> {
-    let (source, rest) = addresses.split_first_chunk::<4>().ok_or(Malformed::TooShort)?;
-    let port = rest.get(4..).and_then(<[u8]>::first_chunk::<2>).ok_or(Malformed::TooShort)?;
-    Ok(Peer::Ip(SocketAddr::from((Ipv4Addr::from(*source), u16::from_be_bytes(*port)))))
-}
-
-fn v6(addresses: &[u8]) -> Result<Peer, Malformed> {
-    let (source, rest) = addresses.split_first_chunk::<16>().ok_or(Malformed::TooShort)?;
-    let port = rest.get(16..).and_then(<[u8]>::first_chunk::<2>).ok_or(Malformed::TooShort)?;
-    Ok(Peer::Ip(SocketAddr::from((Ipv6Addr::from(*source), u16::from_be_bytes(*port)))))
+/// Source address, destination address, source port, destination port; of addresses of `N` octets.
+fn source<const N: usize>(addresses: &[u8]) -> Result<Peer, Malformed>
+where
+    IpAddr: From<[u8; N]>,
+{
+    let (source, rest) = addresses.split_first_chunk::<N>().ok_or(Malformed::TooShort)?;
+    let port = rest.get(N..).and_then(<[u8]>::first_chunk::<2>).ok_or(Malformed::TooShort)?;
+    Ok(Peer::Ip(SocketAddr::new(IpAddr::from(*source), u16::from_be_bytes(*port))))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv6Addr;
+
     use proptest::prelude::*;
 
     use super::*;

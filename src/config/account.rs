@@ -68,48 +68,48 @@ pub(super) fn check_hosts(
 
 /// Whether Basic (RFC 7617 section 2) can carry `login`.
 fn is_login(login: &Text, problems: &mut Problems<'_>) -> bool {
-    let Err(error) = check_login(login.get_ref()) else { return true };
-    let help = match error {
-        LoginError::Empty => "write the user name that the router sends",
-        LoginError::Colon => "write the user name alone",
-        LoginError::Control => "write the user name as the router sends it",
-        LoginError::Long => "give the account and its router a shorter one",
-    };
-    problems.add(login.span().start, format!("this login {error}"), help);
-    false
+    let checked = problems.ok(login.span().start, check_login(login.get_ref()), |error| {
+        let help = match error {
+            LoginError::Empty => "write the user name that the router sends",
+            LoginError::Colon => "write the user name alone",
+            LoginError::Control => "write the user name as the router sends it",
+            LoginError::Long => "give the account and its router a shorter one",
+        };
+        (format!("this login {error}"), help)
+    });
+    checked.is_some()
 }
 
 fn check_secret(secret: &SecretText, login: Option<&Text>, problems: &mut Problems<'_>) -> Option<PasswordDigest> {
     let text = secret.get_ref().expose_secret();
-    let error = match PasswordDigest::parse(text) {
-        Ok(digest) => return Some(digest),
-        Err(error) => error,
-    };
     let owner = login.map_or_else(|| "this account".to_owned(), |login| format!("account {}", quoted(login.get_ref())));
-    let (what, help) = match &error {
-        PasswordError::PlainText if text.is_empty() => {
-            ("is empty".to_owned(), "run `dyngate hash` and paste what it prints here")
-        }
-        PasswordError::PlainText => ("is in plain text".to_owned(), "run `dyngate hash` and paste what it prints here"),
-        PasswordError::Sha256 => (
-            format!("is broken: {error}"),
-            "paste the whole second line that `dyngate hash --generate` printed; line 1 is for the router",
-        ),
-        PasswordError::Phc => (
-            format!("is broken: {error}"),
-            "run `dyngate hash` and paste the whole line that it prints, between single quotes",
-        ),
-        PasswordError::Algorithm(_) => (
-            format!("cannot be checked: {error}"),
-            "run `dyngate hash` with the password and paste what it prints here",
-        ),
-        PasswordError::Cost { .. } => (
-            format!("is too costly to check: {error}"),
-            "run `dyngate hash` with the password and paste what it prints here (m=19456, t=2)",
-        ),
-    };
-    problems.add(secret.span().start, format!("the secret of {owner} {what}"), help);
-    None
+    problems.ok(secret.span().start, PasswordDigest::parse(text), |error| {
+        let (what, help) = match &error {
+            PasswordError::PlainText if text.is_empty() => {
+                ("is empty".to_owned(), "run `dyngate hash` and paste what it prints here")
+            }
+            PasswordError::PlainText => {
+                ("is in plain text".to_owned(), "run `dyngate hash` and paste what it prints here")
+            }
+            PasswordError::Sha256 => (
+                format!("is broken: {error}"),
+                "paste the whole second line that `dyngate hash --generate` printed; line 1 is for the router",
+            ),
+            PasswordError::Phc => (
+                format!("is broken: {error}"),
+                "run `dyngate hash` and paste the whole line that it prints, between single quotes",
+            ),
+            PasswordError::Algorithm(_) => (
+                format!("cannot be checked: {error}"),
+                "run `dyngate hash` with the password and paste what it prints here",
+            ),
+            PasswordError::Cost { .. } => (
+                format!("is too costly to check: {error}"),
+                "run `dyngate hash` with the password and paste what it prints here (m=19456, t=2)",
+            ),
+        };
+        (format!("the secret of {owner} {what}"), help)
+    })
 }
 
 /// The names of `hosts`: granted exactly, and granted with everything below.
@@ -137,19 +137,15 @@ fn check_grants(texts: &[Text], zones: &Zones, problems: &mut Problems<'_>) -> (
 
 /// `above` is what follows the `*.` of `text`.
 fn check_wildcard(above: &str, text: &Text, zones: &Zones, problems: &mut Problems<'_>) -> Option<ZoneName> {
-    let parsed = ZoneName::parse(above);
-    if let Err(error) = &parsed {
+    problems.ok(text.span().start, ZoneName::parse(above), |error| {
         let message = format!("{} is not a wildcard grant: {error}", quoted(text.get_ref()));
-        let help = format!("write `*.` once, at the beginning, and a whole name: \"{}\"", zones.example("*.office"));
-        problems.add(text.span().start, message, help);
-    }
-    parsed.ok()
+        (message, format!("write `*.` once, at the beginning, and a whole name: \"{}\"", zones.example("*.office")))
+    })
 }
 
 fn check_exact(text: &Text, zones: &Zones, problems: &mut Problems<'_>) -> Option<Hostname> {
     let (at, text) = (text.span().start, text.get_ref());
-    let parsed = Hostname::parse(text);
-    if let Err(error) = &parsed {
+    problems.ok(at, Hostname::parse(text), |error| {
         let help = match error {
             NameError::NotQualified => {
                 let label = text.trim_end_matches('.').to_ascii_lowercase();
@@ -162,7 +158,6 @@ fn check_exact(text: &Text, zones: &Zones, problems: &mut Problems<'_>) -> Optio
                 format!("for example: \"{}\"", zones.example("home"))
             }
         };
-        problems.add(at, format!("{} is not a host name: {error}", quoted(text)), help);
-    }
-    parsed.ok()
+        (format!("{} is not a host name: {error}", quoted(text)), help)
+    })
 }

@@ -88,8 +88,8 @@ pub(super) fn check_endpoints(
 fn check_endpoint(text: &str, at: usize, problems: &mut Problems<'_>) -> Option<Endpoint> {
     if let Some(path) = text.strip_prefix("unix:") {
         let help = "write \"unix:\" and a path, such as \"unix:/run/dyngate/http.sock\"";
-        let path = socket_path(path, problems.folder()).map_err(|message| problems.add(at, message, help));
-        return path.ok().map(Endpoint::Unix);
+        let path = socket_path(path, problems.folder());
+        return problems.ok(at, path, |message| (message, help)).map(Endpoint::Unix);
     }
     if let Some(name) = text.strip_prefix("systemd:") {
         let right = |c: char| c.is_ascii_graphic() && c != ':';
@@ -119,8 +119,7 @@ fn socket_path(path: &str, folder: &Path) -> Result<PathBuf, String> {
 }
 
 pub(super) fn check_socket(text: &str, at: usize, problems: &mut Problems<'_>) -> Option<SocketAddr> {
-    let parsed = text.parse().ok();
-    if parsed.is_none() {
+    problems.ok(at, text.parse(), |_| {
         let help = match text.parse::<IpAddr>() {
             Ok(IpAddr::V4(address)) => format!("add a port: \"{address}:8245\""),
             Ok(IpAddr::V6(address)) => format!("add brackets and a port: \"[{address}]:8245\""),
@@ -129,9 +128,8 @@ pub(super) fn check_socket(text: &str, at: usize, problems: &mut Problems<'_>) -
                     .to_owned()
             }
         };
-        problems.add(at, format!("{} is not an IP address and a port", quoted(text)), help);
-    }
-    parsed
+        (format!("{} is not an IP address and a port", quoted(text)), help)
+    })
 }
 
 #[cfg(test)]

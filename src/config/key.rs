@@ -158,18 +158,14 @@ fn check_key(
 }
 
 fn check_name(text: &Text, problems: &mut Problems<'_>) -> Option<KeyName> {
-    let name = KeyName::parse(text.get_ref());
-    if let Err(error) = &name {
+    problems.ok(text.span().start, KeyName::parse(text.get_ref()), |error| {
         let message = format!("the name of this key is not a domain name: {error}");
-        let help = "write the name that the primary's configuration has, such as \"gateway-key\"";
-        problems.add(text.span().start, message, help);
-    }
-    name.ok()
+        (message, "write the name that the primary's configuration has, such as \"gateway-key\"")
+    })
 }
 
 fn check_algorithm(text: &Text, name: Option<&KeyName>, problems: &mut Problems<'_>) -> Option<Algorithm> {
-    let algorithm = key_file::parse_algorithm(text.get_ref(), name);
-    algorithm.map_err(|(message, help)| problems.add(text.span().start, message, help)).ok()
+    problems.ok(text.span().start, key_file::parse_algorithm(text.get_ref(), name), |said| said)
 }
 
 /// What the section itself says about its key, as far as it is right.
@@ -183,12 +179,10 @@ struct Stated {
 impl Stated {
     fn check_secret(self, secret: &SecretText, problems: &mut Problems<'_>) -> Option<TsigKey> {
         let text = secret.get_ref().expose_secret();
-        let key = self.with_secret(text);
-        if key.is_err() {
-            let help = key_file::secret_help(text);
-            problems.add(secret.span().start, "the secret of this key is not base64", help);
-        }
-        key.ok().flatten()
+        let key = problems.ok(secret.span().start, self.with_secret(text), |_| {
+            ("the secret of this key is not base64".to_owned(), key_file::secret_help(text))
+        });
+        key.flatten()
     }
 
     fn check_secret_file(self, file: &Text, problems: &mut Problems<'_>) -> Option<TsigKey> {
@@ -245,9 +239,9 @@ fn read_file(file: &Text, problems: &mut Problems<'_>) -> Option<SecretString> {
         return None;
     }
     let path = problems.folder().join(name);
-    let text = read_text(&path, MAX_FILE).map_err(|error| {
+    let text = problems.ok(at, read_text(&path, MAX_FILE), |error| {
         let help = format!("looked for at {}; let the user that dyngate runs as read it", path.display());
-        problems.add(at, format!("{} {}", quoted(name), error.message()), help);
+        (format!("{} {}", quoted(name), error.message()), help)
     });
-    text.ok().map(Into::into)
+    text.map(Into::into)
 }

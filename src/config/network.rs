@@ -40,15 +40,14 @@ pub(super) fn check_networks<'t>(texts: impl IntoIterator<Item = &'t Text>, prob
     let mut networks = Vec::new();
     for text in texts {
         let (at, text) = (text.span().start, text.get_ref());
-        match parse(text) {
-            Ok(network) => networks.push(network),
-            Err(NetworkError::NotANetwork) => problems.add(
-                at,
+        networks.extend(problems.ok(at, parse(text), |error| {
+            match error {
+            NetworkError::NotANetwork => (
                 format!("{} is not a network", quoted(text)),
-                "write an address, a slash and the length of the prefix, such as \"10.0.0.0/8\" or \"2001:db8::/32\"",
+                "write an address, a slash and the length of the prefix, such as \"10.0.0.0/8\" or \"2001:db8::/32\""
+                    .to_owned(),
             ),
-            Err(NetworkError::HostBits(network)) => problems.add(
-                at,
+            NetworkError::HostBits(network) => (
                 format!("{} has bits set beyond its prefix", quoted(text)),
                 format!(
                     "the network is \"{network}\"; the single address is \"{0}/{1}\"",
@@ -57,6 +56,7 @@ pub(super) fn check_networks<'t>(texts: impl IntoIterator<Item = &'t Text>, prob
                 ),
             ),
         }
+        }));
     }
     networks
 }

@@ -121,6 +121,20 @@ impl<'t> Problems<'t> {
         self.add_in(at, self.path.to_owned(), self.lines.position(at), message.into(), help.into());
     }
 
+    /// What was read at the octet `at`, or nothing where that is wrong: `say` tells what, and what would be right.
+    pub(super) fn ok<T, E, H: Into<String>>(
+        &mut self,
+        at: usize,
+        read: Result<T, E>,
+        say: impl FnOnce(E) -> (String, H),
+    ) -> Option<T> {
+        let told = read.map_err(|error| {
+            let (message, help) = say(error);
+            self.add(at, message, help);
+        });
+        told.ok()
+    }
+
     /// Something wrong in another file, which the octet `at` of this one names.
     pub(super) fn add_in(&mut self, at: usize, path: PathBuf, position: Position, message: String, help: String) {
         self.found.push((at, Problem { path, position: Some(position), message, help }));

@@ -105,12 +105,10 @@ fn check_zone(
 }
 
 fn check_name(text: &Text, problems: &mut Problems<'_>) -> Option<ZoneName> {
-    let name = ZoneName::parse(text.get_ref());
-    if let Err(error) = &name {
+    problems.ok(text.span().start, ZoneName::parse(text.get_ref()), |error| {
         let message = format!("{} is not the name of a zone: {error}", quoted(text.get_ref()));
-        problems.add(text.span().start, message, format!("for example: {}", example(TITLE, "name")));
-    }
-    name.ok()
+        (message, format!("for example: {}", example(TITLE, "name")))
+    })
 }
 
 /// The primaries of the zone at `at`, each with its address where the file gives one.
@@ -127,14 +125,11 @@ fn check_primaries(
     let mut once = Once::new();
     for text in list.get_ref() {
         let (at, text) = (text.span().start, text.get_ref());
-        match primary::parse(text) {
-            Ok((primary, address)) => {
-                let same = (primary.host.trim_end_matches('.').to_owned(), primary.port);
-                if once.check(same, at, &format!("primary {}", quoted(text)), problems) {
-                    primaries.push((primary, address));
-                }
-            }
-            Err(help) => problems.add(at, format!("{} is not a primary", quoted(text)), help),
+        let read = problems.ok(at, primary::parse(text), |help| (format!("{} is not a primary", quoted(text)), help));
+        let Some((primary, address)) = read else { continue };
+        let same = (primary.host.trim_end_matches('.').to_owned(), primary.port);
+        if once.check(same, at, &format!("primary {}", quoted(text)), problems) {
+            primaries.push((primary, address));
         }
     }
     primaries
@@ -142,12 +137,11 @@ fn check_primaries(
 
 fn check_source(text: &Text, primaries: &[(Primary, Option<IpAddr>)], problems: &mut Problems<'_>) -> Option<IpAddr> {
     let at = text.span().start;
-    let Ok(source) = text.get_ref().parse::<IpAddr>().map(|address| address.to_canonical()) else {
-        let message = format!("{} is not an IP address", quoted(text.get_ref()));
+    let source = problems.ok(at, text.get_ref().parse::<IpAddr>(), |_| {
         let help = format!("write one of this machine's addresses, without a port: {}", example(TITLE, "source"));
-        problems.add(at, message, help);
-        return None;
-    };
+        (format!("{} is not an IP address", quoted(text.get_ref())), help)
+    });
+    let source = source?.to_canonical();
     if source.is_unspecified() {
         return None;
     }
@@ -167,17 +161,13 @@ fn check_protect(apex: &ZoneName, texts: &[Text], problems: &mut Problems<'_>) -
     let mut once = Once::new();
     for text in texts {
         let (at, text) = (text.span().start, text.get_ref());
-        match protected(apex, text) {
-            Ok(name) => {
-                if once.check(name.clone(), at, &format!("name \"{name}\""), problems) {
-                    names.push(name);
-                }
-            }
-            Err(why) => problems.add(
-                at,
-                format!("{} is not a name in zone \"{apex}\": {why}", quoted(text)),
-                format!("write a single label such as \"www\", or the whole name such as \"www.office.{apex}\""),
-            ),
+        let name = problems.ok(at, protected(apex, text), |why| {
+            let help = format!("write a single label such as \"www\", or the whole name such as \"www.office.{apex}\"");
+            (format!("{} is not a name in zone \"{apex}\": {why}", quoted(text)), help)
+        });
+        let Some(name) = name else { continue };
+        if once.check(name.clone(), at, &format!("name \"{name}\""), problems) {
+            names.push(name);
         }
     }
     names

@@ -40,6 +40,7 @@ pub use account::DEFAULT_MAX_HOSTS;
 pub use endpoint::{Endpoint, Listener};
 pub use engine::parse_duration;
 pub use format::MAX_TTL;
+pub(crate) use network::is_public;
 pub use problem::{Errors, Position, Problem};
 
 /// The largest file that is read, in octets: about a hundred thousand accounts.

@@ -32,8 +32,17 @@ const DEFAULT: [&str; 18] = [
 pub(super) fn check_addresses(typed: format::AddressesSection, problems: &mut Problems<'_>) -> Vec<IpNet> {
     match typed.refuse {
         Some(refuse) => check_networks(&refuse, problems),
-        None => DEFAULT.iter().filter_map(|text| text.parse().ok()).collect(),
+        None => default().collect(),
     }
+}
+
+fn default() -> impl Iterator<Item = IpNet> {
+    DEFAULT.iter().filter_map(|text| text.parse().ok())
+}
+
+/// Whether a stranger could reach it, as far as its network tells.
+pub(crate) fn is_public(address: IpAddr) -> bool {
+    !default().any(|network| network.contains(&address.to_canonical()))
 }
 
 pub(super) fn check_networks<'t>(texts: impl IntoIterator<Item = &'t Text>, problems: &mut Problems<'_>) -> Vec<IpNet> {

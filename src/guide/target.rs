@@ -3,7 +3,8 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use crate::model::{Families, Family, Hostname};
+use crate::config::is_public;
+use crate::model::{Families, Family, Hostname, ZoneName};
 
 /// One host, for one device.
 #[derive(Debug, Clone)]
@@ -87,7 +88,8 @@ impl GatewayUrl {
         let bracketed = host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']'));
         let is_host = match bracketed {
             Some(inner) => inner.parse::<Ipv6Addr>().is_ok(),
-            None => is_name(host),
+            // One in the operator's network may be a single label.
+            None => ZoneName::parse(host).is_ok(),
         };
         if !is_host {
             return Err(UrlError::Host);
@@ -130,30 +132,6 @@ impl GatewayUrl {
 impl fmt::Display for GatewayUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://{}", if self.tls { "https" } else { "http" }, self.authority())
-    }
-}
-
-/// A name of a host in the operator's network or the public's: it may be a single label.
-fn is_name(host: &str) -> bool {
-    let is_label = |label: &str| {
-        let known = |octet: u8| octet.is_ascii_alphanumeric() || octet == b'-' || octet == b'_';
-        (1..=63).contains(&label.len()) && label.bytes().all(known)
-    };
-    host.len() <= 253 && host.strip_suffix('.').unwrap_or(host).split('.').all(is_label)
-}
-
-/// Whether routers elsewhere can reach it: none of the ranges for one machine, one link or one network.
-fn is_public(address: IpAddr) -> bool {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => {
-            let shared = v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64;
-            let local = v4.is_private() || v4.is_loopback() || v4.is_link_local() || shared;
-            !(local || v4.is_unspecified() || v4.is_multicast() || v4.is_broadcast())
-        }
-        IpAddr::V6(v6) => {
-            let local = v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local();
-            !(local || v6.is_unspecified() || v6.is_multicast())
-        }
     }
 }
 

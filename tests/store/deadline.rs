@@ -108,14 +108,14 @@ async fn nobody_waits_for_a_store_that_hangs_past_his_deadline() {
     let token = || Identity::Token(TokenDigest::of("some-token"));
     let mut asked = JoinSet::new();
     for (what, identity, host, last) in [
-        ("a change is claimed", password("kept"), Some("a.dyn.example"), 2),
-        ("whose name it is", password("kept"), Some("b.dyn.example"), 1),
+        ("a change of a host that is known", password("kept"), Some("a.dyn.example"), 2),
+        ("a repeat", password("kept"), Some("b.dyn.example"), 1),
         ("an account", password("stranger"), Some("a.dyn.example"), 2),
         ("a host", password("kept"), Some("unseen.dyn.example"), 2),
         ("an account's only host", password("kept"), None, 2),
         ("a token's host", token(), None, 2),
         ("a name is reserved", password("wild"), host, 2),
-        ("a name was reserved", password("wild"), Some("old.office.dyn.example"), 2),
+        ("a name that was reserved", password("wild"), Some("old.office.dyn.example"), 2),
     ] {
         let (gateway, request) = (Arc::clone(&hurried), request(&hurried, identity, host, last));
         let begun = Instant::now();
@@ -123,7 +123,11 @@ async fn nobody_waits_for_a_store_that_hangs_past_his_deadline() {
     }
     while let Some(answered) = asked.join_next().await {
         let (what, verdicts, took) = answered.unwrap();
-        assert_eq!(verdicts.each[0].outcome, Outcome::Unreachable, "{what}: {}", verdicts.each[0].reason);
+        let outcome = verdicts.each[0].outcome;
+        // What is remembered needs no store, and the primary may be faster than a clock that runs ahead.
+        let is_primarys = ["a change of a host that is known", "a repeat", "a name that was reserved"].contains(&what)
+            && matches!(outcome, Outcome::Changed | Outcome::Unchanged);
+        assert!(outcome == Outcome::Unreachable || is_primarys, "{what}: {}", verdicts.each[0].reason);
         // A timer ends with the millisecond.
         assert!(took <= DEADLINE + Duration::from_millis(2), "{what}: {took:?}");
     }

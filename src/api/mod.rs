@@ -5,7 +5,7 @@ pub mod reload;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::handler::Handler;
 use axum::http::header::{ALLOW, CONTENT_TYPE, HeaderMap};
 use axum::http::{Method, StatusCode};
@@ -96,12 +96,17 @@ async fn reload(State(api): AdminState, headers: HeaderMap) -> Response {
     }
 }
 
-async fn ready(State(api): AdminState) -> (StatusCode, String) {
+async fn ready(State(api): AdminState, RawQuery(query): RawQuery) -> (StatusCode, String) {
     if *api.stop.borrow() {
         return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n".to_owned());
     }
-    // A zone that is down is named, but does not make us unready: a balancer would drop every other zone.
     let gateway = (api.gateway)();
+    // A zone that is down is named, but does not make us unready unless that is asked: a balancer would drop every other zone.
+    let with_primaries = query.is_some_and(|query| query.split('&').any(is_primaries));
+    if with_primaries {
+        gateway.watch_primaries();
+    }
+    let mut is_cut_off = false;
     let mut lines: Vec<_> = gateway
         .zones()
         .flat_map(|status| {
@@ -110,19 +115,36 @@ async fn ready(State(api): AdminState) -> (StatusCode, String) {
                 1 => Some("1 change is pending".to_owned()),
                 count => Some(format!("{count} changes are pending")),
             };
-            let lines = [status.problem, pending].into_iter().flatten();
+            let problem = if with_primaries && !status.is_reached {
+                is_cut_off = true;
+                Some(status.problem.map_or_else(
+                    || "no primary was reached yet".to_owned(),
+                    |problem| format!("no primary can be reached: {problem}"),
+                ))
+            } else {
+                status.problem
+            };
+            let lines = [problem, pending].into_iter().flatten();
             lines.map(move |line| format!("zone {}: {line}\n", status.zone)).collect::<Vec<_>>()
         })
         .collect();
     lines.sort_unstable();
     let zones = lines.concat();
-    match gateway.registry().trouble() {
-        None => (StatusCode::OK, format!("ready\n{zones}")),
-        Some((why, false)) => {
-            (StatusCode::OK, format!("ready\nstore: {why}; hosts that were seen lately go on working\n{zones}"))
-        }
-        Some((why, true)) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready\nstore: {why}\n{zones}")),
+    let (store, is_store_needed) = match gateway.registry().trouble() {
+        None => (String::new(), false),
+        Some((why, false)) => (format!("store: {why}; hosts that were seen lately go on working\n"), false),
+        Some((why, true)) => (format!("store: {why}\n"), true),
+    };
+    if is_store_needed || is_cut_off {
+        (StatusCode::SERVICE_UNAVAILABLE, format!("not ready\n{store}{zones}"))
+    } else {
+        (StatusCode::OK, format!("ready\n{store}{zones}"))
     }
+}
+
+/// Whether a parameter is the one that asks after the primaries; a value means nothing.
+fn is_primaries(parameter: &str) -> bool {
+    parameter.split('=').next() == Some("primaries")
 }
 
 async fn metrics(State(api): AdminState) -> Response {
@@ -158,6 +180,7 @@ mod tests {
         for (method, path, status, allow, body) in [
             ("GET", "/healthz", 200, None, "ok\n"),
             ("GET", "/readyz", 503, None, "stopping\n"),
+            ("GET", "/readyz?primaries", 503, None, "stopping\n"),
             ("GET", "/metrics", 200, None, "# EOF\n"),
             ("POST", "/healthz", 405, Some("GET"), "only GET is served here\n"),
             ("DELETE", "/readyz", 405, Some("GET"), "only GET is served here\n"),

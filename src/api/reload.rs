@@ -75,12 +75,14 @@ pub fn request_reload(address: SocketAddr) -> Result<Result<Reloaded, ReloadRefu
     }
 }
 
-/// Asks the gateway whose admin listener is at `address` whether it can serve: what it says where it can, or where it cannot.
+/// Asks the gateway whose admin listener is at `address` whether it can serve, or with `primaries` whether it reaches one of each
+/// zone too: what it says where it can, or where it cannot.
 ///
 /// # Errors
 /// [`AdminCallError`]
-pub fn request_readiness(address: SocketAddr) -> Result<Result<String, String>, AdminCallError> {
-    let (status, body) = exchange(address, "GET /readyz", "", HEALTH_WITHIN)?;
+pub fn request_readiness(address: SocketAddr, primaries: bool) -> Result<Result<String, String>, AdminCallError> {
+    let request = if primaries { "GET /readyz?primaries" } else { "GET /readyz" };
+    let (status, body) = exchange(address, request, "", HEALTH_WITHIN)?;
     match status.as_str() {
         "200" => Ok(Ok(body)),
         "503" => Ok(Err(body)),

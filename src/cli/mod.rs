@@ -81,6 +81,9 @@ enum Command {
     Health {
         #[command(flatten)]
         file: ConfigFile,
+        /// Also ask whether a primary of each zone can be reached
+        #[arg(long)]
+        primaries: bool,
     },
     /// Show the gateway at work with a real name server found on this machine, and let you try it until Ctrl-C
     Demo {
@@ -187,7 +190,7 @@ fn act(command: Command) -> CommandResult {
             check::run(&file.config, extent, json)
         }
         Command::Reload(common) => reload::run(&common),
-        Command::Health { file } => health::run(&file.config),
+        Command::Health { file, primaries } => health::run(&file.config, primaries),
         Command::Demo { once, path } => {
             let folders = path.map(|path| std::env::split_paths(&path).collect());
             demo::run(&Options { once, folders })

@@ -1,9 +1,14 @@
 //! Whether a zone's primary can be reached, and the signals that it is in doubt or can be used again.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// A primary that somebody watches is asked once in this time: what watches may ask as often as it likes.
+const ASK_EVERY: Duration = Duration::from_secs(5);
 
 /// What the driver tells of its primary.
 #[derive(Debug, Default)]
@@ -12,6 +17,7 @@ pub(super) struct PrimaryHealth {
     on_return: OnceLock<Arc<Notify>>,
     doubted: Notify,
     parked: AtomicUsize,
+    asked: Mutex<Option<Instant>>,
 }
 
 impl PrimaryHealth {
@@ -28,6 +34,16 @@ impl PrimaryHealth {
     /// A question had no answer, or one that tells of trouble at the primary: the driver shall find out.
     pub(super) fn doubt(&self) {
         self.doubted.notify_one();
+    }
+
+    /// Somebody watches whether the primary can be reached. A connection that nothing is sent on does not tell.
+    pub(super) fn watch(&self) {
+        let now = Instant::now();
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        if asked.is_none_or(|asked| now >= asked + ASK_EVERY) {
+            *asked = Some(now);
+            self.doubt();
+        }
     }
 
     /// So many names are pending for which nobody waits.

@@ -107,6 +107,8 @@ pub struct ZoneStatus {
     pub zone: ZoneName,
     /// What is wrong with the primary in use; `None` where the last contact succeeded.
     pub problem: Option<String>,
+    /// The primary in use was reached when last tried.
+    pub is_reached: bool,
 }
 
 impl Zone {
@@ -355,7 +357,12 @@ impl Zone {
     #[must_use]
     pub fn status(&self) -> ZoneStatus {
         let problem = self.0.problem.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        ZoneStatus { zone: self.0.name.clone(), problem }
+        ZoneStatus { zone: self.0.name.clone(), problem, is_reached: self.is_reached() }
+    }
+
+    /// Has the primary asked now and then, so that [`ZoneStatus::is_reached`] is true to what is, also where nothing is changed.
+    pub fn watch_primary(&self) {
+        self.0.health.watch();
     }
 }
 

@@ -188,6 +188,11 @@ impl Gateway {
         self.zones.values().map(engine::Zone::status)
     }
 
+    /// Has the primaries asked now and then whether they are there: somebody watches.
+    pub fn watch_primaries(&self) {
+        self.zones.values().for_each(engine::Zone::watch_primary);
+    }
+
     /// Writes what is kept, and takes leave of the store.
     pub async fn close(&self) {
         self.keep_pending().await;

@@ -225,6 +225,16 @@ impl Adviser<'_> {
         Finding::error("forwards", what, vec![Advice::new(OURS, format!("primaries = [\"{soa_primary}\"]"))])
     }
 
+    /// `soa_primary` is MNAME of the zone's SOA record.
+    pub(super) fn refused_elsewhere(&self, soa_primary: &str, failure: Failure) -> Finding {
+        let what = format!(
+            "takes key {}, and answers changes with another server's {failure}: it is a secondary that forwards updates, \
+             which Knot 3.3 and later sign with the key of their remote, if any; the SOA names {soa_primary} as the primary",
+            self.zone.key.name
+        );
+        Finding::error("forwards", what, vec![Advice::new(OURS, format!("primaries = [\"{soa_primary}\"]"))])
+    }
+
     pub(super) fn write_refused(&self, label: &str, failure: Failure) -> Finding {
         let (zone, key) = (&self.zone.name, &self.zone.key.name);
         let what =

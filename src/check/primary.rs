@@ -11,7 +11,7 @@ use super::rights::{Split, split};
 use super::software::{Software, shown};
 use super::{AskedNames, Checked, Extent, Finding};
 use crate::config::{Primary, Zone};
-use crate::dns::{AskError, FUDGE, Hiding, Pool, Prober, Rcode, Served, TsigFault};
+use crate::dns::{AskError, FUDGE, Failure, Hiding, Pool, Prober, Rcode, Served, TsigFault};
 use crate::model::{Family, Hostname};
 
 /// The owner of the record that `Extent::Write` adds and removes.
@@ -55,8 +55,8 @@ struct Examination<'c> {
 impl Examination<'_> {
     async fn run(&mut self, extent: Extent) -> Result<(), AskError> {
         let Some(soa_primary) = self.zone().await? else { return Ok(()) };
-        self.rights(&soa_primary).await?;
-        if extent == Extent::Write {
+        let is_primary = self.rights(&soa_primary).await?;
+        if extent == Extent::Write && is_primary {
             self.write(&soa_primary).await?;
         }
         Ok(())
@@ -106,10 +106,15 @@ impl Examination<'_> {
         Ok(None)
     }
 
-    async fn rights(&mut self, soa_primary: &str) -> Result<(), AskError> {
+    /// Whether it may be the primary: false where its answers are another server's.
+    async fn rights(&mut self, soa_primary: &str) -> Result<bool, AskError> {
         const BOTH: [Family; 2] = [Family::V4, Family::V6];
         let names: Vec<_> = self.asked.iter().map(|asked| &asked.name).collect();
         let rights = split(&self.prober, &names, async |prober, names| prober.may_set(names, &BOTH).await).await?;
+        if let Some(failure) = self.refused_elsewhere(&rights) {
+            self.findings.push(self.adviser.refused_elsewhere(soa_primary, failure));
+            return Ok(false);
+        }
         let mut denied = Vec::new();
         for (name, failure) in &rights.bad {
             if !matches!((failure.rcode, failure.tsig), (Rcode::REFUSED, _) | (Rcode::NOTAUTH, _)) {
@@ -128,7 +133,17 @@ impl Examination<'_> {
                 if all { self.adviser.may_not_update(soa_primary) } else { self.adviser.may_not_update_names(first) };
             self.findings.push(finding.about(self.grants(&denied)));
         }
-        self.hidden(&rights).await
+        self.hidden(&rights).await?;
+        Ok(true)
+    }
+
+    /// What the primary behind a secondary said. Knot itself never signs the refusal of an UPDATE.
+    fn refused_elsewhere(&self, rights: &Split<'_>) -> Option<Failure> {
+        let is_elsewhere =
+            |failure: &Failure| failure.signed && matches!(failure.rcode, Rcode::REFUSED | Rcode::NOTAUTH);
+        let all = rights.all_bad() && rights.bad.iter().all(|(_, failure)| is_elsewhere(failure));
+        let (_, failure) = rights.bad.first().filter(|_| all && self.adviser.software == Software::Knot)?;
+        Some(*failure)
     }
 
     /// The one family that the key may set at `name`.

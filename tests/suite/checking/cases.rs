@@ -86,6 +86,11 @@ pub(super) async fn may_not_update_names(kind: Kind) -> Check {
     one(kind, |key| served(key).restrict(key, &rights), |_| {}).await
 }
 
+pub(super) async fn may_update_other_names(kind: Kind) -> Check {
+    let rights = [Right::Below("elsewhere.dyn.example".to_owned())];
+    one(kind, |key| served(key).restrict(key, &rights), |_| {}).await
+}
+
 pub(super) async fn may_not_update_from_here() -> Check {
     let setup = |key: &Key| served(key).option(Kind::PowerDnsSqlite, "allow-dnsupdate-from=192.0.2.0/24");
     one(Kind::PowerDnsSqlite, setup, |_| {}).await

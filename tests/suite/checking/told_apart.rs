@@ -79,6 +79,7 @@ async fn a_key_without_the_right() {
     assert_eq!(codes(cases::may_not_update(Kind::Knot)).await, ["unknown_key"]);
     for kind in [Kind::Bind, Kind::Knot] {
         assert_eq!(codes(cases::may_not_update_names(kind)).await, ["may_not_update"], "{kind}");
+        assert_eq!(codes(cases::may_update_other_names(kind)).await, ["may_not_update"], "{kind}");
     }
     assert_eq!(codes(cases::may_not_update_from_here()).await, ["may_not_update"]);
     assert_eq!(codes(cases::check_names()).await, ["check_names"]);

@@ -1,5 +1,7 @@
-//! What docs/DEPLOYING.md tells an operator to write, cut out of it and tried; the unit file and the compose file's parts.
+//! What docs/DEPLOYING.md tells an operator to write, cut out of it and tried; the unit file, the compose file's parts,
+//! and what every change must pass.
 
+mod ci;
 mod compose;
 mod proxies;
 

@@ -28,6 +28,18 @@ impl Unreadable {
             Self::NotUtf8(Position { line, column }) => format!("is not UTF-8 text at line {line}, column {column}"),
         }
     }
+
+    /// What to do about a file that is meant to be at `path`.
+    pub(super) fn advice(&self, path: &Path) -> String {
+        let path = path.display();
+        match self {
+            Self::Io(error) if error.kind() == io::ErrorKind::NotFound => {
+                format!("looked for at {path}; put it there, or name the right file")
+            }
+            Self::Io(_) => format!("looked for at {path}; let the user that dyngate runs as read it"),
+            Self::TooLarge(_) | Self::NotUtf8(_) => format!("looked for at {path}; name the right file"),
+        }
+    }
 }
 
 pub(super) fn read_text(path: &Path, limit: u64) -> Result<String, Unreadable> {

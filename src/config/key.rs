@@ -240,8 +240,7 @@ fn read_file(file: &Text, problems: &mut Problems<'_>) -> Option<SecretString> {
     }
     let path = problems.folder().join(name);
     let text = problems.ok(at, read_text(&path, MAX_FILE), |error| {
-        let help = format!("looked for at {}; let the user that dyngate runs as read it", path.display());
-        (format!("{} {}", quoted(name), error.message()), help)
+        (format!("{} {}", quoted(name), error.message()), error.advice(&path))
     });
     text.map(Into::into)
 }

@@ -17,7 +17,7 @@ import traceback
 from pathlib import Path
 
 sys.dont_write_bytecode = True
-from stack import LOGIN, ROOT, Stack, Storm, compose_command, docker, resolve, run, until, update
+from stack import LOGIN, ROOT, Stack, Storm, compose_command, docker, get, resolve, run, until, update
 
 # The gateway's published port, its primary, and the zone, for each server.
 PRIMARIES = {
@@ -213,6 +213,30 @@ def a_primary_is_cut_off_from_its_network(stack):
         lambda server: docker("network", "disconnect", network, containers[server]),
         lambda server: docker("network", "connect", "--alias", server, network, containers[server]),
     )
+
+
+@test
+def a_gateway_that_is_cut_off_says_so_when_asked(stack):
+    ready = lambda query="": get("127.0.0.1", stack.ports["ADMIN"], f"/readyz{query}")
+    away = lambda: ready("?primaries").status == 503
+    until("the primary is reached", lambda: not away())
+    container, network = stack.container("knot"), stack.network()
+    docker("network", "disconnect", network, container)
+    cut = time.monotonic()
+    try:
+        # Nobody updates anything, and nothing tells that the open connection leads nowhere.
+        until("it is missed", away)
+        missed = time.monotonic()
+        said = ready("?primaries").body
+        true(said.startswith("not ready\nzone dyn.example: no primary can be reached: knot:53: "), said)
+        equal(ready().status, 200, "it serves all the same")
+        said = run("docker", "exec", stack.container("dyngate"), "dyngate", "health", "--primaries", check=False)
+        true("the gateway cannot serve now: not ready" in said, said)
+    finally:
+        docker("network", "connect", "--alias", "knot", network, container)
+    there = time.monotonic()
+    until("it is back", lambda: not away())
+    tell(f"missed after {missed - cut:.1f} s, back after {time.monotonic() - there:.1f} s")
 
 
 @test

@@ -42,13 +42,13 @@ impl Ready {
         self.queues.iter().map(|(_, queue)| queue.len()).sum()
     }
 
-    /// How often `name` is in line.
     /// How many names wait for which nobody waits.
     pub(super) fn background(&self) -> usize {
         let background = self.queues.iter().filter(|(class, _)| *class == BatchClass::Background);
         background.map(|(_, queue)| queue.len()).sum()
     }
 
+    /// How often `name` is in line.
     #[cfg(test)]
     pub(super) fn count(&self, name: &Hostname) -> usize {
         self.queues.iter().flat_map(|(_, queue)| queue).filter(|other| *other == name).count()

@@ -20,5 +20,5 @@ pub use network::{ConnectError, Connecting, Network, Stream, Tcp};
 pub use pool::Pool;
 pub(crate) use probe::{Hiding, Prober, Served};
 pub(crate) use reader::{Reader, Route};
-pub use reply::{Failure, Rcode, Reply, TsigFault, classify};
+pub use reply::{Failure, Rcode, Reply, TsigFault, classify, signed_in};
 pub use tsig::{FUDGE, Signed, Signer, Verifier};

@@ -114,6 +114,12 @@ pub(super) fn id_of(octets: &[u8]) -> Option<u16> {
     octets.first_chunk::<2>().map(|id| u16::from_be_bytes(*id))
 }
 
+/// The second of its sender's clock, since the epoch, in which `message` was signed.
+#[must_use]
+pub fn signed_in(message: &Message) -> Option<u64> {
+    message.signature().map(|record| record.data.time)
+}
+
 /// Weighs `octets` as the answer to the request of `verifier`.
 #[must_use]
 pub fn classify(octets: &[u8], verifier: &Verifier) -> Reply {

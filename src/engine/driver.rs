@@ -1,7 +1,7 @@
 //! The task behind a zone queue: it owns the connection to the primary in use, moves messages, and keeps the time.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
@@ -19,7 +19,7 @@ use super::selection::PrimarySelection;
 use super::settings::Settings;
 use super::{Change, Ended};
 use crate::config::Primary;
-use crate::dns::{EncodeError, Event, Exchange, Failure, Pool};
+use crate::dns::{EncodeError, Event, Exchange, Failure, Pool, signed_in};
 use crate::metrics::ZoneMetrics;
 use crate::model::{Hostname, Timestamp, ZoneName};
 
@@ -169,7 +169,14 @@ impl Running {
 
     fn handle(&mut self, event: Event<FlightId>, now: Instant) {
         match event {
-            Event::Answer(flight, Ok(_)) => self.done(flight, now),
+            Event::Answer(flight, Ok(message)) => {
+                if let Some(second) = signed_in(&message) {
+                    let ours = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                    let subsecond = Duration::from_nanos(ours.subsec_nanos().into());
+                    self.driver.queue.told_time(flight, second, subsecond, now);
+                }
+                self.done(flight, now);
+            }
             Event::Answer(flight, Err(failure)) => self.failed(flight, failure, now),
             Event::Opened => {
                 self.unreached = 0;

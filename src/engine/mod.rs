@@ -15,6 +15,7 @@ mod pace;
 mod quarantine;
 mod queue;
 mod ready;
+mod seconds;
 mod selection;
 mod settings;
 mod zone;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::queue::WINDOW;
+use super::seconds::{Near, Seconds};
 
 /// The most RRsets in a message, whatever the primary can do.
 pub(super) const MOST_RRSETS: usize = 500;
@@ -16,6 +17,11 @@ const FIRST_RRSETS: usize = 16;
 const FITTING_RRSETS: usize = 100;
 /// How much an answer counts when the next one has come.
 const KEPT: f64 = 0.8;
+const KEPT_LONGER: f64 = 0.9;
+/// An answer that comes in this share of the usual time after the one before it came together with that.
+const TOGETHER: f64 = 0.125;
+/// So many of the answers to messages in flight at one time come together where the primary does all that wait at once.
+const MANY_TOGETHER: f64 = 0.2;
 /// Sizes that differ less than this, as a share, do not tell the two parts apart.
 const ALIKE: f64 = 0.05;
 
@@ -29,6 +35,9 @@ pub(super) struct Pace {
     most: usize,
     last: Option<Instant>,
     seen: Sums,
+    // The share of answers that came together, of those to messages that were in flight at one time; the later weigh more.
+    together: f64,
+    seconds: Seconds,
 }
 
 /// Of the last answers, the later ones weighing more: how many, their RRsets, seconds and the products of both.
@@ -43,7 +52,15 @@ struct Sums {
 
 impl Pace {
     pub(super) fn new(deadline: Duration) -> Self {
-        Self { target: target(deadline), rrsets: FIRST_RRSETS, most: MOST_RRSETS, last: None, seen: Sums::default() }
+        Self {
+            target: target(deadline),
+            rrsets: FIRST_RRSETS,
+            most: MOST_RRSETS,
+            last: None,
+            seen: Sums::default(),
+            together: 0.0,
+            seconds: Seconds::default(),
+        }
     }
 
     /// Another deadline is in force; what was learnt of the primary stays.
@@ -61,7 +78,12 @@ impl Pace {
         // Primaries answer in turn: until the answer before this one, it waited for others.
         let began = self.last.map_or(sent, |last| last.max(sent));
         self.last = Some(now);
+        self.seconds.acknowledged(rrsets);
         let seconds = now.saturating_duration_since(began).as_secs_f64();
+        if began > sent {
+            let came_together = seconds < TOGETHER * self.seen.mean_seconds();
+            self.together = self.together * KEPT_LONGER + (1.0 - KEPT_LONGER) * f64::from(u8::from(came_together));
+        }
         self.seen.add(rrsets, seconds);
         // Were all of its cost its RRsets': this answer alone shows that so many fit, whatever came before.
         #[expect(
@@ -84,8 +106,33 @@ impl Pace {
     pub(super) fn until_answered(&self, in_flight: usize) -> Duration {
         #[expect(clippy::cast_precision_loss, reason = "a handful")]
         let messages = in_flight as f64 + 1.0;
-        let each = if self.seen.count > 0.0 { self.seen.seconds / self.seen.count } else { 0.0 };
-        Duration::try_from_secs_f64(each * messages * 1.5).unwrap_or(Duration::MAX)
+        Duration::try_from_secs_f64(self.seen.mean_seconds() * messages * 1.5).unwrap_or(Duration::MAX)
+    }
+
+    /// What was `sent` then is answered now, by a signature of this `second` of the primary's clock; of ours, `subsecond` has
+    /// passed.
+    pub(super) fn told_time(&mut self, second: u64, subsecond: Duration, sent: Instant, now: Instant) {
+        self.seconds.told(second, subsecond, sent, now);
+    }
+
+    /// A message with changes leaves.
+    pub(super) fn leaves(&mut self, now: Instant) {
+        self.seconds.leaves(now);
+    }
+
+    /// Whether a second of the primary's is about to begin, or has just begun, and changes are to be dealt out around that.
+    pub(super) fn near_second(&self, now: Instant) -> Option<Near> {
+        self.seconds.near(now).filter(|_| self.is_done_together())
+    }
+
+    /// When that will be so.
+    pub(super) fn next_near(&self, now: Instant) -> Option<Instant> {
+        self.seconds.next_near(now).filter(|_| self.is_done_together())
+    }
+
+    /// Whether the primary does all that waits at once, as Knot does: a message more costs it next to nothing.
+    fn is_done_together(&self) -> bool {
+        self.together > MANY_TOGETHER
     }
 
     /// A message with `sent` RRsets was not answered in time.
@@ -118,6 +165,10 @@ impl Sums {
         ] {
             *sum = *sum * KEPT + value;
         }
+    }
+
+    fn mean_seconds(&self) -> f64 {
+        if self.count > 0.0 { self.seconds / self.count } else { 0.0 }
     }
 
     /// How many RRsets cost at most `target` seconds; where the message alone costs more, as many as cost the same again.
@@ -245,6 +296,27 @@ mod tests {
         pace.answered(1, sent, sent + ms(1));
         pace.answered(1, sent + ms(100), sent + ms(200));
         assert_eq!(pace.rrsets(), FIRST_RRSETS);
+    }
+
+    #[test]
+    fn answers_that_come_together_are_told_from_answers_in_turn() {
+        let answers = |gaps: &[u64]| {
+            let (mut pace, sent, mut now) = (Pace::new(Duration::from_secs(5)), Instant::now(), Instant::now());
+            for gap in gaps.iter().cycle().take(24) {
+                now += Duration::from_micros(*gap);
+                pace.answered(20, sent, now);
+            }
+            pace.is_done_together()
+        };
+        assert!(
+            answers(&[10_000, 50, 100, 10_000, 10_000, 70, 10_000]),
+            "as Knot: what came while it wrote is written at once"
+        );
+        assert!(!answers(&[10_000, 9_000, 12_000, 4_000]));
+        assert!(
+            !answers(&[10_000, 9_000, 12_000, 20_000, 100, 9_000, 11_000, 10_000, 10_000, 4_000]),
+            "we were late once"
+        );
     }
 
     #[test]

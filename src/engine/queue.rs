@@ -39,6 +39,8 @@ use crate::model::{Desired, Hostname, RrData, Timestamp};
 
 /// Messages in flight over different names: enough to hide a journal's fsync, few enough for BIND's `update-quota`.
 pub(super) const WINDOW: usize = 4;
+/// The same while a second begins.
+const WINDOW_NEAR_SECOND: usize = 16;
 /// Names that are pending in one zone; one more is turned away at once.
 const MOST_PENDING: usize = 100_000;
 /// Culprits in a row, without a success, after which a batch is not halved any further.
@@ -359,7 +361,7 @@ impl ZoneQueue {
 
     /// The next message, if the window has room and something may leave. Call [`Self::writes`] for its content.
     pub(super) fn depart(&mut self, now: Instant) -> Option<FlightId> {
-        while self.flights.len() < WINDOW {
+        while self.flights.len() < self.window(now) {
             let turn = if std::mem::take(&mut self.again_had_its_turn) { self.gather(now) } else { None };
             let (names, history) = match (turn, self.next_again(now)) {
                 (Some(turn), group) => {
@@ -382,6 +384,10 @@ impl ZoneQueue {
             }
         }
         None
+    }
+
+    fn window(&self, now: Instant) -> usize {
+        if self.pace.near_second(now).is_some() { WINDOW_NEAR_SECOND } else { WINDOW }
     }
 
     /// A message that only asks whether the primary answers, unless another tells.
@@ -648,9 +654,15 @@ impl ZoneQueue {
 
     /// Until when a few changes wait for the answer to what is in flight, if they do: a primary works on one message of a zone
     /// at a time, so they would be no sooner done, and where many zones share a primary each of their messages costs all.
+    /// Where a second begins in a storm, the next of the messages that leave around it has its moment.
     pub(super) fn gathers_until(&self, now: Instant) -> Option<Instant> {
+        let waiting = Some(self.ready.names()).filter(|names| *names > 0)?;
+        if let Some(near) = self.pace.near_second(now) {
+            return Some(near.next).filter(|next| *next > now);
+        }
         let until = self.oldest_flight()? + self.deadline / WAIT_SHARE;
-        (until > now && (1..WORTH_A_MESSAGE).contains(&self.ready.names())).then_some(until)
+        let until = self.pace.next_near(now).map_or(until, |near| near.min(until));
+        (until > now && waiting < WORTH_A_MESSAGE).then_some(until)
     }
 
     /// What leaves now: names of one class, as many as a message may hold.
@@ -660,8 +672,10 @@ impl ZoneQueue {
         }
         self.resting.retain(|_, until| *until > now);
         let answered = now + self.time_needed();
+        let near = self.pace.near_second(now);
         let (class, queue) = self.ready.next_class(|class| !self.resting.contains_key(class))?;
         let most = if class == BatchClass::Alone { 1 } else { self.pace.rrsets() };
+        let most = near.map_or(most, |near| most.min(queue.len().div_ceil(near.messages)));
         let mut names = Vec::new();
         let mut size = 0;
         // Who waits no longer than until then came before the silence ended.
@@ -689,6 +703,7 @@ impl ZoneQueue {
         }
         to_park.into_iter().for_each(|name| self.park(name));
         self.ready.forget_empty();
+        self.pace.leaves(now);
         Some((names, History::new(class)))
     }
 
@@ -709,6 +724,13 @@ impl ZoneQueue {
             self.silent_until = Some(now);
         }
         took
+    }
+
+    /// The answer to `flight` was signed in this `second` of the primary's clock; of ours, `subsecond` has passed.
+    pub(super) fn told_time(&mut self, flight: FlightId, second: u64, subsecond: Duration, now: Instant) {
+        if let Some(Flight { sent, .. }) = self.flights.get(&flight) {
+            self.pace.told_time(second, subsecond, *sent, now);
+        }
     }
 
     // ---- What a lost connection leaves behind.

@@ -7,6 +7,7 @@ mod order;
 mod overload;
 mod pending;
 mod removals;
+mod seconds;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

@@ -3,6 +3,7 @@
 
 mod authorise;
 mod backlog;
+mod carried_out;
 mod identify;
 mod late;
 mod pending;
@@ -29,6 +30,7 @@ use crate::registry::{Account, Cleared, Grant, Registry, Sighting, Unavailable};
 
 use authorise::{Authorised, Refusal};
 use backlog::Backlog;
+use carried_out::CarriedOut;
 use late::LateUpdates;
 
 pub use verdict::{HostVerdict, Verdicts};
@@ -228,8 +230,7 @@ impl Gateway {
             drop(place);
             Verdicts { hosts, ..verdicts }
         };
-        let carried_out = tokio::spawn(carried_out.in_current_span());
-        carried_out.await.unwrap_or_else(|_| overloaded("the request was given up"))
+        CarriedOut::new(carried_out.in_current_span()).await
     }
 
     /// A request for these failed as a whole, on our side, perhaps before we knew who asks: at worst a stranger saves a

@@ -1,6 +1,7 @@
 //! One line a request, but for floods: source, login, host, outcome, reason, the primary's rcode, milliseconds. Never a
 //! secret: the query, the body and the Authorization header do not come here.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -61,21 +62,26 @@ impl TurnedAway {
 
 /// Writes the line.
 pub(super) fn write(line: &AccessLine<'_>, verdicts: &Verdicts, took: Duration) {
-    let list = |texts: Vec<&str>| texts.join(",");
-    let hosts = list(verdicts.hosts.iter().map(String::as_str).collect());
+    let hosts = list(verdicts.hosts.iter().map(String::as_str));
     info!(
         target: "dyngate::access",
         source = %line.source,
         login = verdicts.login.as_deref().unwrap_or("-"),
         host = ?shortened(&hosts),
-        outcome = list(verdicts.each.iter().map(|verdict| verdict.outcome.label()).collect()),
-        reason = list(verdicts.each.iter().map(|verdict| verdict.reason.as_ref()).collect()),
-        rcode = list(verdicts.each.iter().map(|verdict| verdict.rcode.as_deref().unwrap_or("-")).collect()),
+        outcome = &*list(verdicts.each.iter().map(|verdict| verdict.outcome.label())),
+        reason = &*list(verdicts.each.iter().map(|verdict| verdict.reason.as_ref())),
+        rcode = &*list(verdicts.each.iter().map(|verdict| verdict.rcode.as_deref().unwrap_or("-"))),
         ms = u64::try_from(took.as_micros()).unwrap_or(u64::MAX) as f64 / 1000.0,
         path = ?shortened(line.path),
         agent = ?line.agent,
         "request"
     );
+}
+
+/// Most requests are of one host.
+fn list<'a>(mut texts: impl Iterator<Item = &'a str>) -> Cow<'a, str> {
+    let first = texts.next().unwrap_or_default();
+    texts.fold(first.into(), |all, text| format!("{all},{text}").into())
 }
 
 /// What is kept of a text whose length strangers choose.

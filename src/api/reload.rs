@@ -62,9 +62,6 @@ pub(super) fn may_reload(headers: &HeaderMap) -> bool {
 }
 
 /// Asks the gateway whose admin listener is at `address` to read its configuration again, and waits for what comes of it.
-///
-/// # Errors
-/// [`AdminCallError`]
 pub fn request_reload(address: SocketAddr) -> Result<Result<Reloaded, ReloadRefused>, AdminCallError> {
     let headers = format!("{HEADER}: yes\r\nContent-Length: 0\r\n");
     let (status, body) = exchange(address, "POST /reload", &headers, ANSWER_WITHIN)?;
@@ -77,9 +74,6 @@ pub fn request_reload(address: SocketAddr) -> Result<Result<Reloaded, ReloadRefu
 
 /// Asks the gateway whose admin listener is at `address` whether it can serve, or with `primaries` whether it reaches one of each
 /// zone too: what it says where it can, or where it cannot.
-///
-/// # Errors
-/// [`AdminCallError`]
 pub fn request_readiness(address: SocketAddr, primaries: bool) -> Result<Result<String, String>, AdminCallError> {
     let request = if primaries { "GET /readyz?primaries" } else { "GET /readyz" };
     let (status, body) = exchange(address, request, "", HEALTH_WITHIN)?;

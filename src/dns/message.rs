@@ -60,9 +60,6 @@ pub struct Update {
 
 impl Update {
     /// A builder for `zone` that signs with `signer`.
-    ///
-    /// # Errors
-    /// [`EncodeError::Name`] where the apex does not fit the wire.
     pub fn new(zone: ZoneName, signer: Signer) -> Result<Self, EncodeError> {
         Ok(Self { apex: wire_name(zone.as_str())?, zone, signer })
     }
@@ -88,9 +85,6 @@ impl Update {
 
     /// Compare and swap: makes `change`, guarded as [`Self::replace`] does, where its RRset holds exactly `expected` (no record:
     /// does not exist); YXRRSET or NXRRSET where not (RFC 2136 sections 2.4.2 and 2.4.3).
-    ///
-    /// # Errors
-    /// [`EncodeError`], in theory.
     pub fn compare_and_swap(
         &self,
         id: u16,
@@ -111,9 +105,6 @@ impl Update {
     }
 
     /// An UPDATE without records: NOERROR tells that the zone is served and the key is known.
-    ///
-    /// # Errors
-    /// [`EncodeError`], in theory.
     pub fn probe(&self, id: u16) -> Result<Signed, EncodeError> {
         self.signer.sign(&self.empty(), id)
     }

@@ -46,9 +46,6 @@ pub struct Verifier {
 
 impl Signer {
     /// A signer for `key`.
-    ///
-    /// # Errors
-    /// [`EncodeError::Name`] where the key's name does not fit the wire.
     pub fn new(key: &TsigKey) -> Result<Self, EncodeError> {
         Self::with_fudge(key, FUDGE, 0)
     }

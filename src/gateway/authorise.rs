@@ -29,9 +29,6 @@ pub(super) struct Refusal {
 
 impl Gateway {
     /// Whether `account` may do what it asks at `name`, whose settings are `host`. The order of refusals is the contract's.
-    ///
-    /// # Errors
-    /// [`Refusal`]
     pub(super) async fn authorise(
         &self,
         account: &Account,

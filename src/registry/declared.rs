@@ -130,9 +130,6 @@ impl Declared {
     }
 
     /// How `account` may change `name`, which is `host` where it has settings.
-    ///
-    /// # Errors
-    /// [`Denied`].
     pub fn grant(&self, account: &Account, name: &Hostname, host: Option<&Host>) -> Result<Grant, Denied> {
         self.zone_of(name).ok_or(Denied::NoZone)?;
         let owner = host.and_then(|host| host.login.as_ref());

@@ -97,9 +97,6 @@ impl Registry {
 
     /// What `config` declares and `store` keeps, as one. Starts the tasks that follow the store and write to it; `on_pending`
     /// is called when a command wants records changed.
-    ///
-    /// # Errors
-    /// The store cannot be read.
     pub async fn with(
         config: &Config,
         store: Store,
@@ -121,9 +118,6 @@ impl Registry {
     }
 
     /// What `config` declares in place of what was, with the same store and all that is remembered of it.
-    ///
-    /// # Errors
-    /// The store cannot be read.
     pub async fn redeclared(&self, config: &Config) -> Result<Self, StoreError> {
         if let Some(stored) = &self.stored {
             stored.directory.set_copied(accounts_to_copy(&stored.store).await?);
@@ -134,9 +128,6 @@ impl Registry {
     }
 
     /// The account of `login`.
-    ///
-    /// # Errors
-    /// [`Unavailable`]
     pub async fn account(&self, login: &str) -> Result<Option<Arc<Account>>, Unavailable> {
         match (self.declared.account(login), &self.stored) {
             (Some(account), _) => Ok(Some(Arc::clone(account))),
@@ -152,9 +143,6 @@ impl Registry {
     }
 
     /// The settings of `name`, if it has some.
-    ///
-    /// # Errors
-    /// [`Unavailable`]
     pub async fn host(&self, name: &Hostname) -> Result<Option<Arc<Host>>, Unavailable> {
         match (self.declared.host(name), &self.stored) {
             (Some(host), _) => Ok(Some(Arc::clone(host))),
@@ -164,9 +152,6 @@ impl Registry {
     }
 
     /// The host that the token with this SHA-256 digest stands for.
-    ///
-    /// # Errors
-    /// [`Unavailable`]
     pub async fn host_of_token(&self, digest: &TokenDigest) -> Result<Option<Hostname>, Unavailable> {
         let Some(stored) = &self.stored else { return Ok(None) };
         let holder = stored.directory.token(digest).await?;
@@ -175,9 +160,6 @@ impl Registry {
     }
 
     /// The host of an account whose grants name exactly one.
-    ///
-    /// # Errors
-    /// [`Unavailable`]
     pub async fn only_host(&self, account: &Account) -> Result<Option<Hostname>, Unavailable> {
         if !account.wildcards.is_empty() {
             return Ok(None);
@@ -196,9 +178,6 @@ impl Registry {
     }
 
     /// How `account` may change `name`, whose settings are `host`.
-    ///
-    /// # Errors
-    /// [`Denied`].
     pub fn grant(&self, account: &Account, name: &Hostname, host: Option<&Host>) -> Result<Grant, Denied> {
         self.declared.grant(account, name, host)
     }
@@ -216,9 +195,6 @@ impl Registry {
     }
 
     /// Reserves `name` for `account`, whose wildcard grant covers it; `None` where it has as many such names as it may have.
-    ///
-    /// # Errors
-    /// [`Unavailable`]
     pub async fn reserve(&self, account: &Account, name: &Hostname) -> Result<Option<Reservation>, Unavailable> {
         self.reserver.reserve(account, name).await
     }
@@ -256,9 +232,6 @@ impl Registry {
     }
 
     /// What `config` declares and the store keeps too, each as a sentence that names both.
-    ///
-    /// # Errors
-    /// The store cannot be read.
     pub async fn clashes(&self, config: &Config) -> Result<Vec<String>, StoreError> {
         let Some(Stored { store, .. }) = self.stored.as_deref() else { return Ok(Vec::new()) };
         let declared = Declared::new(config);

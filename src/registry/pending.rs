@@ -90,9 +90,6 @@ impl PendingChanges {
     }
 
     /// What commands want that is not known yet, in a store of our own.
-    ///
-    /// # Errors
-    /// [`Unavailable`]
     pub async fn new_of_commands(&self) -> Result<Vec<PendingChange>, Unavailable> {
         let mut all = every(&self.store, true).await.map_err(unavailable)?;
         if let Known::Each(known) = &*lock(&self.known) {
@@ -107,9 +104,6 @@ impl PendingChanges {
     }
 
     /// At most `limit` of a shared store in the order of their keys, those after `after`.
-    ///
-    /// # Errors
-    /// [`Unavailable`]
     pub async fn page(&self, after: Option<&RrKey>, limit: usize) -> Result<Vec<PendingChange>, Unavailable> {
         if after.is_some() {
             return self.store.pending().page(after, limit).await.map_err(unavailable);
@@ -122,9 +116,6 @@ impl PendingChanges {
     }
 
     /// Keeps `changes`; those that stand now, with their stamps: where one is missing, the store has a newer one.
-    ///
-    /// # Errors
-    /// [`Unavailable`]
     pub async fn keep(&self, changes: &[PendingChange]) -> Result<HashMap<RrKey, Timestamp>, Unavailable> {
         if changes.is_empty() {
             return Ok(HashMap::new());
@@ -137,9 +128,6 @@ impl PendingChanges {
     }
 
     /// These are over and go, unless they were replaced.
-    ///
-    /// # Errors
-    /// [`Unavailable`]
     pub async fn end(&self, over: &[(RrKey, Timestamp)]) -> Result<(), Unavailable> {
         self.store.pending().end(over).await.map_err(unavailable)?;
         if let Known::Each(known) = &mut *lock(&self.known) {
@@ -153,9 +141,6 @@ impl PendingChanges {
     }
 
     /// Which of these the store has no longer.
-    ///
-    /// # Errors
-    /// [`Unavailable`]
     pub async fn gone(&self, all: &[(RrKey, Option<Timestamp>)]) -> Result<HashSet<RrKey>, Unavailable> {
         let names: Vec<_> = all.iter().map(|(key, _)| key.name.clone()).collect();
         let there = self.store.pending().of(&names).await.map_err(unavailable)?;
@@ -192,9 +177,6 @@ impl PendingChanges {
     }
 
     /// Takes the lease, for `lease` from now, on those of `keys` that nobody has and that were accepted `age` ago or earlier.
-    ///
-    /// # Errors
-    /// [`Unavailable`]
     pub async fn lease(
         &self,
         keys: &[RrKey],
@@ -205,9 +187,6 @@ impl PendingChanges {
     }
 
     /// Our leases on `keys` end.
-    ///
-    /// # Errors
-    /// [`Unavailable`]
     pub async fn release(&self, keys: &[RrKey]) -> Result<(), Unavailable> {
         self.store.pending().release(keys).await.map_err(unavailable)
     }
@@ -219,9 +198,6 @@ impl PendingChanges {
 
     /// What `key` was last said to hold, or nothing, where a request was answered for it that had been accepted after
     /// `accepted`.
-    ///
-    /// # Errors
-    /// [`Unavailable`]
     pub async fn answered_since(
         &self,
         key: &RrKey,

@@ -168,27 +168,18 @@ impl Store {
     // ---- Accounts.
 
     /// The account of `login`.
-    ///
-    /// # Errors
-    /// The store cannot be read.
     pub async fn account(&self, login: &str) -> Result<Option<StoredAccount>, StoreError> {
         let row = self.row(statement(ACCOUNT).bind(login.to_owned())).await?;
         row.as_ref().map(read_account).transpose()
     }
 
     /// At most `limit` accounts in the order of their logins, those after `after`.
-    ///
-    /// # Errors
-    /// The store cannot be read.
     pub async fn accounts(&self, after: Option<&str>, limit: usize) -> Result<Vec<StoredAccount>, StoreError> {
         let page = statement(ACCOUNTS).bind(after.unwrap_or_default().to_owned()).bind(at_most(limit));
         self.rows(page).await?.iter().map(read_account).collect()
     }
 
     /// Those of `logins` that are accounts, in no order.
-    ///
-    /// # Errors
-    /// The store cannot be read.
     pub async fn logins(&self, logins: &[Arc<str>]) -> Result<Vec<String>, StoreError> {
         self.of_names(LOGINS, logins).await?.iter().map(|row| text(row, 0)).collect()
     }
@@ -219,9 +210,6 @@ impl Store {
     }
 
     /// Lets it log in, or not.
-    ///
-    /// # Errors
-    /// [`StoreError::Unknown`]; or the store cannot be written.
     pub async fn set_enabled(&self, login: &str, enabled: bool) -> Result<(), StoreError> {
         let mut work = self.begin(Purpose::Administration).await?;
         if work.run(statement(SET_ENABLED).bind(login.to_owned()).bind(i64::from(enabled))).await? == 0 {
@@ -309,27 +297,18 @@ impl Store {
     // ---- Hosts.
 
     /// The host `name`.
-    ///
-    /// # Errors
-    /// The store cannot be read.
     pub async fn host(&self, name: &Hostname) -> Result<Option<StoredHost>, StoreError> {
         let row = self.row(statement(HOST).bind(name.to_string())).await?;
         row.as_ref().map(read_host).transpose()
     }
 
     /// The accounts of those of `names` that are hosts, in no order.
-    ///
-    /// # Errors
-    /// The store cannot be read.
     pub async fn owners(&self, names: &[Hostname]) -> Result<Vec<(Hostname, String)>, StoreError> {
         let rows = self.of_names(OWNERS, names).await?;
         rows.iter().map(|row| Ok((name(row, 0)?, text(row, 1)?))).collect()
     }
 
     /// At most `limit` names of `login`, in their order, those after `after`.
-    ///
-    /// # Errors
-    /// The store cannot be read.
     pub async fn hosts_of(
         &self,
         login: &str,
@@ -342,9 +321,6 @@ impl Store {
     }
 
     /// The first `limit` names of these accounts, in the order of the logins, then of the names.
-    ///
-    /// # Errors
-    /// The store cannot be read.
     pub async fn hosts_of_all(
         &self,
         logins: &[&Arc<str>],
@@ -365,9 +341,6 @@ impl Store {
     }
 
     /// At most `limit` hosts, in the order of their names, of `login` or of all, those after `after`.
-    ///
-    /// # Errors
-    /// The store cannot be read.
     pub async fn hosts(
         &self,
         login: Option<&str>,
@@ -397,9 +370,6 @@ impl Store {
     }
 
     /// Changes its settings.
-    ///
-    /// # Errors
-    /// [`StoreError::Unknown`]; [`StoreError::Unfit`]; or the store cannot be written.
     pub async fn set_host(&self, name: &Hostname, edit: &HostEdit) -> Result<(), StoreError> {
         self.change_host(name, |host| {
             if let Some(ttl) = edit.ttl {
@@ -416,9 +386,6 @@ impl Store {
     }
 
     /// Forbids updates of it and says why, or with `None` allows them again.
-    ///
-    /// # Errors
-    /// [`StoreError::Unknown`]; [`StoreError::Unfit`]; or the store cannot be written.
     pub async fn block(&self, name: &Hostname, reason: Option<&str>) -> Result<(), StoreError> {
         self.change_host(name, |host| host.blocked = reason.map(str::to_owned)).await
     }
@@ -438,9 +405,6 @@ impl Store {
     // ---- Tokens.
 
     /// The host of the token with this SHA-256; the token may have expired.
-    ///
-    /// # Errors
-    /// The store cannot be read.
     pub async fn host_of_token(&self, digest: &[u8; 32]) -> Result<Option<TokenHolder>, StoreError> {
         let row = self.row(statement(TOKEN).bind(hex(digest))).await?;
         row.map(|row| Ok(TokenHolder { name: name(&row, 0)?, expires: optional_number(&row, 1)?.map(Timestamp) }))
@@ -448,9 +412,6 @@ impl Store {
     }
 
     /// Gives the host a token. Those that it has serve until `keep_old_until`, or no more.
-    ///
-    /// # Errors
-    /// [`StoreError::Unknown`]; or the store cannot be written.
     pub async fn set_token(
         &self,
         name: &Hostname,
@@ -470,9 +431,6 @@ impl Store {
     }
 
     /// Takes all its tokens back; how many those were.
-    ///
-    /// # Errors
-    /// [`StoreError::Unknown`]; or the store cannot be written.
     pub async fn revoke_tokens(&self, name: &Hostname) -> Result<u64, StoreError> {
         let mut work = self.begin(Purpose::Administration).await?;
         work.host(name).await?;
@@ -485,9 +443,6 @@ impl Store {
     // ---- Removal.
 
     /// Removes a host, its tokens, its state and its history.
-    ///
-    /// # Errors
-    /// [`StoreError::Unknown`]; or the store cannot be written.
     pub async fn remove_host(&self, name: &Hostname, records: RecordsPolicy) -> Result<(), StoreError> {
         let mut work = self.begin(Purpose::Administration).await?;
         let host = work.host(name).await?;
@@ -498,9 +453,6 @@ impl Store {
 
     /// Removes an account with its hosts and the names below wildcards that are reserved for it alone, and all that was known
     /// of them; the removed names, in their order.
-    ///
-    /// # Errors
-    /// [`StoreError::Unknown`]; or the store cannot be written.
     pub async fn remove_account(&self, login: &str, records: RecordsPolicy) -> Result<Vec<Hostname>, StoreError> {
         let mut work = self.begin(Purpose::Administration).await?;
         work.allow_long_statements();
@@ -520,15 +472,11 @@ impl Store {
 }
 
 impl Work {
-    /// # Errors
-    /// [`StoreError::Unknown`]
     async fn account(&mut self, login: &str) -> Result<StoredAccount, StoreError> {
         let row = self.row(statement(ACCOUNT).bind(login.to_owned())).await?;
         read_account(&row.ok_or_else(|| no_account(login))?)
     }
 
-    /// # Errors
-    /// [`StoreError::Unknown`]
     async fn host(&mut self, name: &Hostname) -> Result<StoredHost, StoreError> {
         let row = self.row(statement(HOST).bind(name.to_string())).await?;
         read_host(&row.ok_or_else(|| StoreError::Unknown { what: format!("host \"{name}\"") })?)

@@ -111,9 +111,6 @@ impl Store {
     }
 
     /// Begins an export: JSON lines, secrets as digests, all of this moment.
-    ///
-    /// # Errors
-    /// The store cannot be read.
     pub async fn export(&self) -> Result<Export, StoreError> {
         Export::begin(self).await
     }
@@ -129,9 +126,6 @@ impl Store {
     }
 
     /// Whether it answers.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`], or what else keeps it from it.
     pub async fn ping(&self) -> Result<(), StoreError> {
         Session::new(&self.inner.readers).await?.script("SELECT 1").await
     }

@@ -90,9 +90,6 @@ impl Locked {
 impl PendingTable<'_> {
     /// Writes rows in groups, the newest of each RRset. In SQLite they replace what is there; in PostgreSQL only where they
     /// are not older. The keys and stamps of those that stand.
-    ///
-    /// # Errors
-    /// The store cannot be written.
     pub async fn keep(self, rows: &[PendingChange]) -> Result<Vec<(RrKey, Timestamp)>, StoreError> {
         if rows.is_empty() {
             return Ok(Vec::new());
@@ -114,17 +111,11 @@ impl PendingTable<'_> {
 
     /// At most `limit` rows in the order of their keys, those after `after`; fewer where no more follow. One that cannot be
     /// read is left out with a warning.
-    ///
-    /// # Errors
-    /// The store cannot be read.
     pub async fn page(self, after: Option<&RrKey>, limit: usize) -> Result<Vec<PendingChange>, StoreError> {
         self.page_by(PAGE, after, limit).await
     }
 
     /// The same of those that commands want.
-    ///
-    /// # Errors
-    /// The store cannot be read.
     pub async fn page_of_commands(self, after: Option<&RrKey>, limit: usize) -> Result<Vec<PendingChange>, StoreError> {
         self.page_by(PAGE_OF_COMMANDS, after, limit).await
     }
@@ -153,9 +144,6 @@ impl PendingTable<'_> {
     }
 
     /// The rows of `names`.
-    ///
-    /// # Errors
-    /// The store cannot be read.
     pub async fn of(self, names: &[Hostname]) -> Result<Vec<PendingChange>, StoreError> {
         let mut work = self.0.begin(Purpose::Snapshot).await?;
         let clocks = work.clocks().await?;
@@ -165,9 +153,6 @@ impl PendingTable<'_> {
     }
 
     /// These rows are over: they go, by their stamps, unless they were replaced.
-    ///
-    /// # Errors
-    /// The store cannot be written.
     pub async fn end(self, rows: &[(RrKey, Timestamp)]) -> Result<(), StoreError> {
         if rows.is_empty() {
             return Ok(());
@@ -183,9 +168,6 @@ impl PendingTable<'_> {
 
     /// Requests that were accepted at these times, by our clock, are about to be compared or were answered: older rows of
     /// their keys go, but for leased ones, whose keys are returned. In SQLite, where all requests are ours, each row goes.
-    ///
-    /// # Errors
-    /// The store cannot be written.
     pub async fn clear(self, requests: &[(RrKey, Timestamp)]) -> Result<Vec<RrKey>, StoreError> {
         if requests.is_empty() {
             return Ok(Vec::new());
@@ -215,9 +197,6 @@ impl PendingTable<'_> {
 
     /// Takes the lease, for `lease` from now, on those of `keys` that nobody has and that were accepted `age` ago or earlier:
     /// the rows. The lease is this store's, as it was opened.
-    ///
-    /// # Errors
-    /// The store cannot be written.
     pub async fn lease(self, keys: &[RrKey], age: Duration, lease: Duration) -> Result<Vec<PendingChange>, StoreError> {
         if keys.is_empty() {
             return Ok(Vec::new());
@@ -237,9 +216,6 @@ impl PendingTable<'_> {
     }
 
     /// Our leases on `keys` end.
-    ///
-    /// # Errors
-    /// The store cannot be written.
     pub async fn release(self, keys: &[RrKey]) -> Result<(), StoreError> {
         if keys.is_empty() {
             return Ok(());
@@ -255,9 +231,6 @@ impl PendingTable<'_> {
     }
 
     /// All our leases end.
-    ///
-    /// # Errors
-    /// The store cannot be written.
     pub async fn release_all(self) -> Result<(), StoreError> {
         let rows = self.0.rows(statement(LEASED_TO).bind(self.0.inner.gateway.clone())).await?;
         let keys: Vec<_> = rows.iter().filter_map(|row| key(row).ok()).collect();

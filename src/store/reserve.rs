@@ -85,9 +85,6 @@ impl Reservations<'_> {
 
     /// At most `limit` names below wildcards that are reserved and are no hosts, of `login` or of all, each with the account:
     /// in the order of the names, those after `after`.
-    ///
-    /// # Errors
-    /// The store cannot be read.
     pub async fn page(
         self,
         login: Option<&str>,
@@ -103,9 +100,6 @@ impl Reservations<'_> {
     }
 
     /// The first account that `name` is reserved for.
-    ///
-    /// # Errors
-    /// The store cannot be read.
     pub async fn first_account_of(self, name: &Hostname) -> Result<Option<String>, StoreError> {
         let row = self.0.row(statement(LOGINS).bind(name.to_string())).await?;
         row.map(|row| text(&row, 0)).transpose()

@@ -58,26 +58,17 @@ pub struct HostEvent {
 
 impl Store {
     /// What is known of `name`.
-    ///
-    /// # Errors
-    /// The store cannot be read.
     pub async fn state(&self, name: &Hostname) -> Result<Option<State>, StoreError> {
         let row = self.row(statement(BY_NAME).bind(name.to_string())).await?;
         row.as_ref().map(|row| read(row).map(|(_, state)| state)).transpose()
     }
 
     /// What is known of each of `names`: one statement for a thousand of them.
-    ///
-    /// # Errors
-    /// The store cannot be read.
     pub async fn states(&self, names: &[Hostname]) -> Result<Vec<(Hostname, State)>, StoreError> {
         self.of_names(BY_NAMES, names).await?.iter().map(read).collect()
     }
 
     /// What the primary last acknowledged of each of `names` that is known.
-    ///
-    /// # Errors
-    /// The store cannot be read.
     pub async fn acknowledged(&self, names: &[Hostname]) -> Result<HashMap<Hostname, Addresses>, StoreError> {
         let held = |row: &AnyRow| {
             let name = name(row, 0)?;
@@ -88,9 +79,6 @@ impl Store {
 
     /// What the RRset was last said to hold, or nothing, where a request was answered for it that had been accepted after
     /// `accepted`, by our clock.
-    ///
-    /// # Errors
-    /// The store cannot be read.
     pub async fn answered_since(&self, key: &RrKey, accepted: Timestamp) -> Result<Option<Option<RrData>>, StoreError> {
         let mut work = self.begin(Purpose::Snapshot).await?;
         let row = work.row(statement(SETTLED).bind(key.name.to_string())).await?;
@@ -109,9 +97,6 @@ impl Store {
     }
 
     /// The last `limit` changes of `name`, newest first.
-    ///
-    /// # Errors
-    /// The store cannot be read.
     pub async fn history(&self, name: &Hostname, limit: usize) -> Result<Vec<HostEvent>, StoreError> {
         let page = statement(HISTORY).bind(name.to_string()).bind(at_most(limit));
         let event = |row: &AnyRow| {
@@ -128,9 +113,6 @@ impl Store {
     }
 
     /// Forgets at most `at_most` of the changes before `before`; how many it were.
-    ///
-    /// # Errors
-    /// The store cannot be written.
     pub async fn trim_history(&self, before: Timestamp, at_most: usize) -> Result<u64, StoreError> {
         let mut work = self.begin(Purpose::Recording).await?;
         let trimmed = work.run(statement(TRIM).bind(before.0).bind(super::session::at_most(at_most))).await?;

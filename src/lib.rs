@@ -2,7 +2,7 @@
 //!
 //! The rooms and their order are described in docs/ARCHITECTURE.md; a test keeps the order.
 
-pub mod api;
+mod api;
 pub mod app;
 pub mod auth;
 pub mod check;

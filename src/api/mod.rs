@@ -1,6 +1,6 @@
 //! The admin listener: health, metrics and requests for a reload. Knows no dialect.
 
-pub mod reload;
+pub(crate) mod reload;
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ const JSON: &str = "application/json";
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Serves the admin listener.
-pub struct AdminApi {
+pub(crate) struct AdminApi {
     gateway: Box<dyn Fn() -> Arc<Gateway> + Send + Sync>,
     registry: Registry,
     reloads: mpsc::Sender<ReloadRequest>,
@@ -41,7 +41,7 @@ impl AdminApi {
     /// A service that shows the health of the `gateway` in force, the metrics of `registry`, and that we are not ready once
     /// `stop` is true; it passes requests for a reload on to `reloads`.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         gateway: impl Fn() -> Arc<Gateway> + Send + Sync + 'static,
         registry: Registry,
         reloads: mpsc::Sender<ReloadRequest>,
@@ -52,7 +52,7 @@ impl AdminApi {
 
     /// What answers the requests of a connection.
     #[must_use]
-    pub fn service(self) -> TowerToHyperService<Router> {
+    pub(crate) fn service(self) -> TowerToHyperService<Router> {
         let router = Router::new()
             .route("/healthz", get(async || "ok\n"))
             .route("/readyz", get(ready))

@@ -20,31 +20,31 @@ const HEALTH_WITHIN: Duration = Duration::from_secs(4);
 const MOST: u64 = 4 * 1024 * 1024;
 
 /// Somebody wants the configuration to be read again, and waits for what came of it.
-pub type ReloadRequest = oneshot::Sender<Result<Reloaded, ReloadRefused>>;
+pub(crate) type ReloadRequest = oneshot::Sender<Result<Reloaded, ReloadRefused>>;
 
 /// The new configuration is in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reloaded {
+pub(crate) struct Reloaded {
     /// The file that was read.
-    pub file: String,
+    pub(crate) file: String,
     /// What is different now, in short.
-    pub changed: Vec<String>,
+    pub(crate) changed: Vec<String>,
     /// What is different in the file and needs a restart.
-    pub restart: Vec<String>,
+    pub(crate) restart: Vec<String>,
 }
 
 /// The old configuration stays.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ReloadRefused {
+pub(crate) struct ReloadRefused {
     /// The file that was read.
-    pub file: String,
+    pub(crate) file: String,
     /// What is wrong with it, one by one.
-    pub problems: Vec<String>,
+    pub(crate) problems: Vec<String>,
 }
 
 /// Why no gateway answered.
 #[derive(Debug, thiserror::Error)]
-pub enum AdminCallError {
+pub(crate) enum AdminCallError {
     /// Port 0 is another one at each start.
     #[error("[admin] listen takes a free port, and which one only the gateway's log and ready file tell")]
     AnyPort,
@@ -62,7 +62,7 @@ pub(super) fn may_reload(headers: &HeaderMap) -> bool {
 }
 
 /// Asks the gateway whose admin listener is at `address` to read its configuration again, and waits for what comes of it.
-pub fn request_reload(address: SocketAddr) -> Result<Result<Reloaded, ReloadRefused>, AdminCallError> {
+pub(crate) fn request_reload(address: SocketAddr) -> Result<Result<Reloaded, ReloadRefused>, AdminCallError> {
     let headers = format!("{HEADER}: yes\r\nContent-Length: 0\r\n");
     let (status, body) = exchange(address, "POST /reload", &headers, ANSWER_WITHIN)?;
     match status.as_str() {
@@ -74,7 +74,7 @@ pub fn request_reload(address: SocketAddr) -> Result<Result<Reloaded, ReloadRefu
 
 /// Asks the gateway whose admin listener is at `address` whether it can serve, or with `primaries` whether it reaches one of each
 /// zone too: what it says where it can, or where it cannot.
-pub fn request_readiness(address: SocketAddr, primaries: bool) -> Result<Result<String, String>, AdminCallError> {
+pub(crate) fn request_readiness(address: SocketAddr, primaries: bool) -> Result<Result<String, String>, AdminCallError> {
     let request = if primaries { "GET /readyz?primaries" } else { "GET /readyz" };
     let (status, body) = exchange(address, request, "", HEALTH_WITHIN)?;
     match status.as_str() {

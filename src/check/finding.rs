@@ -2,7 +2,7 @@
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Level {
+pub(crate) enum Level {
     /// Updates will fail, or must not be trusted.
     Error,
     /// Updates of one host will fail, or of all before long.
@@ -12,7 +12,7 @@ pub enum Level {
 impl Level {
     /// The word for it.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Error => "error",
             Self::Warning => "warning",
@@ -22,11 +22,11 @@ impl Level {
 
 /// A line of configuration, or a command, that would mend a finding.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Advice {
+pub(crate) struct Advice {
     /// The file that it belongs to, or "shell".
-    pub place: &'static str,
+    pub(crate) place: &'static str,
     /// The line or lines.
-    pub line: String,
+    pub(crate) line: String,
 }
 
 impl Advice {
@@ -37,17 +37,17 @@ impl Advice {
 
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
+pub(crate) struct Finding {
     /// How bad it is.
-    pub level: Level,
+    pub(crate) level: Level,
     /// A word for programs.
-    pub code: &'static str,
+    pub(crate) code: &'static str,
     /// Which names it is about, where it is about names.
-    pub hosts: Vec<String>,
+    pub(crate) hosts: Vec<String>,
     /// What is wrong, in a sentence without a full stop.
-    pub what: String,
+    pub(crate) what: String,
     /// What would mend it; one of them is enough.
-    pub advice: Vec<Advice>,
+    pub(crate) advice: Vec<Advice>,
 }
 
 impl Finding {

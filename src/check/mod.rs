@@ -20,7 +20,7 @@ use crate::dns::{Pool, Tcp};
 use crate::model::{Hostname, ZoneName};
 use crate::registry::Declared;
 
-pub use finding::{Advice, Finding, Level};
+pub(crate) use finding::{Advice, Finding, Level};
 
 /// Zones that are asked at the same time.
 const AT_ONCE: usize = 8;
@@ -29,7 +29,7 @@ const CONNECTIONS: usize = 4;
 
 /// How far a check goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Extent {
+pub(crate) enum Extent {
     /// The configuration and the files that it names.
     Offline,
     /// Questions to every primary; nothing is changed.
@@ -40,37 +40,37 @@ pub enum Extent {
 
 /// What became of one primary of one zone.
 #[derive(Debug, Clone)]
-pub struct Checked {
+pub(crate) struct Checked {
     /// The zone's apex.
-    pub zone: String,
+    pub(crate) zone: String,
     /// The primary as the configuration names it.
-    pub primary: String,
+    pub(crate) primary: String,
     /// What the primary calls itself, where it tells.
-    pub server: Option<String>,
+    pub(crate) server: Option<String>,
     /// Names that were asked about.
-    pub names: usize,
+    pub(crate) names: usize,
     /// What was found, in the order in which it was.
-    pub findings: Vec<Finding>,
+    pub(crate) findings: Vec<Finding>,
 }
 
 /// What a check found.
 #[derive(Debug, Clone, Default)]
-pub struct Report {
+pub(crate) struct Report {
     /// One for each primary of each zone, in the configuration's order.
-    pub checked: Vec<Checked>,
+    pub(crate) checked: Vec<Checked>,
     /// What was found on this machine.
-    pub here: Vec<Finding>,
+    pub(crate) here: Vec<Finding>,
 }
 
 impl Report {
     /// All that was found.
-    pub fn findings(&self) -> impl Iterator<Item = &Finding> {
+    pub(crate) fn findings(&self) -> impl Iterator<Item = &Finding> {
         self.here.iter().chain(self.checked.iter().flat_map(|checked| &checked.findings))
     }
 
     /// How many findings are of this level.
     #[must_use]
-    pub fn count(&self, level: Level) -> usize {
+    pub(crate) fn count(&self, level: Level) -> usize {
         self.findings().filter(|finding| finding.level == level).count()
     }
 }
@@ -85,7 +85,7 @@ struct AskedNames {
 }
 
 /// Checks `config` and calls `progress` with the number of zones done after each.
-pub async fn run(config: &Config, extent: Extent, mut progress: impl FnMut(usize)) -> Report {
+pub(crate) async fn run(config: &Config, extent: Extent, mut progress: impl FnMut(usize)) -> Report {
     let mut report = Report { checked: Vec::new(), here: secrets::examine(config) };
     report.here.extend(config.http.tls.as_ref().and_then(|tls| certificate::examine(tls, SystemTime::now())));
     if extent == Extent::Offline {

@@ -70,7 +70,7 @@ pub enum Event<T> {
 
 /// Why a question has no answer.
 #[derive(Debug, Clone, thiserror::Error)]
-pub enum AskError {
+pub(crate) enum AskError {
     /// No connection.
     #[error("{0}")]
     Connect(#[source] Arc<ConnectError>),
@@ -104,7 +104,7 @@ impl AskError {
     /// Whether the next primary of the zone is to be asked: this one is in trouble, and another may do better. What it says of
     /// the zone, the key or a name counts.
     #[must_use]
-    pub fn leads_to_next_primary(&self) -> bool {
+    pub(crate) fn leads_to_next_primary(&self) -> bool {
         match self {
             Self::Connect(_) | Self::Closed | Self::Silent(_) | Self::NotDns | Self::Unsigned => true,
             Self::Failed(failure) => failure.leads_to_next_primary(),
@@ -122,13 +122,13 @@ impl<T> Exchange<T> {
 
     /// There is no connection, and none is being opened.
     #[must_use]
-    pub fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         matches!(self.link, Link::Closed)
     }
 
     /// Whether it is this one's turn to send: once it has and others wait for a connection, it is theirs.
     #[must_use]
-    pub fn has_turn(&self) -> bool {
+    pub(crate) fn has_turn(&self) -> bool {
         matches!(&self.link, Link::Open { lease, is_used, .. } if !(*is_used && lease.is_wanted()))
     }
 
@@ -190,19 +190,19 @@ impl<T> Exchange<T> {
     }
 
     /// Whether what came for the message of `of` was not to be believed.
-    pub fn is_doubtful(&self, of: impl Fn(&T) -> bool) -> bool {
+    pub(crate) fn is_doubtful(&self, of: impl Fn(&T) -> bool) -> bool {
         self.sent.values().any(|sent| sent.is_doubtful && of(&sent.of))
     }
 
     /// How many messages have no answer yet.
     #[must_use]
-    pub fn unanswered(&self) -> usize {
+    pub(crate) fn unanswered(&self) -> usize {
         self.sent.len()
     }
 
     /// When the oldest message without an answer left, and when anything came since, if it did.
     #[must_use]
-    pub fn waits_since(&self) -> Option<(Instant, Instant)> {
+    pub(crate) fn waits_since(&self) -> Option<(Instant, Instant)> {
         let oldest = self.sent.values().map(|sent| sent.verifier.signed_at()).min()?;
         match &self.link {
             Link::Open { heard, .. } => Some((oldest, oldest.max(*heard))),
@@ -211,7 +211,7 @@ impl<T> Exchange<T> {
     }
 
     /// Gives the connection back to the pool where all that was sent is answered.
-    pub fn rest(&mut self) {
+    pub(crate) fn rest(&mut self) {
         if self.sent.is_empty() {
             match std::mem::replace(&mut self.link, Link::Closed) {
                 Link::Open { lease, .. } => lease.give_back(),
@@ -221,7 +221,7 @@ impl<T> Exchange<T> {
     }
 
     /// Ends the connection, and returns what was not answered, each with whether what came for it was not to be believed.
-    pub fn close(&mut self) -> impl Iterator<Item = (T, bool)> {
+    pub(crate) fn close(&mut self) -> impl Iterator<Item = (T, bool)> {
         self.link = Link::Closed;
         self.sent.drain().map(|(_, sent)| (sent.of, sent.is_doubtful))
     }

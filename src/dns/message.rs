@@ -9,7 +9,7 @@ use super::tsig::{Signed, Signer};
 use crate::model::{Desired, DesiredRecords, Hostname, RrData, RrType, ZoneName};
 
 /// The largest message that we send, in octets: half of what a frame holds, far from where hickory cuts.
-pub const MAX_MESSAGE: usize = 32 * 1024;
+pub(crate) const MAX_MESSAGE: usize = 32 * 1024;
 
 /// Why a message cannot be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -37,7 +37,7 @@ impl RrsetUpdate<'_> {
     /// Whether the change must be guarded: only a record that is set can fail to be served. Where an RRset is only removed,
     /// whatever stands there instead (a CNAME, say) makes the removal no less true, and must not fail the message.
     #[must_use]
-    pub fn is_guarded(&self) -> bool {
+    pub(crate) fn is_guarded(&self) -> bool {
         *self.desired != Desired::Absent
     }
 

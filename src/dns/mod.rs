@@ -14,11 +14,14 @@ mod reader;
 mod reply;
 mod tsig;
 
-pub use exchange::{AskError, Event, Exchange};
-pub use message::{EncodeError, MAX_MESSAGE, RrsetUpdate, Update};
+pub(crate) use exchange::AskError;
+pub use exchange::{Event, Exchange};
+pub(crate) use message::MAX_MESSAGE;
+pub use message::{EncodeError, RrsetUpdate, Update};
 pub use network::{ConnectError, Connecting, Network, Stream, Tcp};
 pub use pool::Pool;
 pub(crate) use probe::{Hiding, Prober, Served};
 pub(crate) use reader::{Reader, Route};
 pub use reply::{Failure, Rcode, Reply, TsigFault, classify, signed_in};
-pub use tsig::{FUDGE, Signed, Signer, Verifier};
+pub(crate) use tsig::FUDGE;
+pub use tsig::{Signed, Signer, Verifier};

@@ -16,16 +16,16 @@ pub struct Rcode(pub u16);
 #[expect(missing_docs, reason = "the names are the standards'")]
 impl Rcode {
     pub const NOERROR: Self = Self(0);
-    pub const FORMERR: Self = Self(1);
+    pub(crate) const FORMERR: Self = Self(1);
     pub const SERVFAIL: Self = Self(2);
-    pub const NXDOMAIN: Self = Self(3);
-    pub const NOTIMP: Self = Self(4);
-    pub const REFUSED: Self = Self(5);
-    pub const YXDOMAIN: Self = Self(6);
+    pub(crate) const NXDOMAIN: Self = Self(3);
+    pub(crate) const NOTIMP: Self = Self(4);
+    pub(crate) const REFUSED: Self = Self(5);
+    pub(crate) const YXDOMAIN: Self = Self(6);
     pub const YXRRSET: Self = Self(7);
     pub const NXRRSET: Self = Self(8);
-    pub const NOTAUTH: Self = Self(9);
-    pub const NOTZONE: Self = Self(10);
+    pub(crate) const NOTAUTH: Self = Self(9);
+    pub(crate) const NOTZONE: Self = Self(10);
 }
 
 impl fmt::Display for Rcode {
@@ -67,16 +67,16 @@ pub struct Failure {
     /// The response code.
     pub rcode: Rcode,
     /// What the TSIG record adds.
-    pub tsig: Option<TsigFault>,
+    pub(crate) tsig: Option<TsigFault>,
     /// Whether the answer's signature was verified.
-    pub signed: bool,
+    pub(crate) signed: bool,
 }
 
 impl Failure {
     /// Whether the next primary is to be asked: the server is in trouble. REFUSED and NOTAUTH speak of the zone and the key,
     /// which are the same everywhere.
     #[must_use]
-    pub fn leads_to_next_primary(&self) -> bool {
+    pub(crate) fn leads_to_next_primary(&self) -> bool {
         self.rcode == Rcode::SERVFAIL
     }
 }

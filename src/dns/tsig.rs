@@ -12,7 +12,7 @@ use super::message::EncodeError;
 use crate::model::{Algorithm, TsigKey};
 
 /// How far two clocks may be apart, in seconds (the value that RFC 8945 section 10 recommends).
-pub const FUDGE: u16 = 300;
+pub(crate) const FUDGE: u16 = 300;
 
 /// Signs messages with one key; cheap to clone.
 #[derive(Clone)]

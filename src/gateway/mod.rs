@@ -33,10 +33,10 @@ use backlog::Backlog;
 use carried_out::CarriedOut;
 use late::LateUpdates;
 
-pub use verdict::{HostVerdict, Verdicts};
+pub(crate) use verdict::{HostVerdict, Verdicts};
 
 /// The most hosts in one request.
-pub const MOST_HOSTS: usize = 20;
+pub(crate) const MOST_HOSTS: usize = 20;
 
 /// A request for changes, whatever dialect it came in.
 #[derive(Debug)]
@@ -175,7 +175,7 @@ impl Gateway {
 
     /// What is counted of requests.
     #[must_use]
-    pub fn limits(&self) -> &Limits {
+    pub(crate) fn limits(&self) -> &Limits {
         &self.limits
     }
 
@@ -186,7 +186,7 @@ impl Gateway {
     }
 
     /// How each zone is doing.
-    pub fn zones(&self) -> impl Iterator<Item = engine::ZoneStatus> {
+    pub(crate) fn zones(&self) -> impl Iterator<Item = engine::ZoneStatus> {
         self.zones.values().map(engine::Zone::status)
     }
 
@@ -196,7 +196,7 @@ impl Gateway {
     }
 
     /// Writes what is kept, and takes leave of the store.
-    pub async fn close(&self) {
+    pub(crate) async fn close(&self) {
         self.keep_pending().await;
         self.registry.close().await;
     }

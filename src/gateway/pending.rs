@@ -64,12 +64,12 @@ impl From<Unavailable> for Unmade {
 impl Gateway {
     /// Hosts of `zone` whose last request was answered 911, and is done when the primary answers.
     #[must_use]
-    pub fn pending(&self, zone: &ZoneName) -> usize {
+    pub(crate) fn pending(&self, zone: &ZoneName) -> usize {
         self.zones.get(zone).map_or(0, engine::Zone::parked_count) + self.backlog.stored(zone)
     }
 
     /// Takes in what earlier runs left; to be called before the first request.
-    pub async fn prepare(&self) {
+    pub(crate) async fn prepare(&self) {
         let Some(pending) = self.registry.pending() else { return };
         for (zone, count) in self.take_in(pending, pending.take_left()).await {
             self.backlog.report(&zone, count, self.defer);
@@ -78,7 +78,7 @@ impl Gateway {
 
     /// Looks after what is pending for ever, each time in the gateway `in_force`: `wake` says that there is something new, or a
     /// primary is back; `endings` are the engines' words on what nobody waited for.
-    pub async fn look_after_pending(
+    pub(crate) async fn look_after_pending(
         in_force: impl Fn() -> Arc<Self> + Send,
         wake: Arc<Notify>,
         mut endings: mpsc::UnboundedReceiver<Vec<Ended>>,

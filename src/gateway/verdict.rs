@@ -17,9 +17,9 @@ const AFTER_REFUSED: Duration = Duration::from_secs(300);
 pub struct Verdicts {
     /// The login that was tried, where it is an account's: people type passwords into the wrong field, and the log must not
     /// repeat them.
-    pub login: Option<Arc<str>>,
+    pub(crate) login: Option<Arc<str>>,
     /// The hosts that were asked for, as they were sent, or found out: an account's only one, a token's.
-    pub hosts: Vec<String>,
+    pub(crate) hosts: Vec<String>,
     /// One for each host of the request in its order; or one for the whole request.
     pub each: Vec<HostVerdict>,
 }
@@ -30,11 +30,11 @@ pub struct HostVerdict {
     /// What the client is told.
     pub outcome: Outcome,
     /// When it may come back, where the outcome says that it should.
-    pub retry_after: Option<Duration>,
+    pub(crate) retry_after: Option<Duration>,
     /// What was really the matter; for the log only.
     pub reason: Cow<'static, str>,
     /// What the primary answered last, if it was asked.
-    pub rcode: Option<String>,
+    pub(crate) rcode: Option<String>,
 }
 
 impl Verdicts {
@@ -65,7 +65,7 @@ impl HostVerdict {
 
     /// The primary cannot be asked now, or we are overloaded.
     #[must_use]
-    pub fn unreachable(reason: &'static str) -> Self {
+    pub(crate) fn unreachable(reason: &'static str) -> Self {
         Self { retry_after: Some(AFTER_UNREACHABLE), ..Self::new(Outcome::Unreachable, reason) }
     }
 

@@ -9,12 +9,12 @@ use crate::model::{SourcePrefix, SourceTier};
 
 /// How many each network has; one without any is not in it, so that there are never more than what is counted.
 #[derive(Debug, Clone, Default)]
-pub struct Concurrent(Arc<Mutex<HashMap<SourcePrefix, u32>>>);
+pub(crate) struct Concurrent(Arc<Mutex<HashMap<SourcePrefix, u32>>>);
 
 /// One that is counted until this is dropped.
 #[derive(Debug)]
 #[must_use = "it counts for as long as it is kept"]
-pub struct Counted {
+pub(crate) struct Counted {
     all: Concurrent,
     source: IpAddr,
     /// How many there were with it, one number a tier.
@@ -23,13 +23,13 @@ pub struct Counted {
 
 impl Concurrent {
     /// Counts one more of `source`, whatever it has.
-    pub fn add(&self, source: IpAddr) -> Counted {
+    pub(crate) fn add(&self, source: IpAddr) -> Counted {
         self.count(&mut self.lock(), source)
     }
 
     /// Counts one more of `source`, unless one of its networks has `most` times the tier's factor already.
     #[must_use]
-    pub fn add_below(&self, most: u32, source: IpAddr) -> Option<Counted> {
+    pub(crate) fn add_below(&self, most: u32, source: IpAddr) -> Option<Counted> {
         let mut all = self.lock();
         let mut tiers = SourceTier::ALL.into_iter().zip(SourcePrefix::around(source));
         let is_full = tiers

@@ -16,7 +16,7 @@ use crate::model::{Addresses, Hostname, SourcePrefix, SourceTier};
 use limiter::Limiter;
 use repeats::Repeats;
 
-pub use concurrent::{Concurrent, Counted};
+pub(crate) use concurrent::{Concurrent, Counted};
 
 /// The limits of the contract; one that is `"off"` never refuses and keeps nothing.
 ///
@@ -61,7 +61,7 @@ impl Limits {
     }
 
     /// Takes other numbers: what is used up stays used up. A limit that is lifted forgets.
-    pub fn set(&self, config: &config::Limits) {
+    pub(crate) fn set(&self, config: &config::Limits) {
         let mut rules = self.rules.write().unwrap_or_else(PoisonError::into_inner);
         let LimitRules { host, account, source, failed_logins, repeats } = &mut *rules;
         renew(host, config.host, Limiter::new, Limiter::with);
@@ -83,13 +83,13 @@ impl Limits {
 
     /// Counts `hosts` hosts of a request of the account `login`; more than the burst count as the burst, or they could
     /// never be served. A refusal counts nothing.
-    pub fn account(&self, login: &str, hosts: u32) -> Result<(), Duration> {
+    pub(crate) fn account(&self, login: &str, hosts: u32) -> Result<(), Duration> {
         let verdict = self.rules().account.as_ref().map_or(Ok(()), |limiter| limiter.take(login, hosts));
         self.counted(LimitKind::Account, verdict)
     }
 
     /// Counts one update of `name` that goes to the primary.
-    pub fn host(&self, name: &Hostname) -> Result<(), Duration> {
+    pub(crate) fn host(&self, name: &Hostname) -> Result<(), Duration> {
         let verdict = self.rules().host.as_ref().map_or(Ok(()), |limiter| limiter.take(name.as_str(), 1));
         self.counted(LimitKind::Host, verdict)
     }
@@ -99,7 +99,7 @@ impl Limits {
     /// `undecided` is how many passwords of this login are being hashed already; those of the source are the guesses that
     /// were let through and not dropped. All of them may turn out wrong, and without them a hundred guesses sent at once would
     /// count as one. So a guess is to be dropped once its failure is counted.
-    pub fn may_hash(&self, source: IpAddr, login: &str, undecided: u32) -> Result<Counted, Duration> {
+    pub(crate) fn may_hash(&self, source: IpAddr, login: &str, undecided: u32) -> Result<Counted, Duration> {
         let guess = self.undecided.add(source);
         let verdict = self.rules().failed_logins.as_ref().map_or(Ok(()), |failed| {
             let of_source = failed.source.look(source, guess.numbers);
@@ -113,7 +113,7 @@ impl Limits {
     }
 
     /// Counts a wrong password of `login` from `source`.
-    pub fn failed_login(&self, source: IpAddr, login: &str) {
+    pub(crate) fn failed_login(&self, source: IpAddr, login: &str) {
         if let Some(failed) = &self.rules().failed_logins {
             // Where nothing is left there is nothing to take: `may_hash` refuses already.
             let _exhausted = failed.login.take(login, 1);
@@ -122,20 +122,20 @@ impl Limits {
     }
 
     /// Whether `name` may be answered once more that it has `addresses`; counts nothing.
-    pub fn may_repeat(&self, name: &Hostname, addresses: Addresses) -> Result<(), Duration> {
+    pub(crate) fn may_repeat(&self, name: &Hostname, addresses: Addresses) -> Result<(), Duration> {
         let verdict = self.rules().repeats.as_ref().map_or(Ok(()), |repeats| repeats.look(name, addresses));
         self.counted(LimitKind::Repeats, verdict)
     }
 
     /// Notes that `name` was answered that it has `addresses`; counts it where that was its last answer.
-    pub fn answered(&self, name: &Hostname, addresses: Addresses) {
+    pub(crate) fn answered(&self, name: &Hostname, addresses: Addresses) {
         if let Some(repeats) = &self.rules().repeats {
             repeats.answered(name, addresses);
         }
     }
 
     /// Notes that a request for `name` failed on our side: its next one is no repeat, whatever it asks for.
-    pub fn failed(&self, name: &Hostname) {
+    pub(crate) fn failed(&self, name: &Hostname) {
         if let Some(repeats) = &self.rules().repeats {
             repeats.failed(name);
         }

@@ -13,32 +13,32 @@ pub struct Account {
     /// The user name.
     pub login: Arc<str>,
     /// Whether the configuration file declares it: no command changes it then.
-    pub is_declared: bool,
+    pub(crate) is_declared: bool,
     /// Whether its credentials open anything.
-    pub enabled: bool,
+    pub(crate) enabled: bool,
     /// What stands for its passwords, newest first.
     pub(super) secrets: Vec<StoredSecret>,
     /// Names that the file grants exactly; those of the store are [`Host`]s.
     pub(super) exact: HashSet<Hostname>,
     /// Names below which everything is granted.
-    pub wildcards: Vec<ZoneName>,
+    pub(crate) wildcards: Vec<ZoneName>,
     /// Distinct names that the wildcard grants may bring into being.
-    pub max_hosts: u32,
+    pub(crate) max_hosts: u32,
     /// Since when the store has it.
     pub(super) created: Timestamp,
 }
 
 /// The settings of a name that has some.
 #[derive(Debug, Clone)]
-pub struct Host {
+pub(crate) struct Host {
     /// Whose it is; `None` where the file declares it, whose accounts name their hosts themselves.
-    pub login: Option<Arc<str>>,
+    pub(crate) login: Option<Arc<str>>,
     /// In seconds, in place of the zone's.
-    pub ttl: Option<u32>,
+    pub(crate) ttl: Option<u32>,
     /// Which addresses it may have.
-    pub families: Families,
+    pub(crate) families: Families,
     /// Why an operator has blocked it.
-    pub blocked: Option<String>,
+    pub(crate) blocked: Option<String>,
 }
 
 impl Account {
@@ -70,7 +70,7 @@ impl Account {
 
     /// What its password is held against now: nothing where it is disabled.
     #[must_use]
-    pub fn secrets(&self) -> Vec<PasswordDigest> {
+    pub(crate) fn secrets(&self) -> Vec<PasswordDigest> {
         let now = Timestamp::now();
         let in_force = |secret: &&StoredSecret| self.enabled && secret.expires.is_none_or(|expires| now < expires);
         self.secrets.iter().filter(in_force).map(|secret| secret.digest.clone()).collect()
@@ -78,7 +78,7 @@ impl Account {
 
     /// The names that the file grants it exactly and that come after `after`, in their order.
     #[must_use]
-    pub fn names(&self, after: Option<&Hostname>) -> Vec<&Hostname> {
+    pub(crate) fn names(&self, after: Option<&Hostname>) -> Vec<&Hostname> {
         let mut names: Vec<_> = self.exact.iter().filter(|name| after.is_none_or(|after| *name > after)).collect();
         names.sort_unstable();
         names

@@ -14,7 +14,7 @@ use crate::model::{Addresses, Hostname, PasswordDigest, ZoneName};
 
 /// A `gateway.toml`, indexed.
 #[derive(Debug)]
-pub struct Declared {
+pub(crate) struct Declared {
     accounts: HashMap<Arc<str>, Arc<Account>>,
     zones: HashMap<ZoneName, ZoneRules>,
     names: HashMap<Hostname, DeclaredName>,
@@ -31,9 +31,9 @@ pub struct Declared {
 
 /// What the file says of a name that it grants exactly or has a `[[host]]` for.
 #[derive(Debug, Default)]
-pub struct DeclaredName {
+pub(crate) struct DeclaredName {
     /// The accounts that are granted it by name, in the file's order.
-    pub owners: Vec<Arc<str>>,
+    pub(crate) owners: Vec<Arc<str>>,
     host: Option<Arc<Host>>,
 }
 
@@ -46,7 +46,7 @@ struct ZoneRules {
 impl Declared {
     /// Takes what `config` declares.
     #[must_use]
-    pub fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config) -> Self {
         let mut names: HashMap<Hostname, DeclaredName> = HashMap::new();
         let mut accounts = HashMap::new();
         let mut secrets = CopiedAccounts::new();
@@ -76,31 +76,31 @@ impl Declared {
 
     /// An `[[account]]`.
     #[must_use]
-    pub fn account(&self, login: &str) -> Option<&Arc<Account>> {
+    pub(crate) fn account(&self, login: &str) -> Option<&Arc<Account>> {
         self.accounts.get(login)
     }
 
     /// The settings of a `[[host]]`.
     #[must_use]
-    pub fn host(&self, name: &Hostname) -> Option<&Arc<Host>> {
+    pub(crate) fn host(&self, name: &Hostname) -> Option<&Arc<Host>> {
         self.names.get(name)?.host.as_ref()
     }
 
     /// What is declared of `name` itself, if anything is.
     #[must_use]
-    pub fn name(&self, name: &Hostname) -> Option<&DeclaredName> {
+    pub(crate) fn name(&self, name: &Hostname) -> Option<&DeclaredName> {
         self.names.get(name)
     }
 
     /// The accounts whose logins come after `after`, in their order.
-    pub fn accounts(&self, after: Option<&str>) -> impl Iterator<Item = &Arc<Account>> {
+    pub(crate) fn accounts(&self, after: Option<&str>) -> impl Iterator<Item = &Arc<Account>> {
         let logins = self.logins_in_order.get_or_init(|| in_order(&self.accounts));
         let from = after.map_or(0, |after| logins.partition_point(|login| **login <= *after));
         logins.iter().skip(from).filter_map(|login| self.accounts.get(login))
     }
 
     /// The names of which something is declared and which come after `after`, in their order.
-    pub fn names(&self, after: Option<&Hostname>) -> impl Iterator<Item = &Hostname> {
+    pub(crate) fn names(&self, after: Option<&Hostname>) -> impl Iterator<Item = &Hostname> {
         let names = self.names_in_order.get_or_init(|| in_order(&self.names));
         let from = after.map_or(0, |after| names.partition_point(|name| name <= after));
         names.iter().skip(from)
@@ -122,7 +122,7 @@ impl Declared {
 
     /// The zone that holds `name`: the longest match.
     #[must_use]
-    pub fn zone_of(&self, name: &Hostname) -> Option<&ZoneName> {
+    pub(crate) fn zone_of(&self, name: &Hostname) -> Option<&ZoneName> {
         std::iter::once(name.as_str()).chain(name.ancestors()).find_map(|apex| {
             let (zone, _) = self.zones.get_key_value(apex)?;
             Some(zone)
@@ -130,7 +130,7 @@ impl Declared {
     }
 
     /// How `account` may change `name`, which is `host` where it has settings.
-    pub fn grant(&self, account: &Account, name: &Hostname, host: Option<&Host>) -> Result<Grant, Denied> {
+    pub(crate) fn grant(&self, account: &Account, name: &Hostname, host: Option<&Host>) -> Result<Grant, Denied> {
         self.zone_of(name).ok_or(Denied::NoZone)?;
         let owner = host.and_then(|host| host.login.as_ref());
         if account.exact.contains(name) || owner == Some(&account.login) {
@@ -158,13 +158,13 @@ impl Declared {
 
     /// The TTL of records in `zone`, in seconds.
     #[must_use]
-    pub fn ttl(&self, zone: &ZoneName) -> u32 {
+    pub(crate) fn ttl(&self, zone: &ZoneName) -> u32 {
         self.zones.get(zone).map_or(60, |rules| rules.ttl)
     }
 
     /// The first of `addresses` that a name in `zone` never gets.
     #[must_use]
-    pub fn refused(&self, zone: &ZoneName, addresses: Addresses) -> Option<IpAddr> {
+    pub(crate) fn refused(&self, zone: &ZoneName, addresses: Addresses) -> Option<IpAddr> {
         let allow = self.zones.get(zone).map(|rules| rules.allow.as_slice()).unwrap_or_default();
         let covers = |networks: &[IpNet], address| networks.iter().any(|network| network.contains(&address));
         addresses.iter().find(|address| covers(&self.refuse, *address) && !covers(allow, *address))

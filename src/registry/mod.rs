@@ -26,10 +26,11 @@ use dummy::accounts_to_copy;
 use recorder::Recorder;
 use reserver::Reserver;
 
-pub use account::{Account, Host};
-pub use declared::{Declared, DeclaredName};
-pub use pending::{Cleared, PendingChanges};
-pub use recorder::Sighting;
+pub use account::Account;
+pub(crate) use account::Host;
+pub(crate) use declared::Declared;
+pub(crate) use pending::{Cleared, PendingChanges};
+pub(crate) use recorder::Sighting;
 pub use reserver::Reservation;
 
 /// Everything that is declared, and everything that is kept.
@@ -58,7 +59,7 @@ pub struct Unavailable;
 
 /// How a name is granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Grant {
+pub(crate) enum Grant {
     /// By name.
     Exact,
     /// By a wildcard: the caller must also rule out that the zone's SOA or NS records name it.
@@ -67,7 +68,7 @@ pub enum Grant {
 
 /// Why a name is not granted; for the log, never for the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Denied {
+pub(crate) enum Denied {
     /// No zone holds the name.
     #[error("no zone of ours holds the name")]
     NoZone,
@@ -138,12 +139,12 @@ impl Registry {
 
     /// What the password of an unknown login is held against: the work of a real account, and never right.
     #[must_use]
-    pub fn dummy(&self, login: &str) -> PasswordDigest {
+    pub(crate) fn dummy(&self, login: &str) -> PasswordDigest {
         self.declared.dummy(login, self.stored.as_ref().map(|stored| stored.directory.copied()))
     }
 
     /// The settings of `name`, if it has some.
-    pub async fn host(&self, name: &Hostname) -> Result<Option<Arc<Host>>, Unavailable> {
+    pub(crate) async fn host(&self, name: &Hostname) -> Result<Option<Arc<Host>>, Unavailable> {
         match (self.declared.host(name), &self.stored) {
             (Some(host), _) => Ok(Some(Arc::clone(host))),
             (None, Some(stored)) => stored.directory.host(name).await,
@@ -152,7 +153,7 @@ impl Registry {
     }
 
     /// The host that the token with this SHA-256 digest stands for.
-    pub async fn host_of_token(&self, digest: &TokenDigest) -> Result<Option<Hostname>, Unavailable> {
+    pub(crate) async fn host_of_token(&self, digest: &TokenDigest) -> Result<Option<Hostname>, Unavailable> {
         let Some(stored) = &self.stored else { return Ok(None) };
         let holder = stored.directory.token(digest).await?;
         let in_force = holder.filter(|holder| holder.expires.is_none_or(|expires| Timestamp::now() < expires));
@@ -160,7 +161,7 @@ impl Registry {
     }
 
     /// The host of an account whose grants name exactly one.
-    pub async fn only_host(&self, account: &Account) -> Result<Option<Hostname>, Unavailable> {
+    pub(crate) async fn only_host(&self, account: &Account) -> Result<Option<Hostname>, Unavailable> {
         if !account.wildcards.is_empty() {
             return Ok(None);
         }
@@ -173,24 +174,24 @@ impl Registry {
 
     /// The zone that holds `name`: the longest match.
     #[must_use]
-    pub fn zone_of(&self, name: &Hostname) -> Option<&ZoneName> {
+    pub(crate) fn zone_of(&self, name: &Hostname) -> Option<&ZoneName> {
         self.declared.zone_of(name)
     }
 
     /// How `account` may change `name`, whose settings are `host`.
-    pub fn grant(&self, account: &Account, name: &Hostname, host: Option<&Host>) -> Result<Grant, Denied> {
+    pub(crate) fn grant(&self, account: &Account, name: &Hostname, host: Option<&Host>) -> Result<Grant, Denied> {
         self.declared.grant(account, name, host)
     }
 
     /// The TTL of records in `zone`, in seconds.
     #[must_use]
-    pub fn ttl(&self, zone: &ZoneName) -> u32 {
+    pub(crate) fn ttl(&self, zone: &ZoneName) -> u32 {
         self.declared.ttl(zone)
     }
 
     /// The first of `addresses` that a name in `zone` never gets.
     #[must_use]
-    pub fn refused(&self, zone: &ZoneName, addresses: Addresses) -> Option<IpAddr> {
+    pub(crate) fn refused(&self, zone: &ZoneName, addresses: Addresses) -> Option<IpAddr> {
         self.declared.refused(zone, addresses)
     }
 
@@ -201,25 +202,25 @@ impl Registry {
 
     /// Whether other gateways may be on the store.
     #[must_use]
-    pub fn is_shared(&self) -> bool {
+    pub(crate) fn is_shared(&self) -> bool {
         self.stored.as_ref().is_some_and(|stored| stored.store.is_shared())
     }
 
     /// When the store last came back, or we came.
     #[must_use]
-    pub fn returned(&self) -> Instant {
+    pub(crate) fn returned(&self) -> Instant {
         self.stored.as_ref().map_or_else(Instant::now, |stored| stored.directory.returned())
     }
 
     /// Writes what was noted of hosts until now.
-    pub async fn flush(&self) {
+    pub(crate) async fn flush(&self) {
         if let Some(stored) = &self.stored {
             stored.recorder.flush().await;
         }
     }
 
     /// Notes what became of a host's request; written within a second, and nobody waits for it.
-    pub fn saw(&self, sighting: Sighting) {
+    pub(crate) fn saw(&self, sighting: Sighting) {
         if let Some(stored) = &self.stored {
             stored.recorder.note(sighting);
         }
@@ -227,12 +228,12 @@ impl Registry {
 
     /// What the store keeps of changes that are still to be made, if there is one.
     #[must_use]
-    pub fn pending(&self) -> Option<&Arc<PendingChanges>> {
+    pub(crate) fn pending(&self) -> Option<&Arc<PendingChanges>> {
         self.stored.as_ref().map(|stored| &stored.pending)
     }
 
     /// What `config` declares and the store keeps too, each as a sentence that names both.
-    pub async fn clashes(&self, config: &Config) -> Result<Vec<String>, StoreError> {
+    pub(crate) async fn clashes(&self, config: &Config) -> Result<Vec<String>, StoreError> {
         let Some(Stored { store, .. }) = self.stored.as_deref() else { return Ok(Vec::new()) };
         let declared = Declared::new(config);
         let logins: Vec<_> = declared.accounts(None).map(|account| Arc::clone(&account.login)).collect();
@@ -259,7 +260,7 @@ impl Registry {
     }
 
     /// Writes what was noted, and takes leave of the store.
-    pub async fn close(&self) {
+    pub(crate) async fn close(&self) {
         if let Some(stored) = &self.stored {
             self.flush().await;
             stored.store.close().await;

@@ -24,7 +24,7 @@ const PAGE: usize = 1_000;
 
 /// What the store keeps of changes that are still to be made. A stamp tells a change from one that replaced it.
 #[derive(Debug)]
-pub struct PendingChanges {
+pub(crate) struct PendingChanges {
     store: Store,
     known: Arc<Mutex<Known>>,
     // What earlier runs left, until it is taken.
@@ -53,7 +53,7 @@ struct Clear {
 
 /// Whether older changes are gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cleared {
+pub(crate) enum Cleared {
     /// They are, or there was none.
     Yes,
     /// Another gateway is working on one until the deadline.
@@ -79,18 +79,18 @@ impl PendingChanges {
 
     /// Whether other gateways may be on the store.
     #[must_use]
-    pub fn is_shared(&self) -> bool {
+    pub(crate) fn is_shared(&self) -> bool {
         self.store.is_shared()
     }
 
     /// What earlier runs left in a store of our own; nothing the second time.
     #[must_use]
-    pub fn take_left(&self) -> Vec<PendingChange> {
+    pub(crate) fn take_left(&self) -> Vec<PendingChange> {
         std::mem::take(&mut *self.left.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// What commands want that is not known yet, in a store of our own.
-    pub async fn new_of_commands(&self) -> Result<Vec<PendingChange>, Unavailable> {
+    pub(crate) async fn new_of_commands(&self) -> Result<Vec<PendingChange>, Unavailable> {
         let mut all = every(&self.store, true).await.map_err(unavailable)?;
         if let Known::Each(known) = &*lock(&self.known) {
             all.retain(|change| known.get(&change.key) != Some(&change.stamp));
@@ -99,12 +99,12 @@ impl PendingChanges {
     }
 
     /// One that the store has is looked after from now on.
-    pub fn know(&self, key: RrKey, stamp: Timestamp) {
+    pub(crate) fn know(&self, key: RrKey, stamp: Timestamp) {
         lock(&self.known).add([(key, stamp)]);
     }
 
     /// At most `limit` of a shared store in the order of their keys, those after `after`.
-    pub async fn page(&self, after: Option<&RrKey>, limit: usize) -> Result<Vec<PendingChange>, Unavailable> {
+    pub(crate) async fn page(&self, after: Option<&RrKey>, limit: usize) -> Result<Vec<PendingChange>, Unavailable> {
         if after.is_some() {
             return self.store.pending().page(after, limit).await.map_err(unavailable);
         }
@@ -116,7 +116,7 @@ impl PendingChanges {
     }
 
     /// Keeps `changes`; those that stand now, with their stamps: where one is missing, the store has a newer one.
-    pub async fn keep(&self, changes: &[PendingChange]) -> Result<HashMap<RrKey, Timestamp>, Unavailable> {
+    pub(crate) async fn keep(&self, changes: &[PendingChange]) -> Result<HashMap<RrKey, Timestamp>, Unavailable> {
         if changes.is_empty() {
             return Ok(HashMap::new());
         }
@@ -128,7 +128,7 @@ impl PendingChanges {
     }
 
     /// These are over and go, unless they were replaced.
-    pub async fn end(&self, over: &[(RrKey, Timestamp)]) -> Result<(), Unavailable> {
+    pub(crate) async fn end(&self, over: &[(RrKey, Timestamp)]) -> Result<(), Unavailable> {
         self.store.pending().end(over).await.map_err(unavailable)?;
         if let Known::Each(known) = &mut *lock(&self.known) {
             for (key, stamp) in over {
@@ -141,7 +141,7 @@ impl PendingChanges {
     }
 
     /// Which of these the store has no longer.
-    pub async fn gone(&self, all: &[(RrKey, Option<Timestamp>)]) -> Result<HashSet<RrKey>, Unavailable> {
+    pub(crate) async fn gone(&self, all: &[(RrKey, Option<Timestamp>)]) -> Result<HashSet<RrKey>, Unavailable> {
         let names: Vec<_> = all.iter().map(|(key, _)| key.name.clone()).collect();
         let there = self.store.pending().of(&names).await.map_err(unavailable)?;
         let there: HashSet<_> = there.into_iter().map(|change| (change.key, Some(change.stamp))).collect();
@@ -150,7 +150,7 @@ impl PendingChanges {
 
     /// Before a request that was accepted at `accepted`, or after it was answered: what is older goes of those RRsets of `name`
     /// that `records` names.
-    pub async fn clear(
+    pub(crate) async fn clear(
         &self,
         name: &Hostname,
         records: &DesiredRecords,
@@ -177,7 +177,7 @@ impl PendingChanges {
     }
 
     /// Takes the lease, for `lease` from now, on those of `keys` that nobody has and that were accepted `age` ago or earlier.
-    pub async fn lease(
+    pub(crate) async fn lease(
         &self,
         keys: &[RrKey],
         age: Duration,
@@ -187,18 +187,18 @@ impl PendingChanges {
     }
 
     /// Our leases on `keys` end.
-    pub async fn release(&self, keys: &[RrKey]) -> Result<(), Unavailable> {
+    pub(crate) async fn release(&self, keys: &[RrKey]) -> Result<(), Unavailable> {
         self.store.pending().release(keys).await.map_err(unavailable)
     }
 
     /// All our leases end: we stop. Where the store is away, they expire.
-    pub async fn release_all(&self) {
+    pub(crate) async fn release_all(&self) {
         let _until_they_expire = self.store.pending().release_all().await;
     }
 
     /// What `key` was last said to hold, or nothing, where a request was answered for it that had been accepted after
     /// `accepted`.
-    pub async fn answered_since(
+    pub(crate) async fn answered_since(
         &self,
         key: &RrKey,
         accepted: Timestamp,

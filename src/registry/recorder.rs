@@ -31,19 +31,19 @@ const TRIM: Duration = Duration::from_secs(600);
 
 /// What became of one host's request.
 #[derive(Debug, Clone)]
-pub struct Sighting {
+pub(crate) struct Sighting {
     /// Which host.
-    pub name: Hostname,
+    pub(crate) name: Hostname,
     /// What its client was told.
-    pub outcome: Outcome,
+    pub(crate) outcome: Outcome,
     /// Where the request came from; `None` where a command wanted it.
-    pub source: Option<IpAddr>,
+    pub(crate) source: Option<IpAddr>,
     /// What the client calls itself.
-    pub agent: Option<Arc<str>>,
+    pub(crate) agent: Option<Arc<str>>,
     /// What the name now holds, as far as this request proved it.
-    pub held: DesiredRecords,
+    pub(crate) held: DesiredRecords,
     /// When the request was accepted.
-    pub asked: Timestamp,
+    pub(crate) asked: Timestamp,
 }
 
 /// Collects sightings and writes them; its task ends with it.

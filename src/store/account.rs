@@ -117,7 +117,7 @@ pub struct StoredHost {
     /// Why it may not be updated, while it may not.
     pub blocked: Option<String>,
     /// Since when.
-    pub created: Timestamp,
+    pub(crate) created: Timestamp,
 }
 
 /// A host to be.
@@ -180,7 +180,7 @@ impl Store {
     }
 
     /// Those of `logins` that are accounts, in no order.
-    pub async fn logins(&self, logins: &[Arc<str>]) -> Result<Vec<String>, StoreError> {
+    pub(crate) async fn logins(&self, logins: &[Arc<str>]) -> Result<Vec<String>, StoreError> {
         self.of_names(LOGINS, logins).await?.iter().map(|row| text(row, 0)).collect()
     }
 
@@ -303,7 +303,7 @@ impl Store {
     }
 
     /// The accounts of those of `names` that are hosts, in no order.
-    pub async fn owners(&self, names: &[Hostname]) -> Result<Vec<(Hostname, String)>, StoreError> {
+    pub(crate) async fn owners(&self, names: &[Hostname]) -> Result<Vec<(Hostname, String)>, StoreError> {
         let rows = self.of_names(OWNERS, names).await?;
         rows.iter().map(|row| Ok((name(row, 0)?, text(row, 1)?))).collect()
     }
@@ -321,7 +321,7 @@ impl Store {
     }
 
     /// The first `limit` names of these accounts, in the order of the logins, then of the names.
-    pub async fn hosts_of_all(
+    pub(crate) async fn hosts_of_all(
         &self,
         logins: &[&Arc<str>],
         limit: usize,

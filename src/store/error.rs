@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 /// The cause, as the database or the system put it.
-pub type Cause = Box<dyn Error + Send + Sync>;
+pub(crate) type Cause = Box<dyn Error + Send + Sync>;
 
 /// Why the store did not do it. No text holds a secret, nor the URL of a database.
 #[derive(Debug, thiserror::Error)]

@@ -4,11 +4,11 @@ use super::StoreError;
 use crate::model::check_login;
 
 /// The longest description and the longest reason, in characters.
-pub const MAX_TEXT: usize = 200;
+pub(crate) const MAX_TEXT: usize = 200;
 /// What is kept of a user agent, in characters.
-pub const MAX_AGENT: usize = 200;
+pub(crate) const MAX_AGENT: usize = 200;
 /// How many secrets an account may have at once: the newest, and older ones until they expire.
-pub const MAX_SECRETS: usize = 8;
+pub(crate) const MAX_SECRETS: usize = 8;
 /// How many wildcards an account may have: they are read with it.
 const MAX_WILDCARDS: usize = 1000;
 

@@ -35,16 +35,17 @@ use crate::config::Location;
 use clock::Clock;
 use session::{Database, Purpose, ROWS, Session, Statement, Work, of_names};
 
-pub use account::{HostEdit, NewAccount, NewHost, RecordsPolicy, StoredAccount, StoredHost, StoredSecret, TokenHolder};
-pub use error::{Cause, StoreError};
-pub use export::Export;
+pub use account::{HostEdit, NewAccount, NewHost, RecordsPolicy, TokenHolder};
+pub(crate) use account::{StoredAccount, StoredHost, StoredSecret};
+pub use error::StoreError;
+pub(crate) use export::Export;
 pub use feed::{Feed, News, Subject};
-pub use fit::{MAX_AGENT, MAX_SECRETS, MAX_TEXT};
 pub use import::Imported;
-pub use pending::PendingTable;
+pub(crate) use pending::PendingTable;
 pub use record::{AddressChange, Calls, Seen};
 pub use reserve::{NameRequest, Reservations, Reserved};
-pub use state::{HostEvent, State};
+pub(crate) use state::HostEvent;
+pub use state::State;
 
 /// A database with our schema; a clone is the same one. It must be made and dropped inside a tokio runtime.
 #[derive(Debug, Clone)]
@@ -82,7 +83,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Served`] where another gateway has the file; or as for [`Self::open`].
-    pub async fn serve(location: &Location, wait: Duration) -> Result<Self, StoreError> {
+    pub(crate) async fn serve(location: &Location, wait: Duration) -> Result<Self, StoreError> {
         open::serve(location, wait).await
     }
 

@@ -127,25 +127,25 @@ impl Calls {
 
     /// When the newest came.
     #[must_use]
-    pub fn at(&self) -> Timestamp {
+    pub(crate) fn at(&self) -> Timestamp {
         self.latest.at
     }
 
     /// How many of them changed the name.
     #[must_use]
-    pub fn changes(&self) -> usize {
+    pub(crate) fn changes(&self) -> usize {
         self.changes.len()
     }
 
     /// Whether nothing but a command's removal was done: its host may be gone, and gets no state again.
     #[must_use]
-    pub fn is_removal(&self) -> bool {
+    pub(crate) fn is_removal(&self) -> bool {
         self.latest.source.is_none() && !self.latest.held.sets()
     }
 
     /// Says of each change what was there before, where the name held `before` at first. A family that a change leaves alone
     /// is as it was.
-    pub fn follow(&mut self, mut before: Addresses) {
+    pub(crate) fn follow(&mut self, mut before: Addresses) {
         for seen in &mut self.changes {
             let Some(change) = &mut seen.change else { continue };
             let set = seen.held.addresses();

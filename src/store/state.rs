@@ -69,7 +69,7 @@ impl Store {
     }
 
     /// What the primary last acknowledged of each of `names` that is known.
-    pub async fn acknowledged(&self, names: &[Hostname]) -> Result<HashMap<Hostname, Addresses>, StoreError> {
+    pub(crate) async fn acknowledged(&self, names: &[Hostname]) -> Result<HashMap<Hostname, Addresses>, StoreError> {
         let held = |row: &AnyRow| {
             let name = name(row, 0)?;
             Ok((name.clone(), addresses(row, 1, &name)?))

@@ -40,7 +40,6 @@ impl std::fmt::Debug for AdminApi {
 impl AdminApi {
     /// A service that shows the health of the `gateway` in force, the metrics of `registry`, and that we are not ready once
     /// `stop` is true; it passes requests for a reload on to `reloads`.
-    #[must_use]
     pub(crate) fn new(
         gateway: impl Fn() -> Arc<Gateway> + Send + Sync + 'static,
         registry: Registry,
@@ -51,7 +50,6 @@ impl AdminApi {
     }
 
     /// What answers the requests of a connection.
-    #[must_use]
     pub(crate) fn service(self) -> TowerToHyperService<Router> {
         let router = Router::new()
             .route("/healthz", get(async || "ok\n"))

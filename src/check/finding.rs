@@ -11,7 +11,6 @@ pub(crate) enum Level {
 
 impl Level {
     /// The word for it.
-    #[must_use]
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Error => "error",

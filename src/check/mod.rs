@@ -69,7 +69,6 @@ impl Report {
     }
 
     /// How many findings are of this level.
-    #[must_use]
     pub(crate) fn count(&self, level: Level) -> usize {
         self.findings().filter(|finding| finding.level == level).count()
     }

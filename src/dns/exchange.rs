@@ -103,7 +103,6 @@ pub(crate) enum AskError {
 impl AskError {
     /// Whether the next primary of the zone is to be asked: this one is in trouble, and another may do better. What it says of
     /// the zone, the key or a name counts.
-    #[must_use]
     pub(crate) fn leads_to_next_primary(&self) -> bool {
         match self {
             Self::Connect(_) | Self::Closed | Self::Silent(_) | Self::NotDns | Self::Unsigned => true,
@@ -121,13 +120,11 @@ impl<T> Exchange<T> {
     }
 
     /// There is no connection, and none is being opened.
-    #[must_use]
     pub(crate) fn is_closed(&self) -> bool {
         matches!(self.link, Link::Closed)
     }
 
     /// Whether it is this one's turn to send: once it has and others wait for a connection, it is theirs.
-    #[must_use]
     pub(crate) fn has_turn(&self) -> bool {
         matches!(&self.link, Link::Open { lease, is_used, .. } if !(*is_used && lease.is_wanted()))
     }
@@ -195,13 +192,11 @@ impl<T> Exchange<T> {
     }
 
     /// How many messages have no answer yet.
-    #[must_use]
     pub(crate) fn unanswered(&self) -> usize {
         self.sent.len()
     }
 
     /// When the oldest message without an answer left, and when anything came since, if it did.
-    #[must_use]
     pub(crate) fn waits_since(&self) -> Option<(Instant, Instant)> {
         let oldest = self.sent.values().map(|sent| sent.verifier.signed_at()).min()?;
         match &self.link {

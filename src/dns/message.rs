@@ -36,7 +36,6 @@ pub struct RrsetUpdate<'a> {
 impl RrsetUpdate<'_> {
     /// Whether the change must be guarded: only a record that is set can fail to be served. Where an RRset is only removed,
     /// whatever stands there instead (a CNAME, say) makes the removal no less true, and must not fail the message.
-    #[must_use]
     pub(crate) fn is_guarded(&self) -> bool {
         *self.desired != Desired::Absent
     }

@@ -67,13 +67,11 @@ struct Turn {
 
 impl Pool {
     /// No connection yet; they will be opened over `network`, 16 to a primary at most.
-    #[must_use]
     pub fn new(network: Arc<dyn Network>) -> Self {
         Self::with_most(network, MOST)
     }
 
     /// The same with `most` to a primary, at least 1.
-    #[must_use]
     pub fn with_most(network: Arc<dyn Network>, most: usize) -> Self {
         Self { network, most: most.max(1), lines: Arc::default() }
     }

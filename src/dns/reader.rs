@@ -51,7 +51,6 @@ const MOST_WAITING: usize = 1024;
 
 impl Reader {
     /// Starts the task that asks, each time by the newest `route`; it ends when the last handle is dropped.
-    #[must_use]
     pub(crate) fn start(pool: Pool, route: watch::Receiver<Route>) -> Self {
         let (questions, queue) = mpsc::channel(MOST_WAITING);
         let task = Task {

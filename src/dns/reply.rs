@@ -75,7 +75,6 @@ pub struct Failure {
 impl Failure {
     /// Whether the next primary is to be asked: the server is in trouble. REFUSED and NOTAUTH speak of the zone and the key,
     /// which are the same everywhere.
-    #[must_use]
     pub(crate) fn leads_to_next_primary(&self) -> bool {
         self.rcode == Rcode::SERVFAIL
     }
@@ -121,7 +120,6 @@ pub fn signed_in(message: &Message) -> Option<u64> {
 }
 
 /// Weighs `octets` as the answer to the request of `verifier`.
-#[must_use]
 pub fn classify(octets: &[u8], verifier: &Verifier) -> Reply {
     // Parse before verifying: hickory's verifier may panic on octets that do not parse.
     let Ok(message) = Message::from_vec(octets) else {

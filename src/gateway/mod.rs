@@ -121,7 +121,6 @@ const MOST_UNDER_WAY: usize = 20_000;
 
 impl Gateway {
     /// A gateway over parts that are running.
-    #[must_use]
     pub fn new(
         registry: Registry,
         authenticator: Authenticator,
@@ -146,7 +145,6 @@ impl Gateway {
 
     /// A gateway for another configuration that goes on where this one is: who was verified, what was counted, what is
     /// pending, and the requests under way are common to both. A request begins and ends in one of them.
-    #[must_use]
     pub fn succeeded(
         &self,
         registry: Registry,
@@ -168,19 +166,16 @@ impl Gateway {
     }
 
     /// Accounts and hosts.
-    #[must_use]
     pub fn registry(&self) -> &Registry {
         &self.registry
     }
 
     /// What is counted of requests.
-    #[must_use]
     pub(crate) fn limits(&self) -> &Limits {
         &self.limits
     }
 
     /// The engine of the zone with this apex.
-    #[must_use]
     pub fn zone(&self, apex: &ZoneName) -> Option<&engine::Zone> {
         self.zones.get(apex)
     }

@@ -63,7 +63,6 @@ impl From<Unavailable> for Unmade {
 
 impl Gateway {
     /// Hosts of `zone` whose last request was answered 911, and is done when the primary answers.
-    #[must_use]
     pub(crate) fn pending(&self, zone: &ZoneName) -> usize {
         self.zones.get(zone).map_or(0, engine::Zone::parked_count) + self.backlog.stored(zone)
     }

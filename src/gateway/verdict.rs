@@ -64,7 +64,6 @@ impl HostVerdict {
     }
 
     /// The primary cannot be asked now, or we are overloaded.
-    #[must_use]
     pub(crate) fn unreachable(reason: &'static str) -> Self {
         Self { retry_after: Some(AFTER_UNREACHABLE), ..Self::new(Outcome::Unreachable, reason) }
     }

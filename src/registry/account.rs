@@ -69,7 +69,6 @@ impl Account {
     }
 
     /// What its password is held against now: nothing where it is disabled.
-    #[must_use]
     pub(crate) fn secrets(&self) -> Vec<PasswordDigest> {
         let now = Timestamp::now();
         let in_force = |secret: &&StoredSecret| self.enabled && secret.expires.is_none_or(|expires| now < expires);
@@ -77,7 +76,6 @@ impl Account {
     }
 
     /// The names that the file grants it exactly and that come after `after`, in their order.
-    #[must_use]
     pub(crate) fn names(&self, after: Option<&Hostname>) -> Vec<&Hostname> {
         let mut names: Vec<_> = self.exact.iter().filter(|name| after.is_none_or(|after| *name > after)).collect();
         names.sort_unstable();

@@ -45,7 +45,6 @@ struct ZoneRules {
 
 impl Declared {
     /// Takes what `config` declares.
-    #[must_use]
     pub(crate) fn new(config: &Config) -> Self {
         let mut names: HashMap<Hostname, DeclaredName> = HashMap::new();
         let mut accounts = HashMap::new();
@@ -75,19 +74,16 @@ impl Declared {
     }
 
     /// An `[[account]]`.
-    #[must_use]
     pub(crate) fn account(&self, login: &str) -> Option<&Arc<Account>> {
         self.accounts.get(login)
     }
 
     /// The settings of a `[[host]]`.
-    #[must_use]
     pub(crate) fn host(&self, name: &Hostname) -> Option<&Arc<Host>> {
         self.names.get(name)?.host.as_ref()
     }
 
     /// What is declared of `name` itself, if anything is.
-    #[must_use]
     pub(crate) fn name(&self, name: &Hostname) -> Option<&DeclaredName> {
         self.names.get(name)
     }
@@ -121,7 +117,6 @@ impl Declared {
     }
 
     /// The zone that holds `name`: the longest match.
-    #[must_use]
     pub(crate) fn zone_of(&self, name: &Hostname) -> Option<&ZoneName> {
         std::iter::once(name.as_str()).chain(name.ancestors()).find_map(|apex| {
             let (zone, _) = self.zones.get_key_value(apex)?;
@@ -157,13 +152,11 @@ impl Declared {
     }
 
     /// The TTL of records in `zone`, in seconds.
-    #[must_use]
     pub(crate) fn ttl(&self, zone: &ZoneName) -> u32 {
         self.zones.get(zone).map_or(60, |rules| rules.ttl)
     }
 
     /// The first of `addresses` that a name in `zone` never gets.
-    #[must_use]
     pub(crate) fn refused(&self, zone: &ZoneName, addresses: Addresses) -> Option<IpAddr> {
         let allow = self.zones.get(zone).map(|rules| rules.allow.as_slice()).unwrap_or_default();
         let covers = |networks: &[IpNet], address| networks.iter().any(|network| network.contains(&address));

@@ -91,7 +91,6 @@ pub(crate) enum Denied {
 
 impl Registry {
     /// What `config` declares, and nothing else.
-    #[must_use]
     pub fn declared(config: &Config) -> Self {
         Self { declared: Declared::new(config), stored: None, reserver: Arc::new(Reserver::in_memory()) }
     }
@@ -138,7 +137,6 @@ impl Registry {
     }
 
     /// What the password of an unknown login is held against: the work of a real account, and never right.
-    #[must_use]
     pub(crate) fn dummy(&self, login: &str) -> PasswordDigest {
         self.declared.dummy(login, self.stored.as_ref().map(|stored| stored.directory.copied()))
     }
@@ -173,7 +171,6 @@ impl Registry {
     }
 
     /// The zone that holds `name`: the longest match.
-    #[must_use]
     pub(crate) fn zone_of(&self, name: &Hostname) -> Option<&ZoneName> {
         self.declared.zone_of(name)
     }
@@ -184,13 +181,11 @@ impl Registry {
     }
 
     /// The TTL of records in `zone`, in seconds.
-    #[must_use]
     pub(crate) fn ttl(&self, zone: &ZoneName) -> u32 {
         self.declared.ttl(zone)
     }
 
     /// The first of `addresses` that a name in `zone` never gets.
-    #[must_use]
     pub(crate) fn refused(&self, zone: &ZoneName, addresses: Addresses) -> Option<IpAddr> {
         self.declared.refused(zone, addresses)
     }
@@ -201,13 +196,11 @@ impl Registry {
     }
 
     /// Whether other gateways may be on the store.
-    #[must_use]
     pub(crate) fn is_shared(&self) -> bool {
         self.stored.as_ref().is_some_and(|stored| stored.store.is_shared())
     }
 
     /// When the store last came back, or we came.
-    #[must_use]
     pub(crate) fn returned(&self) -> Instant {
         self.stored.as_ref().map_or_else(Instant::now, |stored| stored.directory.returned())
     }
@@ -227,7 +220,6 @@ impl Registry {
     }
 
     /// What the store keeps of changes that are still to be made, if there is one.
-    #[must_use]
     pub(crate) fn pending(&self) -> Option<&Arc<PendingChanges>> {
         self.stored.as_ref().map(|stored| &stored.pending)
     }
@@ -268,7 +260,6 @@ impl Registry {
     }
 
     /// Why the store is away, if it is, and whether even what is remembered no longer counts.
-    #[must_use]
     pub fn trouble(&self) -> Option<(Arc<str>, bool)> {
         self.stored.as_ref().and_then(|stored| stored.directory.trouble())
     }

@@ -78,7 +78,6 @@ impl PendingChanges {
     }
 
     /// Whether other gateways may be on the store.
-    #[must_use]
     pub(crate) fn is_shared(&self) -> bool {
         self.store.is_shared()
     }

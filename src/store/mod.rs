@@ -88,25 +88,21 @@ impl Store {
     }
 
     /// Whether gateways of other machines may share it.
-    #[must_use]
     pub fn is_shared(&self) -> bool {
         self.inner.database == Database::Postgres
     }
 
     /// The changes that are still to be made.
-    #[must_use]
     pub fn pending(&self) -> PendingTable<'_> {
         PendingTable(self)
     }
 
     /// The names below wildcards.
-    #[must_use]
     pub fn reservations(&self) -> Reservations<'_> {
         Reservations(self)
     }
 
     /// A reader of the feed. Its first answer is [`News::Lost`]: what was read of the store before may be old already.
-    #[must_use]
     pub fn feed(&self) -> Feed {
         Feed::new(self.clone())
     }

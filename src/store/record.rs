@@ -126,19 +126,16 @@ impl Calls {
     }
 
     /// When the newest came.
-    #[must_use]
     pub(crate) fn at(&self) -> Timestamp {
         self.latest.at
     }
 
     /// How many of them changed the name.
-    #[must_use]
     pub(crate) fn changes(&self) -> usize {
         self.changes.len()
     }
 
     /// Whether nothing but a command's removal was done: its host may be gone, and gets no state again.
-    #[must_use]
     pub(crate) fn is_removal(&self) -> bool {
         self.latest.source.is_none() && !self.latest.held.sets()
     }

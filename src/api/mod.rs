@@ -23,7 +23,6 @@ use reload::ReloadRequest;
 const JSON: &str = "application/json";
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Serves the admin listener.
 pub(crate) struct AdminApi {
     gateway: Box<dyn Fn() -> Arc<Gateway> + Send + Sync>,
     registry: Registry,

@@ -25,7 +25,6 @@ pub(crate) type ReloadRequest = oneshot::Sender<Result<Reloaded, ReloadRefused>>
 /// The new configuration is in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Reloaded {
-    /// The file that was read.
     pub(crate) file: String,
     /// What is different now, in short.
     pub(crate) changed: Vec<String>,
@@ -36,22 +35,18 @@ pub(crate) struct Reloaded {
 /// The old configuration stays.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ReloadRefused {
-    /// The file that was read.
     pub(crate) file: String,
     /// What is wrong with it, one by one.
     pub(crate) problems: Vec<String>,
 }
 
-/// Why no gateway answered.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AdminCallError {
     /// Port 0 is another one at each start.
     #[error("[admin] listen takes a free port, and which one only the gateway's log and ready file tell")]
     AnyPort,
-    /// Nothing answers there.
     #[error("no gateway answers at {0} ([admin] listen): {1}")]
     Away(SocketAddr, #[source] io::Error),
-    /// What answers is no gateway that we understand.
     #[error("what answers at {0} ([admin] listen) is no gateway of this version: {1}")]
     Stranger(SocketAddr, String),
 }

@@ -6,7 +6,6 @@ use super::{Advice, Finding};
 use crate::config::Tls;
 use crate::config::certificate::{Pair, PairError, date};
 
-/// What is wrong with the pair of `tls` as of `now`.
 pub(super) fn examine(tls: &Tls, now: SystemTime) -> Option<Finding> {
     let certificate = tls.certificate.display();
     match Pair::load(tls, now) {

@@ -1,6 +1,5 @@
 //! What a check says: what is wrong, where, and the line of configuration that would mend it.
 
-/// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Level {
     /// Updates will fail, or must not be trusted.
@@ -10,7 +9,6 @@ pub(crate) enum Level {
 }
 
 impl Level {
-    /// The word for it.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Error => "error",
@@ -24,7 +22,6 @@ impl Level {
 pub(crate) struct Advice {
     /// The file that it belongs to, or "shell".
     pub(crate) place: &'static str,
-    /// The line or lines.
     pub(crate) line: String,
 }
 
@@ -34,10 +31,8 @@ impl Advice {
     }
 }
 
-/// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Finding {
-    /// How bad it is.
     pub(crate) level: Level,
     /// A word for programs.
     pub(crate) code: &'static str,

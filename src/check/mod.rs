@@ -27,7 +27,6 @@ const AT_ONCE: usize = 8;
 /// Connections to one primary: with the 16 of a gateway beside, the 20 that PowerDNS takes.
 const CONNECTIONS: usize = 4;
 
-/// How far a check goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Extent {
     /// The configuration and the files that it names.
@@ -41,7 +40,6 @@ pub(crate) enum Extent {
 /// What became of one primary of one zone.
 #[derive(Debug, Clone)]
 pub(crate) struct Checked {
-    /// The zone's apex.
     pub(crate) zone: String,
     /// The primary as the configuration names it.
     pub(crate) primary: String,
@@ -53,7 +51,6 @@ pub(crate) struct Checked {
     pub(crate) findings: Vec<Finding>,
 }
 
-/// What a check found.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Report {
     /// One for each primary of each zone, in the configuration's order.
@@ -63,12 +60,10 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// All that was found.
     pub(crate) fn findings(&self) -> impl Iterator<Item = &Finding> {
         self.here.iter().chain(self.checked.iter().flat_map(|checked| &checked.findings))
     }
 
-    /// How many findings are of this level.
     pub(crate) fn count(&self, level: Level) -> usize {
         self.findings().filter(|finding| finding.level == level).count()
     }

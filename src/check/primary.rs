@@ -214,7 +214,6 @@ impl Examination<'_> {
     }
 }
 
-/// What keeps a primary from answering at all.
 fn trouble(error: AskError, adviser: &Adviser<'_>) -> Finding {
     match error {
         AskError::Connect(error) => adviser.unreachable(&error),

@@ -3,14 +3,12 @@
 use crate::dns::{AskError, EncodeError, Failure, Prober};
 use crate::model::Hostname;
 
-/// Names in one question.
 const BATCH: usize = 100;
 /// After so many culprits nobody needs more of them.
 const MOST_CULPRITS: usize = 50;
 /// After so many culprits and not one innocent, all are taken for culprits.
 const ALL_CULPRITS: usize = 8;
 
-/// What became of the names.
 #[derive(Debug, Default)]
 pub(super) struct Split<'n> {
     /// Those that the question holds for.
@@ -22,7 +20,6 @@ pub(super) struct Split<'n> {
 }
 
 impl Split<'_> {
-    /// Whether the question held for none.
     pub(super) fn all_bad(&self) -> bool {
         self.good.is_empty() && !self.bad.is_empty()
     }

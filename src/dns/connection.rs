@@ -13,7 +13,6 @@ use super::frame::{next_frame, write_frame};
 use super::network::{ConnectError, Network, Stream};
 use crate::config::Primary;
 
-/// What is read at once.
 const CHUNK: usize = 16 * 1024;
 
 /// An open connection; dropping it closes it.

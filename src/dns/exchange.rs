@@ -68,34 +68,26 @@ pub enum Event<T> {
     Closed(io::Error),
 }
 
-/// Why a question has no answer.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum AskError {
-    /// No connection.
     #[error("{0}")]
     Connect(#[source] Arc<ConnectError>),
-    /// The connection ended.
     #[error("the connection was closed in place of an answer")]
     Closed,
-    /// The connection stands, and nothing comes.
     #[error("no answer within {0:?}")]
     Silent(Duration),
-    /// What came was not DNS, or does not keep to it.
     #[error("what answers there does not speak DNS")]
     NotDns,
     /// NOERROR without a signature that verifies.
     #[error("the answer is not signed with the key")]
     Unsigned,
-    /// An error answer.
     #[error("the primary answered {0}")]
     Failed(Failure),
     /// The answer holds no SOA and no NS record.
     #[error("the primary does not serve the zone")]
     NoZone,
-    /// More questions wait than are held.
     #[error("too many questions wait")]
     Full,
-    /// The question cannot be written.
     #[error(transparent)]
     Encode(#[from] EncodeError),
 }
@@ -119,7 +111,6 @@ impl<T> Exchange<T> {
         self.link = Link::Opening(Box::pin(async move { pool.lease(primary, source, limit).await }));
     }
 
-    /// There is no connection, and none is being opened.
     pub(crate) fn is_closed(&self) -> bool {
         matches!(self.link, Link::Closed)
     }
@@ -191,7 +182,6 @@ impl<T> Exchange<T> {
         self.sent.values().any(|sent| sent.is_doubtful && of(&sent.of))
     }
 
-    /// How many messages have no answer yet.
     pub(crate) fn unanswered(&self) -> usize {
         self.sent.len()
     }

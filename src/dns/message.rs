@@ -129,7 +129,6 @@ impl Update {
         &self.signer
     }
 
-    /// The zone that is changed.
     pub(super) fn zone(&self) -> &ZoneName {
         &self.zone
     }

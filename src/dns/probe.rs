@@ -26,7 +26,6 @@ const AGAIN: Duration = Duration::from_millis(100);
 /// What the primary says of the zone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Served {
-    /// It has the zone.
     Authoritative {
         /// MNAME of the SOA record: the zone's primary, as the zone itself says.
         primary: String,
@@ -40,7 +39,6 @@ pub(crate) enum Served {
 pub(crate) enum Hiding {
     /// A CNAME record (RFC 1034 section 3.6.2).
     Cname,
-    /// A delegation.
     Delegation,
     /// A DNAME record (RFC 6672).
     Dname,

@@ -25,16 +25,13 @@ pub(crate) struct Reader {
     questions: mpsc::Sender<Question>,
 }
 
-/// Whom to ask, and how.
 #[derive(Clone, Debug)]
 pub(crate) struct Route {
     /// Writes and signs the questions.
     pub(crate) update: Arc<Update>,
-    /// The primary in use.
     pub(crate) primary: Primary,
     /// Our own address towards it.
     pub(crate) source: Option<IpAddr>,
-    /// How long an answer may take.
     pub(crate) timeout: Duration,
 }
 
@@ -117,7 +114,6 @@ impl Reader {
         if targets.is_empty() { Err(AskError::NoZone) } else { Ok(targets) }
     }
 
-    /// Asks with the zone's key.
     pub(super) async fn ask(&self, message: Message) -> Result<Box<Message>, AskError> {
         self.ask_by(None, message).await
     }

@@ -106,7 +106,6 @@ impl Signer {
 }
 
 impl Verifier {
-    /// When the request was signed.
     pub(super) fn signed_at(&self) -> Instant {
         self.signed.1
     }

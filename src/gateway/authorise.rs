@@ -7,23 +7,17 @@ use crate::engine;
 use crate::model::{Family, Hostname, Outcome};
 use crate::registry::{Account, Grant, Host};
 
-/// A change that is allowed.
 #[derive(Debug)]
 pub(super) struct Authorised<'g> {
-    /// The engine of the zone that holds the name.
     pub(super) zone: &'g engine::Zone,
-    /// How the name is granted.
     pub(super) grant: Grant,
     /// The TTL of its records, in seconds.
     pub(super) ttl: u32,
 }
 
-/// A change that is not allowed.
 #[derive(Debug)]
 pub(super) struct Refusal {
-    /// What a request is answered.
     pub(super) verdict: HostVerdict,
-    /// How the name is granted, where it is.
     pub(super) grant: Option<Grant>,
 }
 
@@ -88,7 +82,6 @@ impl Gateway {
         }
     }
 
-    /// The engine of the zone that holds `name`.
     pub(super) fn zone_of(&self, name: &Hostname) -> Option<&engine::Zone> {
         self.registry.zone_of(name).and_then(|zone| self.zones.get(zone))
     }

@@ -11,7 +11,6 @@ use crate::model::{Hostname, Outcome, TokenDigest};
 use crate::registry::Account;
 
 impl Gateway {
-    /// The account whose credentials these are.
     pub(super) async fn log_in(
         &self,
         credentials: &Credentials,
@@ -60,7 +59,6 @@ impl Gateway {
         }
     }
 
-    /// The host whose token this is, and its account.
     pub(super) async fn holder(&self, token: &TokenDigest) -> Result<(Arc<Account>, Hostname), HostVerdict> {
         let unknown = |reason| HostVerdict::new(Outcome::BadCredentials, reason);
         let Some(name) = self.registry.host_of_token(token).await? else {

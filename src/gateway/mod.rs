@@ -35,7 +35,6 @@ use late::LateUpdates;
 
 pub(crate) use verdict::{HostVerdict, Verdicts};
 
-/// The most hosts in one request.
 pub(crate) const MOST_HOSTS: usize = 20;
 
 /// A request for changes, whatever dialect it came in.
@@ -170,7 +169,6 @@ impl Gateway {
         &self.registry
     }
 
-    /// What is counted of requests.
     pub(crate) fn limits(&self) -> &Limits {
         &self.limits
     }
@@ -180,7 +178,6 @@ impl Gateway {
         self.zones.get(apex)
     }
 
-    /// How each zone is doing.
     pub(crate) fn zones(&self) -> impl Iterator<Item = engine::ZoneStatus> {
         self.zones.values().map(engine::Zone::status)
     }

@@ -27,7 +27,6 @@ const LOOK: Duration = Duration::from_millis(500);
 const AGAIN: Duration = Duration::from_secs(10);
 /// Between two tries where a zone takes no more at once.
 const FULL: Duration = Duration::from_millis(50);
-/// Names in one page.
 const PAGE: usize = 1_000;
 /// Names that one look releases: more wait for the next, so that no authorisation is old when its change leaves.
 const MOST_RELEASED: usize = 20_000;
@@ -38,11 +37,8 @@ const AT_ONCE: usize = 500;
 /// What a shared store has is left alone until all gateways have recorded what they answered meanwhile.
 const SETTLED: Duration = Duration::from_secs(3);
 
-/// Why a pending change is not made now.
 enum Unmade {
-    /// It never will be.
     Dropped(Cow<'static, str>),
-    /// It is tried again.
     Waits(Trouble),
 }
 

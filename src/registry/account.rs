@@ -24,11 +24,9 @@ pub struct Account {
     pub(crate) wildcards: Vec<ZoneName>,
     /// Distinct names that the wildcard grants may bring into being.
     pub(crate) max_hosts: u32,
-    /// Since when the store has it.
     pub(super) created: Timestamp,
 }
 
-/// The settings of a name that has some.
 #[derive(Debug, Clone)]
 pub(crate) struct Host {
     /// Whose it is; `None` where the file declares it, whose accounts name their hosts themselves.

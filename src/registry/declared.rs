@@ -44,7 +44,6 @@ struct ZoneRules {
 }
 
 impl Declared {
-    /// Takes what `config` declares.
     pub(crate) fn new(config: &Config) -> Self {
         let mut names: HashMap<Hostname, DeclaredName> = HashMap::new();
         let mut accounts = HashMap::new();
@@ -73,12 +72,10 @@ impl Declared {
         }
     }
 
-    /// An `[[account]]`.
     pub(crate) fn account(&self, login: &str) -> Option<&Arc<Account>> {
         self.accounts.get(login)
     }
 
-    /// The settings of a `[[host]]`.
     pub(crate) fn host(&self, name: &Hostname) -> Option<&Arc<Host>> {
         self.names.get(name)?.host.as_ref()
     }

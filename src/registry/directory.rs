@@ -17,7 +17,6 @@ use crate::store::{News, Store, StoreError, Subject, TokenHolder};
 
 /// Accounts and hosts that are remembered, each; about 300 octets apiece.
 const REMEMBERED: usize = 65_536;
-/// How long a question to the store may take.
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// Between two tries of a store that is away.
 const RETRY: Duration = Duration::from_millis(500);
@@ -125,7 +124,6 @@ impl Directory {
         *self.copied.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(copied);
     }
 
-    /// See [`Self::set_copied`].
     pub(super) fn copied(&self) -> Arc<CopiedAccounts> {
         Arc::clone(&self.copied.read().unwrap_or_else(PoisonError::into_inner))
     }

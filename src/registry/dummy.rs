@@ -51,7 +51,6 @@ impl DummyDigests {
     }
 }
 
-/// The accounts of `store` that are copied.
 pub(super) async fn accounts_to_copy(store: &Store) -> Result<CopiedAccounts, StoreError> {
     let kept = store.accounts(None, MOST).await?.into_iter();
     let slow_if_any = |account: crate::store::StoredAccount| {

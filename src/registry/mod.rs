@@ -41,7 +41,6 @@ pub struct Registry {
     reserver: Arc<Reserver>,
 }
 
-/// The parts that need a store.
 #[derive(Debug)]
 struct Stored {
     store: Store,
@@ -60,7 +59,6 @@ pub struct Unavailable;
 /// How a name is granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Grant {
-    /// By name.
     Exact,
     /// By a wildcard: the caller must also rule out that the zone's SOA or NS records name it.
     Wildcard,
@@ -69,10 +67,8 @@ pub(crate) enum Grant {
 /// Why a name is not granted; for the log, never for the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Denied {
-    /// No zone holds the name.
     #[error("no zone of ours holds the name")]
     NoZone,
-    /// Neither exactly nor by a wildcard.
     #[error("not granted to this account")]
     NotGranted,
     /// A wildcard covers it, but it is granted exactly to someone else.
@@ -141,7 +137,6 @@ impl Registry {
         self.declared.dummy(login, self.stored.as_ref().map(|stored| stored.directory.copied()))
     }
 
-    /// The settings of `name`, if it has some.
     pub(crate) async fn host(&self, name: &Hostname) -> Result<Option<Arc<Host>>, Unavailable> {
         match (self.declared.host(name), &self.stored) {
             (Some(host), _) => Ok(Some(Arc::clone(host))),
@@ -175,7 +170,6 @@ impl Registry {
         self.declared.zone_of(name)
     }
 
-    /// How `account` may change `name`, whose settings are `host`.
     pub(crate) fn grant(&self, account: &Account, name: &Hostname, host: Option<&Host>) -> Result<Grant, Denied> {
         self.declared.grant(account, name, host)
     }
@@ -195,7 +189,6 @@ impl Registry {
         self.reserver.reserve(account, name).await
     }
 
-    /// Whether other gateways may be on the store.
     pub(crate) fn is_shared(&self) -> bool {
         self.stored.as_ref().is_some_and(|stored| stored.store.is_shared())
     }

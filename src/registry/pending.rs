@@ -19,7 +19,6 @@ const LEASED: Duration = Duration::from_millis(50);
 /// Requests that are cleared for in one transaction, and those that wait for one.
 const BATCH: usize = 500;
 const MOST_CLEARED: usize = 20_000;
-/// Changes that are read at once.
 const PAGE: usize = 1_000;
 
 /// What the store keeps of changes that are still to be made. A stamp tells a change from one that replaced it.
@@ -51,7 +50,6 @@ struct Clear {
     cleared: oneshot::Sender<Result<bool, Unavailable>>,
 }
 
-/// Whether older changes are gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cleared {
     /// They are, or there was none.
@@ -77,7 +75,6 @@ impl PendingChanges {
         Ok(Self { store, known, left: Mutex::new(left), clear, _clearing: clearing })
     }
 
-    /// Whether other gateways may be on the store.
     pub(crate) fn is_shared(&self) -> bool {
         self.store.is_shared()
     }
@@ -185,7 +182,6 @@ impl PendingChanges {
         self.store.pending().lease(keys, age, lease).await.map_err(unavailable)
     }
 
-    /// Our leases on `keys` end.
     pub(crate) async fn release(&self, keys: &[RrKey]) -> Result<(), Unavailable> {
         self.store.pending().release(keys).await.map_err(unavailable)
     }

@@ -29,20 +29,16 @@ const TRIMMED: usize = 5_000;
 /// Between two looks for history that is too old.
 const TRIM: Duration = Duration::from_secs(600);
 
-/// What became of one host's request.
 #[derive(Debug, Clone)]
 pub(crate) struct Sighting {
-    /// Which host.
     pub(crate) name: Hostname,
     /// What its client was told.
     pub(crate) outcome: Outcome,
     /// Where the request came from; `None` where a command wanted it.
     pub(crate) source: Option<IpAddr>,
-    /// What the client calls itself.
     pub(crate) agent: Option<Arc<str>>,
     /// What the name now holds, as far as this request proved it.
     pub(crate) held: DesiredRecords,
-    /// When the request was accepted.
     pub(crate) asked: Timestamp,
 }
 
@@ -81,7 +77,6 @@ impl Recorder {
         Self { shared, task }
     }
 
-    /// Notes `sighting`.
     pub(super) fn note(&self, sighting: Sighting) {
         let Sighting { name, outcome, source, agent, held, asked } = sighting;
         // What was there before is looked up when it is written.

@@ -28,13 +28,11 @@ use super::{Account, Unavailable};
 use crate::model::{Hostname, Timestamp};
 use crate::store::{NameRequest, Reserved, Store, StoreError};
 
-/// Names in one transaction.
 const BATCH: usize = 500;
 /// Requests that wait for one; the next is turned away.
 const MOST_WAITING: usize = 20_000;
 /// Proven names that need no question; about 150 octets apiece.
 const REMEMBERED: usize = 65_536;
-/// How long a transaction may take.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Reserves names, and releases those that came to nothing; its task ends with it.
@@ -82,7 +80,6 @@ struct Books {
 /// `None` where the account has as many names as it may have.
 type ReserverAnswer = Result<Option<Reservation>, Unavailable>;
 
-/// A request for a name.
 #[derive(Debug)]
 struct WaitingRequest {
     key: NameOfAccount,
@@ -97,7 +94,6 @@ struct ReserverBatch {
 }
 
 impl Reserver {
-    /// Counts in memory.
     pub(super) fn in_memory() -> Self {
         Self { shared: ReserverShared::new(Some(HashMap::new())), store: None }
     }

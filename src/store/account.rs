@@ -116,7 +116,6 @@ pub struct StoredHost {
     pub description: String,
     /// Why it may not be updated, while it may not.
     pub blocked: Option<String>,
-    /// Since when.
     pub(crate) created: Timestamp,
 }
 

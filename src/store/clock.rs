@@ -17,7 +17,6 @@ struct Difference {
     gap: i64,
 }
 
-/// Both clocks.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Clocks {
     /// What theirs shows now.

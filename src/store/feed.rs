@@ -21,7 +21,6 @@ const POSTGRES_PACE: Duration = Duration::from_secs(1);
 const LISTENING: Duration = Duration::from_secs(1);
 /// How long a change stays in the feed.
 const KEPT: Duration = Duration::from_secs(60 * 60);
-/// The channel of NOTIFY.
 const CHANNEL: &str = "dyngate";
 /// The subject that stands for all of them.
 const EVERYTHING: &str = "*";

@@ -12,7 +12,6 @@ pub(crate) const MAX_SECRETS: usize = 8;
 /// How many wildcards an account may have: they are read with it.
 const MAX_WILDCARDS: usize = 1000;
 
-/// The user name of an account.
 pub(super) fn login(login: &str) -> Result<(), StoreError> {
     check_login(login).map_err(|error| StoreError::Unfit { what: "the login", why: error.to_string() })
 }
@@ -49,7 +48,6 @@ pub(super) fn agent(agent: &str) -> String {
     agent.chars().filter(|character| !character.is_control()).take(MAX_AGENT).collect()
 }
 
-/// Two digits for each.
 pub(super) fn hex(octets: &[u8]) -> String {
     octets.iter().map(|octet| format!("{octet:02x}")).collect()
 }

@@ -16,14 +16,12 @@ pub(super) const MAX_LINE: usize = 512 * 1024;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub(super) enum Line {
-    /// The first one.
     #[serde(rename = "dyngate-export")]
     Start(StartLine),
     Account(AccountLine),
     Host(HostLine),
     Token(TokenLine),
     State(StateLine),
-    /// A name below a wildcard.
     #[serde(rename = "born")]
     Reserved(ReservedLine),
 }

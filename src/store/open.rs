@@ -38,7 +38,6 @@ const RESTED: Duration = Duration::from_secs(1);
 /// The first octets of every SQLite file (sqlite.org/fileformat.html).
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
-/// See [`Store::open`].
 pub(super) async fn open(location: &Location) -> Result<Store, StoreError> {
     sqlx::any::install_default_drivers();
     match location {
@@ -48,7 +47,6 @@ pub(super) async fn open(location: &Location) -> Result<Store, StoreError> {
     }
 }
 
-/// See [`Store::serve`].
 pub(super) async fn serve(location: &Location, wait: Duration) -> Result<Store, StoreError> {
     let Location::Sqlite(path) = location else { return open(location).await };
     sqlx::any::install_default_drivers();

@@ -125,7 +125,6 @@ impl Calls {
         self.changes.drain(..self.changes.len().saturating_sub(most));
     }
 
-    /// When the newest came.
     pub(crate) fn at(&self) -> Timestamp {
         self.latest.at
     }

@@ -5,7 +5,6 @@ use serde::Serialize;
 
 use super::session::Database;
 
-/// The rows of one statement.
 #[derive(Debug, Default)]
 pub(super) struct Rows(Vec<u8>);
 

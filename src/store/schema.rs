@@ -35,7 +35,6 @@ const APPLIED: &str = "SELECT MAX(version) FROM dyngate_migrations";
 const LEAVING: Duration = Duration::from_secs(2);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-/// The version that this dyngate knows.
 fn latest() -> i64 {
     MIGRATIONS.iter().map(|(version, ..)| *version).max().unwrap_or_default()
 }
@@ -75,7 +74,6 @@ async fn without_older_gateways(connection: &mut AnyConnection) -> Result<(), St
     }
 }
 
-/// Whether an older version made it.
 async fn is_older(connection: &mut AnyConnection) -> Result<bool, StoreError> {
     let table = statement(HAS_TABLE).fetch_one(&mut *connection).await.map_err(classify)?;
     if number(&table, 0)? == 0 {

@@ -29,14 +29,12 @@ pub(super) const ROWS: usize = 1000;
 
 const CLOCK: &str = "SELECT FLOOR(EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::BIGINT";
 
-/// Which database it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Database {
     Sqlite,
     Postgres,
 }
 
-/// What a transaction is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
     /// Accounts, hosts and secrets: on the disk before it returns, and one at a time, so that what was read in it stays true.
@@ -90,7 +88,6 @@ pub(super) fn at_most(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
-/// Waits for `answer` no longer than `limit`.
 async fn within<T>(limit: Duration, answer: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StoreError> {
     match timeout(limit, answer).await {
         Ok(answer) => answer.map_err(classify),
@@ -240,7 +237,6 @@ impl Work {
         }
     }
 
-    /// Tells the feed.
     pub(super) fn changed(&mut self, subject: Subject) {
         self.changes.push(subject);
     }
@@ -270,22 +266,18 @@ impl Work {
     }
 }
 
-/// A text of a row.
 pub(super) fn text(row: &AnyRow, column: usize) -> Result<String, StoreError> {
     row.try_get(column).map_err(classify)
 }
 
-/// A text of a row, or NULL.
 pub(super) fn optional_text(row: &AnyRow, column: usize) -> Result<Option<String>, StoreError> {
     row.try_get(column).map_err(classify)
 }
 
-/// A number of a row.
 pub(super) fn number(row: &AnyRow, column: usize) -> Result<i64, StoreError> {
     row.try_get(column).map_err(classify)
 }
 
-/// A number of a row, or NULL.
 pub(super) fn optional_number(row: &AnyRow, column: usize) -> Result<Option<i64>, StoreError> {
     row.try_get(column).map_err(classify)
 }

@@ -13,11 +13,11 @@ pub(crate) const MAX_MESSAGE: usize = 32 * 1024;
 
 /// Why a message cannot be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the text of an error says what it is, and names its fields")]
 pub enum EncodeError {
     /// It would exceed [`MAX_MESSAGE`]; fewer hosts will fit.
     #[error("the message would be larger than 32 KiB")]
     TooLarge,
-    /// A name does not fit the wire.
     #[error("a name cannot be written in wire format")]
     Name,
 }

@@ -15,24 +15,16 @@ use crate::config::Primary;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the text of an error says what it is, and names its fields")]
 pub enum ConnectError {
-    /// The host name of the primary has no address.
     #[error("cannot look up {host}: {source}")]
-    Lookup {
-        /// The name.
-        host: String,
-        /// What the resolver said.
-        source: io::Error,
-    },
-    /// No address of it took the connection.
+    Lookup { host: String, source: io::Error },
     #[error("cannot connect to {address}: {source}")]
     Connect {
         /// The last address tried.
         address: SocketAddr,
-        /// What the system said.
         source: io::Error,
     },
-    /// The limit passed.
     #[error("no connection within {0:?}")]
     Timeout(Duration),
 }

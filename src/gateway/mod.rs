@@ -87,11 +87,10 @@ pub struct Admitted(IpAddr);
 
 /// Why the addresses of a request are no good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the text of an error says what it is, and names its fields")]
 pub enum BadAddress {
-    /// Not an address.
     #[error("not an address")]
     Unparsable,
-    /// Two different ones of one family.
     #[error("two addresses of one family")]
     TwoOfAFamily,
     /// None is given, and the caller's own must not or cannot be used.

@@ -74,13 +74,11 @@ pub(crate) enum Denied {
     /// A wildcard covers it, but it is granted exactly to someone else.
     #[error("granted exactly to another account")]
     AnothersHost,
-    /// A wildcard covers it, but the zone protects it.
     #[error("protected in its zone")]
     Protected,
     /// The apex of a zone of ours, which only a grant by name covers.
     #[error("the apex of a zone")]
     Apex,
-    /// A wildcard owner directly below the granted name.
     #[error("a wildcard grant does not cover the wildcard owner directly below it")]
     WildcardOwner,
 }

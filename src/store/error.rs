@@ -9,11 +9,11 @@ pub(crate) type Cause = Box<dyn Error + Send + Sync>;
 
 /// Why the store did not do it. No text holds a secret, nor the URL of a database.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the text of an error says what it is, and names its fields")]
 pub enum StoreError {
     /// `memory:` keeps nothing.
     #[error("there is no store: set `[store] url` to `sqlite:FILE` or to the URL of a PostgreSQL database")]
     Memory,
-    /// The folder that shall hold the SQLite file is not there.
     #[error("the store's folder {0} does not exist: make it, and give it to the user that dyngate runs as")]
     NoFolder(PathBuf),
     /// The URL cannot be understood; not repeated, since it may hold a password.
@@ -21,44 +21,24 @@ pub enum StoreError {
     Url(String),
     /// Down, out of reach, or locked by somebody else: it may work again soon.
     #[error("the store cannot be reached: {why}")]
-    Unavailable {
-        /// What was seen.
-        why: String,
-        /// What the database or the system said.
-        source: Option<Cause>,
-    },
-    /// Another gateway serves the SQLite file.
+    Unavailable { why: String, source: Option<Cause> },
     #[error(
         "the store {} is served by another gateway already ({by}), and an SQLite file belongs to one: stop that gateway, or give \
          this one a file of its own; only a PostgreSQL database serves several",
         path.display()
     )]
     Served {
-        /// The file.
         path: PathBuf,
         /// Which process does: `process 4711`.
         by: String,
     },
-    /// We may not enter, or may not do this there.
     #[error("the store does not let dyngate in: {why}")]
-    Denied {
-        /// What was refused.
-        why: String,
-        /// What the database or the system said.
-        source: Option<Cause>,
-    },
-    /// A later version of dyngate made it; nothing was changed.
+    Denied { why: String, source: Option<Cause> },
     #[error(
         "the store is of a newer dyngate (its schema has version {found}, this one knows {known}): run that version; \
          nothing was changed"
     )]
-    Newer {
-        /// The version that is not known.
-        found: i64,
-        /// The latest one that is.
-        known: i64,
-    },
-    /// Gateways of an older version are on it, which cannot do with its new tables; nothing was changed.
+    Newer { found: i64, known: i64 },
     #[error(
         "the store is in use by gateways of an older dyngate ({them}): stop all of them first, since gateways of two versions \
          cannot share a store; nothing was changed"
@@ -67,41 +47,22 @@ pub enum StoreError {
         /// Their sessions: `from 192.0.2.1, backend 4711`.
         them: String,
     },
-    /// It can be read and not written: a read-only file, folder, disk or replica.
     #[error("the store cannot be written: {why}")]
-    ReadOnly {
-        /// What is read-only.
-        why: String,
-        /// What the database or the system said.
-        source: Option<Cause>,
-    },
-    /// No space on its disk.
+    ReadOnly { why: String, source: Option<Cause> },
     #[error("the store's disk is full: make room; nothing was changed")]
-    Full {
-        /// What the database or the system said.
-        source: Option<Cause>,
-    },
-    /// Damaged, or not a store at all.
+    Full { source: Option<Cause> },
     #[error("the store is broken: {why}")]
-    Broken {
-        /// What is wrong with it.
-        why: String,
-        /// What the database said.
-        source: Option<Cause>,
-    },
-    /// It exists already.
+    Broken { why: String, source: Option<Cause> },
     #[error("{what} is already in the store")]
     Clash {
         /// What does: `account "router1"`.
         what: String,
     },
-    /// There is no such thing.
     #[error("the store has no {what}")]
     Unknown {
         /// What is missing: `host "home.dyn.example"`.
         what: String,
     },
-    /// A value that the store does not take.
     #[error("{what} {why}")]
     Unfit {
         /// Which value: `the description`.
@@ -109,14 +70,8 @@ pub enum StoreError {
         /// What is wrong with it: `is longer than 200 characters`.
         why: String,
     },
-    /// A line of an import; nothing of the import was applied.
     #[error("line {line}: {why}; nothing was imported")]
-    BadLine {
-        /// Counted from 1.
-        line: u64,
-        /// What is wrong with it.
-        why: String,
-    },
+    BadLine { line: u64, why: String },
 }
 
 impl StoreError {

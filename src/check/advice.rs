@@ -24,18 +24,14 @@ pub(super) struct Adviser<'c> {
 impl Adviser<'_> {
     pub(super) fn unreachable(&self, error: &ConnectError) -> Finding {
         let Primary { host, port } = self.primary;
-        let here = Advice::new(OURS, format!("primaries = [\"{}\"]", self.primary));
-        let advice = match error {
-            ConnectError::Lookup { .. } => vec![here],
-            ConnectError::Connect { .. } | ConnectError::Timeout(_) => [here]
-                .into_iter()
-                .chain(self.on_server(
-                    &format!("listen-on port {port} {{ {host}; }};"),
-                    &format!("listen: {host}@{port}"),
-                    &[Advice::new(POWERDNS, format!("local-address={host}\nlocal-port={port}"))],
-                ))
-                .collect(),
-        };
+        let mut advice = vec![Advice::new(OURS, format!("primaries = [\"{}\"]", self.primary))];
+        if !matches!(error, ConnectError::Lookup { .. }) {
+            advice.extend(self.on_server(
+                &format!("listen-on port {port} {{ {host}; }};"),
+                &format!("listen: {host}@{port}"),
+                &[Advice::new(POWERDNS, format!("local-address={host}\nlocal-port={port}"))],
+            ));
+        }
         let what = format!(
             "{}: start the name server, open its TCP port in the firewall, or name the right address",
             plain(error)
@@ -95,25 +91,24 @@ impl Adviser<'_> {
             Some(seconds) => format!("{}, and TSIG allows {FUDGE} s", apart(seconds)),
             None => format!("its clock and this machine's are more than {FUDGE} s apart"),
         };
-        Finding::error("clock", what, vec![Advice::new(SHELL, "timedatectl set-ntp true    # on both machines")])
+        Finding::error("clock", what, vec![set_clocks()])
     }
 
     pub(super) fn clock_drifts(&self, seconds: i64) -> Finding {
         let what = format!("{}; at {FUDGE} s every update will fail", apart(seconds));
-        let advice = vec![Advice::new(SHELL, "timedatectl set-ntp true    # on both machines")];
-        Finding::warning("clock_drifts", what, advice)
+        Finding::warning("clock_drifts", what, vec![set_clocks()])
     }
 
     pub(super) fn zone_not_served(&self, above: Option<&str>) -> Finding {
         let zone = &self.zone.name;
-        let what = match above {
-            Some(above) => format!("serves {above}, and {zone} is no zone of its own there"),
-            None => format!("does not serve the zone {zone}"),
+        let (what, ours) = match above {
+            Some(above) => (
+                format!("serves {above}, and {zone} is no zone of its own there"),
+                Advice::new(OURS, format!("[[zone]]\nname = \"{above}\"")),
+            ),
+            None => (format!("does not serve the zone {zone}"), self.other_primary()),
         };
-        let mut advice = match above {
-            Some(above) => vec![Advice::new(OURS, format!("[[zone]]\nname = \"{above}\""))],
-            None => vec![self.other_primary()],
-        };
+        let mut advice = vec![ours];
         advice.extend(self.on_server(
             &format!("zone \"{zone}\" {{ type primary; file \"…\"; update-policy {{ … }}; }};"),
             &format!("zone:\n  - domain: {zone}"),
@@ -138,11 +133,8 @@ impl Adviser<'_> {
     pub(super) fn no_queries(&self) -> Finding {
         let key = &self.zone.key.name;
         let what = format!("refuses queries from key {key}: nothing that it says could be verified");
-        let advice = vec![Advice::new(
-            BIND,
-            format!("allow-query {{ key \"{key}\"; … }};    # in options, the view or the zone"),
-        )];
-        Finding::error("no_queries", what, advice)
+        let line = format!("allow-query {{ key \"{key}\"; … }};    # in options, the view or the zone");
+        Finding::error("no_queries", what, vec![Advice::new(BIND, line)])
     }
 
     /// `soa_primary` is MNAME of the zone's SOA record.
@@ -176,20 +168,13 @@ impl Adviser<'_> {
 
     pub(super) fn check_names(&self) -> Finding {
         let what = "takes no address at a name with '_' (BIND's check-names)";
-        Finding::error(
-            "check_names",
-            what,
-            vec![Advice::new(BIND, "check-names primary ignore;    # in options or in the zone")],
-        )
+        let advice = Advice::new(BIND, "check-names primary ignore;    # in options or in the zone");
+        Finding::error("check_names", what, vec![advice])
     }
 
     pub(super) fn at_cname(&self, grant: &str) -> Finding {
         let what = format!("{grant} is a CNAME record: an address there would never be seen, its router gets nohost");
-        Finding::warning(
-            "at_cname",
-            what,
-            vec![Advice::new(SHELL, self.nsupdate(&format!("update delete {grant} CNAME")))],
-        )
+        Finding::warning("at_cname", what, vec![self.delete(grant, "CNAME")])
     }
 
     pub(super) fn delegated(&self, grant: &str, owner: &str) -> Finding {
@@ -197,7 +182,7 @@ impl Adviser<'_> {
         let what = format!("{grant} {at} the delegation {owner}: other servers answer for it, its router gets nohost");
         let advice = vec![
             Advice::new(OURS, format!("[[zone]]\nname = \"{owner}\"    # with the primaries of that zone")),
-            Advice::new(SHELL, self.nsupdate(&format!("update delete {owner} NS"))),
+            self.delete(owner, "NS"),
         ];
         Finding::warning("delegated", what, advice)
     }
@@ -206,11 +191,7 @@ impl Adviser<'_> {
         let what = format!(
             "{grant} lies below the DNAME record {owner}: an address there would never be seen, its router gets nohost"
         );
-        Finding::warning(
-            "below_dname",
-            what,
-            vec![Advice::new(SHELL, self.nsupdate(&format!("update delete {owner} DNAME")))],
-        )
+        Finding::warning("below_dname", what, vec![self.delete(owner, "DNAME")])
     }
 
     /// `soa_primary` is MNAME of the zone's SOA record; `arrived` is after how long the change came back, if it did.
@@ -248,10 +229,9 @@ impl Adviser<'_> {
     }
 
     pub(super) fn left_behind(&self, label: &str, error: &AskError) -> Finding {
-        let zone = &self.zone.name;
-        let what = format!("the TXT record {label}.{zone} could not be removed again: {error}");
-        let advice = vec![Advice::new(SHELL, self.nsupdate(&format!("update delete {label}.{zone} TXT")))];
-        Finding::warning("left_behind", what, advice)
+        let owner = format!("{label}.{}", self.zone.name);
+        let what = format!("the TXT record {owner} could not be removed again: {error}");
+        Finding::warning("left_behind", what, vec![self.delete(&owner, "TXT")])
     }
 
     pub(super) fn not_all_asked(&self) -> Finding {
@@ -317,9 +297,15 @@ impl Adviser<'_> {
         }
     }
 
-    fn nsupdate(&self, line: &str) -> String {
-        format!("printf 'zone {}\\n{line}\\nsend\\n' | nsupdate -k KEYFILE", self.zone.name)
+    fn delete(&self, owner: &str, rtype: &str) -> Advice {
+        let zone = &self.zone.name;
+        let line = format!("printf 'zone {zone}\\nupdate delete {owner} {rtype}\\nsend\\n' | nsupdate -k KEYFILE");
+        Advice::new(SHELL, line)
     }
+}
+
+fn set_clocks() -> Advice {
+    Advice::new(SHELL, "timedatectl set-ntp true    # on both machines")
 }
 
 /// Without the number of the system's error.

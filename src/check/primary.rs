@@ -190,17 +190,14 @@ impl Examination<'_> {
         }
         let shows = |found: Result<Option<String>, AskError>| found.is_ok_and(|text| text.as_ref() == Some(&value));
         let written = Instant::now();
-        let finding = if shows(self.prober.read_text(LABEL).await) {
-            None
-        } else {
+        if !shows(self.prober.read_text(LABEL).await) {
             let mut arrived = false;
             while !arrived && written.elapsed() < self.timeout {
                 sleep(Duration::from_millis(100)).await;
                 arrived = shows(self.prober.read_text(LABEL).await);
             }
-            Some(self.adviser.forwards(soa_primary, arrived.then(|| written.elapsed())))
-        };
-        self.findings.extend(finding);
+            self.findings.push(self.adviser.forwards(soa_primary, arrived.then(|| written.elapsed())));
+        }
         if let Err(error) = self.prober.remove_text(LABEL).await {
             self.findings.push(self.adviser.left_behind(LABEL, &error));
         }

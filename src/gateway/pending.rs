@@ -223,17 +223,16 @@ impl Gateway {
         let leaves = |parked: &Parked| pending.is_shared() && !parked.is_in_flight;
         let unkept: Vec<_> = parked.into_iter().filter(|parked| parked.row.is_none() || leaves(parked)).collect();
         let Ok(kept) = pending.keep(&unkept.iter().map(to_keep).collect::<Vec<_>>()).await else { return Vec::new() };
-        let verdict = |parked: &Parked| match kept.get(&parked.key) {
-            Some(stamp) if !leaves(parked) => Verdict::Kept(*stamp),
-            Some(_) => {
-                self.backlog.moved(zone.name());
-                Verdict::Forget
-            }
-            // The store has a newer one.
-            None => Verdict::Forget,
-        };
         let decided = |parked: Parked| {
-            let verdict = verdict(&parked);
+            let verdict = match kept.get(&parked.key) {
+                Some(stamp) if !leaves(&parked) => Verdict::Kept(*stamp),
+                Some(_) => {
+                    self.backlog.moved(zone.name());
+                    Verdict::Forget
+                }
+                // The store has a newer one.
+                None => Verdict::Forget,
+            };
             (parked, verdict)
         };
         unkept.into_iter().map(decided).collect()

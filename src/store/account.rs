@@ -65,7 +65,6 @@ const DELETE_HOSTS: [&str; 3] = [
 /// Somebody who may update.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredAccount {
-    /// The user name.
     pub login: Arc<str>,
     /// What stands for its passwords, newest first; those that expired may be among them.
     pub secrets: Vec<StoredSecret>,
@@ -73,16 +72,13 @@ pub struct StoredAccount {
     pub wildcards: Vec<ZoneName>,
     /// Distinct names that the wildcard grants may bring into being.
     pub max_hosts: u32,
-    /// Whether it may log in.
     pub enabled: bool,
-    /// Since when.
     pub created: Timestamp,
 }
 
 /// What stands for a password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredSecret {
-    /// Its digest.
     pub digest: PasswordDigest,
     /// From when on it is not taken any more.
     pub expires: Option<Timestamp>,
@@ -90,29 +86,22 @@ pub struct StoredSecret {
 
 /// An account to be.
 #[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "as of a stored one")]
 pub struct NewAccount {
-    /// The user name.
     pub login: String,
-    /// What stands for its password.
     pub secret: PasswordDigest,
-    /// Distinct names that the wildcard grants may bring into being.
     pub max_hosts: u32,
-    /// Names below which everything is granted: the part after `*.`.
     pub wildcards: Vec<ZoneName>,
 }
 
 /// A name of an account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredHost {
-    /// Its name.
     pub name: Hostname,
-    /// Whose it is.
     pub login: Arc<str>,
     /// Its TTL in seconds, in place of the zone's.
     pub ttl: Option<u32>,
-    /// Which addresses it may have.
     pub families: Families,
-    /// For people.
     pub description: String,
     /// Why it may not be updated, while it may not.
     pub blocked: Option<String>,
@@ -121,27 +110,22 @@ pub struct StoredHost {
 
 /// A host to be.
 #[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "as of a stored one")]
 pub struct NewHost {
-    /// Its name.
     pub name: Hostname,
-    /// Whose it will be.
     pub login: String,
-    /// Its TTL in seconds, in place of the zone's.
     pub ttl: Option<u32>,
-    /// Which addresses it may have.
     pub families: Families,
-    /// For people.
     pub description: String,
 }
 
 /// What to change of a host; `None` leaves it as it is.
 #[derive(Debug, Clone, Default)]
+#[expect(missing_docs, reason = "as of a stored host")]
 pub struct HostEdit {
     /// Its TTL in seconds, or none of its own.
     pub ttl: Option<Option<u32>>,
-    /// Which addresses it may have.
     pub families: Option<Families>,
-    /// For people.
     pub description: Option<String>,
 }
 

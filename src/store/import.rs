@@ -11,12 +11,10 @@ use crate::model::{Hostname, Timestamp};
 
 /// How much an import brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct Imported {
-    /// Accounts.
     pub accounts: u64,
-    /// Hosts.
     pub hosts: u64,
-    /// Tokens.
     pub tokens: u64,
 }
 

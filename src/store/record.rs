@@ -62,10 +62,9 @@ pub struct Seen {
 
 /// What a name pointed to, and points to since.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct AddressChange {
-    /// Before.
     pub old: Addresses,
-    /// Since.
     pub new: Addresses,
 }
 

@@ -35,10 +35,9 @@ pub struct Reservations<'s>(pub(super) &'s Store);
 
 /// A name below a wildcard, which is to count for an account.
 #[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct NameRequest {
-    /// The account's.
     pub login: Arc<str>,
-    /// The name.
     pub name: Hostname,
     /// How many such names the account may have.
     pub most: u32,

@@ -42,17 +42,12 @@ pub struct State {
 /// A change in a name's history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostEvent {
-    /// When.
     pub at: Timestamp,
-    /// What became of it.
     pub outcome: String,
     /// The router's address.
     pub source: Option<IpAddr>,
-    /// The router's user agent.
     pub agent: Option<String>,
-    /// What the name pointed to.
     pub old: Addresses,
-    /// What it points to since.
     pub new: Addresses,
 }
 

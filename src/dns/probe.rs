@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use super::exchange::AskError;
-use super::message::{EncodeError, Update, absent, delete_rrset, query, rdata, wire_name};
+use super::message::{EncodeError, Update, absent, delete_rrset, query, rdata, rr_data, wire_name};
 use super::pool::Pool;
 use super::reader::{Reader, Route};
 use super::reply::{Failure, Rcode};
@@ -194,11 +194,7 @@ impl Prober {
                 continue;
             }
             let answer = self.reader.ask(query(name.as_str(), kind)?).await?;
-            addresses.extend(answer.answers.iter().filter_map(|record| match &record.data {
-                RData::A(a) => Some(IpAddr::V4(a.0)),
-                RData::AAAA(aaaa) => Some(IpAddr::V6(aaaa.0)),
-                _ => None,
-            }));
+            addresses.extend(answer.answers.iter().filter_map(|record| rr_data(&record.data)?.address()));
         }
         Ok(addresses)
     }

@@ -42,9 +42,7 @@ impl BoundedStore {
         let shard = &self.shards[(fingerprint >> 32) as usize % SHARDS];
         shard.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-impl BoundedStore {
     /// Changes every TAT in force by `change`.
     pub(super) fn each(&mut self, change: impl Fn(u64) -> u64) {
         for shard in &mut self.shards {

@@ -5,20 +5,25 @@ use serde::Serialize;
 
 use super::session::Database;
 
-#[derive(Debug, Default)]
 pub(super) struct Rows(Vec<u8>);
 
 impl Rows {
-    /// Those of `items`; `bind` binds the values of each, in the order of the statement's columns.
-    pub(super) fn of<'a, T: 'a>(items: impl IntoIterator<Item = &'a T>, bind: impl Fn(Self, &T) -> Self) -> Self {
-        let bound = items.into_iter().fold(Self::default(), |mut rows, item| {
-            rows.0.push(if rows.0.is_empty() { b'[' } else { b',' });
+    /// The text of those of `items`; `bind` binds the values of each, in the order of the statement's columns.
+    pub(super) fn text_of<'a, T: 'a>(
+        items: impl IntoIterator<Item = &'a T>,
+        bind: impl Fn(Self, &T) -> Self,
+    ) -> String {
+        let mut rows = Self(vec![b'[']);
+        for item in items {
             rows.0.push(b'[');
-            let mut rows = bind(rows, item);
-            rows.close();
-            rows
-        });
-        bound.end()
+            rows = bind(rows, item);
+            // The comma of the last value.
+            rows.0.pop();
+            rows.0.extend(b"],");
+        }
+        rows.0.pop_if(|last| *last == b',');
+        rows.0.push(b']');
+        String::from_utf8(rows.0).unwrap_or_default()
     }
 
     /// The next value of a row: a text, a whole number or nothing.
@@ -27,23 +32,6 @@ impl Rows {
         let _cannot_fail = serde_json::to_writer(&mut self.0, &value);
         self.0.push(b',');
         self
-    }
-
-    fn close(&mut self) {
-        self.0.pop();
-        self.0.push(b']');
-    }
-
-    fn end(mut self) -> Self {
-        if self.0.is_empty() {
-            self.0.push(b'[');
-        }
-        self.0.push(b']');
-        self
-    }
-
-    pub(super) fn into_text(self) -> String {
-        String::from_utf8(self.0).unwrap_or_default()
     }
 }
 
@@ -92,9 +80,9 @@ mod tests {
     #[test]
     fn rows_are_arrays() {
         let bind = |rows: Rows, (text, number): &(&str, Option<i64>)| rows.bind(text).bind(number);
-        let rows = Rows::of(&[("a\"\u{7f}é", Some(-1)), ("", None)], bind);
-        assert_eq!(rows.into_text(), "[[\"a\\\"\u{7f}é\",-1],[\"\",null]]");
-        assert_eq!(Rows::of(&[], bind).into_text(), "[]");
+        let rows = Rows::text_of(&[("a\"\u{7f}é", Some(-1)), ("", None)], bind);
+        assert_eq!(rows, "[[\"a\\\"\u{7f}é\",-1],[\"\",null]]");
+        assert_eq!(Rows::text_of(&[], bind), "[]");
     }
 
     #[test]

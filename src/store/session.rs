@@ -79,8 +79,7 @@ pub(super) fn composed(database: Database, sql: &str) -> Statement {
 
 /// A statement on names alone.
 pub(super) fn of_names<N: ToString>(database: Database, sql: &str, names: &[N]) -> Statement {
-    let names = Rows::of(names, |rows, name| rows.bind(name.to_string()));
-    composed(database, sql).bind(names.into_text())
+    composed(database, sql).bind(Rows::text_of(names, |rows, name| rows.bind(name.to_string())))
 }
 
 /// How many rows a page may have, as SQL counts.
@@ -202,7 +201,7 @@ impl Work {
     ) -> Result<Vec<AnyRow>, StoreError> {
         let mut returned = Vec::new();
         for items in items.chunks(ROWS) {
-            let statement = before(composed(self.store.database, sql)).bind(Rows::of(items, &bind).into_text());
+            let statement = before(composed(self.store.database, sql)).bind(Rows::text_of(items, &bind));
             returned.extend(self.rows(statement).await?);
         }
         Ok(returned)

@@ -50,21 +50,19 @@ impl fmt::Display for Rcode {
 
 /// What the TSIG record of an error says (RFC 8945 section 3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TsigFault {
+pub(crate) enum TsigFault {
     /// The primary does not know the key, or (Knot) will not let it change one of the names.
     BadKey,
     /// The secrets differ.
     BadSig,
     /// The clocks differ: the primary's minus ours, in seconds, where it told its time.
     BadTime(Option<i64>),
-    /// Anything else.
     Other(u16),
 }
 
 /// An error answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Failure {
-    /// The response code.
     pub rcode: Rcode,
     /// What the TSIG record adds.
     pub(crate) tsig: Option<TsigFault>,

@@ -43,7 +43,8 @@ pub use feed::{Feed, News, Subject};
 pub use import::Imported;
 pub(crate) use pending::PendingTable;
 pub use record::{AddressChange, Calls, Seen};
-pub use reserve::{NameRequest, Reservations, Reserved};
+pub(crate) use reserve::Reservations;
+pub use reserve::{NameRequest, Reserved};
 pub(crate) use state::HostEvent;
 pub use state::State;
 

@@ -69,7 +69,10 @@ pub(crate) fn request_reload(address: SocketAddr) -> Result<Result<Reloaded, Rel
 
 /// Asks the gateway whose admin listener is at `address` whether it can serve, or with `primaries` whether it reaches one of each
 /// zone too: what it says where it can, or where it cannot.
-pub(crate) fn request_readiness(address: SocketAddr, primaries: bool) -> Result<Result<String, String>, AdminCallError> {
+pub(crate) fn request_readiness(
+    address: SocketAddr,
+    primaries: bool,
+) -> Result<Result<String, String>, AdminCallError> {
     let request = if primaries { "GET /readyz?primaries" } else { "GET /readyz" };
     let (status, body) = exchange(address, request, "", HEALTH_WITHIN)?;
     match status.as_str() {

@@ -113,7 +113,7 @@ pub(super) fn id_of(octets: &[u8]) -> Option<u16> {
 
 /// The second of its sender's clock, since the epoch, in which `message` was signed.
 #[must_use]
-pub fn signed_in(message: &Message) -> Option<u64> {
+pub(crate) fn signed_in(message: &Message) -> Option<u64> {
     message.signature().map(|record| record.data.time)
 }
 

@@ -353,7 +353,7 @@ impl ZoneQueue {
     /// Whether a message would leave if there were a connection.
     pub(super) fn has_work(&self, now: Instant) -> bool {
         self.is_doubted
-            || self.ready.has_class(|class| self.resting.get(class).is_none_or(|until| *until <= now))
+            || self.ready.has_class(|class| may_leave(&self.flights, &self.resting, class, now))
             || self.again.iter().any(|group| group.may_leave(now))
             || self.late.is_asked(|name| may_swap(&self.waiting, &self.locked, name))
             || self.late.next_look().is_some_and(|look| look <= now)
@@ -673,8 +673,13 @@ impl ZoneQueue {
         self.resting.retain(|_, until| *until > now);
         let answered = now + self.time_needed();
         let near = self.pace.near_second(now);
-        let (class, queue) = self.ready.next_class(|class| !self.resting.contains_key(class))?;
-        let most = if class == BatchClass::Alone { 1 } else { self.pace.rrsets() };
+        let (flights, resting) = (&self.flights, &self.resting);
+        let (class, queue) = self.ready.next_class(|class| may_leave(flights, resting, class, now))?;
+        let most = match class {
+            BatchClass::Alone => 1,
+            BatchClass::Background => self.pace.background_rrsets(),
+            BatchClass::Everyone | BatchClass::Account(_) => self.pace.rrsets(),
+        };
         let most = near.map_or(most, |near| most.min(queue.len().div_ceil(near.messages)));
         let mut names = Vec::new();
         let mut size = 0;
@@ -878,6 +883,18 @@ impl ZoneQueue {
 }
 
 /// What is parked may stay so for hours: a late UPDATE of its name is put right meanwhile.
+/// Whether a class may leave now. One message of background changes is under way at a time: a client's change waits for little
+/// else.
+fn may_leave(
+    flights: &HashMap<FlightId, Flight>,
+    resting: &HashMap<BatchClass, Instant>,
+    class: &BatchClass,
+    now: Instant,
+) -> bool {
+    let is_under_way = || flights.values().any(|flight| flight.history.class == *class);
+    resting.get(class).is_none_or(|until| *until <= now) && (*class != BatchClass::Background || !is_under_way())
+}
+
 fn may_swap(waiting: &HashMap<Hostname, Entry>, locked: &HashSet<Hostname>, name: &Hostname) -> bool {
     waiting.get(name).is_none_or(|entry| entry.is_parked) && !locked.contains(name)
 }

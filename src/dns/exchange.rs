@@ -61,7 +61,7 @@ pub enum Event<T> {
         is_first: bool,
     },
     /// An answer to no message that waits for one.
-    Stray,
+    Unasked,
     /// What came is not DNS: the stream cannot be trusted any longer.
     NotDns,
     /// The connection has ended.
@@ -163,7 +163,7 @@ impl<T> Exchange<T> {
 
     fn receive(&mut self, octets: &[u8]) -> Event<T> {
         let Some(Entry::Occupied(mut sent)) = id_of(octets).map(|id| self.sent.entry(id)) else {
-            return if Message::from_vec(octets).is_ok() { Event::Stray } else { Event::NotDns };
+            return if Message::from_vec(octets).is_ok() { Event::Unasked } else { Event::NotDns };
         };
         let answer = match classify(octets, &sent.get().verifier) {
             Reply::Done(message) => Ok(message),

@@ -184,7 +184,7 @@ impl Task {
                     }
                 }
             }
-            Event::Opened | Event::Unbelieved { .. } | Event::Stray => {}
+            Event::Opened | Event::Unbelieved { .. } | Event::Unasked => {}
         }
     }
 

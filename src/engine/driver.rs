@@ -201,7 +201,7 @@ impl Running {
                 warn!(zone = %self.zone(), primary = %self.primary(), reason, "an answer is not believed");
             }
             Event::Unbelieved { .. } => {}
-            Event::Stray => debug!(zone = %self.zone(), "an answer to no message of ours is ignored"),
+            Event::Unasked => debug!(zone = %self.zone(), "an answer to no message of ours is ignored"),
             Event::NotDns => {
                 warn!(zone = %self.zone(), primary = %self.primary(), "what came is not DNS; the connection is closed");
                 self.unwell(&"what came is not DNS");
@@ -310,7 +310,7 @@ impl Running {
     fn take_settings(&mut self, now: Instant) {
         let new = Arc::clone(&self.driver.settings.borrow_and_update());
         let before = self.driver.selection.take(Arc::clone(&new));
-        self.driver.queue.set_course(new.deadline, new.zone.primaries.len());
+        self.driver.queue.set_limits(new.deadline, new.zone.primaries.len());
         for gone in before.zone.primaries.iter().filter(|primary| !new.zone.primaries.contains(primary)) {
             self.driver.metrics.forget_primary(&gone.to_string());
         }

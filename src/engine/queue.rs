@@ -172,7 +172,7 @@ impl ZoneQueue {
     }
 
     /// Other settings are in force.
-    pub(super) fn set_course(&mut self, deadline: Duration, primaries: usize) {
+    pub(super) fn set_limits(&mut self, deadline: Duration, primaries: usize) {
         (self.deadline, self.primaries) = (deadline, primaries);
         self.pace.set_deadline(deadline);
         self.late.set_deadline(deadline);

@@ -113,7 +113,10 @@ impl Simulated {
     #[must_use]
     pub fn next(&self) -> Self {
         let epoch = self.epoch + 1;
-        self.world().epoch.send_replace(epoch);
+        let mut world = self.world();
+        world.epoch.send_replace(epoch);
+        world.primary.gateway_ends();
+        drop(world);
         Self { world: Arc::clone(&self.world), epoch }
     }
 
@@ -291,7 +294,7 @@ impl Simulated {
             let mut world = self.world();
             world.late += usize::from(!asked.names.is_empty());
             world.note(|| format!("applied late: {}", shown(&asked)));
-            world.primary.carry_out(&asked);
+            world.primary.carry_out_late(&asked);
             return;
         }
         let reply = {

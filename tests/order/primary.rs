@@ -20,6 +20,10 @@ pub struct Primary {
     signer: TSigner,
     /// Each RRset's address from each moment on; `None` where it is gone.
     pub history: BTreeMap<Key, Vec<(Instant, Option<IpAddr>)>>,
+    // How many entries the history of an RRset had when a message of a lost connection had changed it; and which of them a
+    // gateway had not put right when it ended.
+    late: BTreeMap<Key, usize>,
+    left: BTreeMap<Key, usize>,
     /// Names at which a CNAME stands.
     pub hidden: BTreeSet<String>,
     /// Names that the key may not change.
@@ -40,6 +44,8 @@ impl Primary {
         Self {
             signer: TSigner::new(SECRET.to_vec(), TsigAlgorithm::HmacSha256, name, 300).unwrap(),
             history: BTreeMap::new(),
+            late: BTreeMap::new(),
+            left: BTreeMap::new(),
             hidden: BTreeSet::new(),
             forbidden: BTreeSet::new(),
         }
@@ -55,6 +61,27 @@ impl Primary {
 
     pub fn held(&self, name: &str, kind: RecordType) -> Option<IpAddr> {
         self.history.get(&(name.to_owned(), kind)).and_then(|all| all.last()).and_then(|(_, address)| *address)
+    }
+
+    /// Does what `asked` says, whose connection was lost.
+    pub fn carry_out_late(&mut self, asked: &Asked) {
+        self.carry_out(asked);
+        for record in &asked.message.authorities {
+            let key = (plain(&record.name), record.record_type());
+            let entries = self.history.get(&key).map_or(0, Vec::len);
+            self.late.insert(key, entries);
+        }
+    }
+
+    /// The next gateway does not know what the one before had on its way.
+    pub fn gateway_ends(&mut self) {
+        self.left.append(&mut self.late);
+    }
+
+    /// Whether the RRset holds what a late message made of it just before a gateway ended.
+    pub fn is_left(&self, name: &str, kind: RecordType) -> bool {
+        let key = (name.to_owned(), kind);
+        self.left.get(&key).is_some_and(|entries| self.history.get(&key).map(Vec::len) == Some(*entries))
     }
 
     /// Does what `asked` says, now. A message whose signature has grown too old is refused.

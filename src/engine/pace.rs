@@ -73,14 +73,6 @@ impl Pace {
         self.rrsets
     }
 
-    /// The same of one that no client waits for, and that one may have to wait for: it takes a quarter of the time.
-    pub(super) fn background_rrsets(&self) -> usize {
-        if self.last.is_none() {
-            return self.rrsets;
-        }
-        self.seen.fitting(self.target / 4.0).clamp(1, self.rrsets)
-    }
-
     /// A message with so many RRsets that was `sent` then is answered `now`.
     pub(super) fn answered(&mut self, rrsets: usize, sent: Instant, now: Instant) {
         // Primaries answer in turn: until the answer before this one, it waited for others.

@@ -675,11 +675,7 @@ impl ZoneQueue {
         let near = self.pace.near_second(now);
         let (flights, resting) = (&self.flights, &self.resting);
         let (class, queue) = self.ready.next_class(|class| may_leave(flights, resting, class, now))?;
-        let most = match class {
-            BatchClass::Alone => 1,
-            BatchClass::Background => self.pace.background_rrsets(),
-            BatchClass::Everyone | BatchClass::Account(_) => self.pace.rrsets(),
-        };
+        let most = if class == BatchClass::Alone { 1 } else { self.pace.rrsets() };
         let most = near.map_or(most, |near| most.min(queue.len().div_ceil(near.messages)));
         let mut names = Vec::new();
         let mut size = 0;

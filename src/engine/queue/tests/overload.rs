@@ -47,29 +47,6 @@ fn one_message_of_background_changes_is_under_way_at_a_time() {
 }
 
 #[test]
-fn a_background_message_of_a_slow_primary_is_a_small_one() {
-    let mut bench = Bench::new();
-    let ms = Duration::from_millis;
-    // 16 ms an RRset, as PowerDNS over SQLite.
-    for n in 0..30 {
-        for host in 0..8 {
-            bench.set(&format!("h{n}-{host}"), "192.0.2.1");
-        }
-        let flight = bench.queue.depart(bench.now).unwrap();
-        bench.now += ms(16) * u32::try_from(bench.queue.names(flight)).unwrap();
-        bench.answer(flight, &|_| None);
-    }
-    for n in 0..60 {
-        bench.submit_background(&kept(Keep::Always, test_change(&format!("b{n}.dyn.example"), "192.0.2.1")));
-    }
-    let flight = bench.queue.depart(bench.now).unwrap();
-    let names = u32::try_from(bench.queue.names(flight)).unwrap();
-    assert!(names > 1 && ms(16) * names <= DEADLINE / 80, "{names}");
-    bench.answer(flight, &|_| None);
-    bench.run(&|_| None);
-}
-
-#[test]
 fn a_client_that_asks_for_what_a_background_change_is_about_does_not_wait_with_those() {
     let mut bench = Bench::new();
     for n in 0..100 {

@@ -21,7 +21,7 @@ pub(super) enum Blame {
 }
 
 /// Weighs `failure` by the tables of RFC 2136 section 2.2, RFC 8945 section 5.2 and what BIND 9.18, Knot 3.2 and
-/// PowerDNS 4.7 answer (docs/ARCHITECTURE.md).
+/// PowerDNS 4.7 answer.
 pub(super) fn weigh(failure: Failure) -> Blame {
     match (failure.rcode, failure.tsig) {
         (_, Some(TsigFault::BadTime(_))) => Blame::Clock,

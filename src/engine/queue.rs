@@ -878,7 +878,6 @@ impl ZoneQueue {
     }
 }
 
-/// What is parked may stay so for hours: a late UPDATE of its name is put right meanwhile.
 /// Whether a class may leave now. One message of background changes is under way at a time: a client's change waits for little
 /// else.
 fn may_leave(
@@ -891,6 +890,7 @@ fn may_leave(
     resting.get(class).is_none_or(|until| *until <= now) && (*class != BatchClass::Background || !is_under_way())
 }
 
+/// What is parked may stay so for hours: a late UPDATE of its name is put right meanwhile.
 fn may_swap(waiting: &HashMap<Hostname, Entry>, locked: &HashSet<Hostname>, name: &Hostname) -> bool {
     waiting.get(name).is_none_or(|entry| entry.is_parked) && !locked.contains(name)
 }

@@ -449,6 +449,7 @@ impl Gateway {
         }
         Ok(HostVerdict::of(answer))
     }
+
     /// What is pending in the store of older requests for the same RRsets goes.
     async fn clear_pending(&self, Change { name, records, origin }: &Change, deadline: Instant) -> Cleared {
         match self.registry.pending() {

@@ -71,7 +71,7 @@ pub(super) fn statement(sql: &'static str) -> Statement {
     sqlx::query(sql)
 }
 
-/// A statement in which `?` is the place of a value and `{text, bigint}` that of [`Rows`]: the last value.
+/// A statement in which `?` is the place of a value and `{text, bigint}` that of [`Rows`]; all are bound in their order.
 pub(super) fn composed(database: Database, sql: &str) -> Statement {
     // Planned anew each time: a plan of when a table was small would serve a whole import.
     sqlx::query(AssertSqlSafe(expanded(database, sql))).persistent(false)

@@ -6,7 +6,7 @@ use std::time::Duration;
 use lab::load::quantile;
 use tokio::time::Instant;
 
-use crate::flood::{Ask, Attacker, Flood, update};
+use crate::flood::{Ask, Attacker, Flood, reload, update};
 use crate::others::Felt;
 use crate::process::{cpu_seconds, memory_mib};
 use crate::stage::{Chosen, INSIDER, Stage, ZONE};
@@ -28,6 +28,8 @@ pub(crate) struct Attack {
     /// The one address that everybody shares.
     shared: Option<IpAddr>,
     clients: usize,
+    /// Whether the admin listener is asked.
+    admin: bool,
     /// Requests a second; as fast as they are answered where none is said.
     pace: Option<f64>,
     /// How many requests; until the time is over where none is said.
@@ -38,7 +40,8 @@ pub(crate) struct Attack {
 impl Attack {
     fn new(name: &'static str, ask: fn(&str) -> Ask) -> Self {
         let limits = SHIPPED.to_owned();
-        Self { name, limits, chosen: Chosen::People, shared: None, clients: 32, pace: None, count: None, ask }
+        let (chosen, clients) = (Chosen::People, 32);
+        Self { name, limits, chosen, shared: None, clients, admin: false, pace: None, count: None, ask }
     }
 }
 
@@ -67,6 +70,14 @@ pub(crate) fn all(options: &Options) -> Vec<Attack> {
             ..Attack::new("wrong passwords on many logins, all passwords chosen", |_| guess_from(everywhere))
         },
         Attack {
+            chosen: Chosen::Everybody,
+            limits: "source = \"off\"".to_owned(),
+            ..Attack::new(
+                "wrong passwords on many logins from one /48, all passwords chosen, no limit on sources",
+                |_| guess_from(|n| network(48, n)),
+            )
+        },
+        Attack {
             limits: BUSY_SOURCE.to_owned(),
             shared: Some(SHARED.into()),
             clients: 1,
@@ -90,6 +101,11 @@ pub(crate) fn all(options: &Options) -> Vec<Attack> {
             clients: 4,
             limits: OFF.to_owned(),
             ..Attack::new("a bad name in every request, all limits off", bad)
+        },
+        Attack {
+            clients: 4,
+            admin: true,
+            ..Attack::new("reloads as fast as answered", |_| Box::new(|_, request| reload(request)))
         },
     ]
 }
@@ -162,8 +178,8 @@ impl Attack {
         let mut felt = Felt::default();
         let (cpu, began) = (cpu_seconds(pid), Instant::now());
         let most = self.count.unwrap_or(usize::MAX / 2);
-        let attacker =
-            Attacker::start(stage.gateway.http(), std::sync::Arc::clone(&flood), self.clients, self.pace, most);
+        let target = if self.admin { stage.gateway.admin() } else { stage.gateway.http() };
+        let attacker = Attacker::start(target, std::sync::Arc::clone(&flood), self.clients, self.pace, most);
         stage.others.go_on(options.seconds, &mut felt).await?;
         while self.count.is_some() && !attacker.is_done() {
             stage.others.go_on(options.seconds, &mut felt).await?;

@@ -8,7 +8,8 @@ mod supervision;
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::io;
+use std::fs;
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -343,7 +344,6 @@ fn bind(
 }
 
 fn write_ready_file(path: &Path, running: &Running) -> Result<(), AppError> {
-    let failed = |source| AppError::ReadyFile { path: path.to_owned(), source };
     let first = |places: &[Endpoint]| places.first().map(ToString::to_string);
     let content = serde_json::json!({
         "http": first(&running.http),
@@ -352,6 +352,15 @@ fn write_ready_file(path: &Path, running: &Running) -> Result<(), AppError> {
     });
     let mut unfinished = path.as_os_str().to_owned();
     unfinished.push(".new");
-    std::fs::write(&unfinished, format!("{content}\n")).map_err(failed)?;
-    std::fs::rename(&unfinished, path).map_err(failed)
+    let unfinished = PathBuf::from(unfinished);
+    let failed = |source| AppError::ReadyFile { path: unfinished.clone(), source };
+    // What an earlier run left there goes, a link itself and not what it names. Nobody's file is written through a link that
+    // somebody puts there meanwhile.
+    match fs::remove_file(&unfinished) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        Ok(()) | Err(_) => {}
+    }
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).open(&unfinished).map_err(failed)?;
+    writeln!(file, "{content}").map_err(failed)?;
+    fs::rename(&unfinished, path).map_err(|source| AppError::ReadyFile { path: path.to_owned(), source })
 }

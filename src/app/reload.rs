@@ -1,12 +1,13 @@
 //! Reads the configuration again, checks it whole, and only then puts all of it in force. The one place that reloads.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep_until};
 use tracing::{error, info, warn};
 
 use super::blocking::{BlockingCall, BlockingError};
@@ -25,6 +26,9 @@ use crate::registry::Registry;
 
 /// Who wants a reload and is not served yet; all of them are served by the next one.
 const MOST_ORDERS: usize = 16;
+/// So many reloads within this time go ahead at once; what is ordered beyond that waits together and is one. Each reads files, asks
+/// the store and writes lines into the log, and whoever reaches the admin listener may order any number.
+const MOST_WITHIN: (usize, Duration) = (10, Duration::from_secs(10));
 /// How long the file, and those that it names, may take to be read: one may be a pipe, or on a server that is away.
 const READ_WITHIN: Duration = Duration::from_secs(30);
 
@@ -77,8 +81,18 @@ impl Reloader {
         let mut reloader = self;
         let run = async move {
             let serve = async {
-                let mut waiting = Vec::new();
-                while queue.recv_many(&mut waiting, MOST_ORDERS).await > 0 {
+                let (mut waiting, mut begun) = (Vec::new(), VecDeque::new());
+                let (most, within) = MOST_WITHIN;
+                loop {
+                    if begun.len() == most
+                        && let Some(first) = begun.pop_front()
+                    {
+                        sleep_until(first + within).await;
+                    }
+                    if queue.recv_many(&mut waiting, MOST_ORDERS).await == 0 {
+                        break;
+                    }
+                    begun.push_back(Instant::now());
                     let done = reloader.reload().await;
                     for order in waiting.drain(..) {
                         let _nobody_waits = order.send(done.clone());

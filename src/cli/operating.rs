@@ -10,9 +10,10 @@ use serde::Serialize;
 use tokio::runtime::Builder;
 
 use super::hash::{HashCommandError, prompt, read_password};
-use super::table::{Cell, Paint, Table, clean, escaped};
+use super::table::{Cell, Paint, Table};
 use super::{CommandResult, ConfigFile, USAGE, fail, load, runtime};
 use crate::config::Location;
+use crate::model::{clean, escaped};
 use crate::operator::{Actor, Cursor, Operator, OperatorError, Page, RecordsState, RefusalKind, Resource};
 use crate::store::{RecordsPolicy, StoreError};
 

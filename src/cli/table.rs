@@ -3,6 +3,8 @@
 use std::fmt::{Display, Write as _};
 use std::io::{self, IsTerminal as _};
 
+use crate::model::clean;
+
 const GAP: &str = "  ";
 
 /// Colour where a terminal shows it.
@@ -104,29 +106,6 @@ pub(super) fn block(title: &str, lines: &[(&str, Cell)], paint: Paint) -> String
     text
 }
 
-/// `text` on one line, without what a terminal obeys: control characters, and those that turn the direction of writing.
-pub(super) fn clean(text: &str) -> String {
-    text.chars().map(|c| if is_hostile(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
-}
-
-/// JSON on one line, all control characters escaped: those that JSON itself lets stand are no safer on a terminal.
-pub(super) fn escaped(json: &str) -> String {
-    let mut text = String::with_capacity(json.len());
-    for c in json.chars() {
-        if is_hostile(c) {
-            let _ = write!(text, "\\u{:04x}", u32::from(c));
-        } else {
-            text.push(c);
-        }
-    }
-    text
-}
-
-/// All of the latter are of Unicode's first plane.
-fn is_hostile(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
 /// `3 zones`, `1 zone`.
 pub(super) fn counted<N: Display + PartialEq + From<u8>>(number: N, what: &str) -> String {
     let plural = if number == N::from(1) { "" } else { "s" };
@@ -159,8 +138,6 @@ mod tests {
 
     #[test]
     fn a_stranger_does_not_write_on_the_terminal() {
-        assert_eq!(clean("a\u{1b}[2Jb\nc\u{9b}1m\u{202e}d"), "a\u{fffd}[2Jb\u{fffd}c\u{fffd}1m\u{fffd}d");
-        assert_eq!(escaped("{\"a\":\"\u{7f}\u{9b}\u{202e}ä\"}"), "{\"a\":\"\\u007f\\u009b\\u202eä\"}");
         let block = block("t\u{7}", &[("label", "v\r".into())], Paint(false));
         assert_eq!(block, "t\u{fffd}\n  label  v\u{fffd}\n");
     }

@@ -7,8 +7,9 @@ use ipnet::{IpNet, Ipv4Net};
 use super::format::{self, Text};
 use super::problem::{Problems, quoted};
 
-/// What a public name never gets, unless the file says otherwise: what no stranger could reach there (RFC 6890, multicast).
-const DEFAULT: [&str; 18] = [
+/// What a public name never gets, unless the file says otherwise: what no stranger could reach there (RFC 6890, multicast). Of IPv6
+/// that is all but 2000::/3, and in there Teredo and 6to4, whose addresses lead on to an IPv4 address, a private one perhaps.
+const DEFAULT: [&str; 16] = [
     "0.0.0.0/8",
     "10.0.0.0/8",
     "100.64.0.0/10",
@@ -20,13 +21,11 @@ const DEFAULT: [&str; 18] = [
     "198.18.0.0/15",
     "224.0.0.0/4",
     "240.0.0.0/4",
-    "::/128",
-    "::1/128",
-    "64:ff9b::/96",
-    "fc00::/7",
-    "fe80::/10",
-    "fec0::/10",
-    "ff00::/8",
+    "::/3",
+    "2001::/32",
+    "2002::/16",
+    "4000::/2",
+    "8000::/1",
 ];
 
 pub(super) fn check_addresses(typed: format::AddressesSection, problems: &mut Problems<'_>) -> Vec<IpNet> {
@@ -106,6 +105,49 @@ mod tests {
     fn every_default_is_a_network() {
         for text in DEFAULT {
             assert!(parse(text).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn of_ipv6_nothing_but_global_unicast_is_public_and_no_tunnel_in_it() {
+        let public = |text: &str| is_public(text.parse().unwrap());
+        // The last and the first addresses around 2000::/3, and tunnels to 127.0.0.1 and 10.0.0.1.
+        for text in [
+            "::",
+            "::1",
+            "::10.0.0.1",
+            "64:ff9b::a00:1",
+            "64:ff9b:1::1",
+            "100::1",
+            "1fff:ffff::1",
+            "2001::1",
+            "2001:0:4136:e378:8000:63bf:80ff:fffe",
+            "2002:7f00:1::1",
+            "4000::",
+            "5f00::1",
+            "7fff::1",
+            "8000::1",
+            "fd00::1",
+            "fe80::1",
+            "fec0::1",
+            "ff02::1",
+            "ffff::1",
+            "::ffff:10.0.0.1",
+            "192.168.1.1",
+        ] {
+            assert!(!public(text), "{text}");
+        }
+        for text in [
+            "2000::",
+            "2001:1::1",
+            "2001:db8::1",
+            "2003::1",
+            "3fff:ffff::1",
+            "::ffff:192.0.2.1",
+            "198.51.100.1",
+            "203.0.113.1",
+        ] {
+            assert!(public(text), "{text}");
         }
     }
 

@@ -9,6 +9,7 @@ mod password;
 mod pending;
 mod rr;
 mod source;
+mod text;
 mod timestamp;
 mod token;
 mod tsig;
@@ -22,6 +23,7 @@ pub use password::{MAX_ITERATIONS, MAX_MEMORY_KIB, PasswordDigest, PasswordError
 pub use pending::PendingChange;
 pub use rr::{Desired, DesiredRecords, RrData, RrKey, RrType, UnknownType};
 pub(crate) use source::{SourcePrefix, SourceTier};
+pub(crate) use text::{clean, escaped};
 pub use timestamp::Timestamp;
 pub use token::TokenDigest;
 pub use tsig::{Algorithm, KeyName, TsigError, TsigKey};

@@ -19,7 +19,7 @@ pub(super) struct AccessLine<'a> {
     pub(super) agent: &'a str,
 }
 
-/// In characters.
+/// Of a text in a line, in octets, as it is printed: an escape takes ten times the room of what it stands for.
 const LONGEST: usize = 300;
 
 /// Lines in a [`WINDOW`] about requests that were turned away unread. Nothing else bounds these: a single address could fill
@@ -63,17 +63,20 @@ impl TurnedAway {
 /// Writes the line.
 pub(super) fn write(line: &AccessLine<'_>, verdicts: &Verdicts, took: Duration) {
     let hosts = list(verdicts.hosts.iter().map(String::as_str));
+    let outcomes = list(verdicts.each.iter().map(|verdict| verdict.outcome.label()));
+    let reasons = list(verdicts.each.iter().map(|verdict| verdict.reason.as_ref()));
+    let rcodes = list(verdicts.each.iter().map(|verdict| verdict.rcode.as_deref().unwrap_or("-")));
     info!(
         target: "dyngate::access",
         source = %line.source,
-        login = verdicts.login.as_deref().unwrap_or("-"),
+        login = shortened(verdicts.login.as_deref().unwrap_or("-")),
         host = ?shortened(&hosts),
-        outcome = &*list(verdicts.each.iter().map(|verdict| verdict.outcome.label())),
-        reason = &*list(verdicts.each.iter().map(|verdict| verdict.reason.as_ref())),
-        rcode = &*list(verdicts.each.iter().map(|verdict| verdict.rcode.as_deref().unwrap_or("-"))),
+        outcome = shortened(&outcomes),
+        reason = shortened(&reasons),
+        rcode = shortened(&rcodes),
         ms = u64::try_from(took.as_micros()).unwrap_or(u64::MAX) as f64 / 1000.0,
         path = ?shortened(line.path),
-        agent = ?line.agent,
+        agent = ?shortened(line.agent),
         "request"
     );
 }
@@ -86,8 +89,30 @@ fn list<'a>(mut texts: impl Iterator<Item = &'a str>) -> Cow<'a, str> {
 
 /// What is kept of a text whose length strangers choose.
 pub(super) fn shortened(text: &str) -> &str {
-    match text.char_indices().nth(LONGEST) {
-        Some((end, _)) => text.get(..end).unwrap_or_default(),
-        None => text,
+    let mut room = LONGEST;
+    let mut letters = text.char_indices().map(|(at, letter)| (at, letter.escape_debug().map(char::len_utf8).sum()));
+    let past = letters.find(|(_, printed): &(usize, usize)| match room.checked_sub(*printed) {
+        Some(left) => {
+            room = left;
+            false
+        }
+        None => true,
+    });
+    past.and_then(|(end, _)| text.get(..end)).unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_printed_of_a_text_is_bounded_after_escaping() {
+        for letter in ['a', 'ä', '語', '"', '\\', '\n', '\u{1b}', '\u{202e}', '\u{200b}', '\u{e0041}', '\u{10ffff}'] {
+            let long = letter.to_string().repeat(1000);
+            let printed = format!("{:?}", shortened(&long));
+            assert!((280..=LONGEST + 2).contains(&printed.len()), "{letter:?}: {}", printed.len());
+        }
+        assert_eq!(shortened(&"a".repeat(LONGEST)).len(), LONGEST);
+        assert_eq!((shortened(""), shortened("curl/8.1")), ("", "curl/8.1"));
     }
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::account::{check, families_text, parse_families};
 use super::fit;
 use super::{State, StoreError, StoredAccount, StoredHost, StoredSecret};
-use crate::model::{Addresses, Hostname, PasswordDigest, Timestamp, ZoneName};
+use crate::model::{Addresses, Hostname, PasswordDigest, Timestamp, ZoneName, escaped};
 
 /// The version that is written and read.
 pub(super) const VERSION: u32 = 1;
@@ -95,7 +95,10 @@ pub(super) struct ReservedLine {
 impl Line {
     /// Its text, without an end of line.
     pub(super) fn write(&self) -> Result<String, StoreError> {
-        serde_json::to_string(self).map_err(|error| StoreError::broken(format!("a row cannot be exported: {error}")))
+        let text = serde_json::to_string(self);
+        // It may be read on a terminal.
+        text.map(|text| escaped(&text))
+            .map_err(|error| StoreError::broken(format!("a row cannot be exported: {error}")))
     }
 
     /// Why it is not a line, in words of one line.

@@ -359,6 +359,50 @@ async fn an_agent_of_any_length_costs_no_more_than_a_line() {
     assert!(!stage.gateway.log().contains(&"z".repeat(301)));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_ready_file_is_written_through_nobodys_link() {
+    let mut gateway = Config::new(&Key::generate("k"), "127.0.0.1:1".parse().unwrap()).start().await;
+    let mut ready = std::fs::read_dir(gateway.folder()).unwrap().map(|entry| entry.unwrap().path());
+    let ready = ready.find(|path| path.extension().is_some_and(|end| end == "json")).unwrap();
+    let (mine, new) = (gateway.folder().join("mine"), ready.with_extension("json.new"));
+    std::fs::write(&mine, "precious").unwrap();
+    for link in [true, false] {
+        gateway.stop().await.unwrap();
+        if link {
+            std::os::unix::fs::symlink(&mine, &new).unwrap();
+        } else {
+            // What a gateway that was killed just then left there.
+            std::fs::write(&new, "{\"http\"").unwrap();
+        }
+        gateway.start_again().await.unwrap();
+        assert_eq!(std::fs::read_to_string(&mine).unwrap(), "precious");
+        assert!(std::fs::symlink_metadata(&ready).unwrap().is_file() && !new.exists());
+    }
+    gateway.stop().await.unwrap();
+    std::fs::create_dir(&new).unwrap();
+    let refused = gateway.start_again().await.unwrap_err().to_string();
+    assert!(
+        refused.contains("exit status: 1") && refused.contains(&format!("cannot write {}", new.display())),
+        "{refused}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_reloads_reads_the_file_no_more_often_than_it_may() {
+    let mut gateway = Config::new(&Key::generate("k"), "127.0.0.1:1".parse().unwrap()).start().await;
+    let began = tokio::time::Instant::now();
+    let flood = async {
+        for _ in 0..200 {
+            gateway.reload().unwrap();
+            crate::reload::order(&gateway).await;
+        }
+    };
+    let _too_many = tokio::time::timeout(std::time::Duration::from_secs(3), flood).await;
+    let done = gateway.log().lines().filter(|line| line.contains("configuration reloaded")).count();
+    let most = 10 * (1 + usize::try_from(began.elapsed().as_secs()).unwrap() / 10);
+    assert!((1..=most).contains(&done), "{done} in {:?}", began.elapsed());
+}
+
 #[test]
 fn every_test_and_target_that_the_page_names_is_there() {
     fn sources(folder: &Path, all: &mut String) {

@@ -9,7 +9,11 @@ on_both!(a_stranger_does_not_write_on_the_terminal, a_long_list_comes_in_pages_a
 /// Tried past the commands, which refuse such texts.
 async fn a_stranger_does_not_write_on_the_terminal(stage: Stage) {
     stage.done("account add alice --host a.dyn.example");
-    let escape = if stage.postgres.is_some() { "chr(27) || chr(155) || chr(8238)" } else { "char(27, 155, 8238)" };
+    let escape = if stage.postgres.is_some() {
+        "chr(27) || chr(155) || chr(8238) || chr(8203)"
+    } else {
+        "char(27, 155, 8238, 8203)"
+    };
     stage.sql(&format!("UPDATE host SET description = {escape} || '[2J', blocked = {escape} || 'why'")).await;
     stage
         .sql(&format!(
@@ -21,14 +25,18 @@ async fn a_stranger_does_not_write_on_the_terminal(stage: Stage) {
             "INSERT INTO history (name, at, outcome, agent, old, new) VALUES ('a.dyn.example', 1, 'changed', {escape} || 'z', '', '')"
         ))
         .await;
-    for command in ["host show a.dyn.example", "host list", "host history a.dyn.example"] {
+    for command in ["host show a.dyn.example", "host list", "host history a.dyn.example", "export"] {
         for json in ["", " --json"] {
             let stdout = stage.done(&format!("{command}{json}"));
-            let hostile = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+            let hostile = |c: char| (c.is_control() && c != '\n') || ['\u{202e}', '\u{200b}'].contains(&c);
             assert!(!stdout.contains(hostile), "{command}{json}: {stdout:?}");
         }
     }
-    assert_eq!(stage.json("host show a.dyn.example")["agent"], "\u{1b}\u{9b}\u{202e}y", "a script gets it as it is");
+    let agent = "\u{1b}\u{9b}\u{202e}\u{200b}y";
+    assert_eq!(stage.json("host show a.dyn.example")["agent"], agent, "a script gets it as it is");
+    let exported = stage.done("export");
+    let line = exported.lines().find(|line| line.contains("\"state\"")).unwrap();
+    assert_eq!(serde_json::from_str::<serde_json::Value>(line).unwrap()["agent"], agent, "and so does an import");
     let refused = stage.run_words(&["host", "set", "a.dyn.example", "--description", "two\nlines"], "");
     assert_eq!(refused.code, Some(64), "{}", refused.stderr);
     let refused = stage.run_words(&["host", "show", "a\u{1b}[2J.dyn.example"], "");

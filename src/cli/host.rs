@@ -43,7 +43,7 @@ pub(super) enum HostCommand {
     },
     /// Show a host: what it points to, when that changed, when its router last called
     Show(Name),
-    /// Change a host's settings; its records change with its next update
+    /// Change a host's settings: records that they forbid leave the zone, others change with the next update
     Set {
         /// Its name
         name: String,
@@ -149,7 +149,11 @@ async fn act(operator: &Operator, actor: &Actor, output: Output, command: HostCo
         }
         HostCommand::List { account } => return list(operator, account.as_deref(), output).await,
         HostCommand::Show(Name { name }) => operator.host(&name).await?,
-        HostCommand::Set { name, edit } => operator.set_host(actor, &name, &edit.into()).await?,
+        HostCommand::Set { name, edit } => {
+            let (view, records) = operator.set_host(actor, &name, &edit.into()).await?;
+            note_records("records of a family that it may not have", "gone from the zone", records);
+            view
+        }
         HostCommand::Block { name, reason } => operator.block(actor, &name, Some(&reason)).await?,
         HostCommand::Unblock(Name { name }) => operator.block(actor, &name, None).await?,
         HostCommand::Token { name, revoke: true, .. } => {

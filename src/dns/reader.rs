@@ -109,9 +109,9 @@ impl Reader {
             RData::NS(ns) => host_name(&ns.0),
             _ => None,
         });
-        let targets: Vec<_> = targets.collect();
-        // A referral is no answer: without it nothing would be protected.
-        if targets.is_empty() { Err(AskError::NoZone) } else { Ok(targets) }
+        // A referral is no answer: without it nothing would be protected. A zone may have no NS record, but a SOA it has.
+        let is_soa = |record: &Record| matches!(record.data, RData::SOA(_));
+        if soa.answers.iter().any(is_soa) { Ok(targets.collect()) } else { Err(AskError::NoZone) }
     }
 
     pub(super) async fn ask(&self, message: Message) -> Result<Box<Message>, AskError> {

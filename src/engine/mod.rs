@@ -18,6 +18,7 @@ mod ready;
 mod seconds;
 mod selection;
 mod settings;
+mod targets;
 mod zone;
 
 use std::net::IpAddr;

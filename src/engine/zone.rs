@@ -1,15 +1,12 @@
 //! The handle of one zone's engine: compare, ask, change.
 
-use std::collections::HashSet;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
-use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep, timeout_at};
-use tracing::warn;
+use tokio::time::{Instant, timeout_at};
 
-use super::blame::{Blame, advice, weigh};
+use super::blame::{Blame, weigh};
 use super::cache::{Compared, VerifiedCache};
 use super::driver::{Driver, Order};
 use super::entry::{Parked, Verdict, Waiter};
@@ -19,6 +16,7 @@ use super::late::Swap;
 use super::queue::ZoneQueue;
 use super::selection::PrimarySelection;
 use super::settings::Settings;
+use super::targets::Targets;
 use super::{Answer, Change, Ended, Late, Trouble};
 use crate::dns::{AskError, Failure, Pool, Reader, Route};
 use crate::metrics::Metrics;
@@ -28,8 +26,6 @@ use crate::model::{Desired, Hostname, RrData, RrKey, Timestamp, ZoneName};
 const QUEUE: usize = 16_384;
 /// Hosts remembered in one zone; one that is forgotten costs a question.
 const REMEMBERED: usize = 200_000;
-const TARGETS_EVERY: Duration = Duration::from_secs(300);
-const TARGETS_RETRY: Duration = Duration::from_secs(1);
 
 /// One zone, ready to be changed; cheap to clone. Its tasks end when the last handle is dropped.
 #[derive(Debug, Clone)]
@@ -51,16 +47,7 @@ struct ZoneInner {
     problem: Arc<Mutex<Option<String>>>,
     health: Arc<PrimaryHealth>,
     // Read from the first question on: only wildcard grants need them.
-    targets: OnceLock<watch::Receiver<Targets>>,
-}
-
-/// The names that the zone's own SOA and NS records point to.
-#[derive(Debug, Clone)]
-enum Targets {
-    Unknown,
-    Known(Arc<HashSet<Hostname>>),
-    /// The primary does not tell us; a change would fail in the same way.
-    Withheld(Failure),
+    targets: OnceLock<Targets>,
 }
 
 /// A change that the engine has; it goes on after this is dropped where it was sent already.
@@ -321,42 +308,37 @@ impl Zone {
         self.0.health.notify_on_return(waiting);
     }
 
-    /// Whether the zone's own SOA or NS records name `host`.
+    /// Whether the zone's own SOA or NS records name `host`, as the primary said when it was asked at `since` or later.
     ///
     /// # Errors
-    /// [`Trouble`] where the primary did not say before `deadline`.
-    pub async fn is_target(&self, host: &Hostname, deadline: Instant) -> Result<bool, Trouble> {
-        let mut targets = self.0.targets.get_or_init(|| self.watch_targets()).clone();
-        let found = timeout_at(deadline, targets.wait_for(|targets| !matches!(targets, Targets::Unknown)));
-        match found.await {
-            Ok(Ok(targets)) => match &*targets {
-                Targets::Known(targets) => Ok(targets.contains(host)),
-                Targets::Withheld(failure) => Err(trouble(*failure)),
-                Targets::Unknown => Err(Trouble::Timeout),
-            },
-            Ok(Err(_)) | Err(_) => Err(Trouble::Timeout),
-        }
+    /// [`Trouble`] where it did not say before `until`.
+    pub async fn is_target(&self, host: &Hostname, since: Instant, until: Instant) -> Result<bool, Trouble> {
+        self.targets().has(host, since, until).await
     }
 
-    /// Whether the zone's own SOA or NS records are known to name `host`; asks nobody, for it may be another zone's host.
+    /// [`Self::is_target`] will be asked: many zones are to be asked at once.
+    pub fn want_targets(&self, since: Instant) {
+        self.targets().want(since);
+    }
+
+    /// Whether the zone's own SOA or NS records named `host` when they were last read; asks nobody, and `false` says nothing.
     #[must_use]
-    pub fn is_known_target(&self, host: &Hostname) -> bool {
-        let targets = self.0.targets.get_or_init(|| self.watch_targets()).borrow();
-        matches!(&*targets, Targets::Known(targets) if targets.contains(host))
+    pub fn was_target(&self, host: &Hostname) -> bool {
+        self.targets().had(host)
     }
 
-    fn watch_targets(&self) -> watch::Receiver<Targets> {
-        let (found, targets) = watch::channel(Targets::Unknown);
-        let ZoneInner { name, route, reader, problem, health, .. } = &*self.0;
-        let (problem, health) = (Arc::clone(problem), Arc::clone(health));
-        tokio::spawn(find_targets(name.clone(), route.clone(), reader.clone(), problem, health, found));
-        targets
+    fn targets(&self) -> &Targets {
+        let ZoneInner { name, route, reader, health, targets, .. } = &*self.0;
+        targets.get_or_init(|| Targets::start(name.clone(), route.clone(), reader.clone(), Arc::clone(health)))
     }
 
     /// How the zone is doing.
     #[must_use]
     pub fn status(&self) -> ZoneStatus {
         let problem = self.0.problem.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let of_targets = self.0.targets.get().and_then(Targets::problem);
+        let problems: Vec<_> = problem.into_iter().chain(of_targets).collect();
+        let problem = (!problems.is_empty()).then(|| problems.join("; "));
         ZoneStatus { zone: self.0.name.clone(), problem, is_reached: self.is_reached() }
     }
 
@@ -374,64 +356,9 @@ impl WeakZone {
     }
 }
 
-fn trouble(failure: Failure) -> Trouble {
+pub(super) fn trouble(failure: Failure) -> Trouble {
     match weigh(failure) {
         Blame::Clock | Blame::Server => Trouble::Failed(failure),
         Blame::Hidden | Blame::Name | Blame::NameOrZone | Blame::Zone => Trouble::Refused(failure),
-    }
-}
-
-/// Keeps the targets of the apex's SOA and NS records current, until nobody wants them.
-async fn find_targets(
-    zone: ZoneName,
-    mut route: watch::Receiver<Route>,
-    reader: Reader,
-    problem: Arc<Mutex<Option<String>>>,
-    health: Arc<PrimaryHealth>,
-    found: watch::Sender<Targets>,
-) {
-    let mut complained = false;
-    loop {
-        route.mark_unchanged();
-        let pause = match reader.zone_targets().await {
-            Ok(targets) => {
-                found.send_replace(Targets::Known(Arc::new(targets.into_iter().collect())));
-                if std::mem::take(&mut complained) {
-                    *problem.lock().unwrap_or_else(PoisonError::into_inner) = None;
-                }
-                TARGETS_EVERY
-            }
-            Err(error) => {
-                // As long as nobody's changes are let through, none of them would find out.
-                if error.leads_to_next_primary() {
-                    health.doubt();
-                }
-                let advised = match error {
-                    AskError::Failed(failure) => advice(failure),
-                    _ => "see that the primary can be reached and serves the zone",
-                };
-                if let AskError::Failed(failure) = error {
-                    *problem.lock().unwrap_or_else(PoisonError::into_inner) = Some(format!("{error}: {advised}"));
-                    // What was known stays.
-                    found.send_if_modified(|targets| match targets {
-                        Targets::Known(_) => false,
-                        Targets::Unknown | Targets::Withheld(_) => {
-                            *targets = Targets::Withheld(failure);
-                            true
-                        }
-                    });
-                }
-                if !std::mem::replace(&mut complained, true) {
-                    warn!(%zone, %error, advice = advised, "the zone's SOA and NS records cannot be read; wildcard grants wait for them");
-                }
-                TARGETS_RETRY
-            }
-        };
-        tokio::select! {
-            () = sleep(pause) => {}
-            // Another primary, or another key.
-            Ok(()) = route.changed() => {}
-            () = found.closed() => return,
-        }
     }
 }

@@ -1,11 +1,20 @@
 //! Whether an account may change a name as it asks: the one place that decides it, for requests and for what is pending.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
-use super::{Ask, Gateway, HostVerdict};
-use crate::engine;
+use super::{Ask, Caller, Gateway, HostVerdict, by};
+use crate::engine::{self, Change};
 use crate::model::{Family, Hostname, Outcome};
 use crate::registry::{Account, Grant, Host};
+
+/// All zones together are asked for their servers once in so many times this, however many changes need to know.
+const ASKED_APART: Duration = Duration::from_millis(1);
+/// How often what was authorised is looked at again before its caller is told to come back.
+const MOST_LOOKS: usize = 3;
+
+const SERVES: &str = "a zone's SOA or NS records name it";
 
 #[derive(Debug)]
 pub(super) struct Authorised<'g> {
@@ -13,6 +22,8 @@ pub(super) struct Authorised<'g> {
     pub(super) grant: Grant,
     /// The TTL of its records, in seconds.
     pub(super) ttl: u32,
+    /// What the registry had heard before it was asked.
+    pub(super) news: u64,
 }
 
 #[derive(Debug)]
@@ -22,13 +33,15 @@ pub(super) struct Refusal {
 }
 
 impl Gateway {
-    /// Whether `account` may do what it asks at `name`, whose settings are `host`. The order of refusals is the contract's.
+    /// Whether `account` may do what it asks at `name`, whose settings are `host`, as was heard up to `news`. The order of refusals
+    /// is the contract's. Before a change below a wildcard is made, [`Self::is_no_target`] is asked too.
     pub(super) async fn authorise(
         &self,
         account: &Account,
         name: &Hostname,
         host: Option<&Host>,
-        Ask { addresses, wants_extra, deadline }: Ask,
+        news: u64,
+        Ask { addresses, wants_extra, .. }: Ask,
     ) -> Result<Authorised<'_>, Refusal> {
         let refusal =
             |grant, outcome, reason: String| Err(Refusal { verdict: HostVerdict::new(outcome, reason), grant });
@@ -60,26 +73,72 @@ impl Gateway {
         if let Some(address) = addresses.iter().find(|address| !allows(*address)) {
             return refused(Outcome::BadAddress, format!("{address} is not of a family that the host may have"));
         }
-        if grant == Grant::Wildcard
-            && let Err(verdict) = self.is_no_target(zone, name, deadline).await
-        {
-            return Err(Refusal { verdict, grant: Some(grant) });
+        if grant == Grant::Wildcard && self.zones.values().any(|zone| zone.was_target(name)) {
+            return refused(Outcome::NotYourHost, SERVES.to_owned());
         }
         let ttl = host.and_then(|host| host.ttl).unwrap_or_else(|| self.registry.ttl(zone.name()));
-        Ok(Authorised { zone, grant, ttl })
+        Ok(Authorised { zone, grant, ttl, news })
     }
 
-    /// A wildcard grant covers no name that serves a zone of ours.
-    async fn is_no_target(&self, zone: &engine::Zone, name: &Hostname, deadline: Instant) -> Result<(), HostVerdict> {
-        let refused = |reason: &'static str| Err(HostVerdict::new(Outcome::NotYourHost, reason));
-        if self.zones.values().any(|other| other.is_known_target(name)) {
-            return refused("a zone's SOA or NS records name it");
+    /// Whether no zone's SOA or NS records name what a wildcard grant covers, as all their primaries said when they were asked at
+    /// `since` or later: one that nobody can ask may have a server there since a second ago.
+    pub(super) async fn is_no_target(
+        &self,
+        name: &Hostname,
+        since: Instant,
+        until: Instant,
+    ) -> Result<(), HostVerdict> {
+        self.zones.values().for_each(|zone| zone.want_targets(since));
+        for zone in self.zones.values() {
+            match zone.is_target(name, since, until).await {
+                Ok(false) => {}
+                Ok(true) => return Err(HostVerdict::new(Outcome::NotYourHost, SERVES)),
+                Err(trouble) => {
+                    let verdict = HostVerdict::of(Err(trouble));
+                    let unread =
+                        format!("zone {}: its SOA and NS records may name it: {}", zone.name(), verdict.reason);
+                    return Err(HostVerdict { reason: unread.into(), ..verdict });
+                }
+            }
         }
-        match zone.is_target(name, deadline).await {
-            Ok(false) => Ok(()),
-            Ok(true) => refused("the zone's SOA or NS records name it"),
-            Err(trouble) => Err(HostVerdict::of(Err(trouble))),
+        Ok(())
+    }
+
+    /// Since when zones' servers count as known to what is decided now.
+    pub(super) fn lately(&self) -> Instant {
+        let now = Instant::now();
+        let apart = ASKED_APART.saturating_mul(u32::try_from(self.zones.len()).unwrap_or(u32::MAX));
+        now.checked_sub(apart).unwrap_or(now)
+    }
+
+    /// Whether what was authorised still is, the last question before a change is handed over. What a command forbids and wants
+    /// gone may have been done while the request waited, and would be there again.
+    pub(super) async fn is_still_authorised(
+        &self,
+        caller: &Caller,
+        authorised: &Authorised<'_>,
+        Change { name, records, .. }: &Change,
+        deadline: Instant,
+    ) -> Result<(), HostVerdict> {
+        let mut heard = authorised.news;
+        for _ in 0..MOST_LOOKS {
+            let news = self.registry.news();
+            if news == heard {
+                return Ok(());
+            }
+            heard = news;
+            let host = by(deadline, self.registry.host(name)).await?;
+            let Some(account) = by(deadline, self.registry.account(&caller.account.login)).await? else {
+                return Err(HostVerdict::new(Outcome::BadCredentials, "the account is gone"));
+            };
+            let ask = Ask { addresses: records.addresses(), wants_extra: false, deadline };
+            match self.authorise(&account, name, host.as_deref(), news, ask).await {
+                Ok(again) if (again.grant, again.ttl) == (authorised.grant, authorised.ttl) => {}
+                Ok(_) => break,
+                Err(Refusal { verdict, .. }) => return Err(verdict),
+            }
         }
+        Err(HostVerdict::unreachable("its settings changed meanwhile"))
     }
 
     pub(super) fn zone_of(&self, name: &Hostname) -> Option<&engine::Zone> {

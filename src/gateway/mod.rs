@@ -309,6 +309,7 @@ impl Gateway {
             Ok(name) => name,
             Err(error) => return HostVerdict::new(Outcome::NotAName, error.to_string()),
         };
+        let news = self.registry.news();
         let host = match by(ask.deadline, self.registry.host(&name)).await {
             Ok(host) => host,
             Err(away) => {
@@ -316,11 +317,8 @@ impl Gateway {
                 return away.into();
             }
         };
-        let (verdict, grant) = match self.authorise(&caller.account, &name, host.as_deref(), ask).await {
-            Ok(authorised) => {
-                let grant = authorised.grant;
-                (self.set(caller, &name, ask, authorised).await, Some(grant))
-            }
+        let (verdict, grant) = match self.authorise(&caller.account, &name, host.as_deref(), news, ask).await {
+            Ok(authorised) => (self.set(caller, &name, ask, &authorised).await, Some(authorised.grant)),
             Err(Refusal { verdict, grant }) => (verdict, grant),
         };
         let is_answered = matches!(verdict.outcome, Outcome::Changed | Outcome::Unchanged);
@@ -343,7 +341,7 @@ impl Gateway {
         caller: &Caller,
         name: &Hostname,
         Ask { addresses, deadline, .. }: Ask,
-        Authorised { zone, grant, ttl }: Authorised<'_>,
+        authorised: &Authorised<'_>,
     ) -> HostVerdict {
         let client = Client { source: caller.source, agent: caller.agent.clone() };
         let origin = Arc::new(Origin {
@@ -352,17 +350,17 @@ impl Gateway {
             accepted: Timestamp::now(),
             keep: self.defer.map_or(Keep::WithCaller, |worth| Keep::Until(deadline + worth)),
         });
-        let change = Change { name: name.clone(), records: DesiredRecords::set(addresses, ttl), origin };
-        match grant {
-            Grant::Exact => self.change(caller, zone, change, deadline).await,
-            Grant::Wildcard => self.change_below_wildcard(caller, zone, change, deadline).await,
+        let change = Change { name: name.clone(), records: DesiredRecords::set(addresses, authorised.ttl), origin };
+        match authorised.grant {
+            Grant::Exact => self.change(caller, authorised, change, deadline).await,
+            Grant::Wildcard => self.change_below_wildcard(caller, authorised, change, deadline).await,
         }
     }
 
     async fn change_below_wildcard(
         &self,
         caller: &Caller,
-        zone: &engine::Zone,
+        authorised: &Authorised<'_>,
         change: Change,
         deadline: Instant,
     ) -> HostVerdict {
@@ -374,7 +372,7 @@ impl Gateway {
             Ok(None) => return HostVerdict::new(Outcome::NotYourHost, "the account's max_hosts is reached"),
             Err(away) => return away.into(),
         };
-        let verdict = self.change(caller, zone, change, deadline).await;
+        let verdict = self.change(caller, authorised, change, deadline).await;
         if verdict.outcome == Outcome::Unreachable {
             self.saw(caller, &name, verdict.outcome, DesiredRecords::default(), Timestamp::now());
         }
@@ -385,15 +383,21 @@ impl Gateway {
         verdict
     }
 
-    async fn change(&self, caller: &Caller, zone: &engine::Zone, change: Change, deadline: Instant) -> HostVerdict {
+    async fn change(
+        &self,
+        caller: &Caller,
+        authorised: &Authorised<'_>,
+        change: Change,
+        deadline: Instant,
+    ) -> HostVerdict {
         let (name, records) = (change.name.clone(), change.records.clone());
         let accepted = change.origin.accepted;
-        let compared = zone.compare(&change);
+        let compared = authorised.zone.compare(&change);
         // What is asked for is what the host was told and what the primary last said: past the rate not even a question.
         if compared != Compared::Differs && self.limits.may_repeat(&name, records.addresses()).is_err() {
             return HostVerdict::new(Outcome::Blocked, "repeats limit");
         }
-        let verdict = match self.compare_and_change(zone, change, compared, deadline).await {
+        let verdict = match self.compare_and_change(caller, authorised, change, compared, deadline).await {
             Ok(verdict) => verdict,
             Err(away) => return away.into(),
         };
@@ -405,11 +409,13 @@ impl Gateway {
 
     async fn compare_and_change(
         &self,
-        zone: &engine::Zone,
+        caller: &Caller,
+        authorised: &Authorised<'_>,
         change: Change,
         compared: Compared,
         deadline: Instant,
     ) -> Result<HostVerdict, Unavailable> {
+        let zone = authorised.zone;
         let is_shared = self.registry.is_shared();
         if compared == Compared::Same && !is_shared {
             return Ok(HostVerdict::new(Outcome::Unchanged, "verified lately"));
@@ -433,6 +439,21 @@ impl Gateway {
         }
         if compared == Compared::Unknown && zone.holds(&change, deadline).await {
             return Ok(HostVerdict::verified_now());
+        }
+        // Half of the time at most, so that a change can still be made.
+        let since = self.lately();
+        let until = since + deadline.saturating_duration_since(since) / 2;
+        if authorised.grant == Grant::Wildcard
+            && let Err(verdict) = self.is_no_target(&change.name, since, until).await
+        {
+            if verdict.outcome == Outcome::Unreachable {
+                // It is judged again when all zones can be read.
+                let _no_more_room = zone.park(change, None);
+            }
+            return Ok(verdict);
+        }
+        if let Err(verdict) = self.is_still_authorised(caller, authorised, &change, deadline).await {
+            return Ok(verdict);
         }
         let submitted = match zone.submit(change.clone(), deadline) {
             Ok(submitted) => submitted,

@@ -15,11 +15,11 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tracing::{debug, info, warn};
 
-use super::authorise::Refusal;
+use super::authorise::{Authorised, Refusal};
 use super::{Ask, Gateway};
 use crate::engine::{self, Change, Client, End, Ended, Keep, Origin, Parked, Trouble, Verdict};
 use crate::model::{Desired, DesiredRecords, Outcome, PendingChange, RrKey, Timestamp, ZoneName};
-use crate::registry::{PendingChanges, Sighting, Unavailable};
+use crate::registry::{Grant, PendingChanges, Sighting, Unavailable};
 
 /// Between two looks for what nobody waits for.
 const LOOK: Duration = Duration::from_millis(500);
@@ -101,8 +101,10 @@ impl Gateway {
             // Before the look: a zone that is new and reached during it is looked at again.
             gateway.zones.values().for_each(|zone| zone.on_return(Arc::clone(&wake)));
             gateway.end_in_store(&mut over).await;
+            // What cannot be known soon is not waited for by each change in turn.
+            let since = Instant::now();
             for zone in gateway.zones.values().filter(|zone| zone.parked_count() > 0) {
-                gateway.look_after_zone(zone, false).await;
+                gateway.look_after_zone(zone, Some((since, since + LOOK))).await;
             }
             // While the store is away, there may be more.
             has_more = gateway.look_into_store(has_news, has_more).await.unwrap_or(true);
@@ -121,7 +123,7 @@ impl Gateway {
         let Some(pending) = self.registry.pending() else { return };
         for zone in self.zones.values() {
             zone.park_all().await;
-            self.look_after_zone(zone, true).await;
+            self.look_after_zone(zone, None).await;
         }
         pending.release_all().await;
     }
@@ -179,37 +181,55 @@ impl Gateway {
     }
 
     /// The TTL with which a change may still be made, in seconds.
-    async fn may_still(&self, key: &RrKey, desired: &Desired, origin: &Origin) -> Result<u32, Unmade> {
+    /// Below a wildcard it counts what zones' servers were at `since` or later, if that is known by `until`.
+    async fn may_still(
+        &self,
+        key: &RrKey,
+        desired: &Desired,
+        origin: &Origin,
+        (since, until): (Instant, Instant),
+    ) -> Result<u32, Unmade> {
         if origin.client.is_none() {
             return Ok(desired.ttl());
         }
+        let news = self.registry.news();
         let host = self.registry.host(&key.name).await?;
         let account = self.registry.account(&origin.account).await?;
         let account = account.ok_or(Unmade::Dropped("its account is gone".into()))?;
         let addresses = DesiredRecords::from_iter([(key.rtype, desired.clone())]).addresses();
-        let ask = Ask { addresses, wants_extra: false, deadline: Instant::now() + self.deadline };
-        match self.authorise(&account, &key.name, host.as_deref(), ask).await {
-            Ok(authorised) => Ok(authorised.ttl),
-            // Nobody can tell now.
-            Err(Refusal { verdict, .. }) if verdict.retry_after.is_some() => Err(Unmade::Waits(Trouble::Timeout)),
-            Err(Refusal { verdict, .. }) => Err(Unmade::Dropped(verdict.reason)),
+        let ask = Ask { addresses, wants_extra: false, deadline: until };
+        let authorised = self.authorise(&account, &key.name, host.as_deref(), news, ask).await;
+        let Authorised { ttl, grant, .. } =
+            authorised.map_err(|Refusal { verdict, .. }| Unmade::Dropped(verdict.reason))?;
+        match grant {
+            Grant::Exact => Ok(ttl),
+            Grant::Wildcard => match self.is_no_target(&key.name, since, until).await {
+                Ok(()) => Ok(ttl),
+                // Nobody can tell now.
+                Err(verdict) if verdict.retry_after.is_some() => Err(Unmade::Waits(Trouble::Timeout)),
+                Err(verdict) => Err(Unmade::Dropped(verdict.reason)),
+            },
         }
     }
 
     // ---- A zone's queue.
 
-    /// Keeps what nobody waits for, and releases what may be made now. With `at_last` it is kept alone.
-    async fn look_after_zone(&self, zone: &engine::Zone, at_last: bool) {
+    /// Keeps what nobody waits for, and releases what may be made now, as zones' servers are known within `known`; without it
+    /// nothing is released.
+    async fn look_after_zone(&self, zone: &engine::Zone, known: Option<(Instant, Instant)>) {
         let (mut after, mut released) = (None, 0);
         while released < MOST_RELEASED {
             let page = zone.parked(after.take(), PAGE).await;
             let Some(last) = page.last() else { return };
             after = Some(last.key.name.clone());
-            let may_release = !self.registry.is_shared() && !at_last && zone.is_reached();
-            let (ready, others): (Vec<_>, Vec<_>) = page.into_iter().partition(|parked| may_release && parked.is_ready);
+            let known = known.filter(|_| !self.registry.is_shared() && zone.is_reached());
+            let (ready, others): (Vec<_>, Vec<_>) =
+                page.into_iter().partition(|parked| known.is_some() && parked.is_ready);
             released += ready.len();
             let mut verdicts = self.keep_parked(zone, others).await;
-            verdicts.extend(self.judge(ready).await);
+            if let Some(known) = known {
+                verdicts.extend(self.judge(ready, known).await);
+            }
             if !verdicts.is_empty() {
                 zone.settle(verdicts).await;
             }
@@ -239,7 +259,7 @@ impl Gateway {
     }
 
     /// Which of `ready` may be made now.
-    async fn judge(&self, ready: Vec<Parked>) -> Vec<(Parked, Verdict)> {
+    async fn judge(&self, ready: Vec<Parked>, known: (Instant, Instant)) -> Vec<(Parked, Verdict)> {
         let Ok(taken_back) = self.taken_back(&ready).await else { return Vec::new() };
         let (mut verdicts, mut over) = (Vec::new(), Vec::new());
         for parked in ready {
@@ -247,7 +267,7 @@ impl Gateway {
                 verdicts.push((parked, Verdict::Forget));
                 continue;
             }
-            let verdict = match self.may_still(&parked.key, &parked.desired, &parked.origin).await {
+            let verdict = match self.may_still(&parked.key, &parked.desired, &parked.origin, known).await {
                 Ok(ttl) => Verdict::Release { ttl },
                 Err(Unmade::Waits(_)) => continue,
                 Err(Unmade::Dropped(reason)) => {
@@ -392,7 +412,8 @@ impl Gateway {
             return Err(Unmade::Waits(Trouble::Timeout));
         };
         let deadline = Instant::now() + self.deadline;
-        let ttl = self.may_still(key, desired, &to_make(change.clone()).origin).await?;
+        let known = (self.lately(), deadline);
+        let ttl = self.may_still(key, desired, &to_make(change.clone()).origin, known).await?;
         // A command's removal is for good: its host is gone.
         let is_for_good = change.source.is_none() && *desired == Desired::Absent;
         if !is_for_good && pending.answered_since(key, *accepted).await?.is_some() {

@@ -112,12 +112,16 @@ impl Operator {
         }
     }
 
-    /// Changes its settings.
-    pub async fn set_host(&self, actor: &Actor, name: &str, edit: &HostEdit) -> Result<HostView> {
+    /// Changes its settings; it, and what becomes of records that it may no longer have.
+    pub async fn set_host(&self, actor: &Actor, name: &str, edit: &HostEdit) -> Result<(HostView, RecordsState)> {
         let name = self.changeable_host(name).await?;
         self.store.set_host(&name, edit).await?;
         Self::done(actor, "host.set", &name);
-        self.host(name.as_str()).await
+        let records = match edit.families {
+            None | Some(Families::Both) => RecordsState::Untouched,
+            Some(Families::V4 | Families::V6) => self.wait_for(std::slice::from_ref(&name)).await?,
+        };
+        Ok((self.host(name.as_str()).await?, records))
     }
 
     /// Forbids updates of it and says why, or with `None` allows them again.

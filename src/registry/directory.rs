@@ -225,6 +225,11 @@ impl Directory {
         }
     }
 
+    /// Grows before anything that changed is forgotten, and so before anybody acts on the news.
+    pub(super) fn news(&self) -> u64 {
+        self.news.load(Ordering::SeqCst) + self.lost.load(Ordering::SeqCst)
+    }
+
     /// When it last came back, or we came.
     pub(super) fn returned(&self) -> Instant {
         match *self.presence.read().unwrap_or_else(PoisonError::into_inner) {

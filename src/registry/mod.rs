@@ -191,6 +191,11 @@ impl Registry {
         self.stored.as_ref().is_some_and(|stored| stored.store.is_shared())
     }
 
+    /// How much was heard of changes in the store: while it is the same, what was looked up since still holds here.
+    pub(crate) fn news(&self) -> u64 {
+        self.stored.as_ref().map_or(0, |stored| stored.directory.news())
+    }
+
     /// When the store last came back, or we came.
     pub(crate) fn returned(&self) -> Instant {
         self.stored.as_ref().map_or_else(Instant::now, |stored| stored.directory.returned())

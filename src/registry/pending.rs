@@ -256,15 +256,16 @@ async fn clear_in_groups(store: Store, known: Arc<Mutex<Known>>, mut clears: mps
     let mut some = Vec::with_capacity(BATCH);
     while clears.recv_many(&mut some, BATCH).await > 0 {
         let keys: Vec<_> = some.iter().flat_map(|clear| clear.keys.clone()).collect();
-        let cleared = store.pending().clear(&keys).await.map_err(unavailable);
-        if let (Ok(_), Known::Each(known)) = (&cleared, &mut *lock(&known)) {
-            for (key, _) in &keys {
+        let kept = store.pending().clear(&keys).await.map_err(unavailable);
+        if let (Ok(kept), Known::Each(known)) = (&kept, &mut *lock(&known)) {
+            for (key, _) in keys.iter().filter(|(key, _)| !kept.contains(key)) {
                 known.remove(key);
             }
         }
         for Clear { keys, cleared: tell } in some.drain(..) {
-            let is_leased = |leased: &Vec<RrKey>| keys.iter().any(|(key, _)| leased.contains(key));
-            let _asker_gone = tell.send(cleared.as_ref().map(is_leased).map_err(|away| *away));
+            // In a store of our own the queue has what was kept, in its order.
+            let is_kept = |kept: &Vec<RrKey>| store.is_shared() && keys.iter().any(|(key, _)| kept.contains(key));
+            let _asker_gone = tell.send(kept.as_ref().map(is_kept).map_err(|away| *away));
         }
     }
 }

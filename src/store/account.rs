@@ -352,7 +352,7 @@ impl Store {
         work.commit().await
     }
 
-    /// Changes its settings.
+    /// Changes its settings. From then on it is pending that records go of families that it may not have.
     pub async fn set_host(&self, name: &Hostname, edit: &HostEdit) -> Result<(), StoreError> {
         self.change_host(name, |host| {
             if let Some(ttl) = edit.ttl {
@@ -364,20 +364,33 @@ impl Store {
             if let Some(description) = &edit.description {
                 host.description.clone_from(description);
             }
+            edit.families
         })
         .await
     }
 
     /// Forbids updates of it and says why, or with `None` allows them again.
     pub async fn block(&self, name: &Hostname, reason: Option<&str>) -> Result<(), StoreError> {
-        self.change_host(name, |host| host.blocked = reason.map(str::to_owned)).await
+        let change = |host: &mut StoredHost| {
+            host.blocked = reason.map(str::to_owned);
+            None
+        };
+        self.change_host(name, change).await
     }
 
-    async fn change_host(&self, name: &Hostname, change: impl FnOnce(&mut StoredHost)) -> Result<(), StoreError> {
+    /// `change` says which families the host may have where that is set.
+    async fn change_host(
+        &self,
+        name: &Hostname,
+        change: impl FnOnce(&mut StoredHost) -> Option<Families>,
+    ) -> Result<(), StoreError> {
         let mut work = self.begin(Purpose::Administration).await?;
         let mut host = work.host(name).await?;
-        change(&mut host);
+        let families = change(&mut host);
         check(&host)?;
+        if let Some(families) = families {
+            work.remove_other_families(name, &host.login, families).await?;
+        }
         let set = statement(SET_HOST).bind(name.to_string()).bind(host.ttl.map(i64::from));
         let set = set.bind(families_text(host.families).to_owned()).bind(host.description).bind(host.blocked);
         work.run(set).await?;

@@ -15,7 +15,7 @@ use super::session::{
     Database, Purpose, Statement, Work, at_most, number, optional_number, optional_text, statement, text,
 };
 use super::{Store, StoreError, Subject};
-use crate::model::{Desired, Hostname, PendingChange, RrData, RrKey, Timestamp};
+use crate::model::{Desired, Families, Hostname, PendingChange, RrData, RrKey, RrType, Timestamp};
 
 macro_rules! select {
     ($rest:literal) => {
@@ -68,6 +68,9 @@ const DELETE_NAMES: &str = "DELETE FROM pending WHERE name IN ({text}) RETURNING
 const LEASE: &str = "UPDATE pending SET lease_owner = ?, lease_until = ? WHERE (name, rtype) IN ({text, text})";
 const LEASED_TO: &str = "SELECT name, rtype FROM pending WHERE lease_owner = $1";
 
+/// A command is in force in each gateway after two seconds; in milliseconds, with some to spare.
+const HEARD_OF_WITHIN: i64 = 3_000;
+
 /// The table, of one store.
 #[derive(Debug, Clone, Copy)]
 pub struct PendingTable<'s>(pub(super) &'s Store);
@@ -78,6 +81,8 @@ struct Locked {
     stamp: Timestamp,
     owner: Option<String>,
     until: Option<Timestamp>,
+    // A command wants the records gone.
+    is_removal: bool,
     row: AnyRow,
 }
 
@@ -167,7 +172,8 @@ impl PendingTable<'_> {
     }
 
     /// Requests that were accepted at these times, by our clock, are about to be compared or were answered: older rows of
-    /// their keys go, but for leased ones, whose keys are returned. In SQLite, where all requests are ours, each row goes.
+    /// their keys go. In SQLite, where all requests are ours, each row goes. The keys of those that stay: of leased ones, and of
+    /// what a command wants gone, until each gateway has heard of that, or a request that it forbids would undo it.
     pub async fn clear(self, requests: &[(RrKey, Timestamp)]) -> Result<Vec<RrKey>, StoreError> {
         if requests.is_empty() {
             return Ok(Vec::new());
@@ -185,14 +191,16 @@ impl PendingTable<'_> {
         }
         let clocks = work.clocks().await?;
         let is_alone = !self.0.is_shared();
-        let is_older =
-            |row: &Locked| accepted.get(&row.key).is_some_and(|at| is_alone || row.stamp < clocks.by_theirs(*at));
+        let age = |row: &Locked| accepted.get(&row.key).map(|at| clocks.by_theirs(*at).0.saturating_sub(row.stamp.0));
+        let is_older = |row: &Locked| age(row).is_some_and(|age| is_alone || age > 0);
+        let is_heard_of = |row: &Locked| age(row).is_some_and(|age| age > HEARD_OF_WITHIN);
+        let stays = |row: &Locked| row.is_leased(clocks) || (row.is_removal && !is_heard_of(row));
         let older = locked.into_iter().filter(is_older);
-        let (leased, over): (Vec<_>, Vec<_>) = older.partition(|row| row.is_leased(clocks));
+        let (kept, over): (Vec<_>, Vec<_>) = older.partition(stays);
         let over: Vec<_> = over.into_iter().map(|row| row.key).collect();
         work.write(DELETE, &over, bind_key).await?;
         work.commit().await?;
-        Ok(leased.into_iter().map(|row| row.key).collect())
+        Ok(kept.into_iter().map(|row| row.key).collect())
     }
 
     /// Takes the lease, for `lease` from now, on those of `keys` that nobody has and that were accepted `age` ago or earlier:
@@ -253,6 +261,21 @@ impl Work {
         Ok(())
     }
 
+    /// Records of `name` go that are not of `families`; that others were to go, which it may have again, is over.
+    pub(super) async fn remove_other_families(
+        &mut self,
+        name: &Hostname,
+        login: &str,
+        families: Families,
+    ) -> Result<(), StoreError> {
+        let may_have = |rtype: RrType| families.iter().any(|family| RrType::from(family) == rtype);
+        let locked = self.lock_pending(std::iter::once(name)).await?;
+        let over = locked.into_iter().filter(|row| row.is_removal && may_have(row.key.rtype)).map(|row| row.key);
+        self.write(DELETE, &over.collect::<Vec<_>>(), bind_key).await?;
+        let removals = PendingChange::removal(name, login).into_iter().filter(|change| !may_have(change.key.rtype));
+        self.put_pending(&removals.collect::<Vec<_>>()).await
+    }
+
     /// Nothing stays pending of `names`, whoever asked for it.
     pub(super) async fn drop_pending(&mut self, names: &[Hostname]) -> Result<(), StoreError> {
         self.lock_pending(names.iter()).await?;
@@ -299,6 +322,7 @@ impl Work {
                 stamp: Timestamp(number(&row, 7).ok()?),
                 owner: optional_text(&row, 9).ok()?,
                 until: optional_number(&row, 10).ok()?.map(Timestamp),
+                is_removal: optional_text(&row, 2).ok()?.is_none() && optional_text(&row, 5).ok()?.is_none(),
                 row,
             })
         };

@@ -1,5 +1,6 @@
 //! A primary that was away: what requests asked for then is done when it answers again, without a new request.
 
+mod families;
 mod newest;
 mod shared;
 

@@ -4,6 +4,7 @@
 
 mod attack;
 mod authentication;
+mod below_wildcards;
 mod checking;
 mod client_config;
 mod command_line;

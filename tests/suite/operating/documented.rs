@@ -88,6 +88,9 @@ second late, and never keep a router waiting.
 Names that a router brought into being below a wildcard follow at the end of the list, with `wildcard` for their state. They have
 no settings of their own until they are granted by name.
 
+`dyngate host set home.dyn.example --families ipv6` forbids a family: its record leaves the zone as after `host remove`, through the
+running gateway or at its next start, and the command says which.
+
 ## A new URL without a gap
 
 The old one goes on serving for as long as `--keep-old` says; without it, it is dead at once. `dyngate account rotate` does

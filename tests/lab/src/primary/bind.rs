@@ -108,6 +108,10 @@ fn rights(zone: &Zone, setup: &Setup) -> String {
             let (rule, name) = match right {
                 Right::Name(name) => ("name", name),
                 Right::Below(name) => ("subdomain", name),
+                Right::Type(rtype) => {
+                    let _ = writeln!(text, "\t\tgrant {} zonesub {rtype};", key.name);
+                    continue;
+                }
             };
             if zone.holds(name) {
                 let _ = writeln!(text, "\t\tgrant {} {rule} {name}. ANY;", key.name);

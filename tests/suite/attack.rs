@@ -88,6 +88,27 @@ async fn guesses_that_one_source_sends_at_once_at_many_logins_count_one_by_one()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn guesses_from_all_over_a_48_count_together() {
+    let hash = crate::command_line::run(&["hash"], PASSWORD).stdout.trim().to_owned();
+    let many: String = (0..100)
+        .map(|n| format!("[[account]]\nlogin = \"many{n}\"\nsecret = \"{hash}\"\nhosts = [\"many{n}.{ZONE}\"]\n"))
+        .collect();
+    let failed = "failed_logins = { burst = 2, per_minute = 1 }";
+    let stage = Stage::new(&format!("source = \"off\"\n{failed}\n{many}")).await;
+    let mut connection = stage.connection().await;
+    let mut hashed = 0;
+    for n in 0..300_u32 {
+        // A /64 of its own for each, and three of them in a /56 at most.
+        let source = Ipv6Addr::from_bits(place(1).to_bits() | (u128::from(n * 100) << 64));
+        let guess = (&*format!("many{}", n % 100), &*format!("guess{n}"));
+        hashed += u32::from(update(&mut connection, source, guess, "person", "203.0.113.66").await == "badauth");
+    }
+    assert!((32..40).contains(&hashed), "16 times two of one network, and what came back meanwhile: {hashed}");
+    let right = ("many99", PASSWORD);
+    assert_eq!(update(&mut connection, place(2), right, "many99", "203.0.113.7").await, "good 203.0.113.7");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_known_login_from_a_new_place_is_served_during_a_flood_of_guesses() {
     let stage = Stage::new(LIMITS).await;
     let mut connection = stage.connection().await;

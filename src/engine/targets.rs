@@ -75,7 +75,7 @@ impl Targets {
 
     /// Whether it is one as far as was heard: `false` says nothing.
     pub(super) fn had(&self, host: &Hostname) -> bool {
-        self.said.borrow().known.as_ref().is_some_and(|(_, names)| names.contains(host))
+        self.said.borrow().known.as_ref().is_some_and(|(_, names)| covers(host, names))
     }
 
     /// Why they cannot be read now.
@@ -86,10 +86,16 @@ impl Targets {
 
 impl Said {
     fn of(&self, host: &Hostname, since: Instant) -> Option<Result<bool, Trouble>> {
-        let known = self.known.as_ref().filter(|(asked, _)| *asked >= since).map(|(_, names)| Ok(names.contains(host)));
+        let known = self.known.as_ref().filter(|(asked, _)| *asked >= since).map(|(_, names)| Ok(covers(host, names)));
         let refused = self.refused.filter(|(asked, _)| *asked >= since);
         known.or_else(|| refused.map(|(_, failure)| Err(trouble(failure))))
     }
+}
+
+/// Whether `host` is one of `names`, or a wildcard that answers for one which has no record (RFC 4592).
+fn covers(host: &Hostname, names: &HashSet<Hostname>) -> bool {
+    let below = |above: &str| names.iter().any(|name| name.is_below(above));
+    names.contains(host) || host.as_str().strip_prefix("*.").is_some_and(below)
 }
 
 async fn ask(

@@ -77,6 +77,16 @@ async fn a_server_that_a_zone_has_since_a_moment_is_covered_by_no_wildcard(kind:
     assert_eq!(set(&gateway, "ns4", "203.0.113.2").await, "nohost", "{}", gateway.log());
     assert_eq!(two.home.addresses("ns3.dyn.example").await.unwrap(), [std::net::IpAddr::from([203, 0, 113, 1])]);
     assert_eq!(two.home.addresses("ns4.dyn.example").await.unwrap(), [std::net::IpAddr::from([192, 0, 2, 4])]);
+    two.other.edit(&[&format!("update add {OTHER}. 3600 NS ns7.far.off.{ZONE}.")]).await.unwrap();
+    for host in ["ns7.far.off", "*.far.off", "*.off"] {
+        assert_eq!(
+            set(&gateway, host, "203.0.113.2").await,
+            "nohost",
+            "{host} answers for a server: {}",
+            gateway.log()
+        );
+    }
+    assert_eq!(set(&gateway, "*.ns7.far.off", "203.0.113.2").await, "good 203.0.113.2");
     two.other.edit(&[&format!("update delete {OTHER}. NS ns3.{ZONE}.")]).await.unwrap();
     // What was heard is refused without a question; another change asks.
     assert_eq!(set(&gateway, "ns5", "203.0.113.2").await, "good 203.0.113.2");

@@ -446,7 +446,7 @@ impl Gateway {
         if authorised.grant == Grant::Wildcard
             && let Err(verdict) = self.is_no_target(&change.name, since, until).await
         {
-            if verdict.outcome == Outcome::Unreachable {
+            if verdict.outcome == Outcome::Unreachable && self.defer.is_some() {
                 // It is judged again when all zones can be read.
                 let _no_more_room = zone.park(change, None);
             }

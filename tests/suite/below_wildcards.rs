@@ -171,6 +171,20 @@ async fn a_key_for_one_family_brings_no_more_names_into_being_than_the_account_m
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn where_nothing_is_deferred_it_is_not_made_later_either() {
+    let mut two = Two::new(Kind::Knot).await;
+    two.config.more += "defer = \"off\"\n";
+    two.other.stop().await.unwrap();
+    let gateway = two.config.start().await;
+    assert_eq!(set(&gateway, "pc", "203.0.113.1").await, "911");
+    assert!(!ready(&gateway).await.contains("pending") && !gateway.log().contains("is dropped"), "{}", gateway.log());
+    two.other.start_again().await.unwrap();
+    soon("it is over", async || ready(&gateway).await == "ready\n").await;
+    assert!(two.home.addresses("pc.dyn.example").await.unwrap().is_empty());
+    assert_eq!(set(&gateway, "pc", "203.0.113.1").await, "good 203.0.113.1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_waits_for_a_zones_servers_counts_as_a_name_of_the_account() {
     let mut two = Two::new(Kind::Knot).await;
     two.config.grants = vec![];

@@ -1,5 +1,6 @@
 //! The names that a zone's own SOA and NS records point to, as of the moment that a change needs them: none but the primary knows
-//! when a server was added. Many who ask at once share one question. Knows nothing of grants.
+//! when a server was added. Many who ask at once share one question. While no primary of the zone can be reached, what was said last
+//! counts. Knows nothing of grants.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -32,6 +33,8 @@ struct Said {
     // Each with the moment when the question was asked. What was known stays beside a refusal.
     known: Option<(Instant, HashSet<Hostname>)>,
     refused: Option<(Instant, Failure)>,
+    // The last question found no primary: what was known counts, since a server can be added nowhere either.
+    is_away: bool,
     problem: Option<String>,
 }
 
@@ -86,7 +89,8 @@ impl Targets {
 
 impl Said {
     fn of(&self, host: &Hostname, since: Instant) -> Option<Result<bool, Trouble>> {
-        let known = self.known.as_ref().filter(|(asked, _)| *asked >= since).map(|(_, names)| Ok(covers(host, names)));
+        let known = self.known.as_ref().filter(|(asked, _)| self.is_away || *asked >= since);
+        let known = known.map(|(_, names)| Ok(covers(host, names)));
         let refused = self.refused.filter(|(asked, _)| *asked >= since);
         known.or_else(|| refused.map(|(_, failure)| Err(trouble(failure))))
     }
@@ -113,7 +117,7 @@ async fn ask(
         let pause = match reader.zone_targets().await {
             Ok(names) => {
                 let known = Some((asked, names.into_iter().collect()));
-                tell.send_replace(Said { known, refused: None, problem: None });
+                tell.send_replace(Said { known, ..Said::default() });
                 if std::mem::take(&mut complained) {
                     info!(%zone, "the zone's SOA and NS records can be read again");
                 }
@@ -121,22 +125,28 @@ async fn ask(
             }
             Err(error) => {
                 // As long as nobody's changes are let through, none of them would find out.
-                if error.leads_to_next_primary() {
+                let is_away = error.leads_to_next_primary();
+                if is_away {
                     health.doubt();
                 }
                 let advised = match error {
                     AskError::Failed(failure) => advice(failure),
                     _ => "see that the primary can be reached and serves the zone",
                 };
-                let problem =
-                    format!("no change below a wildcard until its SOA and NS records can be read: {error}: {advised}");
+                let mut waits = true;
                 tell.send_modify(|said| {
-                    said.problem = Some(problem);
-                    if let AskError::Failed(failure) = error {
-                        said.refused = Some((asked, failure));
+                    said.is_away = is_away;
+                    if let (AskError::Failed(failure), false) = (&error, is_away) {
+                        said.refused = Some((asked, *failure));
                     }
+                    waits = !is_away || said.known.is_none();
+                    said.problem = waits.then(|| {
+                        format!(
+                            "no change below a wildcard until its SOA and NS records can be read: {error}: {advised}"
+                        )
+                    });
                 });
-                if !std::mem::replace(&mut complained, true) {
+                if waits && !std::mem::replace(&mut complained, true) {
                     warn!(
                         %zone, %error, advice = advised,
                         "the zone's SOA and NS records cannot be read; changes below wildcards of all zones wait for them, since they \
@@ -150,7 +160,7 @@ async fn ask(
             () = sleep(pause) => {}
             // Another primary, or another key.
             Ok(()) = route.changed() => {}
-            is_wanted = is_wanted_after(&mut want, asked), if !complained => if !is_wanted { return },
+            is_wanted = is_wanted_after(&mut want, asked), if pause == EVERY => if !is_wanted { return },
             () = tell.closed() => return,
         }
     }

@@ -10,7 +10,7 @@ use crate::model::{Family, Hostname, Outcome};
 use crate::registry::{Account, Grant, Host};
 
 /// All zones together are asked for their servers once in so many times this, however many changes need to know.
-const ASKED_APART: Duration = Duration::from_millis(1);
+const ASKED_APART: Duration = Duration::from_millis(10);
 /// How often what was authorised is looked at again before its caller is told to come back.
 const MOST_LOOKS: usize = 3;
 
@@ -81,7 +81,7 @@ impl Gateway {
     }
 
     /// Whether no zone's SOA or NS records name what a wildcard grant covers, as all their primaries said when they were asked at
-    /// `since` or later: one that nobody can ask may have a server there since a second ago.
+    /// `since` or later, or last where none of the zone's can be reached.
     pub(super) async fn is_no_target(
         &self,
         name: &Hostname,

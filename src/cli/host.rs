@@ -10,7 +10,7 @@ use super::operating::{self, CommandError, Common, Output, duration, kept_in, no
 use super::table::{Cell, Paint, Tone, block, counted};
 use crate::config::MAX_TTL;
 use crate::model::{Families, Timestamp};
-use crate::operator::{Actor, Cursor, EventView, HostView, NewHostOptions, Operator, PAGE, Page, TokenView};
+use crate::operator::{Access, Actor, Cursor, EventView, HostView, NewHostOptions, Operator, PAGE, Page, TokenView};
 use crate::store::HostEdit;
 
 #[derive(Debug, Subcommand)]
@@ -136,7 +136,11 @@ fn own_ttl(text: &str) -> Result<OwnTtl, String> {
 }
 
 pub(super) fn run(common: &Common, command: HostCommand) -> CommandResult {
-    operating::run(common, async |operator, actor, output| act(operator, actor, output, command).await)
+    let access = match command {
+        HostCommand::List { .. } | HostCommand::Show(_) | HostCommand::History { .. } => Access::Read,
+        _ => Access::Write,
+    };
+    operating::run(common, access, async |operator, actor, output| act(operator, actor, output, command).await)
 }
 
 async fn act(operator: &Operator, actor: &Actor, output: Output, command: HostCommand) -> Result<(), CommandError> {

@@ -13,7 +13,7 @@ use super::hash::{HashCommandError, prompt, read_password};
 use super::table::{Cell, Paint, Table, clean, escaped};
 use super::{CommandResult, ConfigFile, USAGE, fail, load, runtime};
 use crate::config::Location;
-use crate::operator::{Actor, Cursor, Operator, OperatorError, Page, RecordsState, RefusalKind, Resource};
+use crate::operator::{Access, Actor, Cursor, Operator, OperatorError, Page, RecordsState, RefusalKind, Resource};
 use crate::store::{RecordsPolicy, StoreError};
 
 #[derive(Debug, Args)]
@@ -44,6 +44,7 @@ pub(super) enum CommandError {
 /// Runs `work` on the store that the configuration names.
 pub(super) fn run(
     common: &Common,
+    access: Access,
     work: impl AsyncFnOnce(&Operator, &Actor, Output) -> Result<(), CommandError>,
 ) -> CommandResult {
     let path = &common.file.config;
@@ -55,7 +56,7 @@ pub(super) fn run(
     let actor = Actor::Command { uid: rustix::process::getuid().as_raw(), sudo_user };
     let runtime = runtime(Builder::new_current_thread())?;
     let done = runtime.block_on(async {
-        let operator = Operator::open(config, path).await?;
+        let operator = Operator::open(config, path, access).await?;
         let done = work(&operator, &actor, common.output()).await;
         operator.close().await;
         done

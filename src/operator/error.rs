@@ -117,6 +117,8 @@ impl OperatorError {
                 | StoreError::Served { .. }
                 | StoreError::Unavailable { .. }
                 | StoreError::Denied { .. }
+                | StoreError::Missing(_)
+                | StoreError::Older { .. }
                 | StoreError::Newer { .. }
                 | StoreError::OlderGateways { .. }
                 | StoreError::ReadOnly { .. }

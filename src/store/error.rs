@@ -34,6 +34,17 @@ pub enum StoreError {
     },
     #[error("the store does not let dyngate in: {why}")]
     Denied { why: String, source: Option<Cause> },
+    /// Only read: whoever reads makes none.
+    #[error(
+        "there is no store {0} yet: the gateway makes it at its start, and so does the first account that is added"
+    )]
+    Missing(String),
+    /// Only read: whoever reads does not bring it to its version.
+    #[error(
+        "the store is of an older dyngate (its schema has version {found}, this one needs {known}): restart the gateway in \
+         this version, which brings the store to it; nothing was changed"
+    )]
+    Older { found: i64, known: i64 },
     #[error(
         "the store is of a newer dyngate (its schema has version {found}, this one knows {known}): run that version; \
          nothing was changed"

@@ -178,6 +178,10 @@ async fn a_store_that_cannot_serve_says_why() {
     stage.configure("gateway.toml", "sqlite:nowhere/store.db", "");
     stage.refused("account list", 1, &["nowhere", "does not exist"]);
     stage.configure("gateway.toml", "sqlite:store.db", "");
+    for command in ["account list", "account show alice", "host list", "host show home.dyn.example", "export"] {
+        stage.refused(command, 1, &["there is no store at", "store.db yet: the gateway makes it at its start"]);
+    }
+    assert!(!std::fs::exists(stage.path("store.db")).unwrap(), "a command that reads makes none");
     stage.done("account add alice");
 
     let mut holder = std::process::Command::new("sqlite3")

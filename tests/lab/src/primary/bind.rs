@@ -17,6 +17,7 @@ pub(super) fn prepare(scratch: &Path, port: u16, setup: &Setup) -> Result<Comman
     for zone in &setup.zones {
         if zone.primary.is_none() {
             write(&scratch.join("zones").join(&zone.name), &zone.file())?;
+            write(&scratch.join("zones").join(format!("public-{}", zone.name)), &zone.file())?;
         }
     }
     let file = scratch.join("named.conf");
@@ -69,6 +70,10 @@ fn configuration(program: &Path, scratch: &Path, port: u16, setup: &Setup) -> St
     for key in &setup.keys {
         let _ = writeln!(text, "key \"{}\" {{ algorithm {}; secret \"{}\"; }};", key.name, key.algorithm, key.secret);
     }
+    if setup.views {
+        let keys: String = setup.keys.iter().map(|key| format!(" key \"{}\";", key.name)).collect();
+        let _ = writeln!(text, "view \"inside\" {{\n\tmatch-clients {{{keys} }};");
+    }
     for zone in &setup.zones {
         let name = &zone.name;
         if let Some(primary) = zone.primary {
@@ -89,6 +94,13 @@ fn configuration(program: &Path, scratch: &Path, port: u16, setup: &Setup) -> St
         }
         text.push_str("};\n");
     }
+    if setup.views {
+        text.push_str("};\nview \"public\" {\n");
+        for Zone { name, .. } in &setup.zones {
+            let _ = writeln!(text, "zone \"{name}\" {{ type primary; file \"zones/public-{name}\"; }};");
+        }
+        text.push_str("};\n");
+    }
     text
 }
 
@@ -105,12 +117,13 @@ fn rights(zone: &Zone, setup: &Setup) -> String {
             continue;
         };
         for right in rights {
-            let (rule, name) = match right {
-                Right::Name(name) => ("name", name),
-                Right::Below(name) => ("subdomain", name),
+            let (rule, name, rtype) = match right {
+                Right::Name(name) => ("name", name, "ANY"),
+                Right::Below(name) => ("subdomain", name, "ANY"),
+                Right::Type(name, rtype) => ("subdomain", name, *rtype),
             };
             if zone.holds(name) {
-                let _ = writeln!(text, "\t\tgrant {} {rule} {name}. ANY;", key.name);
+                let _ = writeln!(text, "\t\tgrant {} {rule} {name}. {rtype};", key.name);
             }
         }
     }

@@ -50,6 +50,14 @@ pub(super) enum HostCommand {
         #[command(flatten)]
         edit: Edit,
     },
+    /// Give a host to another account; its records stay as they are
+    Move {
+        /// Its name
+        name: String,
+        /// Whose it will be
+        #[arg(long, value_name = "LOGIN")]
+        to: String,
+    },
     /// Refuse all updates of a host
     Block {
         /// Its name
@@ -154,6 +162,13 @@ async fn act(operator: &Operator, actor: &Actor, output: Output, command: HostCo
         HostCommand::List { account } => return list(operator, account.as_deref(), output).await,
         HostCommand::Show(Name { name }) => operator.host(&name).await?,
         HostCommand::Set { name, edit } => operator.set_host(actor, &name, &edit.into()).await?,
+        HostCommand::Move { name, to } => {
+            let (view, revoked) = operator.move_host(actor, &name, &to).await?;
+            if revoked > 0 {
+                note(&format!("{} taken back, which its former account knows", counted(revoked, "URL")));
+            }
+            view
+        }
         HostCommand::Block { name, reason } => operator.block(actor, &name, Some(&reason)).await?,
         HostCommand::Unblock(Name { name }) => operator.block(actor, &name, None).await?,
         HostCommand::Token { name, revoke: true, .. } => {

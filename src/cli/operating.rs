@@ -83,7 +83,9 @@ pub(super) fn refused(error: &OperatorError) -> ExitCode {
         }
         OperatorError::AlsoDeclared { .. } => "remove the store's with --keep-records".to_owned(),
         OperatorError::Wildcard(text) => format!("grant a wildcard with `dyngate account grant LOGIN '{text}'`"),
-        OperatorError::Taken { name, .. } => format!("remove it there first, with `dyngate host remove {name}`"),
+        OperatorError::Taken { name, .. } => {
+            format!("`dyngate host move {name} --to LOGIN` gives it to another account, its records untouched")
+        }
         OperatorError::Occupied { .. } => "choose another name, or take them over with --adopt".to_owned(),
         OperatorError::Unanswered { .. } | OperatorError::Unwilling { .. } => {
             "`dyngate check` says what to mend; nothing was changed".to_owned()

@@ -16,18 +16,20 @@ use crate::model::listed;
 
 /// Something was found.
 const FOUND: u8 = 2;
+/// Progress is told of more names than this.
+const WATCHED: usize = 100;
 /// Names that a finding lists.
 const SHOWN: usize = 10;
 
 pub(super) fn run(path: &Path, extent: Extent, as_json: bool) -> CommandResult {
     let config = load(path)?;
     let runtime = runtime(Builder::new_multi_thread())?;
-    let zones = config.zones.len();
-    let watched = io::stderr().is_terminal() && zones > 1;
-    let progress = |done| {
-        if watched {
-            let end = if done == zones { '\n' } else { '\r' };
-            let _stderr_gone = write!(io::stderr(), "{done} of {zones} zones checked{end}");
+    let is_terminal = io::stderr().is_terminal();
+    let progress = |done, all| {
+        // What is done before it is read needs no line.
+        if is_terminal && all > WATCHED {
+            let end = if done == all { '\n' } else { '\r' };
+            let _stderr_gone = write!(io::stderr(), "{done} of {all} names asked about{end}");
         }
     };
     let report = runtime.block_on(check::run(&config, extent, progress));

@@ -26,6 +26,7 @@ async fn a_name_is_asked_about_at_its_primary(kind: Kind) {
         ("sub.dyn.example", "stands at a delegation"),
         ("x.sub.dyn.example", "lies below the delegation at sub.dyn.example"),
         ("x.renamed.dyn.example", "lies below the DNAME record at renamed.dyn.example"),
+        ("x.inner.dyn.example", "lies in inner.dyn.example, a zone of its own"),
     ] {
         stage.refused(&format!("host add {name} --account bob"), 64, &[words]);
     }

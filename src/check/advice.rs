@@ -322,6 +322,17 @@ impl Adviser<'_> {
     }
 
     /// `soa_primary` is MNAME of the zone's SOA record.
+    pub(super) fn shows_late(&self, soa_primary: &str, after: Duration) -> Finding {
+        let what = format!(
+            "showed a change only {} ms later: it signs the zone itself (inline-signing), which is fine, or it is a secondary that \
+             forwards updates; the SOA names {soa_primary} as the primary",
+            after.as_millis()
+        );
+        let advice = Advice::new(OURS, format!("primaries = [\"{soa_primary}\"]    # if it is a secondary"));
+        Finding::warning("shows_late", what, vec![advice])
+    }
+
+    /// `soa_primary` is MNAME of the zone's SOA record.
     pub(super) fn refused_elsewhere(&self, soa_primary: &str, failure: Failure) -> Finding {
         let what = format!(
             "takes key {}, and answers changes with another server's {failure}: it is a secondary that forwards updates, \

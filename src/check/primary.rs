@@ -290,6 +290,7 @@ impl<'c> Examination<'c> {
         let written = Instant::now();
         let is_here = shows(self.prober.read_text(LABEL).await);
         // A policy dropped it, as PowerDNS lets one do; a server that forwards asks its primary, which has it.
+        let mut may_be_primary = is_here;
         let is_dropped = !is_here && matches!(self.prober.holds_text(LABEL, value).await, Ok(false));
         if !is_here && !is_dropped {
             let mut arrived = false;
@@ -297,7 +298,14 @@ impl<'c> Examination<'c> {
                 sleep(Duration::from_millis(100)).await;
                 arrived = shows(self.prober.read_text(LABEL).await);
             }
-            self.findings.push(self.adviser.forwards(soa_primary, arrived.then(|| written.elapsed())));
+            // named signs a change before it shows it.
+            let may_sign = arrived && self.adviser.software == Software::Bind && self.prober.is_signed().await?;
+            let after = arrived.then(|| written.elapsed());
+            self.findings.push(match after.filter(|_| may_sign) {
+                Some(after) => self.adviser.shows_late(soa_primary, after),
+                None => self.adviser.forwards(soa_primary, after),
+            });
+            may_be_primary = may_sign;
         } else if is_here && is_seen && self.prober.shows_text_to_all(LABEL, value).await == Some(false) {
             self.findings.push(self.adviser.other_view());
         }
@@ -315,7 +323,7 @@ impl<'c> Examination<'c> {
         if let Some(why) = why {
             self.findings.push(self.adviser.left_behind(&format!("{LABEL}.{}", self.adviser.zone.name), "TXT", &why));
         }
-        Ok(is_here.then_some(false))
+        Ok(may_be_primary.then_some(false))
     }
 
     /// Whether addresses at granted names that nobody uses come to be; how many names were tried.

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 use tokio::runtime::Builder;
 
-use super::table::{Cell, Paint, Table, Tone, counted};
+use super::table::{Cell, Paint, Table, Tone, clean, counted};
 use super::{CommandResult, fail, load, runtime};
 use crate::check::{self, Checked, Extent, Finding, Level, Report};
 use crate::config::Config;
@@ -87,7 +87,7 @@ fn table(text: &mut String, checked: &[Checked], paint: Paint) {
 }
 
 fn describe(text: &mut String, place: &str, finding: &Finding, paint: Paint) {
-    let _ = writeln!(text, "\n{}: {place}{}", named(finding.level, paint), finding.what);
+    let _ = writeln!(text, "\n{}: {place}{}", named(finding.level, paint), clean(&finding.what));
     let told = matches!(finding.hosts.as_slice(), [only] if finding.what.contains(only.as_str()));
     if !finding.hosts.is_empty() && !told {
         let _ = writeln!(text, "  names: {}", listed(&finding.hosts, SHOWN));

@@ -143,6 +143,12 @@ impl Prober {
         }
     }
 
+    /// Whether the zone is signed (RFC 4034 section 2).
+    pub(crate) async fn is_signed(&self) -> Result<bool, AskError> {
+        let answer = self.reader.ask(query(self.update.zone().as_str(), RecordType::DNSKEY)?).await?;
+        Ok(answer.answers.iter().any(|record| record.record_type() == RecordType::DNSKEY))
+    }
+
     /// Whether who asks without the key is shown the zone that the key is shown; `None` where such queries are not answered.
     pub(crate) async fn is_seen_by_all(&self) -> Result<Option<bool>, AskError> {
         let apex = self.update.zone().as_str();

@@ -19,7 +19,7 @@ fn quick(config: &mut Config) {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_names_the_family_that_the_key_may_not_set() {
     for kind in [Kind::Bind, Kind::Knot] {
-        let rights = [Right::Type(ZONE.to_owned(), "A")];
+        let rights = [Right::Type("A")];
         let restricted = |setup: Setup| setup.restrict(&Key::new("Gateway-Key", "", ""), &rights);
         let stage = Stage::with(kind, restricted, &[], |_| {}).await;
         assert_eq!(stage.set("home.dyn.example", "203.0.113.7").await, "good 203.0.113.7", "{kind}");

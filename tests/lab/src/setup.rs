@@ -126,15 +126,15 @@ impl Zone {
     }
 }
 
-/// A name that a restricted key may change.
+/// What a restricted key may change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Right {
     /// Exactly this name.
     Name(String),
     /// This name and all below it.
     Below(String),
-    /// Records of this type at this name and all below it.
-    Type(String, &'static str),
+    /// Records of this type alone, at any name.
+    Type(&'static str),
 }
 
 /// The key of hand edits: every server that takes updates knows it, whatever the other keys may do.

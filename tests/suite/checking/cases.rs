@@ -37,6 +37,10 @@ pub(super) async fn all_well(kind: Kind) -> Check {
     one(kind, served, |_| {}).await
 }
 
+pub(super) async fn signed(kind: Kind) -> Check {
+    one(kind, |key| served(key).signed(), |_| {}).await
+}
+
 pub(super) async fn unreachable() -> Check {
     let mut check = all_well(Kind::Knot).await;
     check.servers[0].stop().await.unwrap();
@@ -189,7 +193,7 @@ pub(super) async fn other_view() -> Check {
 }
 
 pub(super) async fn one_family(kind: Kind) -> Check {
-    let rights = [Right::Type(ZONE.to_owned(), "A")];
+    let rights = [Right::Type("A")];
     one(kind, |key| served(key).restrict(key, &rights), |_| {}).await
 }
 

@@ -3,9 +3,12 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 
+use std::process::Command;
+
 use serde_json::Value;
 
 use crate::operating::{Stage, on_both};
+use crate::stage::program;
 
 on_both!(the_stores_names_are_asked_about, what_serve_refuses_of_the_store_is_found);
 
@@ -43,6 +46,12 @@ async fn the_stores_names_are_asked_about(stage: Stage) {
     stage.sql("INSERT INTO reserved (login, name) VALUES ('alice', 'x.sub.dyn.example')").await;
     let report = check(&stage);
     assert_eq!(report["checked"][0]["names"], 2506, "2 of the file, 2504 of the store");
+    if stage.postgres.is_none() {
+        let command = format!("{} check --config {}", program().display(), stage.path("gateway.toml"));
+        let seen = Command::new("script").args(["-qec", &command, "/dev/null"]).output().unwrap();
+        let seen = String::from_utf8_lossy(&seen.stdout).into_owned();
+        assert!(seen.contains("2506 of 2506 names asked about"), "a person sees how far it is: {seen}");
+    }
     let mut found = codes(&report);
     found.sort_unstable();
     assert_eq!(found, ["at_cname", "delegated"], "{report}");

@@ -14,6 +14,7 @@ on_every_primary!(
     a_zone_within_the_zone_is_named,
     a_delegation_is_not_to_be_deleted_where_its_zone_is_served,
     the_names_of_a_write_are_gone_afterwards,
+    a_primary_that_signs_is_no_secondary,
 );
 
 fn lines(finding: &Value) -> String {
@@ -52,6 +53,17 @@ async fn the_names_of_a_write_are_gone_afterwards(kind: Kind) {
         assert!(server.addresses(name).await.unwrap().is_empty(), "{kind}: {name}");
     }
     assert_eq!(server.query("home.dyn.example", "TXT").await.unwrap().records.len(), 1, "{kind}");
+}
+
+/// What it shows may come a moment after its answer.
+async fn a_primary_that_signs_is_no_secondary(kind: Kind) {
+    let check = cases::signed(kind).await.arg("--write");
+    for _ in 0..5 {
+        for found in check.findings().await {
+            assert_eq!((&found["code"], &found["level"]), (&"shows_late".into(), &"warning".into()), "{kind}: {found}");
+            assert_eq!(kind, Kind::Bind);
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -117,13 +117,16 @@ fn rights(zone: &Zone, setup: &Setup) -> String {
             continue;
         };
         for right in rights {
-            let (rule, name, rtype) = match right {
-                Right::Name(name) => ("name", name, "ANY"),
-                Right::Below(name) => ("subdomain", name, "ANY"),
-                Right::Type(name, rtype) => ("subdomain", name, *rtype),
+            let (rule, name) = match right {
+                Right::Name(name) => ("name", name),
+                Right::Below(name) => ("subdomain", name),
+                Right::Type(rtype) => {
+                    let _ = writeln!(text, "\t\tgrant {} zonesub {rtype};", key.name);
+                    continue;
+                }
             };
             if zone.holds(name) {
-                let _ = writeln!(text, "\t\tgrant {} {rule} {name}. {rtype};", key.name);
+                let _ = writeln!(text, "\t\tgrant {} {rule} {name}. ANY;", key.name);
             }
         }
     }

@@ -74,24 +74,19 @@ fn configuration(scratch: &Path, port: u16, setup: &Setup) -> String {
 fn rules(key: &Key, setup: &Setup) -> Vec<String> {
     let rule = |rest: String| format!("    key: \"{}\"\n    action: update\n{rest}", key.name);
     let Some(rights) = setup.rights_of(key) else { return vec![rule(String::new())] };
-    let (mut exact, mut below, mut typed) = (vec![], vec![], vec![]);
+    let (mut exact, mut below, mut types) = (vec![], vec![], vec![]);
     for right in rights {
         match right {
             Right::Name(name) => exact.push(format!("{name}.")),
             Right::Below(name) => below.push(format!("{name}.")),
-            Right::Type(name, rtype) => typed.push(rule(format!(
-                "    update-owner: name\n    update-owner-match: sub-or-equal\n    update-owner-name: [{name}.]\n    \
-                 update-type: [{rtype}]\n"
-            ))),
+            Right::Type(rtype) => types.push(rule(format!("    update-type: [{rtype}]\n"))),
         }
     }
-    [("equal", exact), ("sub-or-equal", below)]
-        .into_iter()
-        .filter(|(_, names)| !names.is_empty())
-        .map(|(how, names)| {
+    let of_names = [("equal", exact), ("sub-or-equal", below)].into_iter().filter(|(_, names)| !names.is_empty()).map(
+        |(how, names)| {
             let names = names.join(", ");
             rule(format!("    update-owner: name\n    update-owner-match: {how}\n    update-owner-name: [{names}]\n"))
-        })
-        .chain(typed)
-        .collect()
+        },
+    );
+    of_names.chain(types).collect()
 }

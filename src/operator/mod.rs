@@ -212,7 +212,8 @@ impl Operator {
         match self.dns.must_be_free(zoned, adopt).await {
             Err(OperatorError::Occupied { name, addresses, .. }) => {
                 let leaving = self.is_pending(&name).await?;
-                Err(OperatorError::Occupied { name, addresses, leaving })
+                let user = self.store.reservations().first_account_of(&name).await?;
+                Err(OperatorError::Occupied { name, addresses, leaving, user })
             }
             answer => answer,
         }

@@ -86,5 +86,5 @@ async fn obstacle(prober: &Prober, name: &Hostname, adopt: bool) -> Result<Optio
     if addresses.is_empty() {
         return Ok(None);
     }
-    Ok(Some(OperatorError::Occupied { name: name.clone(), addresses, leaving: false }))
+    Ok(Some(OperatorError::Occupied { name: name.clone(), addresses, leaving: false, user: None }))
 }

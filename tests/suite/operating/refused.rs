@@ -33,6 +33,8 @@ async fn a_name_is_asked_about_at_its_primary(kind: Kind) {
     for free in ["x.dyn.example", "dyn.example", "x.lent.dyn.example"] {
         stage.done(&format!("host add {free} --account bob"));
     }
+    stage.sql("INSERT INTO reserved (login, name) VALUES ('router1', 'taken.dyn.example')").await;
+    stage.refused("host add taken.dyn.example --account bob", 64, &["a router of account \"router1\" keeps them up"]);
     stage.done("host add taken.dyn.example --account bob --adopt");
 }
 

@@ -162,6 +162,8 @@ async fn act(operator: &Operator, actor: &Actor, output: Output, command: HostCo
         HostCommand::List { account } => return list(operator, account.as_deref(), output).await,
         HostCommand::Show(Name { name }) => operator.host(&name).await?,
         HostCommand::Set { name, edit } => operator.set_host(actor, &name, &edit.into()).await?,
+        HostCommand::Block { name, reason } => operator.block(actor, &name, Some(&reason)).await?,
+        HostCommand::Unblock(Name { name }) => operator.block(actor, &name, None).await?,
         HostCommand::Move { name, to } => {
             let (view, revoked) = operator.move_host(actor, &name, &to).await?;
             if revoked > 0 {
@@ -169,8 +171,6 @@ async fn act(operator: &Operator, actor: &Actor, output: Output, command: HostCo
             }
             view
         }
-        HostCommand::Block { name, reason } => operator.block(actor, &name, Some(&reason)).await?,
-        HostCommand::Unblock(Name { name }) => operator.block(actor, &name, None).await?,
         HostCommand::Token { name, revoke: true, .. } => {
             let (token, revoked) = operator.revoke_tokens(actor, &name).await?;
             return output.one(&token, |token| token_block(token, &format!("{} taken back", counted(revoked, "URL"))));

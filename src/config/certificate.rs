@@ -15,7 +15,6 @@ use x509_cert::Certificate;
 use x509_cert::der::{DateTime, Decode as _};
 
 use super::Tls;
-use super::file::mend;
 
 /// The largest file that is read, in octets.
 const MAX_FILE: u64 = 256 * 1024;
@@ -25,7 +24,7 @@ pub(crate) const RENEW_WITHIN: Duration = Duration::from_secs(14 * 86_400);
 /// Why a pair cannot be used; each names the file, and what would be right.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PairError {
-    #[error("{}: cannot be read: {source}; {} ([http.tls] names it)", path.display(), mend(source))]
+    #[error("{}: cannot be read: {source}; {} ([http.tls] names it)", path.display(), super::file::mend(source))]
     Unreadable { path: PathBuf, source: io::Error },
     #[error("{}: {what}; {advice}", path.display())]
     Broken { path: PathBuf, what: String, advice: &'static str },

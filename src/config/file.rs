@@ -47,6 +47,7 @@ pub(super) fn mend(error: &io::Error) -> &'static str {
             "let the user that dyngate runs as read it, and enter the folders that it lies in"
         }
         io::ErrorKind::IsADirectory => "name the file, and not its folder",
+        io::ErrorKind::TimedOut => "put a file there, or bring back the server that it lies on",
         _ => "see that its disk can be read, or name another file",
     }
 }
@@ -75,7 +76,8 @@ mod tests {
             (io::ErrorKind::NotFound, "put it there"),
             (io::ErrorKind::PermissionDenied, "let the user that dyngate runs as read it"),
             (io::ErrorKind::IsADirectory, "not its folder"),
-            (io::ErrorKind::TimedOut, "its disk"),
+            (io::ErrorKind::TimedOut, "bring back the server"),
+            (io::ErrorKind::Other, "its disk"),
         ] {
             let advice = Unreadable::Io(kind.into()).advice(Path::new("/etc/dyngate/k.key"));
             assert!(advice.contains("/etc/dyngate/k.key") && advice.contains(words), "{advice}");

@@ -2,6 +2,7 @@
 //! are asked about too. Changes nothing.
 
 use std::fs::{self, OpenOptions};
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
@@ -93,6 +94,19 @@ async fn read(store: &Store, names: &mut NamesByZone<'_>) -> Result<Vec<Finding>
 /// Neither is anything left behind in the folder, nor is the file changed.
 fn not_writable(file: &Path) -> Option<Finding> {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // Before the first start under systemd there is none.
+    if folder.metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+        let folder = folder.display();
+        let what = format!(
+            "the store's folder {folder} does not exist: a unit with StateDirectory= makes it at its start, and who starts the \
+             gateway otherwise must make it, for the user that it runs as"
+        );
+        return Some(Finding::warning(
+            "store_folder",
+            what,
+            vec![Advice::new("shell", format!("mkdir -m 700 {folder}"))],
+        ));
+    }
     let there = fs::exists(file).unwrap_or(true);
     let opened = if there { OpenOptions::new().append(true).open(file).map(drop) } else { Ok(()) };
     let (place, error) = match (opened, tempfile::tempfile_in(folder)) {

@@ -89,6 +89,11 @@ async fn a_store_that_the_gateway_cannot_write_is_found() {
         fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     }
     assert_eq!(codes(&check(&stage)), [""; 0]);
+    // As before the first start under systemd, which makes it: `serve` is not to be despaired of.
+    stage.configure("gateway.toml", "sqlite:none/store.db", "");
+    let report = check(&stage);
+    assert_eq!((codes(&report), &report["errors"]), (vec!["store_folder"], &0.into()));
+    stage.configure("gateway.toml", &stage.url(), "");
     fs::write(&file, "no database, but longer than the first octets of one").unwrap();
     assert_eq!(codes(&check(&stage)), ["store"]);
 }

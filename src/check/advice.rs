@@ -1,11 +1,12 @@
 //! Each finding about a primary in words, with the line that would mend it in that server's configuration or in ours.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::software::Software;
 use super::{Advice, Finding};
 use crate::config::{Primary, Zone};
-use crate::dns::{AskError, ConnectError, FUDGE, Failure};
+use crate::dns::{ConnectError, FUDGE, Failure};
 use crate::model::{Family, Hostname};
 
 const OURS: &str = "gateway.toml";
@@ -24,10 +25,12 @@ pub(super) struct Adviser<'c> {
 impl Adviser<'_> {
     pub(super) fn unreachable(&self, error: &ConnectError) -> Finding {
         let Primary { host, port } = self.primary;
-        let mut advice = vec![Advice::new(OURS, format!("primaries = [\"{}\"]", self.primary))];
-        if !matches!(error, ConnectError::Lookup { .. }) {
+        let mut advice = vec![self.other_primary()];
+        // A server listens on addresses, not on the names that lead to them.
+        if let Ok(address) = host.parse::<IpAddr>() {
+            let option = if address.is_ipv4() { "listen-on" } else { "listen-on-v6" };
             advice.extend(self.on_server(
-                &format!("listen-on port {port} {{ {host}; }};"),
+                &format!("{option} port {port} {{ {host}; }};"),
                 &format!("listen: {host}@{port}"),
                 &[Advice::new(POWERDNS, format!("local-address={host}\nlocal-port={port}"))],
             ));
@@ -137,13 +140,110 @@ impl Adviser<'_> {
         Finding::error("no_queries", what, vec![Advice::new(BIND, line)])
     }
 
-    /// `soa_primary` is MNAME of the zone's SOA record.
-    pub(super) fn may_not_update(&self, soa_primary: &str) -> Finding {
+    /// `soa_primary` is MNAME of the zone's SOA record; `refuses_zone` is whether even an UPDATE of nothing is refused.
+    pub(super) fn may_not_update(&self, soa_primary: &str, refuses_zone: bool) -> Finding {
+        let (zone, key) = (&self.zone.name, &self.zone.key.name);
+        // A missing right of one that has some rights is told by a change alone; PowerDNS freezes nothing.
+        let may_be_frozen = refuses_zone && matches!(self.software, Software::Bind | Software::Unknown);
+        let frozen = if may_be_frozen { "; or the zone is frozen there" } else { "" };
+        let what = format!(
+            "does not let key {key} change {zone}{frozen}; or it is a secondary of the zone: the SOA names {soa_primary} as the \
+             primary"
+        );
+        let thaw = may_be_frozen.then(|| Advice::new(SHELL, format!("rndc thaw {zone}    # if it is frozen")));
+        Finding::error(
+            "may_not_update",
+            what,
+            self.rights("subdomain", zone.as_str()).into_iter().chain(thaw).collect(),
+        )
+    }
+
+    /// Knot's: a key without the right would be told otherwise. `soa_primary` is MNAME of the zone's SOA record.
+    pub(super) fn frozen(&self, soa_primary: &str) -> Finding {
+        let zone = &self.zone.name;
+        let what = format!(
+            "refuses every change of {zone}, whatever the key may do: the zone is frozen there; or it is a secondary that \
+             forwards updates to one that refuses them: the SOA names {soa_primary} as the primary"
+        );
+        let advice = vec![
+            Advice::new(SHELL, format!("knotc zone-thaw {zone}    # if it is frozen")),
+            self.named_primary(soa_primary),
+        ];
+        Finding::error("frozen", what, advice)
+    }
+
+    pub(super) fn no_updates(&self) -> Finding {
+        let zone = &self.zone.name;
+        let what = format!(
+            "takes no dynamic updates of {zone} (NOTIMP){}",
+            match self.software {
+                Software::PowerDns | Software::Unknown => ": PowerDNS' bind backend cannot",
+                Software::Bind | Software::Knot => ": its log says why",
+            }
+        );
+        let advice = [
+            Advice::new(POWERDNS, "launch=gsqlite3    # or another backend with a database, in place of bind"),
+            Advice::new(SHELL, format!("pdnsutil load-zone {zone} FILE    # the zone's file, into that backend")),
+        ];
+        Finding::error("no_updates", what, self.on_server("", "", &advice))
+    }
+
+    pub(super) fn cannot_write(&self) -> Finding {
+        let zone = &self.zone.name;
+        let what = "cannot write the zone now (SERVFAIL): its disk is full, or the user that it runs as may not write its data";
+        let log = |unit: &str| Advice::new(SHELL, format!("journalctl -u {unit}    # says which"));
+        let folder = Advice::new(
+            BIND,
+            format!("file \"/var/lib/bind/{zone}\";    # AppArmor lets named write there, not below /etc/bind"),
+        );
+        let advice = match self.software {
+            Software::Bind => vec![log("named"), folder],
+            Software::Knot => vec![log("knot")],
+            Software::PowerDns => vec![log("pdns")],
+            Software::Unknown => Vec::new(),
+        };
+        Finding::error("cannot_write", what, advice)
+    }
+
+    /// Names lie in a zone of their own there.
+    pub(super) fn other_zone(&self, apex: &str) -> Finding {
+        let zone = &self.zone.name;
+        let what = format!(
+            "answers for these names from {apex}, a zone of its own there: a change of {zone} is taken, and never served"
+        );
+        Finding::error("other_zone", what, vec![self.zone_section(apex, true)])
+    }
+
+    pub(super) fn other_view(&self) -> Finding {
         let (zone, key) = (&self.zone.name, &self.zone.key.name);
         let what = format!(
-            "does not let key {key} change {zone}; or it is a secondary of the zone: the SOA names {soa_primary} as the primary"
+            "shows another {zone} to whoever asks from here without the key: what key {key} changes, they do not see"
         );
-        Finding::error("may_not_update", what, self.rights("subdomain", zone.as_str()))
+        let view =
+            format!("match-clients {{ key \"{key}\"; … }};    # in the view that the public sees, and in no other");
+        Finding::warning("other_view", what, self.on_server(&view, "", &[]))
+    }
+
+    /// `types` are acknowledged, and are not there afterwards.
+    pub(super) fn drops(&self, types: &str) -> Finding {
+        let what =
+            format!("answers NOERROR to {types} records at these names, and does not make them: a policy drops them");
+        Finding::error("policy_drops", what, self.policy())
+    }
+
+    pub(super) fn drops_text(&self, label: &str) -> Finding {
+        let what = format!(
+            "answers NOERROR to a TXT record at {label}.{}, and does not make it: a policy drops it; no granted name was free to \
+             try an address at, so look whether it lets those pass",
+            self.zone.name
+        );
+        Finding::warning("policy_drops_text", what, self.policy())
+    }
+
+    fn policy(&self) -> Vec<Advice> {
+        let line =
+            "lua-dnsupdate-policy-script=…    # its updatepolicy() must return true for A and AAAA of granted names";
+        self.on_server("", "", &[Advice::new(POWERDNS, line)])
     }
 
     pub(super) fn may_not_update_names(&self, one_of_them: &Hostname) -> Finding {
@@ -163,7 +263,7 @@ impl Adviser<'_> {
             "update-type: [A, AAAA]",
             &[],
         );
-        Finding::warning("one_family", what, advice)
+        Finding::error("one_family", what, advice)
     }
 
     pub(super) fn check_names(&self) -> Finding {
@@ -177,14 +277,29 @@ impl Adviser<'_> {
         Finding::warning("at_cname", what, vec![self.delete(grant, "CNAME")])
     }
 
-    pub(super) fn delegated(&self, grant: &str, owner: &str) -> Finding {
+    /// `is_here` is whether the delegated zone is served by the same primary: without its delegation it would still lie over
+    /// the name, and a change would be taken and never served.
+    pub(super) fn delegated(&self, grant: &str, owner: &str, is_here: bool) -> Finding {
         let at = if grant == owner { "is" } else { "lies below" };
-        let what = format!("{grant} {at} the delegation {owner}: other servers answer for it, its router gets nohost");
-        let advice = vec![
-            Advice::new(OURS, format!("[[zone]]\nname = \"{owner}\"    # with the primaries of that zone")),
-            self.delete(owner, "NS"),
-        ];
+        let who = if is_here { "it is a zone of its own there" } else { "other servers answer for it" };
+        let what = format!("{grant} {at} the delegation {owner}: {who}, its router gets nohost");
+        let mut advice = vec![self.zone_section(owner, is_here)];
+        if !is_here {
+            advice.push(self.delete(owner, "NS"));
+        }
         Finding::warning("delegated", what, advice)
+    }
+
+    /// The section for a zone within ours.
+    fn zone_section(&self, apex: &str, is_here: bool) -> Advice {
+        let (primary, key) = (self.primary, &self.zone.key.name);
+        let rest = match is_here {
+            true => {
+                format!("\nprimaries = [\"{primary}\"]\nkey = \"{key}\"    # which must have the right to change it")
+            }
+            false => "    # with the primaries of that zone".to_owned(),
+        };
+        Advice::new(OURS, format!("[[zone]]\nname = \"{apex}\"{rest}"))
     }
 
     pub(super) fn below_dname(&self, grant: &str, owner: &str) -> Finding {
@@ -203,7 +318,18 @@ impl Adviser<'_> {
             "took a change and {seen}: it is a secondary that forwards updates, and what it shows is old; the SOA \
              names {soa_primary} as the primary"
         );
-        Finding::error("forwards", what, vec![Advice::new(OURS, format!("primaries = [\"{soa_primary}\"]"))])
+        Finding::error("forwards", what, vec![self.named_primary(soa_primary)])
+    }
+
+    /// `soa_primary` is MNAME of the zone's SOA record.
+    pub(super) fn shows_late(&self, soa_primary: &str, after: Duration) -> Finding {
+        let what = format!(
+            "showed a change only {} ms later: it signs the zone itself (inline-signing), which is fine, or it is a secondary that \
+             forwards updates; the SOA names {soa_primary} as the primary",
+            after.as_millis()
+        );
+        let advice = Advice::new(OURS, format!("primaries = [\"{soa_primary}\"]    # if it is a secondary"));
+        Finding::warning("shows_late", what, vec![advice])
     }
 
     /// `soa_primary` is MNAME of the zone's SOA record.
@@ -213,7 +339,7 @@ impl Adviser<'_> {
              which Knot 3.3 and later sign with the key of their remote, if any; the SOA names {soa_primary} as the primary",
             self.zone.key.name
         );
-        Finding::error("forwards", what, vec![Advice::new(OURS, format!("primaries = [\"{soa_primary}\"]"))])
+        Finding::error("forwards", what, vec![self.named_primary(soa_primary)])
     }
 
     pub(super) fn write_refused(&self, label: &str, failure: Failure) -> Finding {
@@ -223,15 +349,14 @@ impl Adviser<'_> {
         let advice = self.on_server(
             &format!("update-policy {{ grant {key} name {label}.{zone} TXT; }};"),
             &format!("update-owner: name\nupdate-owner-name: {label}"),
-            &[Advice::new(SHELL, format!("pdnsutil set-meta {zone} TSIG-ALLOW-DNSUPDATE {key}"))],
+            &[Advice::new(SHELL, format!("pdnsutil add-meta {zone} TSIG-ALLOW-DNSUPDATE {key}"))],
         );
         Finding::warning("write_refused", what, advice)
     }
 
-    pub(super) fn left_behind(&self, label: &str, error: &AskError) -> Finding {
-        let owner = format!("{label}.{}", self.zone.name);
-        let what = format!("the TXT record {owner} could not be removed again: {error}");
-        Finding::warning("left_behind", what, vec![self.delete(&owner, "TXT")])
+    pub(super) fn left_behind(&self, owner: &str, rtype: &str, why: &str) -> Finding {
+        let what = format!("the {rtype} record {owner} could not be removed again: {why}");
+        Finding::warning("left_behind", what, vec![self.delete(owner, rtype)])
     }
 
     pub(super) fn not_all_asked(&self) -> Finding {
@@ -241,6 +366,10 @@ impl Adviser<'_> {
 
     pub(super) fn strange(&self, failure: Failure) -> Finding {
         Finding::error("strange_answer", format!("answered {failure}: its log says why"), Vec::new())
+    }
+
+    fn named_primary(&self, soa_primary: &str) -> Advice {
+        Advice::new(OURS, format!("primaries = [\"{soa_primary}\"]    # or wherever this zone is written"))
     }
 
     fn other_primary(&self) -> Advice {
@@ -273,14 +402,17 @@ impl Adviser<'_> {
             String::new()
         };
         self.on_server(
-            &format!("zone \"{zone}\" {{ … update-policy {{ grant {key} {rule} {name} A AAAA; }}; }};"),
             &format!(
-                "acl:\n  - id: dyngate\n    key: {key}\n    action: update{owner}\nzone:\n  - domain: {zone}\n    acl: dyngate"
+                "zone \"{zone}\" {{ … update-policy {{ … grant {key} {rule} {name} A AAAA; }}; }};    # allow-update is its \
+                 other form, and not beside it"
+            ),
+            &format!(
+                "acl:\n  - id: dyngate\n    key: {key}\n    action: update{owner}\nzone:\n  - domain: {zone}\n    acl: [dyngate, …]"
             ),
             &[
                 Advice::new(POWERDNS, "dnsupdate=yes    # its default is no"),
                 Advice::new(POWERDNS, "allow-dnsupdate-from=…    # the address that this gateway comes from"),
-                Advice::new(SHELL, format!("pdnsutil set-meta {zone} TSIG-ALLOW-DNSUPDATE {key}")),
+                Advice::new(SHELL, format!("pdnsutil add-meta {zone} TSIG-ALLOW-DNSUPDATE {key}")),
             ],
         )
     }
@@ -298,9 +430,9 @@ impl Adviser<'_> {
     }
 
     fn delete(&self, owner: &str, rtype: &str) -> Advice {
-        let zone = &self.zone.name;
-        let line = format!("printf 'zone {zone}\\nupdate delete {owner} {rtype}\\nsend\\n' | nsupdate -k KEYFILE");
-        Advice::new(SHELL, line)
+        let (zone, Primary { host, port }) = (&self.zone.name, self.primary);
+        let lines = format!("server {host} {port}\\nzone {zone}\\nupdate delete {owner} {rtype}\\nsend\\n");
+        Advice::new(SHELL, format!("printf '{lines}' | nsupdate -k KEYFILE    # if nobody needs it"))
     }
 }
 

@@ -28,14 +28,14 @@ pub(super) fn examine(tls: &Tls, now: SystemTime) -> Option<Finding> {
                     days => format!("in {days} days"),
                 }
             );
-            Some(Finding::warning("certificate_expires", what, vec![Advice::new("shell", "certbot renew")]))
+            Some(Finding::warning("certificate_expires", what, vec![renew()]))
         }
         Ok(_) => None,
         Err(error) => {
             let (code, advice) = match &error {
-                PairError::Expired { .. } => ("certificate_expired", vec![Advice::new("shell", "certbot renew")]),
+                PairError::Expired { .. } => ("certificate_expired", vec![renew()]),
                 PairError::Exposed { path, .. } => {
-                    ("exposed_secret", vec![Advice::new("shell", format!("chmod 600 {}", path.display()))])
+                    ("exposed_secret", vec![Advice::new("shell", format!("chmod o= {}", path.display()))])
                 }
                 PairError::Unreadable { .. } | PairError::Broken { .. } | PairError::Mismatch { .. } => {
                     ("certificate_unusable", Vec::new())
@@ -44,4 +44,8 @@ pub(super) fn examine(tls: &Tls, now: SystemTime) -> Option<Finding> {
             Some(Finding::error(code, error.to_string(), advice))
         }
     }
+}
+
+fn renew() -> Advice {
+    Advice::new("shell", "certbot renew    # or whatever renews it here")
 }

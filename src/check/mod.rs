@@ -4,20 +4,22 @@
 mod advice;
 mod certificate;
 mod finding;
+mod listeners;
 mod primary;
 mod rights;
 mod secrets;
 mod software;
+mod store;
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
-use crate::config::{Config, Zone};
+use crate::config::Config;
 use crate::dns::{Pool, Tcp};
-use crate::model::{Hostname, ZoneName};
+use crate::model::{Families, Hostname, ZoneName};
 use crate::registry::Declared;
 
 pub(crate) use finding::{Advice, Finding, Level};
@@ -33,7 +35,7 @@ pub(crate) enum Extent {
     Offline,
     /// Questions to every primary; nothing is changed.
     Questions,
-    /// A TXT record is also added, read back and removed.
+    /// A TXT record, and addresses at a few granted names that nobody uses, are also added, looked for and removed.
     Write,
 }
 
@@ -71,71 +73,103 @@ impl Report {
 
 /// A name that the primary is asked about.
 #[derive(Debug, Clone)]
-struct AskedNames {
+struct AskedName {
     /// The name itself, or one that a wildcard grant covers.
     name: Hostname,
-    /// The grant, as the configuration spells it.
+    /// The grant, as it is spelled.
     grant: String,
+    /// Which addresses it may have.
+    families: Families,
 }
 
-/// Checks `config` and calls `progress` with the number of zones done after each.
-pub(crate) async fn run(config: &Config, extent: Extent, mut progress: impl FnMut(usize)) -> Report {
+/// Checks `config` and calls `progress` with how many names were asked about, of how many.
+pub(crate) async fn run(config: &Config, extent: Extent, mut progress: impl FnMut(usize, usize)) -> Report {
     let mut report = Report { checked: Vec::new(), here: secrets::examine(config) };
     report.here.extend(config.http.tls.as_ref().and_then(|tls| certificate::examine(tls, SystemTime::now())));
     if extent == Extent::Offline {
         return report;
     }
-    let (mut asked, free) = (names(config), Arc::new(Semaphore::new(AT_ONCE)));
+    report.here.extend(listeners::examine(config));
+    let mut names = NamesByZone::declared(config);
+    report.here.extend(store::examine(config, &mut names).await);
+    let asked = names.in_order();
+    let all = asked.iter().zip(&config.zones).map(|(names, zone)| names.len() * zone.primaries.len()).sum();
+    let free = Arc::new(Semaphore::new(AT_ONCE));
     let pool = Pool::with_most(Arc::new(Tcp), CONNECTIONS);
+    let (telling, mut told) = mpsc::unbounded_channel();
     let mut zones = JoinSet::new();
-    for (number, zone) in config.zones.iter().cloned().enumerate() {
-        let (asked, free) = (asked.get_mut(number).map(std::mem::take).unwrap_or_default(), Arc::clone(&free));
+    for (number, (zone, asked)) in config.zones.iter().cloned().zip(asked).enumerate() {
+        let (free, telling) = (Arc::clone(&free), telling.clone());
         let (pool, timeout) = (pool.clone(), config.engine.deadline);
         zones.spawn(async move {
             let _turn = free.acquire().await;
             let mut checked = Vec::with_capacity(zone.primaries.len());
             // One after the other: they hold the same data, and one record serves `Extent::Write` for all.
             for primary in &zone.primaries {
-                checked.push(primary::examine(&pool, &zone, primary, &asked, timeout, extent).await);
+                checked.push(primary::examine(&pool, &zone, primary, &asked, timeout, extent, &telling).await);
             }
             (number, checked)
         });
     }
-    let mut done = Vec::with_capacity(config.zones.len());
-    while let Some(zone) = zones.join_next().await {
-        done.extend(zone.ok());
-        progress(done.len());
+    drop(telling);
+    let mut asked = 0;
+    while let Some(names) = told.recv().await {
+        asked += names;
+        progress(asked, all);
     }
+    let mut done: Vec<_> = zones.join_all().await;
     done.sort_unstable_by_key(|(number, _)| *number);
     report.checked = done.into_iter().flat_map(|(_, checked)| checked).collect();
     report
 }
 
-/// For each zone the names that accounts are granted, and one below each wildcard grant.
-fn names(config: &Config) -> Vec<Vec<AskedNames>> {
-    let declared = Declared::new(config);
-    let mut names: Vec<Vec<AskedNames>> =
-        config.zones.iter().map(|zone| below_wildcards(zone, config, &declared)).collect();
-    for host in config.accounts.iter().flat_map(|account| &account.hosts) {
-        let zone = declared.zone_of(host).and_then(|apex| config.zones.iter().position(|zone| zone.name == *apex));
-        if let Some(names) = zone.and_then(|number| names.get_mut(number)) {
-            names.push(AskedNames { name: host.clone(), grant: host.to_string() });
-        }
-    }
-    for names in &mut names {
-        names.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        names.dedup_by(|a, b| a.name == b.name);
-    }
-    names
+/// What the primaries of each zone are asked about.
+struct NamesByZone<'c> {
+    config: &'c Config,
+    declared: Declared,
+    // In the order of the zones.
+    names: Vec<Vec<AskedName>>,
 }
 
-/// One name in `zone` for each wildcard grant that covers names in it.
-fn below_wildcards(zone: &Zone, config: &Config, declared: &Declared) -> Vec<AskedNames> {
-    let covered = |above: &ZoneName| {
-        // A grant that begins above the zone covers all of it.
-        let within = if zone.name.is_within(above) { &zone.name } else { above };
-        let name = Hostname::parse(&format!("dyngate-check.{within}")).ok()?;
-        (*declared.zone_of(&name)? == zone.name).then(|| AskedNames { name, grant: format!("*.{above}") })
-    };
-    config.accounts.iter().flat_map(|account| &account.wildcards).filter_map(covered).collect()
+impl<'c> NamesByZone<'c> {
+    /// Those of the file: the names that accounts are granted, and one below each wildcard grant.
+    fn declared(config: &'c Config) -> Self {
+        let names = config.zones.iter().map(|_| Vec::new()).collect();
+        let mut all = Self { config, declared: Declared::new(config), names };
+        for account in &config.accounts {
+            account.hosts.iter().for_each(|host| all.add(host.clone(), Families::Both));
+            account.wildcards.iter().for_each(|above| all.add_below(above));
+        }
+        all
+    }
+
+    /// A name, in the zone that holds it.
+    fn add(&mut self, name: Hostname, families: Families) {
+        let zone = self.declared.zone_of(&name);
+        let zone = zone.and_then(|apex| self.config.zones.iter().position(|zone| zone.name == *apex));
+        if let Some(names) = zone.and_then(|number| self.names.get_mut(number)) {
+            names.push(AskedName { grant: name.to_string(), name, families });
+        }
+    }
+
+    /// One name for a wildcard grant, in each zone that it covers names of.
+    fn add_below(&mut self, above: &ZoneName) {
+        for (zone, names) in self.config.zones.iter().zip(&mut self.names) {
+            // A grant that begins above the zone covers all of it.
+            let within = if zone.name.is_within(above) { &zone.name } else { above };
+            let Ok(name) = Hostname::parse(&format!("dyngate-check.{within}")) else { continue };
+            if self.declared.zone_of(&name) == Some(&zone.name) {
+                names.push(AskedName { name, grant: format!("*.{above}"), families: Families::Both });
+            }
+        }
+    }
+
+    /// Each name once.
+    fn in_order(mut self) -> Vec<Vec<AskedName>> {
+        for names in &mut self.names {
+            names.sort_by(|a, b| a.name.cmp(&b.name));
+            names.dedup_by(|a, b| a.name == b.name);
+        }
+        self.names
+    }
 }

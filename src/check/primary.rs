@@ -1,18 +1,20 @@
 //! One primary of one zone: from "is anybody there" to "may this key change these names", each question only where the one
 //! before it was answered well.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ring::rand::{SecureRandom as _, SystemRandom};
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::{Instant, sleep};
 
 use super::advice::Adviser;
 use super::rights::{Split, split};
 use super::software::{Software, shown};
-use super::{AskedNames, Checked, Extent, Finding};
+use super::{AskedName, Checked, Extent, Finding};
 use crate::config::{Primary, Zone};
 use crate::dns::{AskError, FUDGE, Failure, Hiding, Pool, Prober, Rcode, Served, TsigFault};
-use crate::model::{Family, Hostname};
+use crate::model::{Families, Family, RrType};
 
 /// The owner of the record that `Extent::Write` adds and removes.
 const LABEL: &str = "_dyngate-check";
@@ -20,44 +22,63 @@ const LABEL: &str = "_dyngate-check";
 /// Clocks further apart than this, in seconds, are worth a warning: at [`FUDGE`] everything stops.
 const CLOCK_WARNING: u16 = 60;
 
+/// So many names get addresses for a moment, and so many are tried until enough are found that nobody uses; of each kind of
+/// grant.
+const MOST_WRITTEN: usize = 4;
+const MOST_TRIED: usize = 20;
+
 pub(super) async fn examine(
     pool: &Pool,
     zone: &Zone,
     primary: &Primary,
-    asked: &[AskedNames],
+    asked: &[AskedName],
     timeout: Duration,
     extent: Extent,
+    progress: &UnboundedSender<usize>,
 ) -> Checked {
     let mut adviser = Adviser { zone, primary, software: Software::Unknown };
-    let (mut server, mut findings) = (None, Vec::new());
+    let (mut server, mut findings, mut settled) = (None, Vec::new(), 0);
+    let tell = |names: usize| {
+        let _nobody_looks = progress.send(names);
+    };
     let examined = async {
         let prober = Prober::new(pool, zone, primary, timeout)?;
         let version = prober.software().await?;
         adviser.software = Software::of(version.as_deref());
         server = version.as_deref().map(shown);
         let mut examination = Examination { prober, adviser: &adviser, asked, timeout, findings: &mut findings };
-        examination.run(extent).await
+        let done = |names| {
+            settled += names;
+            tell(names);
+        };
+        examination.run(extent, done).await
     };
     if let Err(error) = examined.await {
         findings.push(trouble(error, &adviser));
     }
+    tell(asked.len().saturating_sub(settled));
     Checked { zone: zone.name.to_string(), primary: primary.to_string(), server, names: asked.len(), findings }
 }
 
 struct Examination<'c> {
     prober: Prober,
     adviser: &'c Adviser<'c>,
-    asked: &'c [AskedNames],
+    asked: &'c [AskedName],
     timeout: Duration,
     findings: &'c mut Vec<Finding>,
 }
 
-impl Examination<'_> {
-    async fn run(&mut self, extent: Extent) -> Result<(), AskError> {
+impl<'c> Examination<'c> {
+    async fn run(&mut self, extent: Extent, done: impl FnMut(usize)) -> Result<(), AskError> {
         let Some(soa_primary) = self.zone().await? else { return Ok(()) };
-        let is_primary = self.rights(&soa_primary).await?;
-        if extent == Extent::Write && is_primary {
-            self.write(&soa_primary).await?;
+        // A server that answers nobody without the key is a hidden primary, which is no fault.
+        let is_seen_by_all = self.prober.is_seen_by_all().await?;
+        if is_seen_by_all == Some(false) {
+            self.findings.push(self.adviser.other_view());
+        }
+        let Some(served) = self.rights(&soa_primary, done).await? else { return Ok(()) };
+        if extent == Extent::Write {
+            self.write(&soa_primary, &served, is_seen_by_all == Some(true)).await?;
         }
         Ok(())
     }
@@ -106,109 +127,254 @@ impl Examination<'_> {
         Ok(None)
     }
 
-    /// Whether it may be the primary: false where its answers are another server's.
-    async fn rights(&mut self, soa_primary: &str) -> Result<bool, AskError> {
-        const BOTH: [Family; 2] = [Family::V4, Family::V6];
-        let names: Vec<_> = self.asked.iter().map(|asked| &asked.name).collect();
-        let rights = split(&self.prober, &names, async |prober, names| prober.may_set(names, &BOTH).await).await?;
-        if let Some(failure) = self.refused_elsewhere(&rights) {
-            self.findings.push(self.adviser.refused_elsewhere(soa_primary, failure));
-            return Ok(false);
+    /// The names that the key may change and the primary would serve; `None` where it is not the primary, or takes nothing.
+    async fn rights(
+        &mut self,
+        soa_primary: &str,
+        done: impl FnMut(usize),
+    ) -> Result<Option<Vec<&'c AskedName>>, AskError> {
+        let names: Vec<_> = self.asked.iter().collect();
+        let may_set = async |prober: &Prober, names: &[&AskedName]| {
+            let names: Vec<_> = names.iter().map(|asked| (&asked.name, asked.families)).collect();
+            prober.may_set(&names).await
+        };
+        let rights = split(&self.prober, &names, may_set, done).await?;
+        if let Some(finding) = self.takes_nothing(&rights, soa_primary).await? {
+            self.findings.push(finding);
+            return Ok(None);
         }
-        let mut denied = Vec::new();
-        for (name, failure) in &rights.bad {
+        let (mut denied, mut strange, mut unchecked) = (Vec::new(), BTreeMap::new(), Vec::new());
+        let (mut v4_alone, mut v6_alone) = (Vec::new(), Vec::new());
+        for (asked, failure) in &rights.bad {
             if !matches!((failure.rcode, failure.tsig), (Rcode::REFUSED, _) | (Rcode::NOTAUTH, _)) {
-                self.findings.push(self.adviser.strange(*failure).about(self.grants(&[name])));
-            } else if name.has_underscore() && self.prober.may_remove(name).await.is_ok() {
-                self.findings.push(self.adviser.check_names().about(self.grants(&[name])));
-            } else if let Some(family) = self.only_family(name).await {
-                self.findings.push(self.adviser.one_family(name, family).about(self.grants(&[name])));
+                strange.entry(failure.rcode.0).or_insert((*failure, Vec::new())).1.push(*asked);
+            } else if asked.name.has_underscore() && self.prober.may_remove(&asked.name).await.is_ok() {
+                unchecked.push(*asked);
+            } else if let Some(family) = self.only_family(asked).await {
+                if family == Family::V4 { &mut v4_alone } else { &mut v6_alone }.push(*asked);
             } else {
-                denied.push(*name);
+                denied.push(*asked);
+            }
+        }
+        for (failure, names) in strange.into_values() {
+            self.findings.push(self.adviser.strange(failure).about(grants(&names)));
+        }
+        if !unchecked.is_empty() {
+            self.findings.push(self.adviser.check_names().about(grants(&unchecked)));
+        }
+        for (family, names) in [(Family::V4, v4_alone), (Family::V6, v6_alone)] {
+            if let Some(first) = names.first() {
+                self.findings.push(self.adviser.one_family(&first.name, family).about(grants(&names)));
             }
         }
         if let Some(first) = denied.first() {
             let all = rights.all_bad() && denied.len() == rights.bad.len();
-            let finding =
-                if all { self.adviser.may_not_update(soa_primary) } else { self.adviser.may_not_update_names(first) };
-            self.findings.push(finding.about(self.grants(&denied)));
+            // Without records there is no right to check: whoever refuses that refuses the zone.
+            let refuses_zone = all && matches!(self.prober.empty_update().await, Err(AskError::Failed(_)));
+            let finding = if all {
+                self.adviser.may_not_update(soa_primary, refuses_zone)
+            } else {
+                self.adviser.may_not_update_names(&first.name)
+            };
+            self.findings.push(finding.about(grants(&denied)));
         }
-        self.hidden(&rights).await?;
-        Ok(true)
+        let served = self.hidden(&rights).await?;
+        // Where no name can be changed, a TXT record tells nothing more.
+        Ok((!rights.all_bad()).then_some(served))
     }
 
-    /// What the primary behind a secondary said. Knot itself never signs the refusal of an UPDATE.
-    fn refused_elsewhere(&self, rights: &Split<'_>) -> Option<Failure> {
-        let is_elsewhere =
-            |failure: &Failure| failure.signed && matches!(failure.rcode, Rcode::REFUSED | Rcode::NOTAUTH);
-        let all = rights.all_bad() && rights.bad.iter().all(|(_, failure)| is_elsewhere(failure));
-        let (_, failure) = rights.bad.first().filter(|_| all && self.adviser.software == Software::Knot)?;
-        Some(*failure)
+    /// What is found where no name can be changed whatever the rights are.
+    async fn takes_nothing(&self, rights: &Split<'_>, soa_primary: &str) -> Result<Option<Finding>, AskError> {
+        let Some((_, failure)) = rights.bad.first().filter(|_| rights.all_bad()) else { return Ok(None) };
+        let all = |is: fn(&Failure) -> bool| rights.bad.iter().all(|(_, failure)| is(failure));
+        if all(|failure| failure.rcode == Rcode::NOTIMP) {
+            return Ok(Some(self.adviser.no_updates()));
+        }
+        // Knot itself never signs the refusal of an UPDATE for want of a right: the zone is frozen, or another server said so.
+        let is_signed = |failure: &Failure| failure.signed && matches!(failure.rcode, Rcode::REFUSED | Rcode::NOTAUTH);
+        if self.adviser.software != Software::Knot || !all(is_signed) {
+            return Ok(None);
+        }
+        let refused = |answer: Result<(), AskError>| match answer {
+            Err(AskError::Failed(failure)) => Ok(failure.rcode == Rcode::REFUSED),
+            Err(error) => Err(error),
+            Ok(()) => Ok(false),
+        };
+        Ok(Some(match refused(self.prober.empty_update().await)? {
+            true => self.adviser.frozen(soa_primary),
+            false => self.adviser.refused_elsewhere(soa_primary, *failure),
+        }))
     }
 
-    /// The one family that the key may set at `name`.
-    async fn only_family(&self, name: &Hostname) -> Option<Family> {
-        for family in [Family::V4, Family::V6] {
-            if self.prober.may_set(&[name], &[family]).await.is_ok() {
+    /// The one family that the key may set at the name, of several that it may have.
+    async fn only_family(&self, asked: &AskedName) -> Option<Family> {
+        for (family, alone) in [(Family::V4, Families::V4), (Family::V6, Families::V6)] {
+            if asked.families == Families::Both && self.prober.may_set(&[(&asked.name, alone)]).await.is_ok() {
                 return Some(family);
             }
         }
         None
     }
 
-    /// Names that a server would take and never serve. PowerDNS tells only of names that the key may change.
-    async fn hidden(&mut self, rights: &Split<'_>) -> Result<(), AskError> {
-        let served = split(&self.prober, &rights.good, async |prober, names| prober.would_serve(names).await).await?;
-        for (name, failure) in &served.bad {
-            let hiding = if failure.rcode == Rcode::YXRRSET { self.prober.hidden_by(name).await? } else { None };
-            let grants = self.grants(&[name]);
-            let grant = grants.first().map_or(name.as_str(), String::as_str);
+    /// Names that a server would take and never serve; the others are returned. PowerDNS tells only of names that the key may
+    /// change.
+    async fn hidden(&mut self, rights: &Split<'c>) -> Result<Vec<&'c AskedName>, AskError> {
+        let would_serve = async |prober: &Prober, names: &[&AskedName]| {
+            let names: Vec<_> = names.iter().map(|asked| &asked.name).collect();
+            prober.would_serve(&names).await
+        };
+        let served = split(&self.prober, &rights.good, would_serve, |_| {}).await?;
+        let bad = served.bad.iter().map(|(asked, _)| &asked.name);
+        let names: Vec<_> = served.good.iter().map(|asked| &asked.name).chain(bad).collect();
+        let inner = self.prober.zones_over(&names).await?;
+        for (asked, failure) in &served.bad {
+            let hiding = if failure.rcode == Rcode::YXRRSET { self.prober.hidden_by(&asked.name).await? } else { None };
+            let grant = &asked.grant;
             let finding = match hiding {
                 Some((Hiding::Cname, _)) => self.adviser.at_cname(grant),
-                Some((Hiding::Delegation, owner)) => self.adviser.delegated(grant, &owner),
+                Some((Hiding::Delegation, owner)) => self.adviser.delegated(grant, &owner, inner.contains(&owner)),
                 Some((Hiding::Dname, owner)) => self.adviser.below_dname(grant, &owner),
                 None => self.adviser.strange(*failure),
             };
-            self.findings.push(finding.about(grants));
+            self.findings.push(finding.about(vec![grant.clone()]));
         }
         if rights.stopped || served.stopped {
             self.findings.push(self.adviser.not_all_asked());
         }
+        let (mut ours, mut theirs) = (Vec::new(), BTreeMap::<_, Vec<_>>::new());
+        for asked in served.good {
+            let mut owners = std::iter::once(asked.name.as_str()).chain(asked.name.ancestors());
+            match owners.find_map(|owner| inner.get(owner)) {
+                Some(apex) => theirs.entry(apex).or_default().push(asked),
+                None => ours.push(asked),
+            }
+        }
+        for (apex, names) in theirs {
+            self.findings.push(self.adviser.other_zone(apex).about(grants(&names)));
+        }
+        Ok(ours)
+    }
+
+    /// Changes that are taken back: what is acknowledged is there, and everybody sees it.
+    async fn write(&mut self, soa_primary: &str, names: &[&AskedName], is_seen: bool) -> Result<(), AskError> {
+        let value = token();
+        let is_dropped = match self.prober.write_text(LABEL, &value).await {
+            Ok(()) => match self.look(soa_primary, &value, is_seen).await? {
+                Some(is_dropped) => is_dropped,
+                None => return Ok(()),
+            },
+            Err(AskError::Failed(failure)) => {
+                self.findings.push(match failure.rcode {
+                    Rcode::SERVFAIL => self.adviser.cannot_write(),
+                    Rcode::NOTIMP => self.adviser.no_updates(),
+                    _ => self.adviser.write_refused(LABEL, failure),
+                });
+                if matches!(failure.rcode, Rcode::SERVFAIL | Rcode::NOTIMP) {
+                    return Ok(());
+                }
+                false
+            }
+            Err(error) => return Err(error),
+        };
+        let tried = self.addresses(names).await?;
+        if is_dropped && tried == 0 {
+            self.findings.push(self.adviser.drops_text(LABEL));
+        }
         Ok(())
     }
 
-    /// A primary shows a change at once; a secondary that forwards shows it when it comes back.
-    async fn write(&mut self, soa_primary: &str) -> Result<(), AskError> {
-        let value = token();
-        match self.prober.write_text(LABEL, &value).await {
-            Ok(()) => {}
-            Err(AskError::Failed(failure)) => {
-                self.findings.push(self.adviser.write_refused(LABEL, failure));
-                return Ok(());
-            }
-            Err(error) => return Err(error),
-        }
-        let shows = |found: Result<Option<String>, AskError>| found.is_ok_and(|text| text.as_ref() == Some(&value));
+    /// Whether the TXT record was dropped, which is taken back here; `None` where another server wrote it. A primary shows a
+    /// change at once; a secondary that forwards shows it when it comes back.
+    async fn look(&mut self, soa_primary: &str, value: &str, is_seen: bool) -> Result<Option<bool>, AskError> {
+        let shows = |found: Result<Option<String>, AskError>| found.is_ok_and(|text| text.as_deref() == Some(value));
         let written = Instant::now();
-        if !shows(self.prober.read_text(LABEL).await) {
+        let is_here = shows(self.prober.read_text(LABEL).await);
+        // A policy dropped it, as PowerDNS lets one do; a server that forwards asks its primary, which has it.
+        let mut may_be_primary = is_here;
+        let is_dropped = !is_here && matches!(self.prober.holds_text(LABEL, value).await, Ok(false));
+        if !is_here && !is_dropped {
             let mut arrived = false;
             while !arrived && written.elapsed() < self.timeout {
                 sleep(Duration::from_millis(100)).await;
                 arrived = shows(self.prober.read_text(LABEL).await);
             }
-            self.findings.push(self.adviser.forwards(soa_primary, arrived.then(|| written.elapsed())));
+            // named signs a change before it shows it.
+            let may_sign = arrived && self.adviser.software == Software::Bind && self.prober.is_signed().await?;
+            let after = arrived.then(|| written.elapsed());
+            self.findings.push(match after.filter(|_| may_sign) {
+                Some(after) => self.adviser.shows_late(soa_primary, after),
+                None => self.adviser.forwards(soa_primary, after),
+            });
+            may_be_primary = may_sign;
+        } else if is_here && is_seen && self.prober.shows_text_to_all(LABEL, value).await == Some(false) {
+            self.findings.push(self.adviser.other_view());
         }
-        if let Err(error) = self.prober.remove_text(LABEL).await {
-            self.findings.push(self.adviser.left_behind(LABEL, &error));
+        if is_dropped {
+            return Ok(Some(true));
         }
-        Ok(())
+        let why = match self.prober.remove_text(LABEL).await {
+            Ok(()) => match self.prober.holds_text(LABEL, value).await {
+                Ok(false) => None,
+                Ok(true) => Some("it answers NOERROR and keeps it".to_owned()),
+                Err(error) => Some(error.to_string()),
+            },
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(why) = why {
+            self.findings.push(self.adviser.left_behind(&format!("{LABEL}.{}", self.adviser.zone.name), "TXT", &why));
+        }
+        Ok(may_be_primary.then_some(false))
     }
 
-    fn grants(&self, names: &[&Hostname]) -> Vec<String> {
-        let grant =
-            |name: &&Hostname| self.asked.iter().find(|asked| asked.name == **name).map(|asked| asked.grant.clone());
-        names.iter().filter_map(grant).collect()
+    /// Whether addresses at granted names that nobody uses come to be; how many names were tried.
+    async fn addresses(&mut self, names: &[&AskedName]) -> Result<usize, AskError> {
+        let (exact, below): (Vec<&AskedName>, Vec<_>) =
+            names.iter().copied().partition(|asked| asked.grant == asked.name.as_str());
+        let (mut all_tried, mut types, mut dropped) = (0, BTreeSet::new(), Vec::new());
+        for kind in [below, exact] {
+            let mut written = 0;
+            for asked in kind.into_iter().take(MOST_TRIED) {
+                let tried = match self.prober.try_addresses(&asked.name, asked.families).await {
+                    Ok(Some(tried)) => tried,
+                    Ok(None) => continue,
+                    Err(AskError::Failed(failure)) => {
+                        let finding = match failure.rcode {
+                            Rcode::SERVFAIL => self.adviser.cannot_write(),
+                            _ => self.adviser.strange(failure),
+                        };
+                        self.findings.push(finding.about(grants(&[asked])));
+                        return Ok(all_tried);
+                    }
+                    Err(error) => return Err(error),
+                };
+                for family in tried.left {
+                    let (owner, rtype) = (asked.name.as_str(), RrType::from(family).as_str());
+                    self.findings.push(self.adviser.left_behind(
+                        owner,
+                        rtype,
+                        "the primary did not say that it is gone",
+                    ));
+                }
+                if !tried.dropped.is_empty() {
+                    types.extend(tried.dropped.into_iter().map(RrType::from));
+                    dropped.push(asked);
+                }
+                (written, all_tried) = (written + 1, all_tried + 1);
+                if written == MOST_WRITTEN {
+                    break;
+                }
+            }
+        }
+        if !dropped.is_empty() {
+            let types: Vec<_> = types.into_iter().map(RrType::as_str).collect();
+            self.findings.push(self.adviser.drops(&types.join(" and ")).about(grants(&dropped)));
+        }
+        Ok(all_tried)
     }
+}
+
+fn grants(names: &[&AskedName]) -> Vec<String> {
+    names.iter().map(|asked| asked.grant.clone()).collect()
 }
 
 fn trouble(error: AskError, adviser: &Adviser<'_>) -> Finding {

@@ -17,7 +17,7 @@ pub(super) fn examine(config: &Config) -> Vec<Finding> {
 }
 
 /// The file, and the log and the shared memory that SQLite puts beside it with the same rights.
-fn store_files(file: &Path) -> Vec<PathBuf> {
+pub(super) fn store_files(file: &Path) -> Vec<PathBuf> {
     let beside = |suffix| {
         let mut name = file.as_os_str().to_owned();
         name.push(suffix);

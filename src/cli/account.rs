@@ -10,7 +10,7 @@ use super::operating::{
 };
 use super::table::{Cell, Paint, Tone, block, counted};
 use crate::model::{Timestamp, listed};
-use crate::operator::{AccountView, Actor, Cursor, NewAccountOptions, Operator, PAGE, SecretView};
+use crate::operator::{Access, AccountView, Actor, Cursor, NewAccountOptions, Operator, PAGE, SecretView};
 
 /// Names that a table shows of one account.
 const SHOWN: usize = 3;
@@ -89,7 +89,11 @@ pub(super) struct Login {
 }
 
 pub(super) fn run(common: &Common, command: AccountCommand) -> CommandResult {
-    operating::run(common, async |operator, actor, output| act(operator, actor, output, command).await)
+    let access = match command {
+        AccountCommand::List | AccountCommand::Show(_) => Access::Read,
+        _ => Access::Write,
+    };
+    operating::run(common, access, async |operator, actor, output| act(operator, actor, output, command).await)
 }
 
 async fn act(operator: &Operator, actor: &Actor, output: Output, command: AccountCommand) -> Result<(), CommandError> {

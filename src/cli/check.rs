@@ -12,22 +12,24 @@ use super::table::{Cell, Paint, Table, Tone, counted};
 use super::{CommandResult, fail, load, runtime};
 use crate::check::{self, Checked, Extent, Finding, Level, Report};
 use crate::config::Config;
-use crate::model::listed;
+use crate::model::{clean, listed};
 
 /// Something was found.
 const FOUND: u8 = 2;
+/// Progress is told of more names than this.
+const WATCHED: usize = 100;
 /// Names that a finding lists.
 const SHOWN: usize = 10;
 
 pub(super) fn run(path: &Path, extent: Extent, as_json: bool) -> CommandResult {
     let config = load(path)?;
     let runtime = runtime(Builder::new_multi_thread())?;
-    let zones = config.zones.len();
-    let watched = io::stderr().is_terminal() && zones > 1;
-    let progress = |done| {
-        if watched {
-            let end = if done == zones { '\n' } else { '\r' };
-            let _stderr_gone = write!(io::stderr(), "{done} of {zones} zones checked{end}");
+    let is_terminal = io::stderr().is_terminal();
+    let progress = |done, all| {
+        // What is done before it is read needs no line.
+        if is_terminal && all > WATCHED {
+            let end = if done == all { '\n' } else { '\r' };
+            let _stderr_gone = write!(io::stderr(), "{done} of {all} names asked about{end}");
         }
     };
     let report = runtime.block_on(check::run(&config, extent, progress));
@@ -85,7 +87,7 @@ fn table(text: &mut String, checked: &[Checked], paint: Paint) {
 }
 
 fn describe(text: &mut String, place: &str, finding: &Finding, paint: Paint) {
-    let _ = writeln!(text, "\n{}: {place}{}", named(finding.level, paint), finding.what);
+    let _ = writeln!(text, "\n{}: {place}{}", named(finding.level, paint), clean(&finding.what));
     let told = matches!(finding.hosts.as_slice(), [only] if finding.what.contains(only.as_str()));
     if !finding.hosts.is_empty() && !told {
         let _ = writeln!(text, "  names: {}", listed(&finding.hosts, SHOWN));

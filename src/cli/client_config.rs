@@ -12,7 +12,7 @@ use crate::config::{Config, Location};
 use crate::guide::{self, Credential, DEVICES, Device, GatewayUrl, LookupError, Target};
 use crate::model::Hostname;
 use crate::operator::{OperatorError, RefusalKind};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// What the command is told beside the configuration.
 #[derive(Debug, Args)]
@@ -62,8 +62,14 @@ fn keeper(config: &Config, host: &Hostname) -> anyhow::Result<Option<String>> {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let store = Store::open(&config.store.location).await.map_err(OperatorError::from)?;
-        Ok(store.host(host).await.map_err(OperatorError::from)?.map(|host| host.login.to_string()))
+        let store = match Store::open_read_only(&config.store.location).await {
+            // It holds nothing, then.
+            Err(StoreError::Missing(_)) => return Ok(None),
+            opened => opened.map_err(OperatorError::from)?,
+        };
+        let host = store.host(host).await;
+        store.close().await;
+        Ok(host.map_err(OperatorError::from)?.map(|host| host.login.to_string()))
     })
 }
 

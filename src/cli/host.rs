@@ -10,7 +10,7 @@ use super::operating::{self, CommandError, Common, Output, duration, kept_in, no
 use super::table::{Cell, Paint, Tone, block, counted};
 use crate::config::MAX_TTL;
 use crate::model::{Families, Timestamp};
-use crate::operator::{Actor, Cursor, EventView, HostView, NewHostOptions, Operator, PAGE, Page, TokenView};
+use crate::operator::{Access, Actor, Cursor, EventView, HostView, NewHostOptions, Operator, PAGE, Page, TokenView};
 use crate::store::HostEdit;
 
 #[derive(Debug, Subcommand)]
@@ -49,6 +49,14 @@ pub(super) enum HostCommand {
         name: String,
         #[command(flatten)]
         edit: Edit,
+    },
+    /// Give a host to another account; its records stay as they are
+    Move {
+        /// Its name
+        name: String,
+        /// Whose it will be
+        #[arg(long, value_name = "LOGIN")]
+        to: String,
     },
     /// Refuse all updates of a host
     Block {
@@ -136,7 +144,11 @@ fn own_ttl(text: &str) -> Result<OwnTtl, String> {
 }
 
 pub(super) fn run(common: &Common, command: HostCommand) -> CommandResult {
-    operating::run(common, async |operator, actor, output| act(operator, actor, output, command).await)
+    let access = match command {
+        HostCommand::List { .. } | HostCommand::Show(_) | HostCommand::History { .. } => Access::Read,
+        _ => Access::Write,
+    };
+    operating::run(common, access, async |operator, actor, output| act(operator, actor, output, command).await)
 }
 
 async fn act(operator: &Operator, actor: &Actor, output: Output, command: HostCommand) -> Result<(), CommandError> {
@@ -156,6 +168,13 @@ async fn act(operator: &Operator, actor: &Actor, output: Output, command: HostCo
         }
         HostCommand::Block { name, reason } => operator.block(actor, &name, Some(&reason)).await?,
         HostCommand::Unblock(Name { name }) => operator.block(actor, &name, None).await?,
+        HostCommand::Move { name, to } => {
+            let (view, revoked) = operator.move_host(actor, &name, &to).await?;
+            if revoked > 0 {
+                note(&format!("{} taken back, which its former account knows", counted(revoked, "URL")));
+            }
+            view
+        }
         HostCommand::Token { name, revoke: true, .. } => {
             let (token, revoked) = operator.revoke_tokens(actor, &name).await?;
             return output.one(&token, |token| token_block(token, &format!("{} taken back", counted(revoked, "URL"))));

@@ -61,14 +61,15 @@ enum Command {
         #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Text)]
         log_format: Format,
     },
-    /// Ask every primary whether this configuration works with it, and say what to mend; changes nothing
+    /// Ask every primary whether this configuration works with it and the store, and say what to mend; changes nothing
     Check {
         #[command(flatten)]
         file: ConfigFile,
         /// Stop after the configuration: ask no primary
         #[arg(long, conflicts_with = "write")]
         offline: bool,
-        /// Also add, read back and remove a TXT record at _dyngate-check in each zone: finds a secondary that forwards
+        /// Also add, look for and remove a TXT record at _dyngate-check in each zone, and addresses at a few granted names that
+        /// nobody uses: finds a secondary that forwards, and a policy that drops what was acknowledged
         #[arg(long)]
         write: bool,
         /// Print one JSON document in place of the table

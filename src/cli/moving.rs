@@ -6,9 +6,10 @@ use std::path::Path;
 use super::CommandResult;
 use super::operating::{self, Common, note};
 use super::table::counted;
+use crate::operator::Access;
 
 pub(super) fn export(common: &Common, file: Option<&Path>) -> CommandResult {
-    operating::run(common, async |operator, _, output| {
+    operating::run(common, Access::Read, async |operator, _, output| {
         let Some(file) = file else {
             operator.export(io::stdout().lock()).await?;
             return Ok(());
@@ -26,7 +27,7 @@ pub(super) fn export(common: &Common, file: Option<&Path>) -> CommandResult {
 }
 
 pub(super) fn import(common: &Common, file: &Path) -> CommandResult {
-    operating::run(common, async |operator, actor, output| {
+    operating::run(common, Access::Write, async |operator, actor, output| {
         let import = operator.import(actor, file).await?;
         if import.outside > 0 {
             let hosts = counted(import.outside, "host");

@@ -14,7 +14,7 @@ use super::table::{Cell, Paint, Table};
 use super::{CommandResult, ConfigFile, USAGE, fail, load, runtime};
 use crate::config::Location;
 use crate::model::{clean, escaped};
-use crate::operator::{Actor, Cursor, Operator, OperatorError, Page, RecordsState, RefusalKind, Resource};
+use crate::operator::{Access, Actor, Cursor, Operator, OperatorError, Page, RecordsState, RefusalKind, Resource};
 use crate::store::{RecordsPolicy, StoreError};
 
 #[derive(Debug, Args)]
@@ -45,6 +45,7 @@ pub(super) enum CommandError {
 /// Runs `work` on the store that the configuration names.
 pub(super) fn run(
     common: &Common,
+    access: Access,
     work: impl AsyncFnOnce(&Operator, &Actor, Output) -> Result<(), CommandError>,
 ) -> CommandResult {
     let path = &common.file.config;
@@ -56,7 +57,7 @@ pub(super) fn run(
     let actor = Actor::Command { uid: rustix::process::getuid().as_raw(), sudo_user };
     let runtime = runtime(Builder::new_current_thread())?;
     let done = runtime.block_on(async {
-        let operator = Operator::open(config, path).await?;
+        let operator = Operator::open(config, path, access).await?;
         let done = work(&operator, &actor, common.output()).await;
         operator.close().await;
         done
@@ -83,7 +84,9 @@ pub(super) fn refused(error: &OperatorError) -> ExitCode {
         }
         OperatorError::AlsoDeclared { .. } => "remove the store's with --keep-records".to_owned(),
         OperatorError::Wildcard(text) => format!("grant a wildcard with `dyngate account grant LOGIN '{text}'`"),
-        OperatorError::Taken { name, .. } => format!("remove it there first, with `dyngate host remove {name}`"),
+        OperatorError::Taken { name, .. } => {
+            format!("`dyngate host move {name} --to LOGIN` gives it to another account, its records untouched")
+        }
         OperatorError::Occupied { .. } => "choose another name, or take them over with --adopt".to_owned(),
         OperatorError::Unanswered { .. } | OperatorError::Unwilling { .. } => {
             "`dyngate check` says what to mend; nothing was changed".to_owned()

@@ -24,11 +24,11 @@ pub(crate) const RENEW_WITHIN: Duration = Duration::from_secs(14 * 86_400);
 /// Why a pair cannot be used; each names the file, and what would be right.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PairError {
-    #[error("{}: cannot be read: {source}; name the right file in [http.tls], and let the user that dyngate runs as read it", path.display())]
+    #[error("{}: cannot be read: {source}; {} ([http.tls] names it)", path.display(), super::file::mend(source))]
     Unreadable { path: PathBuf, source: io::Error },
     #[error("{}: {what}; {advice}", path.display())]
     Broken { path: PathBuf, what: String, advice: &'static str },
-    #[error("{}: others may {may} this private key (mode {mode:04o}); chmod 600 {0}, and make a new key if strangers could have read it", path.display())]
+    #[error("{}: others may {may} this private key (mode {mode:04o}); chmod o= {0}, and make a new key if strangers could have read it", path.display())]
     Exposed { path: PathBuf, may: &'static str, mode: u32 },
     #[error("{}: this is not the private key of the certificate in {}; give both files of the same renewal", key.display(), certificate.display())]
     Mismatch { key: PathBuf, certificate: PathBuf },

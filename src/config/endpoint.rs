@@ -1,6 +1,7 @@
 //! Where one listener listens: an address and a port, a unix socket, or a socket that systemd hands over.
 
 use std::fmt;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -46,6 +47,21 @@ impl Endpoint {
         match self {
             Self::Tcp(address) => Some(*address),
             Self::Unix(_) | Self::Systemd(_) => None,
+        }
+    }
+
+    /// What to do about an address that cannot be listened on.
+    pub(crate) fn mend(address: SocketAddr, error: &io::Error) -> &'static str {
+        match error.kind() {
+            io::ErrorKind::PermissionDenied if address.port() < 1024 => {
+                "ports below 1024 need CAP_NET_BIND_SERVICE or a socket of systemd (\"Ports below 1024\" in docs/DEPLOYING.md has \
+                 both)"
+            }
+            io::ErrorKind::AddrNotAvailable => {
+                "this machine does not have that address (yet): name one that it has, or 0.0.0.0 or [::]"
+            }
+            io::ErrorKind::AddrInUse => "stop what holds it (`ss -ltnp` shows it), or choose another port",
+            _ => "choose another address or port",
         }
     }
 }

@@ -31,14 +31,24 @@ impl Unreadable {
 
     /// What to do about a file that is meant to be at `path`.
     pub(super) fn advice(&self, path: &Path) -> String {
-        let path = path.display();
-        match self {
-            Self::Io(error) if error.kind() == io::ErrorKind::NotFound => {
-                format!("looked for at {path}; put it there, or name the right file")
-            }
-            Self::Io(_) => format!("looked for at {path}; let the user that dyngate runs as read it"),
-            Self::TooLarge(_) | Self::NotUtf8(_) => format!("looked for at {path}; name the right file"),
+        let mend = match self {
+            Self::Io(error) => mend(error),
+            Self::TooLarge(_) | Self::NotUtf8(_) => "name the right file",
+        };
+        format!("looked for at {}; {mend}", path.display())
+    }
+}
+
+/// What to do about a file that cannot be read.
+pub(super) fn mend(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => "put it there, or name the right file",
+        io::ErrorKind::PermissionDenied => {
+            "let the user that dyngate runs as read it, and enter the folders that it lies in"
         }
+        io::ErrorKind::IsADirectory => "name the file, and not its folder",
+        io::ErrorKind::TimedOut => "put a file there, or bring back the server that it lies on",
+        _ => "see that its disk can be read, or name another file",
     }
 }
 
@@ -54,4 +64,24 @@ pub(super) fn read_text(path: &Path, limit: u64) -> Result<String, Unreadable> {
         let before = String::from_utf8_lossy(error.as_bytes().get(..valid).unwrap_or_default());
         Unreadable::NotUtf8(Position::of(&before, valid))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_can_mend_it_depends_on_what_is_wrong() {
+        for (kind, words) in [
+            (io::ErrorKind::NotFound, "put it there"),
+            (io::ErrorKind::PermissionDenied, "let the user that dyngate runs as read it"),
+            (io::ErrorKind::IsADirectory, "not its folder"),
+            (io::ErrorKind::TimedOut, "bring back the server"),
+            (io::ErrorKind::Other, "its disk"),
+        ] {
+            let advice = Unreadable::Io(kind.into()).advice(Path::new("/etc/dyngate/k.key"));
+            assert!(advice.contains("/etc/dyngate/k.key") && advice.contains(words), "{advice}");
+            assert_eq!(advice.contains("let the user"), kind == io::ErrorKind::PermissionDenied, "{advice}");
+        }
+    }
 }

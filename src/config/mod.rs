@@ -78,9 +78,8 @@ impl Config {
     /// All that is wrong with it, in one list; or why it cannot be read.
     pub fn load(path: &Path) -> Result<Self, Errors> {
         let text = file::read_text(path, MAX_FILE).map(SecretString::from).map_err(|error| {
-            let help =
-                "name the configuration with --config or DYNGATE_CONFIG, and let the user that dyngate runs as read it";
-            Problem { path: path.to_owned(), position: None, message: error.message(), help: help.to_owned() }
+            let help = format!("{}: --config or DYNGATE_CONFIG names the configuration", error.advice(path));
+            Problem { path: path.to_owned(), position: None, message: error.message(), help }
         })?;
         Self::parse(text.expose_secret(), path)
     }

@@ -1,27 +1,34 @@
-//! Questions to one primary, one after the other, each answered for what it is worth. None changes anything, except two
-//! that say so.
+//! Questions to one primary, each answered for what it is worth. None changes anything, except those that say so.
 
+use std::collections::BTreeSet;
+use std::iter;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use hickory_proto::op::Message;
 use hickory_proto::rr::rdata::{SOA, TXT};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use super::exchange::AskError;
-use super::message::{EncodeError, Update, absent, delete_rrset, query, rdata, rr_data, wire_name};
+use super::message::{EncodeError, Update, absent, delete_rrset, query, rdata, record_type, rr_data, wire_name};
 use super::pool::Pool;
 use super::reader::{Reader, Route};
 use super::reply::{Failure, Rcode};
 use super::tsig::Signer;
 use crate::config;
-use crate::model::{Family, Hostname, RrData, TsigKey};
+use crate::model::{Desired, DesiredRecords, Families, Family, Hostname, RrData, TsigKey};
 
 /// How long another writer may keep a primary from writing, and between two tries.
 const LOCKED: Duration = Duration::from_secs(1);
 const AGAIN: Duration = Duration::from_millis(100);
+/// Queries on their way at a time.
+const AT_ONCE: usize = 100;
+/// How often a zone is looked at that changes under our eyes.
+const LOOKS: usize = 5;
 
 /// What the primary says of the zone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +49,15 @@ pub(crate) enum Hiding {
     Delegation,
     /// A DNAME record (RFC 6672).
     Dname,
+}
+
+/// What became of addresses that were set for a moment.
+#[derive(Debug, Default)]
+pub(crate) struct Tried {
+    /// Acknowledged, and never there.
+    pub(crate) dropped: Vec<Family>,
+    /// Could not be taken back.
+    pub(crate) left: Vec<Family>,
 }
 
 /// Asks one primary about one zone, with the zone's key.
@@ -98,15 +114,61 @@ impl Prober {
 
     /// The SOA record at `apex`, where it is an apex here.
     async fn soa(&self, apex: &str) -> Result<Option<SOA>, AskError> {
-        let message = match self.reader.ask(query(apex, RecordType::SOA)?).await {
-            Err(AskError::Failed(Failure { rcode: Rcode::NXDOMAIN, signed: true, .. })) => return Ok(None),
-            answer => answer?,
-        };
-        let soa = message.answers.iter().find_map(|record| match &record.data {
-            RData::SOA(soa) => Some(soa.clone()),
-            _ => None,
-        });
-        Ok(soa.filter(|_| message.authoritative))
+        soa(&self.reader, None, apex).await
+    }
+
+    /// The apexes of those zones within ours that are served here too and hold any of `names`: an UPDATE of our zone is taken
+    /// for such a name, and queries are answered from theirs.
+    pub(crate) async fn zones_over(&self, names: &[&Hostname]) -> Result<BTreeSet<String>, AskError> {
+        let ours = self.update.zone().as_str().len();
+        let mut apexes = BTreeSet::new();
+        for name in names {
+            let all = iter::once(name.as_str()).chain(name.ancestors());
+            apexes.extend(all.filter(|apex| apex.len() > ours).map(str::to_owned));
+        }
+        let mut apexes = apexes.into_iter();
+        let (mut found, mut asked) = (BTreeSet::new(), JoinSet::new());
+        loop {
+            for apex in apexes.by_ref().take(AT_ONCE - asked.len()) {
+                let reader = self.reader.clone();
+                asked.spawn(async move { (soa(&reader, None, &apex).await, apex) });
+            }
+            match asked.join_next().await {
+                None => return Ok(found),
+                Some(Ok((Ok(Some(_)), apex))) => drop(found.insert(apex)),
+                // An error answer to one name is no zone.
+                Some(Ok((Ok(None) | Err(AskError::Failed(_)), _)) | Err(_)) => {}
+                Some(Ok((Err(error), _))) => return Err(error),
+            }
+        }
+    }
+
+    /// Whether the zone is signed (RFC 4034 section 2).
+    pub(crate) async fn is_signed(&self) -> Result<bool, AskError> {
+        let answer = self.reader.ask(query(self.update.zone().as_str(), RecordType::DNSKEY)?).await?;
+        Ok(answer.answers.iter().any(|record| record.record_type() == RecordType::DNSKEY))
+    }
+
+    /// Whether who asks without the key is shown the zone that the key is shown; `None` where such queries are not answered.
+    pub(crate) async fn is_seen_by_all(&self) -> Result<Option<bool>, AskError> {
+        let apex = self.update.zone().as_str();
+        for _ in 0..LOOKS {
+            let before = self.soa(apex).await?;
+            let public = match soa(&self.reader, Some(Signer::unsigned()), apex).await {
+                // A hidden primary refuses them; something between may drop them.
+                Err(_) | Ok(None) => return Ok(None),
+                Ok(public) => public,
+            };
+            let after = self.soa(apex).await?;
+            if public == before || public == after {
+                return Ok(Some(true));
+            }
+            // Else somebody changes the zone just now.
+            if before == after {
+                return Ok(Some(false));
+            }
+        }
+        Ok(None)
     }
 
     /// The primary's clock minus ours in seconds, to a second or two; 0 where they are at most `tolerance` apart, `None`
@@ -145,18 +207,12 @@ impl Prober {
         self.reader.ask(self.update.empty()).await.map(drop)
     }
 
-    /// Whether the key may set addresses of `families` at all of `names`, by an addition whose prerequisite never holds: "no
-    /// SOA at the apex". YXRRSET means yes, on BIND 9.18, Knot 3.2 and PowerDNS 4.7 alike.
-    pub(crate) async fn may_set(&self, names: &[&Hostname], families: &[Family]) -> Result<(), AskError> {
-        // Documentation addresses (RFC 5737, RFC 3849).
-        let data = families.iter().map(|family| match family {
-            Family::V4 => RrData::A(Ipv4Addr::new(192, 0, 2, 1)),
-            Family::V6 => RrData::Aaaa(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
-        });
+    /// Whether the key may set addresses of these families at all of `names`, by an addition whose prerequisite never holds:
+    /// "no SOA at the apex". YXRRSET means yes, on BIND 9.18, Knot 3.2 and PowerDNS 4.7 alike.
+    pub(crate) async fn may_set(&self, names: &[(&Hostname, Families)]) -> Result<(), AskError> {
         let mut records = Vec::new();
-        for name in names {
-            let owner = wire_name(name.as_str())?;
-            records.extend(data.clone().map(|data| Record::from_rdata(owner.clone(), 60, rdata(&data))));
+        for (name, families) in names {
+            records.extend(examples(name, *families)?);
         }
         self.never(records).await
     }
@@ -227,9 +283,27 @@ impl Prober {
 
     /// Puts a TXT record with `value` and TTL 0 at `label` below the apex, in place of what is there. **A change.**
     pub(crate) async fn write_text(&self, label: &str, value: &str) -> Result<(), AskError> {
-        let owner = wire_name(&self.below_apex(label))?;
-        let data = RData::TXT(TXT::new(vec![value.to_owned()]));
-        self.change(vec![delete_rrset(owner.clone(), RecordType::TXT), Record::from_rdata(owner, 0, data)]).await
+        let record = self.text_record(label, value)?;
+        let mut message = self.update.empty();
+        message.authorities = vec![delete_rrset(record.name.clone(), RecordType::TXT), record];
+        self.change(message).await
+    }
+
+    /// Whether the TXT record is there, by a prerequisite: where a secondary forwards updates, its primary says so.
+    pub(crate) async fn holds_text(&self, label: &str, value: &str) -> Result<bool, AskError> {
+        let mut message = self.update.empty();
+        message.answers.push(self.text_record(label, value)?);
+        self.is_so(message).await
+    }
+
+    /// Whether who asks without the key is shown it; `None` where such queries are not answered.
+    pub(crate) async fn shows_text_to_all(&self, label: &str, value: &str) -> Option<bool> {
+        let question = query(&self.below_apex(label), RecordType::TXT).ok()?;
+        match self.reader.ask_by(Some(Signer::unsigned()), question).await {
+            Ok(message) => Some(message.answers.iter().any(|record| text(record).as_deref() == Some(value))),
+            Err(AskError::Failed(Failure { rcode: Rcode::NXDOMAIN, .. })) => Some(false),
+            Err(_) => None,
+        }
     }
 
     /// The TXT record at `label` below the apex.
@@ -243,16 +317,58 @@ impl Prober {
 
     /// Removes the TXT records at `label` below the apex. **A change.**
     pub(crate) async fn remove_text(&self, label: &str) -> Result<(), AskError> {
-        let owner = wire_name(&self.below_apex(label))?;
-        self.change(vec![delete_rrset(owner, RecordType::TXT)]).await
+        let mut message = self.update.empty();
+        message.authorities.push(delete_rrset(wire_name(&self.below_apex(label))?, RecordType::TXT));
+        self.change(message).await
     }
 
-    /// An UPDATE of these; where the primary says SERVFAIL, again for a second: PowerDNS says so while something else writes
-    /// into its SQLite file.
-    async fn change(&self, records: Vec<Record>) -> Result<(), AskError> {
+    /// Sets addresses of documentation at `name`, where nobody uses it and it would be served, looks whether they are there, and
+    /// takes them back, each where it is still ours: a router may have come meanwhile. `None` where the name is in use. **A
+    /// change.**
+    pub(crate) async fn try_addresses(&self, name: &Hostname, families: Families) -> Result<Option<Tried>, AskError> {
+        let owner = wire_name(name.as_str())?;
+        let mut message = self.update.guards(&[name])?;
+        // "Name is not in use" (RFC 2136 section 2.4.5).
+        message.answers.push(absent(owner.clone(), RecordType::ANY));
+        message.authorities = examples(name, families)?;
+        match self.change(message).await {
+            Err(AskError::Failed(Failure { rcode: Rcode::YXDOMAIN | Rcode::YXRRSET, .. })) => return Ok(None),
+            answer => answer?,
+        }
+        let mut tried = Tried::default();
+        for family in families.iter() {
+            let data = example(family);
+            let records = DesiredRecords::from_iter([(data.rtype(), Desired::Set { data, ttl: 0 })]);
+            let question = self.update.holds_exactly(name, &records)?;
+            // Where nobody can say, it is taken back as well.
+            if matches!(self.is_so(question.clone()).await, Ok(false)) {
+                tried.dropped.push(family);
+                continue;
+            }
+            let mut removal = question.clone();
+            removal.authorities.push(delete_rrset(owner.clone(), record_type(family.into())));
+            let removed = self.change(removal).await;
+            let is_another = matches!(removed, Err(AskError::Failed(Failure { rcode: Rcode::NXRRSET, .. })));
+            if !is_another && (removed.is_err() || self.is_so(question).await.unwrap_or(true)) {
+                tried.left.push(family);
+            }
+        }
+        Ok(Some(tried))
+    }
+
+    /// Whether the prerequisites hold that an UPDATE consists of.
+    async fn is_so(&self, message: Message) -> Result<bool, AskError> {
+        match self.reader.ask(message).await {
+            Ok(_) => Ok(true),
+            Err(AskError::Failed(Failure { rcode: Rcode::NXRRSET, .. })) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// An UPDATE; where the primary says SERVFAIL, again for a second: PowerDNS says so while something else writes into its
+    /// SQLite file.
+    async fn change(&self, message: Message) -> Result<(), AskError> {
         let until = Instant::now() + LOCKED;
-        let mut message = self.update.empty();
-        message.authorities = records;
         loop {
             match self.reader.ask(message.clone()).await {
                 Err(AskError::Failed(Failure { rcode: Rcode::SERVFAIL, .. })) if Instant::now() < until => {
@@ -263,9 +379,41 @@ impl Prober {
         }
     }
 
+    fn text_record(&self, label: &str, value: &str) -> Result<Record, EncodeError> {
+        let data = RData::TXT(TXT::new(vec![value.to_owned()]));
+        Ok(Record::from_rdata(wire_name(&self.below_apex(label))?, 0, data))
+    }
+
     fn below_apex(&self, label: &str) -> String {
         format!("{label}.{}", self.update.zone())
     }
+}
+
+/// The SOA record at `apex`, where it is an apex here.
+async fn soa(reader: &Reader, signer: Option<Signer>, apex: &str) -> Result<Option<SOA>, AskError> {
+    let message = match reader.ask_by(signer, query(apex, RecordType::SOA)?).await {
+        Err(AskError::Failed(Failure { rcode: Rcode::NXDOMAIN, signed: true, .. })) => return Ok(None),
+        answer => answer?,
+    };
+    let soa = message.answers.iter().find_map(|record| match &record.data {
+        RData::SOA(soa) => Some(soa.clone()),
+        _ => None,
+    });
+    Ok(soa.filter(|_| message.authoritative))
+}
+
+/// An address of documentation (RFC 5737, RFC 3849).
+fn example(family: Family) -> RrData {
+    match family {
+        Family::V4 => RrData::A(Ipv4Addr::new(192, 0, 2, 1)),
+        Family::V6 => RrData::Aaaa(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
+    }
+}
+
+/// Such an address of each family, as records of `name`.
+fn examples(name: &Hostname, families: Families) -> Result<Vec<Record>, EncodeError> {
+    let owner = wire_name(name.as_str())?;
+    Ok(families.iter().map(|family| Record::from_rdata(owner.clone(), 0, rdata(&example(family)))).collect())
 }
 
 fn text(record: &Record) -> Option<String> {

@@ -40,21 +40,26 @@ pub(super) fn advice(failure: Failure) -> &'static str {
             "the clocks of this machine and the primary are more than 300 s apart: set both by NTP"
         }
         (Rcode::NOTAUTH, Some(TsigFault::BadKey)) => {
-            "the primary does not know this key with this algorithm, or (Knot) its acl does not cover the name: compare \
-             the key's name and algorithm on both sides, and the acl's update-owner"
+            "the primary does not know this key with this algorithm, or (Knot) its acl does not cover the name or one of the \
+             record types: compare the key's name and algorithm on both sides, and the acl's update-owner and update-type"
         }
         (Rcode::NOTAUTH, Some(_)) => "the secrets differ: copy the key's secret from the primary's configuration",
         (Rcode::NOTAUTH, None) => {
             "the primary does not serve this zone as a primary: compare [[zone]] name and primaries; or (Knot 3.4) its acl does \
-             not cover the name"
+             not cover the name or one of the record types"
         }
         (Rcode::REFUSED, _) => {
-            "the primary does not let this key change the zone or the name: BIND allow-update or update-policy, Knot acl with \
-             action update, PowerDNS dnsupdate=yes, allow-dnsupdate-from and TSIG-ALLOW-DNSUPDATE (PowerDNS also answers so \
-             to an unknown key, a wrong secret or a wrong clock)"
+            "the zone is frozen there (`rndc thaw ZONE`, `knotc zone-thaw ZONE`), or that server is a secondary of it, or, not on \
+             Knot, this key may not change the zone, the name or one of the record types: BIND allow-update or update-policy, \
+             PowerDNS dnsupdate=yes, allow-dnsupdate-from and TSIG-ALLOW-DNSUPDATE (PowerDNS also answers so to an unknown \
+             key, a wrong secret or a wrong clock)"
         }
-        (Rcode::SERVFAIL, _) => "the primary cannot write the zone now: read its own log",
-        (Rcode::NOTIMP, _) => "the primary does not serve dynamic updates: PowerDNS needs dnsupdate=yes",
+        (Rcode::SERVFAIL, _) => {
+            "the primary cannot write the zone now (its disk is full, or it may not write its zone or journal): read its own log"
+        }
+        (Rcode::NOTIMP, _) => {
+            "the primary takes no dynamic updates of this zone: PowerDNS' bind backend cannot, so keep the zone in another backend"
+        }
         (Rcode::YXRRSET, _) => {
             "the name stands at a CNAME or a delegation, or below a delegation or a DNAME: an address there would never be seen"
         }
@@ -84,5 +89,18 @@ mod tests {
         ] {
             assert_eq!(weigh(Failure { rcode, tsig, signed: true }), blame, "{rcode} {tsig:?}");
         }
+    }
+
+    #[test]
+    fn advice_is_true_on_each_server_that_may_have_answered_so() {
+        let advice = |rcode, tsig| advice(Failure { rcode, tsig, signed: true });
+        let refused = advice(Rcode::REFUSED, None);
+        for word in ["rndc thaw", "knotc zone-thaw", "record types", "secondary", "update-policy", "dnsupdate=yes"] {
+            assert!(refused.contains(word), "{word} is not in {refused}");
+        }
+        assert!(!refused.contains("acl"), "Knot says NOTAUTH for want of a right: {refused}");
+        assert!(advice(Rcode::NOTAUTH, Some(TsigFault::BadKey)).contains("update-type"));
+        assert!(advice(Rcode::NOTIMP, None).contains("bind backend"));
+        assert!(advice(Rcode::SERVFAIL, None).contains("disk"));
     }
 }

@@ -1,5 +1,6 @@
 //! The task behind a zone queue: it owns the connection to the primary in use, moves messages, and keeps the time.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -456,9 +457,13 @@ impl Running {
         let is_expected = self.driver.queue.swaps(flight).is_some();
         if !is_expected && self.complained.as_ref().is_none_or(due) {
             self.complained = Some((failure, now));
+            // A key may have the right to one type alone.
+            let types: BTreeSet<_> =
+                self.driver.queue.updates(flight).iter().map(|update| update.rtype.as_str()).collect();
+            let types = types.into_iter().collect::<Vec<_>>().join("+");
             warn!(
                 zone = %self.zone(), primary = %self.primary(), key = %self.driver.selection.settings().zone.key.name,
-                answer = %failure, names, advice = advice(failure), "the primary answered an update with an error"
+                answer = %failure, names, types, advice = advice(failure), "the primary answered an update with an error"
             );
         }
         let Some(ended) = self.driver.queue.failed(flight, failure, now) else { return };

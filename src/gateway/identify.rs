@@ -42,7 +42,11 @@ impl Gateway {
                     self.limits.failed_login(source, &credentials.login);
                 }
                 // The log's words tell a guess from such a router: packaging/fail2ban reads them.
-                let reason = if repeated { "the same wrong credentials again" } else { "wrong credentials" };
+                let reason = match &account {
+                    Some(account) if !account.enabled => "account disabled",
+                    _ if repeated => "the same wrong credentials again",
+                    _ => "wrong credentials",
+                };
                 Some(HostVerdict::new(Outcome::BadCredentials, reason))
             }
             LoginVerdict::TooMany { retry_after } => Some(HostVerdict::too_fast(retry_after, "failed_logins limit")),

@@ -22,7 +22,7 @@ const SOCKET_MODE: u32 = 0o660;
 /// Why an endpoint cannot be listened on.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ListenError {
-    #[error("cannot listen on {address}: {source}; choose another address or port, or stop what holds it")]
+    #[error("cannot listen on {address}: {source}; {}", Endpoint::mend(*address, source))]
     Tcp { address: SocketAddr, source: io::Error },
     #[error("cannot listen on unix:{}: {source}; its folder must exist, and the user that dyngate runs as must be able to write there", path.display())]
     Unix { path: PathBuf, source: io::Error },
@@ -166,6 +166,17 @@ pub(super) fn set_nodelay(stream: &AcceptedStream) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_to_do_depends_on_why_nobody_can_listen() {
+        let error = |address: &str, kind: io::ErrorKind| {
+            ListenError::Tcp { address: address.parse().unwrap(), source: kind.into() }.to_string()
+        };
+        let denied = error("0.0.0.0:80", io::ErrorKind::PermissionDenied);
+        assert!(denied.contains("CAP_NET_BIND_SERVICE") && !denied.contains("choose another"), "{denied}");
+        assert!(error("0.0.0.0:8245", io::ErrorKind::AddrInUse).contains("stop what holds it"));
+        assert!(error("192.0.2.1:8245", io::ErrorKind::AddrNotAvailable).contains("does not have that address"));
+    }
 
     #[tokio::test]
     async fn both_families_listen_on_one_port() {

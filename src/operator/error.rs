@@ -77,11 +77,12 @@ pub enum OperatorError {
     Hidden { name: Hostname, why: String },
     /// Somebody else put addresses there.
     #[error(
-        "{name} has {} in the zone already, which the account's first update would replace{}",
+        "{name} has {} in the zone already, which the account's first update would replace{}{}",
         list(addresses),
-        if *leaving { " (they still wait for a gateway to remove them, since the host was removed)" } else { "" }
+        if *leaving { " (they still wait for a gateway to remove them, since the host was removed)" } else { "" },
+        user.as_ref().map(|login| format!("; a router of account {login:?} keeps them up, below a wildcard")).unwrap_or_default()
     )]
-    Occupied { name: Hostname, addresses: Vec<IpAddr>, leaving: bool },
+    Occupied { name: Hostname, addresses: Vec<IpAddr>, leaving: bool, user: Option<String> },
     #[error("{address} is refused: `[addresses] refuse` covers it, and zone {zone} has no `allow` for it")]
     RefusedAddress { address: IpAddr, zone: String },
     #[error("{0} and {1} are of one family: a host has at most one IPv4 and one IPv6 address")]
@@ -117,6 +118,8 @@ impl OperatorError {
                 | StoreError::Served { .. }
                 | StoreError::Unavailable { .. }
                 | StoreError::Denied { .. }
+                | StoreError::Missing(_)
+                | StoreError::Older { .. }
                 | StoreError::Newer { .. }
                 | StoreError::OlderGateways { .. }
                 | StoreError::ReadOnly { .. }

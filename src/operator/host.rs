@@ -124,6 +124,19 @@ impl Operator {
         Ok((self.host(name.as_str()).await?, records))
     }
 
+    /// Gives it to another account and leaves its records alone; it, and how many of its URLs are taken back.
+    pub async fn move_host(&self, actor: &Actor, name: &str, login: &str) -> Result<(HostView, u64)> {
+        let name = self.changeable_host(name).await?;
+        let advice = format!("remove the store's host with its records kept, and add \"{name}\" to its `hosts` there");
+        self.changeable_account(login, &advice).await?;
+        if self.stored_host(&name).await?.login.as_ref() == login {
+            return Err(store::StoreError::Clash { what: format!("host \"{name}\" of account \"{login}\"") }.into());
+        }
+        let revoked = self.store.move_host(&name, login).await?;
+        Self::done(actor, "host.move", &name);
+        Ok((self.host(name.as_str()).await?, revoked))
+    }
+
     /// Forbids updates of it and says why, or with `None` allows them again.
     pub async fn block(&self, actor: &Actor, name: &str, reason: Option<&str>) -> Result<HostView> {
         if reason.is_some_and(|reason| reason.trim().is_empty()) {

@@ -51,6 +51,15 @@ pub struct Operator {
     dns: Primaries,
 }
 
+/// What is to be done with the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// It is only read: not made, not brought to this version, not changed.
+    Read,
+    /// Whatever a command may do.
+    Write,
+}
+
 /// Who does it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Actor {
@@ -108,8 +117,11 @@ enum GrantText {
 
 impl Operator {
     /// Opens the store that `config`, read from `file`, names.
-    pub async fn open(config: Config, file: &Path) -> Result<Self> {
-        let store = Store::open(&config.store.location).await?;
+    pub async fn open(config: Config, file: &Path, access: Access) -> Result<Self> {
+        let store = match access {
+            Access::Read => Store::open_read_only(&config.store.location).await?,
+            Access::Write => Store::open(&config.store.location).await?,
+        };
         let (declared, dns) = (Declared::new(&config), Primaries::new(config.engine.deadline));
         Ok(Self { config, file: file.to_owned(), declared, store, dns })
     }
@@ -200,7 +212,8 @@ impl Operator {
         match self.dns.must_be_free(zoned, adopt).await {
             Err(OperatorError::Occupied { name, addresses, .. }) => {
                 let leaving = self.is_pending(&name).await?;
-                Err(OperatorError::Occupied { name, addresses, leaving })
+                let user = self.store.reservations().first_account_of(&name).await?;
+                Err(OperatorError::Occupied { name, addresses, leaving, user })
             }
             answer => answer,
         }

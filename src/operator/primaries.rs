@@ -78,9 +78,13 @@ async fn obstacle(prober: &Prober, name: &Hostname, adopt: bool) -> Result<Optio
         };
         return Ok(Some(OperatorError::Hidden { name: name.clone(), why }));
     }
+    if let Some(apex) = prober.zones_over(&[name]).await?.last() {
+        let why = format!("lies in {apex}, a zone of its own at its primary");
+        return Ok(Some(OperatorError::Hidden { name: name.clone(), why }));
+    }
     let addresses = if adopt { Vec::new() } else { prober.addresses(name).await? };
     if addresses.is_empty() {
         return Ok(None);
     }
-    Ok(Some(OperatorError::Occupied { name: name.clone(), addresses, leaving: false }))
+    Ok(Some(OperatorError::Occupied { name: name.clone(), addresses, leaving: false, user: None }))
 }

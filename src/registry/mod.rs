@@ -222,29 +222,10 @@ impl Registry {
 
     /// What `config` declares and the store keeps too, each as a sentence that names both.
     pub(crate) async fn clashes(&self, config: &Config) -> Result<Vec<String>, StoreError> {
-        let Some(Stored { store, .. }) = self.stored.as_deref() else { return Ok(Vec::new()) };
-        let declared = Declared::new(config);
-        let logins: Vec<_> = declared.accounts(None).map(|account| Arc::clone(&account.login)).collect();
-        let mut logins = store.logins(&logins).await?;
-        logins.sort_unstable();
-        let mut clashes: Vec<_> = logins
-            .into_iter()
-            .map(|login| {
-                format!(
-                    "account {login:?} is declared in the file and kept in the store: remove its [[account]], or run \
-                     `dyngate account remove` before you declare it"
-                )
-            })
-            .collect();
-        let names: Vec<_> = declared.names(None).cloned().collect();
-        let kept: BTreeMap<_, _> = store.owners(&names).await?.into_iter().collect();
-        for (name, login) in kept {
-            clashes.push(format!(
-                "host {name} is declared in the file and kept in the store for account {login:?}: remove it from the file, or run \
-                 `dyngate host remove --keep-records`",
-            ));
+        match self.stored.as_deref() {
+            Some(stored) => clashes(&stored.store, &Declared::new(config)).await,
+            None => Ok(Vec::new()),
         }
-        Ok(clashes)
     }
 
     /// Writes what was noted, and takes leave of the store.
@@ -259,4 +240,29 @@ impl Registry {
     pub fn trouble(&self) -> Option<(Arc<str>, bool)> {
         self.stored.as_ref().and_then(|stored| stored.directory.trouble())
     }
+}
+
+/// What is `declared` and kept in `store` too, each as a sentence that names both: a gateway does not start so.
+pub(crate) async fn clashes(store: &Store, declared: &Declared) -> Result<Vec<String>, StoreError> {
+    let logins: Vec<_> = declared.accounts(None).map(|account| Arc::clone(&account.login)).collect();
+    let mut logins = store.logins(&logins).await?;
+    logins.sort_unstable();
+    let mut clashes: Vec<_> = logins
+        .into_iter()
+        .map(|login| {
+            format!(
+                "account {login:?} is declared in the file and kept in the store: remove its [[account]], or run \
+                 `dyngate account remove {login} --keep-records` before you declare it and its hosts"
+            )
+        })
+        .collect();
+    let names: Vec<_> = declared.names(None).cloned().collect();
+    let kept: BTreeMap<_, _> = store.owners(&names).await?.into_iter().collect();
+    for (name, login) in kept {
+        clashes.push(format!(
+            "host {name} is declared in the file and kept in the store for account {login:?}: remove it from the file, or run \
+             `dyngate host remove {name} --keep-records`",
+        ));
+    }
+    Ok(clashes)
 }

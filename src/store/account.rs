@@ -37,6 +37,7 @@ const HOSTS_OF: &str = hosts!("WHERE login = $3 AND name > $1 ORDER BY name LIMI
 pub(super) const NAMES_OF: &str = "SELECT name FROM host WHERE login = $1 AND name > $2 ORDER BY name LIMIT $3";
 const NAMES_OF_ALL: &str = "SELECT login, name FROM host WHERE login IN ({text}) ORDER BY login, name LIMIT ?";
 const OWNERS: &str = "SELECT name, login FROM host WHERE name IN ({text})";
+const SET_OWNER: &str = "UPDATE host SET login = $2 WHERE name = $1";
 const SET_HOST: &str = "UPDATE host SET ttl = $2, families = $3, description = $4, blocked = $5 WHERE name = $1";
 
 pub(super) const TOKEN: &str = "SELECT name, expires FROM token WHERE digest = $1";
@@ -367,6 +368,24 @@ impl Store {
             edit.families
         })
         .await
+    }
+
+    /// Makes it a host of `login`, with its settings and all that is known of it. Its tokens are taken back, since its former
+    /// owner has them; how many those were.
+    ///
+    /// # Errors
+    /// [`StoreError::Unknown`]; or the store cannot be written.
+    pub async fn move_host(&self, name: &Hostname, login: &str) -> Result<u64, StoreError> {
+        let mut work = self.begin(Purpose::Administration).await?;
+        let (host, account) = (work.host(name).await?, work.account(login).await?);
+        work.tokens_changed(std::slice::from_ref(name)).await?;
+        let revoked = work.run(statement(DELETE_TOKENS).bind(name.to_string())).await?;
+        work.run(statement(SET_OWNER).bind(name.to_string()).bind(login.to_owned())).await?;
+        for subject in [Subject::Host(name.clone()), Subject::Account(host.login), Subject::Account(account.login)] {
+            work.changed(subject);
+        }
+        work.commit().await?;
+        Ok(revoked)
     }
 
     /// Forbids updates of it and says why, or with `None` allows them again.

@@ -34,6 +34,17 @@ pub enum StoreError {
     },
     #[error("the store does not let dyngate in: {why}")]
     Denied { why: String, source: Option<Cause> },
+    /// Only read: whoever reads makes none.
+    #[error(
+        "there is no store {0} yet: the gateway makes it at its start, and so does the first account that is added"
+    )]
+    Missing(String),
+    /// Only read: whoever reads does not bring it to its version.
+    #[error(
+        "the store is of an older dyngate (its schema has version {found}, this one needs {known}): restart the gateway in \
+         this version, which brings the store to it; nothing was changed"
+    )]
+    Older { found: i64, known: i64 },
     #[error(
         "the store is of a newer dyngate (its schema has version {found}, this one knows {known}): run that version; \
          nothing was changed"
@@ -84,6 +95,9 @@ impl StoreError {
     }
 }
 
+/// How the driver's cause follows is up to whoever shows it.
+const NO_TLS: &str = "it answers, and TLS with it failed: its certificate, or `sslmode` and `sslrootcert` in the URL";
+
 /// What the driver said, by the party at fault.
 pub(super) fn classify(error: sqlx::Error) -> StoreError {
     let why = match &error {
@@ -100,8 +114,16 @@ pub(super) fn classify(error: sqlx::Error) -> StoreError {
         sqlx::Error::Io(cause) if cause.kind() == io::ErrorKind::StorageFull => {
             return StoreError::Full { source: Some(Box::new(error)) };
         }
+        // What rustls refuses: a certificate that it does not trust, a name that is not in it, no TLS at all.
+        sqlx::Error::Io(cause) if cause.kind() == io::ErrorKind::InvalidData => NO_TLS,
+        sqlx::Error::Tls(_) => NO_TLS,
+        sqlx::Error::Io(cause) if cause.kind() == io::ErrorKind::PermissionDenied => {
+            "the system does not let dyngate's user connect to its server"
+        }
+        sqlx::Error::Io(cause) if cause.kind() == io::ErrorKind::NotFound => {
+            "there is no socket of a server where the URL says: is it running, and is that its folder?"
+        }
         sqlx::Error::Io(_) => "the connection to its server failed; is it running?",
-        sqlx::Error::Tls(_) => "TLS with its server failed",
         sqlx::Error::PoolTimedOut => "no connection to it in time; its server is down or overloaded",
         sqlx::Error::PoolClosed => "it was closed",
         sqlx::Error::WorkerCrashed => "its connection ended",
@@ -159,5 +181,24 @@ fn postgres(code: &str, error: sqlx::Error) -> StoreError {
             "42" => StoreError::Broken { why: "its tables are not those of dyngate".into(), source },
             _ => StoreError::Broken { why: "its server refused the statement".into(), source },
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_answers_is_not_called_down() {
+        for (kind, words) in [
+            (io::ErrorKind::InvalidData, "TLS with it failed"),
+            (io::ErrorKind::PermissionDenied, "does not let"),
+            (io::ErrorKind::NotFound, "no socket"),
+            (io::ErrorKind::ConnectionRefused, "is it running?"),
+        ] {
+            let error = classify(sqlx::Error::Io(kind.into())).to_string();
+            assert!(error.contains(words), "{error}");
+        }
+        assert!(classify(sqlx::Error::Tls("no".into())).to_string().contains("sslmode"));
     }
 }

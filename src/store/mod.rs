@@ -79,6 +79,15 @@ impl Store {
         open::open(location).await
     }
 
+    /// The same for who only reads: nothing is made, brought to this version, or changed.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`], [`StoreError::Older`] where a gateway must make it or bring it up first; or whatever keeps it
+    /// from being read.
+    pub async fn open_read_only(location: &Location) -> Result<Self, StoreError> {
+        open::open_read_only(location).await
+    }
+
     /// The same for a gateway: an SQLite file is its own until the store is closed. One that stops may take `wait` until
     /// the file is free.
     ///

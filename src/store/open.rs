@@ -1,9 +1,9 @@
 //! Opening a store: the file or the server, the schema, the pools.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, absolute};
+use std::path::{Path, PathBuf, absolute};
 use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,21 +53,93 @@ pub(super) async fn serve(location: &Location, wait: Duration) -> Result<Store, 
     open_sqlite(path, Some(wait)).await
 }
 
-async fn open_sqlite(path: &Path, to_serve: Option<Duration>) -> Result<Store, StoreError> {
+pub(super) async fn open_read_only(location: &Location) -> Result<Store, StoreError> {
+    sqlx::any::install_default_drivers();
+    match location {
+        Location::Memory => Err(StoreError::Memory),
+        Location::Sqlite(path) => read_sqlite(path).await,
+        Location::Postgres(url) => {
+            let options = options(url.expose_secret())?;
+            must_be_ours(&options, Database::Postgres, "in its database".into()).await?;
+            read_only(Database::Postgres, &options)
+        }
+    }
+}
+
+async fn read_sqlite(path: &Path) -> Result<Store, StoreError> {
+    let path = prepared(path, look_at).await?;
+    let mut log = path.clone().into_os_string();
+    log.push("-wal");
+    // Whoever opens the file last folds its log into it: not a reader that finds one, after a crash say. One that finds none
+    // takes what SQLite puts beside the file away again, which a connection of mode `ro` would leave there.
+    let mode = if Path::new(&log).exists() { "ro" } else { "rw" };
+    let options = sqlite_options(&path, mode)?;
+    must_be_ours(&options, Database::Sqlite, format!("at {}", path.display())).await?;
+    read_only(Database::Sqlite, &options)
+}
+
+async fn must_be_ours(options: &AnyConnectOptions, database: Database, place: String) -> Result<(), StoreError> {
+    let mut connection = connect(options).await?;
+    let ours = timeout(OPENING, schema::must_be_ours(&mut connection, database, place)).await;
+    let ours = ours.unwrap_or_else(|_| Err(StoreError::unavailable("it did not answer in time")));
+    connection.close().await.map_err(classify)?;
+    ours
+}
+
+/// The database itself refuses whatever would change it.
+fn read_only(database: Database, options: &AnyConnectOptions) -> Result<Store, StoreError> {
+    let (wait, refuse) = match database {
+        Database::Sqlite => (SQLITE_WAIT, "PRAGMA query_only = ON"),
+        Database::Postgres => (POSTGRES_WAIT, "SET default_transaction_read_only = on"),
+    };
+    let pool = || {
+        let pool = pool(1, wait).after_connect(move |connection, _| {
+            Box::pin(async move { sqlx::raw_sql(refuse).execute(connection).await.map(drop) })
+        });
+        pool.connect_lazy_with(options.clone())
+    };
+    Ok(Store {
+        inner: Arc::new(StoreInner {
+            database,
+            writers: pool(),
+            readers: pool(),
+            gateway: new_name()?,
+            clock: Clock::default(),
+            lock: None,
+            url: None,
+        }),
+    })
+}
+
+/// The path of an SQLite file, after `look` was taken at it.
+async fn prepared(path: &Path, look: fn(&Path) -> Result<(), StoreError>) -> Result<PathBuf, StoreError> {
     let path = absolute(path).map_err(|error| StoreError::Url(error.to_string()))?;
     let file = path.clone();
-    let prepared = tokio::task::spawn_blocking(move || prepare_file(&file)).await;
+    let prepared = tokio::task::spawn_blocking(move || look(&file)).await;
     prepared.map_err(|_| StoreError::unavailable("its file could not be looked at"))??;
-    let lock = match to_serve {
+    Ok(path)
+}
+
+fn sqlite_options(path: &Path, mode: &str) -> Result<AnyConnectOptions, StoreError> {
+    let Some(text) = path.to_str() else { return Err(StoreError::Url("the path is not UTF-8".into())) };
+    let encoded: Vec<_> = text.split('/').map(|part| utf8_percent_encode(part, NON_ALPHANUMERIC).to_string()).collect();
+    options(&format!("sqlite://{}?mode={mode}", encoded.join("/")))
+}
+
+async fn open_sqlite(path: &Path, to_serve: Option<Duration>) -> Result<Store, StoreError> {
+    let path = prepared(path, prepare_file).await?;
+    let served = match to_serve {
         // First of all: a later version would change the tables under a gateway that runs.
         Some(wait) => Some(lock(&path, wait).await?),
         None => None,
     };
-    let Some(text) = path.to_str() else { return Err(StoreError::Url("the path is not UTF-8".into())) };
-    let encoded: Vec<_> = text.split('/').map(|part| utf8_percent_encode(part, NON_ALPHANUMERIC).to_string()).collect();
-    let options = options(&format!("sqlite://{}?mode=rw", encoded.join("/")))?;
+    let options = sqlite_options(&path, "rw")?;
 
     let mut connection = connect(&options).await?;
+    let _until_migrated = match &served {
+        None if schema::is_older(&mut connection, Database::Sqlite).await? => Some(lock_to_migrate(&path).await?),
+        _ => None,
+    };
     let ready = timeout(MIGRATING, ready_sqlite(&mut connection)).await;
     ready.map_err(|_| StoreError::unavailable("its schema could not be brought to this version in time"))??;
     connection.close().await.map_err(classify)?;
@@ -82,27 +154,52 @@ async fn open_sqlite(path: &Path, to_serve: Option<Duration>) -> Result<Store, S
             // Whoever serves it is alone on it.
             gateway: String::new(),
             clock: Clock::default(),
-            lock,
+            lock: served,
             url: None,
         }),
     })
 }
 
+/// A command that brings a file to its version must not do that under the gateway of an older one.
+async fn lock_to_migrate(path: &Path) -> Result<File, StoreError> {
+    lock(path, Duration::ZERO).await.map_err(|error| match error {
+        StoreError::Served { by, .. } => StoreError::OlderGateways { them: by },
+        other => other,
+    })
+}
+
 /// What SQLite itself would say less clearly, or do to a file that is not ours.
 fn prepare_file(path: &Path) -> Result<(), StoreError> {
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    if !folder.is_dir() {
-        return Err(StoreError::NoFolder(folder.to_owned()));
-    }
+    must_have_folder(path)?;
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(_) => return Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(of_the_system(path, error)),
     }
+    must_be_sqlite(path, OpenOptions::new().read(true).write(true))
+}
+
+/// The same for a file that nobody makes.
+fn look_at(path: &Path) -> Result<(), StoreError> {
+    must_have_folder(path)?;
+    match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(StoreError::Missing(format!("at {}", path.display())))
+        }
+        _ => must_be_sqlite(path, OpenOptions::new().read(true)),
+    }
+}
+
+fn must_have_folder(path: &Path) -> Result<(), StoreError> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    if folder.is_dir() { Ok(()) } else { Err(StoreError::NoFolder(folder.to_owned())) }
+}
+
+fn must_be_sqlite(path: &Path, options: &OpenOptions) -> Result<(), StoreError> {
     if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
         return Err(StoreError::broken(format!("{} is not a file", path.display())));
     }
-    let file = OpenOptions::new().read(true).write(true).open(path).map_err(|error| of_the_system(path, error))?;
+    let file = options.open(path).map_err(|error| of_the_system(path, error))?;
     let mut start = Vec::new();
     let read = file.take(16).read_to_end(&mut start);
     read.map_err(|error| of_the_system(path, error))?;

@@ -29,6 +29,7 @@ const GATEWAYS: &str = "SELECT 'from ' || COALESCE(host(client_addr), 'its own m
     AND query LIKE 'LISTEN \"dyngate\"%' ORDER BY pid";
 const HAS_TABLE: &str =
     "SELECT COUNT(*) FROM pg_class WHERE relname = 'dyngate_migrations' AND pg_table_is_visible(oid)";
+const FILE_HAS_TABLE: &str = "SELECT COUNT(*) FROM sqlite_master WHERE name = 'dyngate_migrations'";
 const APPLIED: &str = "SELECT MAX(version) FROM dyngate_migrations";
 
 /// How long the session of a gateway that has stopped may be seen.
@@ -42,7 +43,7 @@ fn latest() -> i64 {
 /// Brings an empty or older database to this version; one that gateways of an older version still use is left as it is.
 pub(super) async fn migrate(connection: &mut AnyConnection, database: Database) -> Result<(), StoreError> {
     match database {
-        // A file is one gateway's.
+        // A file is one gateway's; who else opens it has looked (open.rs).
         Database::Sqlite => {}
         Database::Postgres => without_older_gateways(connection).await?,
     }
@@ -64,7 +65,7 @@ async fn without_older_gateways(connection: &mut AnyConnection) -> Result<(), St
         let rows = statement(GATEWAYS).fetch_all(&mut *connection).await.map_err(classify)?;
         let gateways = rows.iter().map(|row| text(row, 0)).collect::<Result<Vec<_>, _>>()?;
         // In this order: a gateway of our version listens once it has brought the database to it.
-        if gateways.is_empty() || !is_older(connection).await? {
+        if gateways.is_empty() || !is_older(connection, Database::Postgres).await? {
             return Ok(());
         }
         if Instant::now() >= deadline {
@@ -74,13 +75,38 @@ async fn without_older_gateways(connection: &mut AnyConnection) -> Result<(), St
     }
 }
 
-async fn is_older(connection: &mut AnyConnection) -> Result<bool, StoreError> {
-    let table = statement(HAS_TABLE).fetch_one(&mut *connection).await.map_err(classify)?;
+/// Whether it would be brought to this version; a database without our tables is not.
+pub(super) async fn is_older(connection: &mut AnyConnection, database: Database) -> Result<bool, StoreError> {
+    Ok(applied(connection, database).await?.is_some_and(|applied| applied < latest()))
+}
+
+/// Whoever only reads needs all tables as they are in this version; the store is `place`.
+pub(super) async fn must_be_ours(
+    connection: &mut AnyConnection,
+    database: Database,
+    place: String,
+) -> Result<(), StoreError> {
+    let known = latest();
+    match applied(connection, database).await? {
+        None => Err(StoreError::Missing(place)),
+        Some(found) if found < known => Err(StoreError::Older { found, known }),
+        Some(found) if found > known => Err(StoreError::Newer { found, known }),
+        Some(_) => Ok(()),
+    }
+}
+
+/// The version of our tables, if there are any.
+async fn applied(connection: &mut AnyConnection, database: Database) -> Result<Option<i64>, StoreError> {
+    let has_table = match database {
+        Database::Sqlite => FILE_HAS_TABLE,
+        Database::Postgres => HAS_TABLE,
+    };
+    let table = statement(has_table).fetch_one(&mut *connection).await.map_err(classify)?;
     if number(&table, 0)? == 0 {
-        return Ok(false);
+        return Ok(None);
     }
     let applied = statement(APPLIED).fetch_one(connection).await.map_err(classify)?;
-    Ok(optional_number(&applied, 0)?.is_some_and(|applied| applied < latest()))
+    optional_number(&applied, 0)
 }
 
 fn migrator(database: Database) -> Migrator {

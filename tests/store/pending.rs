@@ -296,7 +296,7 @@ async fn what_was_answered_later_is_known_by_type(stage: &Stage) {
 }
 
 /// Makes the tables of the version before this one.
-async fn turn_back(stage: &Stage) {
+pub(crate) async fn turn_back(stage: &Stage) {
     let text = if stage.store.is_shared() { "TEXT COLLATE \"C\"" } else { "TEXT" };
     for sql in [
         "DROP TABLE pending",

@@ -9,6 +9,7 @@ use std::process::Command;
 use lab::http::{Request, raw};
 use lab::{Gateway, Key};
 
+use crate::operating::Stage;
 use crate::stage::{Config, LOGIN, SECRET, program};
 
 const VICTIM: &str = "198.51.100.66";
@@ -95,6 +96,22 @@ async fn each_new_wrong_password_is_a_failure_and_nothing_else_is() {
         let journal: String = log.lines().map(journal).collect();
         assert_eq!(judge(&journal).1, FAILED, "{journal}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_customer_whose_account_is_disabled_is_not_banned() {
+    let stage = Stage::sqlite().await;
+    let secret = stage.json("account add alice --host a.dyn.example")["secret"].as_str().unwrap().to_owned();
+    stage.done("account disable alice");
+    let toml = fs::read_to_string(stage.path("gateway.toml")).unwrap();
+    let toml = toml.replace("sqlite:store.db", &format!("sqlite:{}", stage.path("store.db")));
+    let gateway = Gateway::builder(program()).config(&toml).start().await.unwrap();
+    for _ in 0..3 {
+        let request = Request::get("/nic/update?hostname=a.dyn.example").basic("alice", &secret);
+        assert_eq!(send(&gateway, "127.0.0.2", request).await, "badauth");
+    }
+    assert_eq!(gateway.log().matches("reason=\"account disabled\"").count(), 3, "{}", gateway.log());
+    assert_eq!(judge(&gateway.log()).1, [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

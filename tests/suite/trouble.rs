@@ -1,6 +1,6 @@
 //! The primary is down, slow to come, not the first in the list, or will not have us.
 
-use lab::{Gateway, Key, Kind, Server, Setup, faketime};
+use lab::{Gateway, Key, Kind, Right, Server, Setup, faketime};
 
 use crate::stage::{Config, NOBODY, Stage, ZONE, on_every_primary, program, update};
 
@@ -14,6 +14,19 @@ on_every_primary!(
 
 fn quick(config: &mut Config) {
     config.more = "[engine]\ndeadline = \"3s\"\n".to_owned();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_names_the_family_that_the_key_may_not_set() {
+    for kind in [Kind::Bind, Kind::Knot] {
+        let rights = [Right::Type("A")];
+        let restricted = |setup: Setup| setup.restrict(&Key::new("Gateway-Key", "", ""), &rights);
+        let stage = Stage::with(kind, restricted, &[], |_| {}).await;
+        assert_eq!(stage.set("home.dyn.example", "203.0.113.7").await, "good 203.0.113.7", "{kind}");
+        assert_eq!(stage.set("home.dyn.example", "2001:db8::7").await, "dnserr", "{kind}");
+        let log = stage.gateway.log();
+        assert!(log.contains("types=\"AAAA\"") && log.contains("record types"), "{kind}: {log}");
+    }
 }
 
 async fn stopped_and_started(kind: Kind) {

@@ -150,6 +150,7 @@ pub struct Setup {
     pub(crate) env: Vec<(String, String)>,
     pub(crate) signed: bool,
     pub(crate) allow_update: bool,
+    pub(crate) views: bool,
 }
 
 impl Setup {
@@ -158,7 +159,16 @@ impl Setup {
     pub fn new() -> Self {
         let (name, secret) = HAND;
         let keys = vec![Key::new(name, "hmac-sha256", secret)];
-        Self { zones: vec![], keys, rights: vec![], options: vec![], env: vec![], signed: false, allow_update: true }
+        Self {
+            zones: vec![],
+            keys,
+            rights: vec![],
+            options: vec![],
+            env: vec![],
+            signed: false,
+            allow_update: true,
+            views: false,
+        }
     }
 
     /// Adds a zone with nothing but its apex records and ns1.
@@ -207,6 +217,13 @@ impl Setup {
     #[must_use]
     pub fn allow_update(mut self, allow: bool) -> Self {
         self.allow_update = allow;
+        self
+    }
+
+    /// BIND shows its zones to whoever has a key in one view, and copies of them to everybody else in another.
+    #[must_use]
+    pub fn views(mut self) -> Self {
+        self.views = true;
         self
     }
 

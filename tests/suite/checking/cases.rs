@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use lab::{Key, Kind, Right, Server, Setup, faketime};
+use tempfile::TempDir;
 
 use super::Check;
 use crate::stage::{Config, ZONE};
@@ -34,6 +35,10 @@ fn served(key: &Key) -> Setup {
 
 pub(super) async fn all_well(kind: Kind) -> Check {
     one(kind, served, |_| {}).await
+}
+
+pub(super) async fn signed(kind: Kind) -> Check {
+    one(kind, |key| served(key).signed(), |_| {}).await
 }
 
 pub(super) async fn unreachable() -> Check {
@@ -161,4 +166,42 @@ pub(super) async fn exposed_private_key() -> Check {
 
 pub(super) async fn exposed_secret() -> Check {
     all_well(Kind::Knot).await.mode(0o644)
+}
+
+/// A zone within the zone on the same server, and no delegation to it.
+pub(super) async fn zone_within(kind: Kind) -> Check {
+    one(kind, |key| served(key).zone("office.dyn.example"), |_| {}).await
+}
+
+/// The same with its delegation.
+pub(super) async fn delegated_to_itself(kind: Kind) -> Check {
+    let lines = ["office IN NS ns1.office"];
+    one(kind, |key| Setup::new().zone_with(ZONE, &lines).zone("office.dyn.example").key(key), |_| {}).await
+}
+
+/// A PowerDNS whose policy answers so; for what it refuses, the server says NOERROR.
+pub(super) async fn policy(kind: Kind, returns: &str) -> Check {
+    let folder = TempDir::new().unwrap();
+    let script = folder.path().join("policy.lua");
+    fs::write(&script, format!("function updatepolicy(input)\n    return {returns}\nend\n")).unwrap();
+    let line = format!("lua-dnsupdate-policy-script={}", script.display());
+    one(kind, |key| served(key).option(kind, &line), |_| {}).await.folder(folder)
+}
+
+pub(super) async fn other_view() -> Check {
+    one(Kind::Bind, |key| served(key).views(), |_| {}).await
+}
+
+pub(super) async fn one_family(kind: Kind) -> Check {
+    let rights = [Right::Type("A")];
+    one(kind, |key| served(key).restrict(key, &rights), |_| {}).await
+}
+
+pub(super) async fn frozen() -> Check {
+    let check = all_well(Kind::Knot).await;
+    let socket = check.servers[0].folder().join("knot.sock");
+    let freeze = std::process::Command::new("knotc").arg("-s").arg(socket).args(["-b", "zone-freeze", ZONE]).output();
+    let freeze = freeze.unwrap();
+    assert!(freeze.status.success(), "{}", String::from_utf8_lossy(&freeze.stderr));
+    check
 }

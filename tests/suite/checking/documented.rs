@@ -13,10 +13,12 @@ use super::{Check, cases};
 const INTRODUCTION: &str = "\
 # Troubleshooting
 
-`dyngate check --config FILE` asks every primary of every zone, with the zone's key, and says what to mend. It changes
-nothing, unless `--write` is given: then it adds, reads back and removes a TXT record at `_dyngate-check` in each zone. It
-may run beside the gateway. Exit code: 0 all well (warnings do not count), 2 something found, 64 the configuration is wrong.
-`--json` prints the same for programs.
+`dyngate check --config FILE` opens the store as a gateway would, but only to read; asks every primary of every zone, with the
+zone's key, about the names of file and store (20 000 of the store at most); and says what to mend. It changes nothing, unless
+`--write` is given: then it adds, reads back and removes a TXT record at `_dyngate-check` in each zone, and addresses of
+documentation at up to eight granted names that nobody uses, which shows whether a policy drops what the server acknowledges.
+It may run beside the gateway, as the gateway's user or as root. Exit code: 0 all well (warnings do not count), 2 something
+found, 64 the configuration is wrong. `--json` prints the same for programs.
 
 What follows are set-ups that were broken on purpose, and what `check` printed. A test runs them all against BIND 9.18,
 Knot DNS 3.2 and PowerDNS 4.7, another (`make test-debian13`) against BIND 9.20, Knot DNS 3.4 and PowerDNS 4.9, and both
@@ -81,6 +83,32 @@ fn documented() -> Vec<Case> {
             "BIND and Knot take such changes and answer NOERROR. dyngate does not say `good` for them.",
             Box::pin(cases::hidden(Kind::Bind)),
         ),
+        (
+            "Names in a zone of their own (BIND)",
+            "Nothing in the outer zone says so: each server acknowledges the change, and answers from the inner zone.",
+            Box::pin(cases::zone_within(Kind::Bind)),
+        ),
+        (
+            "The key may set one family alone (Knot)",
+            "A router that sends both addresses gets `dnserr`.",
+            Box::pin(cases::one_family(Kind::Knot)),
+        ),
+        (
+            "The zone is frozen (Knot)",
+            "Knot says otherwise where a right is missing; BIND answers REFUSED to both.",
+            Box::pin(cases::frozen()),
+        ),
+        (
+            "A policy drops the change (PowerDNS, with --write)",
+            "PowerDNS answers NOERROR for what its policy denies.",
+            Box::pin(async { cases::policy(Kind::PowerDnsSqlite, "input:getQType() == 16").await.arg("--write") }),
+        ),
+        (
+            "Others see another view (BIND, with --write)",
+            "Not a fault by itself: the question comes from this machine, whose view need not be the public's. A server that\nanswers \
+             nobody without the key, a hidden primary, is none.",
+            Box::pin(async { cases::other_view().await.arg("--write") }),
+        ),
         ("Queries are refused (BIND)", "", Box::pin(cases::no_queries())),
         (
             "A secondary that forwards (PowerDNS, with --write)",
@@ -144,7 +172,9 @@ fn even(stdout: &str, path: &str, check: &Check) -> String {
     let mut text = stdout.replace(path, "/etc/dyngate/gateway.toml");
     if let Some(addr) = check.servers.first().map(Server::addr) {
         text = text.replace(&addr.to_string(), "127.0.0.1:53");
-        for (before, after) in [("listen-on port ", " {"), ("@", "\n"), ("local-port=", "\n")] {
+        for (before, after) in
+            [("listen-on port ", " {"), ("@", "\n"), ("local-port=", "\n"), ("server 127.0.0.1 ", "\\n")]
+        {
             text = text.replace(&format!("{before}{}{after}", addr.port()), &format!("{before}53{after}"));
         }
     }

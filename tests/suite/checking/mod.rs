@@ -2,6 +2,8 @@
 
 mod cases;
 mod documented;
+mod kept;
+mod served;
 mod told_apart;
 
 use std::fs;
@@ -24,11 +26,20 @@ pub(crate) struct Check {
     mode: u32,
     servers: Vec<Server>,
     certificates: Option<Certificates>,
+    folder: Option<TempDir>,
 }
 
 impl Check {
     pub(crate) fn new(config: &Config, servers: Vec<Server>) -> Self {
-        Self { config: config.toml(), arguments: Vec::new(), env: Vec::new(), mode: 0o600, servers, certificates: None }
+        Self {
+            config: config.toml(),
+            arguments: Vec::new(),
+            env: Vec::new(),
+            mode: 0o600,
+            servers,
+            certificates: None,
+            folder: None,
+        }
     }
 
     pub(crate) fn arg(mut self, argument: &'static str) -> Self {
@@ -48,6 +59,12 @@ impl Check {
 
     pub(crate) fn certificates(mut self, certificates: Certificates) -> Self {
         self.certificates = Some(certificates);
+        self
+    }
+
+    /// What the set-up reads lies there.
+    pub(crate) fn folder(mut self, folder: TempDir) -> Self {
+        self.folder = Some(folder);
         self
     }
 
@@ -81,7 +98,7 @@ impl Check {
         codes(&self.findings().await)
     }
 
-    async fn findings(&self) -> Vec<Value> {
+    pub(crate) async fn findings(&self) -> Vec<Value> {
         let (code, stdout, _) = self.run(&["--json"]).await;
         let report: Value = serde_json::from_str(&stdout).unwrap();
         let errors = report["errors"].as_u64().unwrap();

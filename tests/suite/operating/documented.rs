@@ -12,10 +12,11 @@ use tempfile::TempDir;
 use crate::stage::{ZONE, program};
 
 /// What secrets and tokens are written as, in the order of their appearance.
-const EXAMPLES: [&str; 3] = [
+const EXAMPLES: [&str; 4] = [
     "mzxw-6ytb-oi2x-g5dp-nrxw-k3tf-ojsx-g2lp",
     "n5xg-k3df-nzzs-a5dp-mnuw-42lo-ovzx-i4dp",
     "pfxx-k4tt-mvrx-ezlu-orxw-wzlo-nfxg-c3db",
+    "orsx-g5dj-nztq-a3dp-mnuw-42lo-ovzx-k4tf",
 ];
 
 /// Changes of commands are in force after so long.
@@ -48,7 +49,8 @@ url = \"sqlite:/var/lib/dyngate/dyngate.db\"
 What follows is a session. A test runs it, from the first command to the last, and compares what is printed; only secrets,
 ports and times are written evenly here. `--config FILE` names the configuration, as everywhere, and `--json` prints the same
 for scripts. Exit code: 0 done; 64 it cannot be so, and the text says what would be right; 1 the store or the primary does
-not serve now, and the same command may work later. No command asks back.
+not serve now, and the same command may work later. No command asks back. Commands that only read never make, migrate or change
+a store: where there is none yet, or one of an older version, they say so and end with 1.
 
 ## A customer and three hosts
 "),
@@ -113,6 +115,13 @@ the same for an account's secret.
     Run("curl 'http://127.0.0.1:8245/update/pfxx-k4tt-mvrx-ezlu-orxw-wzlo-nfxg-c3db?myip=203.0.113.10'"),
     Wait,
     Run("dyngate host history home.dyn.example"),
+    Say("
+## Giving a host to another account
+
+Its records, settings and history stay as they are; its old URLs are taken back, for its former account knows them.
+"),
+    Run("dyngate account add bob"),
+    Run("dyngate host move boat.dyn.example --to bob"),
     Say("
 ## Removing
 

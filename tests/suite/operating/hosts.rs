@@ -8,6 +8,7 @@ on_both!(
     what_was_seen_is_shown,
     names_below_wildcards_are_told,
     a_token_is_handed_out_once_and_taken_back,
+    a_host_moves_with_all_that_is_its_own,
     two_commands_at_once_both_succeed,
 );
 
@@ -205,6 +206,45 @@ async fn a_token_is_handed_out_once_and_taken_back(stage: Stage) {
     let shown = stage.done("host token a.dyn.example");
     assert!(shown.starts_with("a.dyn.example\n  path  /update/") && shown.contains("shown this once"), "{shown}");
     assert!(stage.done("host token a.dyn.example --revoke").contains("1 URL taken back"));
+}
+
+async fn a_host_moves_with_all_that_is_its_own(stage: Stage) {
+    stage.done("account add alice --host a.dyn.example");
+    stage.done("account add bob");
+    stage.refused(
+        "account grant bob a.dyn.example --adopt",
+        64,
+        &["host move a.dyn.example --to ", "records untouched"],
+    );
+    stage.done("host set a.dyn.example --ttl 90 --description Attic");
+    stage.done("host token a.dyn.example");
+    stage.sql("INSERT INTO state (name, ipv4) VALUES ('a.dyn.example', '192.0.2.7')").await;
+    let seen =
+        stage.sql("SELECT COUNT(*) FROM change WHERE subject LIKE '%a.dyn.example' OR subject LIKE '%bob'").await;
+
+    stage.refused("host move a.dyn.example --to nobody", 64, &["there is no account \"nobody\""]);
+    stage.refused(
+        "host move a.dyn.example --to alice",
+        64,
+        &["host \"a.dyn.example\" of account \"alice\" is already"],
+    );
+    stage.refused("host move a.dyn.example --to router1", 64, &["is declared in"]);
+    stage.refused("host move home.dyn.example --to bob", 64, &["is declared in"]);
+    stage.refused("host move x.dyn.example --to bob", 64, &["there is no host x.dyn.example"]);
+    assert_eq!(stage.json("host show a.dyn.example")["account"], "alice");
+
+    let moved = stage.run("host move a.dyn.example --to bob --json");
+    assert!(moved.stderr.contains("1 URL taken back"), "{}", moved.stderr);
+    let moved: serde_json::Value = serde_json::from_str(&moved.stdout).unwrap();
+    assert_eq!(keys(&moved), KEYS);
+    assert_eq!((&moved["account"], &moved["ttl"], &moved["description"]), (&"bob".into(), &90.into(), &"Attic".into()));
+    assert_eq!(moved["ipv4"], "192.0.2.7");
+    assert_eq!(stage.sql("SELECT COUNT(*) FROM token").await.trim(), "0");
+    assert_eq!(stage.sql("SELECT COUNT(*) FROM pending").await.trim(), "0", "no record is to be changed");
+    assert_eq!(stage.json("account show alice")["hosts"], serde_json::json!([]));
+    assert_eq!(stage.json("account show bob")["hosts"], serde_json::json!(["a.dyn.example"]));
+    let now = stage.sql("SELECT COUNT(*) FROM change WHERE subject LIKE '%a.dyn.example' OR subject LIKE '%bob'").await;
+    assert_eq!(now.trim().parse::<u32>().unwrap(), seen.trim().parse::<u32>().unwrap() + 2, "gateways hear of both");
 }
 
 async fn two_commands_at_once_both_succeed(stage: Stage) {

@@ -65,7 +65,7 @@ impl Stage {
 
     pub(crate) async fn new(kind: Kind, postgres: Option<Postgres>) -> Self {
         let key = Key::generate("gateway-key");
-        let setup = Setup::new().key(&key).zone_with(ZONE, &LINES);
+        let setup = Setup::new().key(&key).zone_with(ZONE, &LINES).zone("inner.dyn.example");
         let primary = Server::start(kind, setup).await.expect("the primary starts");
         let folder = TempDir::with_prefix("dyngate-operating-").expect("a folder");
         let stage = Self { primary, postgres, folder, key };

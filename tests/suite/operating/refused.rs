@@ -26,12 +26,15 @@ async fn a_name_is_asked_about_at_its_primary(kind: Kind) {
         ("sub.dyn.example", "stands at a delegation"),
         ("x.sub.dyn.example", "lies below the delegation at sub.dyn.example"),
         ("x.renamed.dyn.example", "lies below the DNAME record at renamed.dyn.example"),
+        ("x.inner.dyn.example", "lies in inner.dyn.example, a zone of its own"),
     ] {
         stage.refused(&format!("host add {name} --account bob"), 64, &[words]);
     }
     for free in ["x.dyn.example", "dyn.example", "x.lent.dyn.example"] {
         stage.done(&format!("host add {free} --account bob"));
     }
+    stage.sql("INSERT INTO reserved (login, name) VALUES ('router1', 'taken.dyn.example')").await;
+    stage.refused("host add taken.dyn.example --account bob", 64, &["a router of account \"router1\" keeps them up"]);
     stage.done("host add taken.dyn.example --account bob --adopt");
 }
 
@@ -178,6 +181,10 @@ async fn a_store_that_cannot_serve_says_why() {
     stage.configure("gateway.toml", "sqlite:nowhere/store.db", "");
     stage.refused("account list", 1, &["nowhere", "does not exist"]);
     stage.configure("gateway.toml", "sqlite:store.db", "");
+    for command in ["account list", "account show alice", "host list", "host show home.dyn.example", "export"] {
+        stage.refused(command, 1, &["there is no store at", "store.db yet: the gateway makes it at its start"]);
+    }
+    assert!(!std::fs::exists(stage.path("store.db")).unwrap(), "a command that reads makes none");
     stage.done("account add alice");
 
     let mut holder = std::process::Command::new("sqlite3")

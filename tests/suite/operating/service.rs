@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use dyngate::config::Config;
-use dyngate::operator::{Actor, NewHostOptions, Operator, OperatorError, RefusalKind};
+use dyngate::operator::{Access, Actor, NewHostOptions, Operator, OperatorError, RefusalKind};
 use dyngate::store::{HostEdit, RecordsPolicy};
 
 use super::{Stage, on_both};
@@ -12,7 +12,7 @@ on_both!(a_list_in_pages_loses_nothing, a_refusal_has_a_kind);
 
 async fn open(stage: &Stage) -> Operator {
     let path = stage.path("gateway.toml");
-    Operator::open(Config::load(Path::new(&path)).unwrap(), Path::new(&path)).await.unwrap()
+    Operator::open(Config::load(Path::new(&path)).unwrap(), Path::new(&path), Access::Write).await.unwrap()
 }
 
 async fn accounts(operator: &Operator, limit: usize) -> Vec<(String, Vec<String>)> {

@@ -17,6 +17,7 @@ pub(super) fn prepare(scratch: &Path, port: u16, setup: &Setup) -> Result<Comman
     for zone in &setup.zones {
         if zone.primary.is_none() {
             write(&scratch.join("zones").join(&zone.name), &zone.file())?;
+            write(&scratch.join("zones").join(format!("public-{}", zone.name)), &zone.file())?;
         }
     }
     let file = scratch.join("named.conf");
@@ -69,6 +70,10 @@ fn configuration(program: &Path, scratch: &Path, port: u16, setup: &Setup) -> St
     for key in &setup.keys {
         let _ = writeln!(text, "key \"{}\" {{ algorithm {}; secret \"{}\"; }};", key.name, key.algorithm, key.secret);
     }
+    if setup.views {
+        let keys: String = setup.keys.iter().map(|key| format!(" key \"{}\";", key.name)).collect();
+        let _ = writeln!(text, "view \"inside\" {{\n\tmatch-clients {{{keys} }};");
+    }
     for zone in &setup.zones {
         let name = &zone.name;
         if let Some(primary) = zone.primary {
@@ -86,6 +91,13 @@ fn configuration(program: &Path, scratch: &Path, port: u16, setup: &Setup) -> St
         }
         if setup.allow_update {
             text.push_str(&rights(zone, setup));
+        }
+        text.push_str("};\n");
+    }
+    if setup.views {
+        text.push_str("};\nview \"public\" {\n");
+        for Zone { name, .. } in &setup.zones {
+            let _ = writeln!(text, "zone \"{name}\" {{ type primary; file \"zones/public-{name}\"; }};");
         }
         text.push_str("};\n");
     }

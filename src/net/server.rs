@@ -3,12 +3,13 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::Service;
-use hyper::{Request, Response};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{Semaphore, watch};
@@ -19,6 +20,7 @@ use tracing::{debug, warn};
 
 use super::client_address::{Peer, Proxies};
 use super::connections::{ConnectionLimit, WriteTimeout};
+use super::explained::Explained;
 use super::listener::{AcceptedStream, ListeningSocket, set_nodelay};
 use super::proxy_protocol::{self, Header};
 use super::tls::shake_hands;
@@ -39,7 +41,7 @@ const DRAIN: Duration = Duration::from_secs(10);
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n\
     Retry-After: 60\r\nConnection: close\r\n\r\n911";
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What a connection passes before its first request; nothing, by default.
 #[derive(Clone, Default)]
@@ -50,7 +52,12 @@ pub(crate) struct ConnectionPolicy {
     pub(crate) per_source: Option<Arc<ConnectionLimit>>,
     /// TLS.
     pub(crate) tls: Option<TlsAcceptor>,
+    /// Hears of requests that no service sees.
+    pub(crate) unreadable: Option<Unreadable>,
 }
+
+/// Hears of a request that cannot be read: whose it is, what it is answered, if anything, and why.
+pub(crate) type Unreadable = Arc<dyn Fn(Peer, StatusCode, &str) + Send + Sync>;
 
 impl std::fmt::Debug for ConnectionPolicy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -160,7 +167,8 @@ async fn serve_connection<F, S, B>(
         }
     }
     let service = service(client);
-    let Some(acceptor) = &policy.tls else { return converse(stream, client, service, stop).await };
+    let unreadable = policy.unreadable.as_ref();
+    let Some(acceptor) = &policy.tls else { return converse(stream, client, service, unreadable, stop).await };
     // In a box of its own, so that plain connections stay small.
     let inside = Box::pin(async {
         let stream = tokio::select! {
@@ -168,19 +176,32 @@ async fn serve_connection<F, S, B>(
             () = stopped(&mut stop) => None,
         };
         if let Some(stream) = stream {
-            converse(stream, client, service, stop.clone()).await;
+            converse(stream, client, service, unreadable, stop.clone()).await;
         }
     });
     inside.await;
 }
 
 /// Requests and answers, until one side ends it, it has lived long enough, or all stop.
-async fn converse<T, S, B>(stream: T, peer: Peer, service: S, mut stop: watch::Receiver<bool>)
-where
+pub(super) async fn converse<T, S, B>(
+    stream: T,
+    peer: Peer,
+    service: S,
+    unreadable: Option<&Unreadable>,
+    mut stop: watch::Receiver<bool>,
+) where
     T: AsyncRead + AsyncWrite + Unpin,
     S: Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError>>,
     B: Body<Error: Into<BoxError>> + 'static,
 {
+    let (stream, heard) = Explained::new(stream);
+    let log_end = |ended: hyper::Result<()>| {
+        let Err(error) = ended else { return };
+        debug!(%peer, %error, "a connection ended early");
+        if let (Some(status), Some(unreadable)) = (status(&error, heard.load(Ordering::Relaxed)), unreadable) {
+            unreadable(peer, status, &error.to_string());
+        }
+    };
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS_WITHIN)
@@ -189,16 +210,18 @@ where
         .title_case_headers(true)
         // A client may close its half after the request and still wait for the answer.
         .half_close(true)
+        // URL templates of devices leave two where a value is empty (RFC 9112 section 3 allows it).
+        .allow_multiple_spaces_in_request_line_delimiters(true)
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     tokio::select! {
-        ended = connection.as_mut() => return log_end(peer, ended),
+        ended = connection.as_mut() => return log_end(ended),
         () = stopped(&mut stop) => {}
         () = sleep(LIFETIME) => {}
     }
     connection.as_mut().graceful_shutdown();
     match timeout(DRAIN, connection).await {
-        Ok(ended) => log_end(peer, ended),
+        Ok(ended) => log_end(ended),
         Err(_) => debug!(%peer, "a connection is cut"),
     }
 }
@@ -219,9 +242,15 @@ pub(super) async fn read_proxy_header<S: AsyncRead + Unpin>(stream: &mut S) -> i
     }
 }
 
-fn log_end(peer: Peer, ended: hyper::Result<()>) {
-    if let Err(error) = ended {
-        debug!(%peer, %error, "a connection ended early");
+/// What a request was answered that ended its connection with `error` before a service saw it, or would have been. A
+/// connection that ends between two requests, nothing being `heard` of the next, is none.
+fn status(error: &hyper::Error, heard: bool) -> Option<StatusCode> {
+    if error.is_parse_too_large() {
+        Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)
+    } else if error.is_parse() || heard && error.is_incomplete_message() {
+        Some(StatusCode::BAD_REQUEST)
+    } else {
+        (heard && error.is_timeout()).then_some(StatusCode::REQUEST_TIMEOUT)
     }
 }
 

@@ -7,5 +7,6 @@ use crate::model::TokenDigest;
 
 /// Reads what is asked for: an address, or the caller's own.
 pub(super) fn parse(request: &DialectRequest<'_>) -> Parsed {
-    Parsed { identity: Identity::Token(TokenDigest::of(request.rest)), ..dyndns2::parse(request) }
+    let identity = Identity::Token(TokenDigest::of(request.rest));
+    Parsed { identity, hosts: Vec::new(), ..dyndns2::parse(request) }
 }

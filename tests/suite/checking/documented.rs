@@ -31,7 +31,6 @@ What a client is told is in the log's `outcome` and `reason`, a line a request:
 | 404, 405 | `outcome=\"404\"` and its `path`, in which `…` stands for words that no served path has | the URL in the device; [CLIENTS.md](CLIENTS.md) has the right ones |
 | 400 without `badip` | `outcome=\"400\"`, `path=\"-\"` | it sends no HTTP (TLS to the plain port, say), a header in two lines, or a blank in the URL |
 | `badip` though an address is given | `outcome=\"bad_address\"` | a parameter that is called otherwise, `&amp;` in the URL, a body of JSON: `reason` says which; or a refused address |
-| `nohost` at a URL with a token | `reason=\"the token is another host's\"` | `hostname` in the URL names another host: leave it out |
 | nothing | no line at all | it did not get here: address, port, firewall, or a TLS handshake, which `DYNGATE_LOG=dyngate=debug` shows |
 ";
 

@@ -256,7 +256,8 @@ async fn head_looks_at_the_credentials_alone() {
         assert_eq!(connection.send(&Request::get("/myip")).await.unwrap().text(), "127.0.0.1\n");
         answer
     };
-    assert_eq!(head(Request::new("HEAD", target).basic(LOGIN, SECRET)).await.status, 200);
+    let right = head(Request::new("HEAD", target).basic(LOGIN, SECRET)).await;
+    assert_eq!((right.status, right.header("Content-Length")), (200, Some("0")));
     for wrong in [Request::new("HEAD", target), Request::new("HEAD", target).basic(LOGIN, "wrong")] {
         let refused = head(wrong).await;
         assert_eq!((refused.status, refused.header("WWW-Authenticate").is_some()), (401, true));

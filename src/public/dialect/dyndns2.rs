@@ -51,8 +51,8 @@ enum Scope {
 /// Reads what is asked for.
 pub(in crate::public) fn parse(request: &DialectRequest<'_>) -> Parsed {
     let DialectRequest { head, parameters, client, .. } = *request;
-    let lists = HOSTS.map(|key| parameters.list(key).take(MOST_READ).map(str::to_owned).collect::<Vec<_>>());
-    let hosts = lists.into_iter().find(|list| !list.is_empty()).unwrap_or_default();
+    let mut lists = HOSTS.iter().map(|key| parameters.list(key).take(MOST_READ).map(str::to_owned).collect::<Vec<_>>());
+    let hosts = lists.find(|list| !list.is_empty()).unwrap_or_default();
     let read = understood(parameters, &hosts).and_then(|()| read_addresses(parameters, client.address));
     let (addresses, spelling) = match read {
         Ok((addresses, spelling)) => (Ok(addresses), spelling),
@@ -100,19 +100,20 @@ fn understood(parameters: &Parameters, hosts: &[String]) -> Result<(), BadAddres
             return Err(BadAddress::NotUnderstood("a host stands under a name that is not known"));
         }
     }
+    let is_one_of_them = |named: &str| hosts.iter().any(|host| is_or_is_below(host.as_bytes(), named.as_bytes()));
     // More hosts than may be asked for are not looked at.
-    let is_one_of_them = |named: &str| {
-        let named = named.trim_end_matches('.').to_ascii_lowercase();
-        hosts.iter().any(|host| {
-            let host = host.trim_end_matches('.').to_ascii_lowercase();
-            host.strip_suffix(&named).is_some_and(|below| below.is_empty() || below.ends_with('.'))
-        })
-    };
     let mut named = HOSTS.iter().flat_map(|key| parameters.list(key));
     if hosts.len() <= MOST_HOSTS && named.any(|named| !is_one_of_them(named)) {
         return Err(BadAddress::Contradiction);
     }
     Ok(())
+}
+
+fn is_or_is_below(host: &[u8], named: &[u8]) -> bool {
+    let [host, named] = [host, named].map(|name| name.strip_suffix(b".").unwrap_or(name));
+    let at = host.len().checked_sub(named.len());
+    let parts = at.and_then(|at| host.split_at_checked(at));
+    parts.is_some_and(|(below, end)| end.eq_ignore_ascii_case(named) && (below.is_empty() || below.ends_with(b".")))
 }
 
 /// The known name that somebody meant by `name`: one that ends in it, as `amp;myip` does, and `wanip`.

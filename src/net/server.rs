@@ -1,6 +1,7 @@
 //! The accept loop: connections in, each bounded in time and number, drained at the end. Serves whatever service and body; knows
 //! no path.
 
+use std::error::Error as _;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
-use hyper::service::Service;
+use hyper::service::{Service, service_fn};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -202,6 +203,11 @@ pub(super) async fn converse<T, S, B>(
             unreadable(peer, status, &error.to_string());
         }
     };
+    let of_the_next = &heard;
+    let service = service_fn(move |request| {
+        of_the_next.store(false, Ordering::Relaxed);
+        service.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS_WITHIN)
@@ -243,14 +249,15 @@ pub(super) async fn read_proxy_header<S: AsyncRead + Unpin>(stream: &mut S) -> i
 }
 
 /// What a request was answered that ended its connection with `error` before a service saw it, or would have been. A
-/// connection that ends between two requests, nothing being `heard` of the next, is none.
+/// connection that ends, or breaks, between two requests has none: nothing is `heard` of the next.
 fn status(error: &hyper::Error, heard: bool) -> Option<StatusCode> {
     if error.is_parse_too_large() {
         Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)
-    } else if error.is_parse() || heard && error.is_incomplete_message() {
-        Some(StatusCode::BAD_REQUEST)
+    } else if heard && error.is_timeout() {
+        Some(StatusCode::REQUEST_TIMEOUT)
     } else {
-        (heard && error.is_timeout()).then_some(StatusCode::REQUEST_TIMEOUT)
+        let is_broken = error.source().is_some_and(|source| source.is::<io::Error>());
+        (error.is_parse() || error.is_incomplete_message() || heard && is_broken).then_some(StatusCode::BAD_REQUEST)
     }
 }
 
@@ -274,10 +281,50 @@ async fn recover(error: &io::Error) {
 #[cfg(test)]
 mod tests {
     use http_body_util::Empty;
-    use hyper::service::service_fn;
+    use std::pin::Pin;
+    use std::sync::Mutex;
+    use std::task::{Context, Poll};
+
+    use tokio::io::ReadBuf;
     use tokio::net::TcpStream;
 
     use super::*;
+
+    /// A client that resets its connection.
+    struct Reset;
+
+    impl AsyncRead for Reset {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
+        }
+    }
+
+    #[tokio::test]
+    async fn half_a_request_is_told_however_its_connection_ends() {
+        for (octets, expected) in [
+            ("", [None, None]),
+            ("GET / HTTP/1.1\r\n\r\n", [None, None]),
+            ("GET / HT", [Some(400), Some(400)]),
+            ("GET / HTTP/1.1\r\nContent-Length: 2\r\n\r\n1", [None, None]),
+            ("GET / HTTP/1.1\r\n folded: x\r\n\r\n", [Some(400), Some(400)]),
+        ] {
+            for (is_reset, expected) in [false, true].into_iter().zip(expected) {
+                let told = Arc::new(Mutex::new(None));
+                let unreadable: Unreadable = {
+                    let told = Arc::clone(&told);
+                    Arc::new(move |_, status, _| *told.lock().unwrap() = Some(status.as_u16()))
+                };
+                let service =
+                    service_fn(async |_: Request<Incoming>| Ok::<_, io::Error>(Response::new(Empty::<&[u8]>::new())));
+                let (_stop, stopped) = watch::channel(false);
+                let end: Box<dyn AsyncRead + Unpin + Send> =
+                    if is_reset { Box::new(Reset) } else { Box::new(&b""[..]) };
+                let stream = tokio::io::join(octets.as_bytes().chain(end), tokio::io::sink());
+                converse(stream, Peer::Unix, service, Some(&unreadable), stopped).await;
+                assert_eq!(*told.lock().unwrap(), expected, "{octets:?}, reset: {is_reset}");
+            }
+        }
+    }
 
     #[tokio::test]
     async fn a_panic_of_a_connection_is_that_of_the_accept_loop() {

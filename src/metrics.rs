@@ -119,6 +119,7 @@ pub struct ZoneMetrics {
 #[derive(Clone, Debug)]
 pub struct DialectMetrics {
     outcomes: [Counter; Outcome::ALL.len()],
+    answered: Counter,
     duration: Histogram,
 }
 
@@ -126,6 +127,9 @@ pub struct DialectMetrics {
 const SECONDS: [f64; 15] =
     [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
 const HOSTS: [f64; 11] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 384.0, 500.0];
+
+/// The outcome of a request that asks for no change: an address is told, or credentials are right.
+pub const ANSWERED: &str = "answered";
 
 impl Metrics {
     /// Registers all of them in `registry`.
@@ -147,7 +151,11 @@ impl Metrics {
             zones: Mutex::default(),
         };
         let registry = registry.sub_registry_with_prefix("dyngate");
-        registry.register("requests", "Hosts in requests, by outcome", all.requests.clone());
+        registry.register(
+            "requests",
+            "Hosts in requests, by outcome; requests that no dialect answers, by HTTP status",
+            all.requests.clone(),
+        );
         registry.register_with_unit(
             "request_duration",
             "From a request's last byte to its answer",
@@ -189,12 +197,17 @@ impl Metrics {
     /// The metrics of `dialect`.
     #[must_use]
     pub fn dialect(&self, dialect: &'static str) -> DialectMetrics {
+        let requests = |outcome| self.0.requests.get_or_create_owned(&RequestLabels { dialect, outcome });
         DialectMetrics {
-            outcomes: Outcome::ALL.map(|outcome| {
-                self.0.requests.get_or_create_owned(&RequestLabels { dialect, outcome: outcome.label() })
-            }),
+            outcomes: Outcome::ALL.map(|outcome| requests(outcome.label())),
+            answered: requests(ANSWERED),
             duration: self.0.request_duration.get_or_create_owned(&DialectLabel { dialect }),
         }
+    }
+
+    /// A request was answered in no dialect.
+    pub fn unserved(&self, outcome: &'static str) {
+        self.0.requests.get_or_create(&RequestLabels { dialect: "none", outcome }).inc();
     }
 
     /// The metrics of `zone`.
@@ -243,6 +256,11 @@ impl DialectMetrics {
     /// So many hosts of a request have this outcome.
     pub fn hosts(&self, outcome: Outcome, count: usize) {
         self.outcomes[outcome as usize].inc_by(count as u64);
+    }
+
+    /// A request asked for no change, and has its answer.
+    pub fn answered(&self) {
+        self.answered.inc();
     }
 
     /// A request was answered after `seconds`.

@@ -299,10 +299,19 @@ async fn serve_routers(
     stop: watch::Receiver<bool>,
 ) {
     let for_requests = current.clone();
+    let unreadable: net::Unreadable = {
+        let current = current.clone();
+        Arc::new(move |peer, status, why| current.get().public.unreadable(peer, status, why))
+    };
     let policy = move || {
         let in_force = current.get();
         let proxy_protocol = proxy_protocol.then(|| Arc::clone(&in_force.proxies));
-        ConnectionPolicy { proxy_protocol, per_source: Some(Arc::clone(&in_force.per_source)), tls: tls.clone() }
+        ConnectionPolicy {
+            proxy_protocol,
+            per_source: Some(Arc::clone(&in_force.per_source)),
+            tls: tls.clone(),
+            unreadable: Some(Arc::clone(&unreadable)),
+        }
     };
     let service = move |peer| {
         let for_requests = for_requests.clone();

@@ -8,9 +8,25 @@ use tokio::time::Instant;
 use super::{Gateway, HostVerdict, Verdicts, by};
 use crate::auth::{Credentials, LoginSubject, LoginVerdict};
 use crate::model::{Hostname, Outcome, TokenDigest};
-use crate::registry::Account;
+use crate::registry::{Account, Unavailable};
 
 impl Gateway {
+    /// Which of two credentials counts. Both logins are looked up in any case, and a disabled account is told from an unknown
+    /// one by nobody.
+    pub(super) async fn either(
+        &self,
+        first: Credentials,
+        second: Credentials,
+        deadline: Instant,
+    ) -> Result<Credentials, Unavailable> {
+        let is_account = async |credentials: &Credentials| {
+            let account = by(deadline, self.registry.account(&credentials.login)).await?;
+            Ok::<_, Unavailable>(account.is_some_and(|account| !account.secrets().is_empty()))
+        };
+        let (is_first, is_second) = (is_account(&first).await?, is_account(&second).await?);
+        Ok(if is_second && !is_first { second } else { first })
+    }
+
     pub(super) async fn log_in(
         &self,
         credentials: &Credentials,

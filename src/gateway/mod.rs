@@ -48,6 +48,8 @@ pub struct UpdateRequest {
     pub addresses: Result<Addresses, BadAddress>,
     /// Whether something is asked for that must be granted to the host: `offline`, `wildcard`, `mx`.
     pub wants_extra: bool,
+    /// Whether the identity is all that is looked at.
+    pub only_identity: bool,
     /// Where the request comes from.
     pub admitted: Admitted,
     /// What the client calls itself.
@@ -61,6 +63,8 @@ pub enum Identity {
     Nobody,
     /// A login and a password.
     Password(Credentials),
+    /// Two of them: the second counts where its login is an account's and the first one's is not.
+    Either(Credentials, Credentials),
     /// The token of one host.
     Token(TokenDigest),
 }
@@ -93,6 +97,13 @@ pub enum BadAddress {
     Unparsable,
     #[error("two addresses of one family")]
     TwoOfAFamily,
+    #[error("it says two things at once")]
+    Contradiction,
+    /// A parameter that somebody garbled, such as `amp;myip`. Its own name may be a part of a password, and is not told.
+    #[error("a parameter is called almost like {0}, and is not understood")]
+    AlmostKnown(&'static str),
+    #[error("{0}, and is not understood")]
+    NotUnderstood(&'static str),
     /// None is given, and the caller's own must not or cannot be used.
     #[error("no address is left to set")]
     None,
@@ -204,13 +215,19 @@ impl Gateway {
     }
 
     /// Carries out `request`, by its deadline, whether or not the client stays to hear the answer: hanging up must not
-    /// save a guesser the failed login, nor leave a change half counted.
-    pub async fn update(self: &Arc<Self>, mut request: UpdateRequest) -> Verdicts {
+    /// save a guesser the failed login, nor leave a change half counted. `told` hears what became of it in any case.
+    pub async fn update(
+        self: &Arc<Self>,
+        mut request: UpdateRequest,
+        told: impl FnOnce(&Verdicts) + Send + 'static,
+    ) -> Verdicts {
         let mut hosts = std::mem::take(&mut request.hosts);
         let overloaded = |reason| Verdicts::once(None, HostVerdict::unreachable(reason));
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             self.failed(&hosts);
-            return Verdicts { hosts, ..overloaded("too many requests are under way") };
+            let verdicts = Verdicts { hosts, ..overloaded("too many requests are under way") };
+            told(&verdicts);
+            return verdicts;
         };
         let gateway = Arc::clone(self);
         let carried_out = async move {
@@ -219,7 +236,9 @@ impl Gateway {
                 gateway.failed(&hosts);
             }
             drop(place);
-            Verdicts { hosts, ..verdicts }
+            let verdicts = Verdicts { hosts, ..verdicts };
+            told(&verdicts);
+            verdicts
         };
         CarriedOut::new(carried_out.in_current_span()).await
     }
@@ -234,9 +253,18 @@ impl Gateway {
 
     async fn carry_out(self: &Arc<Self>, request: UpdateRequest, hosts: &mut Vec<String>) -> Verdicts {
         let deadline = Instant::now() + self.deadline;
-        let UpdateRequest { identity, addresses, wants_extra, admitted: Admitted(source), agent, .. } = request;
+        let UpdateRequest {
+            identity, addresses, wants_extra, only_identity, admitted: Admitted(source), agent, ..
+        } = request;
+        let identity = match identity {
+            Identity::Either(first, second) => match self.either(first, second, deadline).await {
+                Ok(counts) => Identity::Password(counts),
+                Err(away) => return Verdicts::once(None, away.into()),
+            },
+            other => other,
+        };
         let account = match identity {
-            Identity::Nobody => {
+            Identity::Nobody | Identity::Either(..) => {
                 return Verdicts::once(None, HostVerdict::new(Outcome::BadCredentials, "no credentials"));
             }
             Identity::Password(credentials) => match self.log_in(&credentials, source, deadline).await {
@@ -253,6 +281,9 @@ impl Gateway {
         };
         Span::current().record("login", &*account.login);
         let login = Some(Arc::clone(&account.login));
+        if only_identity {
+            return Verdicts { login, ..Verdicts::answered() };
+        }
         let once = |verdict| Verdicts::once(login.clone(), verdict);
         let count = u32::try_from(hosts.len().max(1)).unwrap_or(u32::MAX);
         if let Err(wait) = self.limits.account(&account.login, count) {

@@ -20,7 +20,7 @@ pub struct Verdicts {
     pub(crate) login: Option<Arc<str>>,
     /// The hosts that were asked for, as they were sent, or found out: an account's only one, a token's.
     pub(crate) hosts: Vec<String>,
-    /// One for each host of the request in its order; or one for the whole request.
+    /// One for each host of the request in its order; or one for the whole request; none where no change was asked for.
     pub each: Vec<HostVerdict>,
 }
 
@@ -38,7 +38,12 @@ pub struct HostVerdict {
 }
 
 impl Verdicts {
-    pub(super) fn once(login: Option<Arc<str>>, verdict: HostVerdict) -> Self {
+    /// No change was asked for.
+    pub(crate) fn answered() -> Self {
+        Self { login: None, hosts: Vec::new(), each: Vec::new() }
+    }
+
+    pub(crate) fn once(login: Option<Arc<str>>, verdict: HostVerdict) -> Self {
         Self { login, hosts: Vec::new(), each: vec![verdict] }
     }
 }
@@ -50,7 +55,7 @@ impl From<Unavailable> for HostVerdict {
 }
 
 impl HostVerdict {
-    pub(super) fn new(outcome: Outcome, reason: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn new(outcome: Outcome, reason: impl Into<Cow<'static, str>>) -> Self {
         Self { outcome, retry_after: None, reason: reason.into(), rcode: None }
     }
 

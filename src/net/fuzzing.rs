@@ -3,13 +3,17 @@
 use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use hyper::HeaderMap;
+use hyper::body::{Body, Incoming};
 use hyper::header::HeaderValue;
+use hyper::service::Service;
+use hyper::{HeaderMap, Request, Response};
+use tokio::io::DuplexStream;
 use tokio::runtime::Runtime;
+use tokio::sync::watch;
 
 use super::proxy_protocol::{self, Header};
-use super::server::read_proxy_header;
-use super::{ClientAddress, Peer, Proxies};
+use super::server::{self, BoxError, read_proxy_header};
+use super::{ClientAddress, Peer, Proxies, Unreadable};
 use crate::config::ForwardingHeader;
 use crate::model::canonical;
 
@@ -25,6 +29,16 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
         });
         runtime.block_on(future)
     })
+}
+
+/// The requests of a connection, as a listener has them answered.
+pub(crate) async fn converse<S, B>(stream: DuplexStream, peer: Peer, service: S, unreadable: Unreadable)
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError>>,
+    B: Body<Error: Into<BoxError>> + 'static,
+{
+    let (_stop, stopped) = watch::channel(false);
+    server::converse(stream, peer, service, Some(&unreadable), stopped).await;
 }
 
 /// One octet that chooses the header, then its lines. A peer that is not trusted cannot name another address, and

@@ -3,6 +3,7 @@
 mod activation;
 mod client_address;
 mod connections;
+mod explained;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
 mod listener;
@@ -14,5 +15,5 @@ pub(crate) use activation::Activated;
 pub use client_address::{ClientAddress, Peer, Proxies};
 pub(crate) use connections::ConnectionLimit;
 pub(crate) use listener::{ListenError, ListeningSocket};
-pub(crate) use server::{ConnectionPolicy, serve};
+pub(crate) use server::{ConnectionPolicy, Unreadable, serve};
 pub(crate) use tls::{Certificates, LoadedCertificate};

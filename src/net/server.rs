@@ -1,14 +1,16 @@
 //! The accept loop: connections in, each bounded in time and number, drained at the end. Serves whatever service and body; knows
 //! no path.
 
+use std::error::Error as _;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
-use hyper::service::Service;
-use hyper::{Request, Response};
+use hyper::service::{Service, service_fn};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{Semaphore, watch};
@@ -19,6 +21,7 @@ use tracing::{debug, warn};
 
 use super::client_address::{Peer, Proxies};
 use super::connections::{ConnectionLimit, WriteTimeout};
+use super::explained::Explained;
 use super::listener::{AcceptedStream, ListeningSocket, set_nodelay};
 use super::proxy_protocol::{self, Header};
 use super::tls::shake_hands;
@@ -39,7 +42,7 @@ const DRAIN: Duration = Duration::from_secs(10);
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n\
     Retry-After: 60\r\nConnection: close\r\n\r\n911";
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What a connection passes before its first request; nothing, by default.
 #[derive(Clone, Default)]
@@ -50,7 +53,12 @@ pub(crate) struct ConnectionPolicy {
     pub(crate) per_source: Option<Arc<ConnectionLimit>>,
     /// TLS.
     pub(crate) tls: Option<TlsAcceptor>,
+    /// Hears of requests that no service sees.
+    pub(crate) unreadable: Option<Unreadable>,
 }
+
+/// Hears of a request that cannot be read: whose it is, what it is answered, if anything, and why.
+pub(crate) type Unreadable = Arc<dyn Fn(Peer, StatusCode, &str) + Send + Sync>;
 
 impl std::fmt::Debug for ConnectionPolicy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -160,7 +168,8 @@ async fn serve_connection<F, S, B>(
         }
     }
     let service = service(client);
-    let Some(acceptor) = &policy.tls else { return converse(stream, client, service, stop).await };
+    let unreadable = policy.unreadable.as_ref();
+    let Some(acceptor) = &policy.tls else { return converse(stream, client, service, unreadable, stop).await };
     // In a box of its own, so that plain connections stay small.
     let inside = Box::pin(async {
         let stream = tokio::select! {
@@ -168,19 +177,37 @@ async fn serve_connection<F, S, B>(
             () = stopped(&mut stop) => None,
         };
         if let Some(stream) = stream {
-            converse(stream, client, service, stop.clone()).await;
+            converse(stream, client, service, unreadable, stop.clone()).await;
         }
     });
     inside.await;
 }
 
 /// Requests and answers, until one side ends it, it has lived long enough, or all stop.
-async fn converse<T, S, B>(stream: T, peer: Peer, service: S, mut stop: watch::Receiver<bool>)
-where
+pub(super) async fn converse<T, S, B>(
+    stream: T,
+    peer: Peer,
+    service: S,
+    unreadable: Option<&Unreadable>,
+    mut stop: watch::Receiver<bool>,
+) where
     T: AsyncRead + AsyncWrite + Unpin,
     S: Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError>>,
     B: Body<Error: Into<BoxError>> + 'static,
 {
+    let (stream, heard) = Explained::new(stream);
+    let log_end = |ended: hyper::Result<()>| {
+        let Err(error) = ended else { return };
+        debug!(%peer, %error, "a connection ended early");
+        if let (Some(status), Some(unreadable)) = (status(&error, heard.load(Ordering::Relaxed)), unreadable) {
+            unreadable(peer, status, &error.to_string());
+        }
+    };
+    let of_the_next = &heard;
+    let service = service_fn(move |request| {
+        of_the_next.store(false, Ordering::Relaxed);
+        service.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS_WITHIN)
@@ -189,16 +216,18 @@ where
         .title_case_headers(true)
         // A client may close its half after the request and still wait for the answer.
         .half_close(true)
+        // URL templates of devices leave two where a value is empty (RFC 9112 section 3 allows it).
+        .allow_multiple_spaces_in_request_line_delimiters(true)
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     tokio::select! {
-        ended = connection.as_mut() => return log_end(peer, ended),
+        ended = connection.as_mut() => return log_end(ended),
         () = stopped(&mut stop) => {}
         () = sleep(LIFETIME) => {}
     }
     connection.as_mut().graceful_shutdown();
     match timeout(DRAIN, connection).await {
-        Ok(ended) => log_end(peer, ended),
+        Ok(ended) => log_end(ended),
         Err(_) => debug!(%peer, "a connection is cut"),
     }
 }
@@ -219,9 +248,16 @@ pub(super) async fn read_proxy_header<S: AsyncRead + Unpin>(stream: &mut S) -> i
     }
 }
 
-fn log_end(peer: Peer, ended: hyper::Result<()>) {
-    if let Err(error) = ended {
-        debug!(%peer, %error, "a connection ended early");
+/// What a request was answered that ended its connection with `error` before a service saw it, or would have been. A
+/// connection that ends, or breaks, between two requests has none: nothing is `heard` of the next.
+fn status(error: &hyper::Error, heard: bool) -> Option<StatusCode> {
+    if error.is_parse_too_large() {
+        Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)
+    } else if heard && error.is_timeout() {
+        Some(StatusCode::REQUEST_TIMEOUT)
+    } else {
+        let is_broken = error.source().is_some_and(|source| source.is::<io::Error>());
+        (error.is_parse() || error.is_incomplete_message() || heard && is_broken).then_some(StatusCode::BAD_REQUEST)
     }
 }
 
@@ -245,10 +281,50 @@ async fn recover(error: &io::Error) {
 #[cfg(test)]
 mod tests {
     use http_body_util::Empty;
-    use hyper::service::service_fn;
+    use std::pin::Pin;
+    use std::sync::Mutex;
+    use std::task::{Context, Poll};
+
+    use tokio::io::ReadBuf;
     use tokio::net::TcpStream;
 
     use super::*;
+
+    /// A client that resets its connection.
+    struct Reset;
+
+    impl AsyncRead for Reset {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
+        }
+    }
+
+    #[tokio::test]
+    async fn half_a_request_is_told_however_its_connection_ends() {
+        for (octets, expected) in [
+            ("", [None, None]),
+            ("GET / HTTP/1.1\r\n\r\n", [None, None]),
+            ("GET / HT", [Some(400), Some(400)]),
+            ("GET / HTTP/1.1\r\nContent-Length: 2\r\n\r\n1", [None, None]),
+            ("GET / HTTP/1.1\r\n folded: x\r\n\r\n", [Some(400), Some(400)]),
+        ] {
+            for (is_reset, expected) in [false, true].into_iter().zip(expected) {
+                let told = Arc::new(Mutex::new(None));
+                let unreadable: Unreadable = {
+                    let told = Arc::clone(&told);
+                    Arc::new(move |_, status, _| *told.lock().unwrap() = Some(status.as_u16()))
+                };
+                let service =
+                    service_fn(async |_: Request<Incoming>| Ok::<_, io::Error>(Response::new(Empty::<&[u8]>::new())));
+                let (_stop, stopped) = watch::channel(false);
+                let end: Box<dyn AsyncRead + Unpin + Send> =
+                    if is_reset { Box::new(Reset) } else { Box::new(&b""[..]) };
+                let stream = tokio::io::join(octets.as_bytes().chain(end), tokio::io::sink());
+                converse(stream, Peer::Unix, service, Some(&unreadable), stopped).await;
+                assert_eq!(*told.lock().unwrap(), expected, "{octets:?}, reset: {is_reset}");
+            }
+        }
+    }
 
     #[tokio::test]
     async fn a_panic_of_a_connection_is_that_of_the_accept_loop() {

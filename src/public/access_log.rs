@@ -1,28 +1,30 @@
-//! One line a request, but for floods: source, login, host, outcome, reason, the primary's rcode, milliseconds. Never a
+//! One line a request, whatever becomes of it, but for floods: source, login, host, outcome, reason, the primary's rcode, milliseconds. Never a
 //! secret: the query, the body and the Authorization header do not come here.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::gateway::Verdicts;
+use crate::metrics::ANSWERED;
 
 /// What a request was, as far as the log may tell.
-pub(super) struct AccessLine<'a> {
+pub(super) struct AccessLine {
     pub(super) start: Instant,
     pub(super) source: IpAddr,
-    pub(super) path: &'a str,
-    pub(super) agent: &'a str,
+    pub(super) path: String,
+    pub(super) agent: Option<Arc<str>>,
 }
 
 /// Of a text in a line, in octets, as it is printed: an escape takes ten times the room of what it stands for.
 const LONGEST: usize = 300;
 
-/// Lines in a [`WINDOW`] about requests that were turned away unread. Nothing else bounds these: a single address could fill
+/// Lines in a [`WINDOW`] about requests that no dialect answered: past the source limit, to a path that is none, not to be
+/// read. Nothing else bounds these: a single address could fill
 /// a disk with them, or use up what a journal takes and hide what others do.
 const MOST_TURNED_AWAY: u32 = 20;
 const WINDOW: Duration = Duration::from_secs(1);
@@ -50,7 +52,7 @@ impl TurnedAway {
             let left_out = window.left_out;
             *window = Window { began: Instant::now(), shown: 0, left_out: 0 };
             if left_out > 0 {
-                warn!(target: "dyngate::access", requests = left_out, "past the source limit, and not shown one by one");
+                warn!(target: "dyngate::access", requests = left_out, "turned away, and not shown one by one");
             }
         }
         let is_shown = window.shown < MOST_TURNED_AWAY;
@@ -60,23 +62,35 @@ impl TurnedAway {
     }
 }
 
-/// Writes the line.
-pub(super) fn write(line: &AccessLine<'_>, verdicts: &Verdicts, took: Duration) {
-    let hosts = list(verdicts.hosts.iter().map(String::as_str));
-    let outcomes = list(verdicts.each.iter().map(|verdict| verdict.outcome.label()));
-    let reasons = list(verdicts.each.iter().map(|verdict| verdict.reason.as_ref()));
-    let rcodes = list(verdicts.each.iter().map(|verdict| verdict.rcode.as_deref().unwrap_or("-")));
+/// Writes the line of a request that a dialect answered.
+pub(super) fn write(line: &AccessLine, verdicts: &Verdicts, took: Duration) {
+    let each = || verdicts.each.iter();
+    if verdicts.each.is_empty() {
+        return write_line(line, verdicts, ANSWERED, "no change was asked for", "-", took);
+    }
+    let outcomes = list(each().map(|verdict| verdict.outcome.label()));
+    let reasons = list(each().map(|verdict| verdict.reason.as_ref()));
+    let rcodes = list(each().map(|verdict| verdict.rcode.as_deref().unwrap_or("-")));
+    write_line(line, verdicts, &outcomes, &reasons, &rcodes, took);
+}
+
+/// Writes the line of a request that none did.
+pub(super) fn write_unserved(line: &AccessLine, outcome: &str, reason: &str) {
+    write_line(line, &Verdicts::answered(), outcome, reason, "-", line.start.elapsed());
+}
+
+fn write_line(line: &AccessLine, whose: &Verdicts, outcome: &str, reason: &str, rcode: &str, took: Duration) {
     info!(
         target: "dyngate::access",
         source = %line.source,
-        login = shortened(verdicts.login.as_deref().unwrap_or("-")),
-        host = ?shortened(&hosts),
-        outcome = shortened(&outcomes),
-        reason = shortened(&reasons),
-        rcode = shortened(&rcodes),
+        login = shortened(whose.login.as_deref().unwrap_or("-")),
+        host = ?shortened(&list(whose.hosts.iter().map(String::as_str))),
+        outcome = shortened(outcome),
+        reason = shortened(reason),
+        rcode = shortened(rcode),
         ms = u64::try_from(took.as_micros()).unwrap_or(u64::MAX) as f64 / 1000.0,
-        path = ?shortened(line.path),
-        agent = ?shortened(line.agent),
+        path = ?shortened(&line.path),
+        agent = ?shortened(line.agent.as_deref().unwrap_or("-")),
         "request"
     );
 }

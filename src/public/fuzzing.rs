@@ -8,22 +8,20 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hyper::Request;
 use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
-use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
 use super::Public;
-use super::authorization::credentials;
+use super::authorization::identity;
 use super::dialect::{DialectRequest, dyndns2};
 use super::parameters::Parameters;
 use crate::auth::Authenticator;
 use crate::config::{Config, ForwardingHeader};
-use crate::gateway::{Gateway, HostVerdict};
+use crate::gateway::{Gateway, HostVerdict, Identity};
 use crate::limit::Limits;
 use crate::metrics::Metrics;
 use crate::model::{Outcome, canonical};
-use crate::net::fuzzing::block_on;
+use crate::net::fuzzing::{block_on, converse};
 use crate::net::{ClientAddress, Peer, Proxies};
 use crate::registry::Registry;
 
@@ -52,6 +50,7 @@ failed_logins = "off"
 "#;
 
 const CALLER: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 250));
+const CALLER_PEER: Peer = Peer::Ip(SocketAddr::new(CALLER, 4711));
 
 /// A gateway whose zones do not run.
 fn gateway() -> &'static Arc<Gateway> {
@@ -88,14 +87,13 @@ async fn speak(mut stream: DuplexStream, octets: &[u8]) -> Vec<u8> {
 async fn serve(stream: DuplexStream) {
     let proxies = Arc::new(Proxies { trusted: Vec::new(), unix: false, header: ForwardingHeader::XForwardedFor });
     let metrics = Metrics::register(&mut prometheus_client::registry::Registry::default());
-    let public = Public::new(Arc::clone(gateway()), proxies, &metrics);
-    let service = service_fn(|request| async {
-        Ok::<_, std::convert::Infallible>(public.answer(Peer::Ip(SocketAddr::new(CALLER, 4711)), request).await)
+    let public = Arc::new(Public::new(Arc::clone(gateway()), proxies, &metrics));
+    let told = Arc::clone(&public);
+    let service = service_fn(move |request| {
+        let public = Arc::clone(&public);
+        async move { Ok::<_, std::convert::Infallible>(public.answer(CALLER_PEER, request).await) }
     });
-    let mut connection = http1::Builder::new();
-    connection.max_buf_size(64 * 1024).title_case_headers(true).half_close(true);
-    // A client that speaks something else than HTTP ends its connection.
-    let _ended = connection.serve_connection(TokioIo::new(stream), service).await;
+    converse(stream, CALLER_PEER, service, Arc::new(move |peer, status, why| told.unreadable(peer, status, why))).await;
 }
 
 /// Cuts what came back into answers.
@@ -124,29 +122,30 @@ fn check_answers(mut octets: &[u8]) {
 pub fn update(octets: &[u8]) {
     let at = octets.iter().position(|octet| *octet == b'\n').unwrap_or(octets.len());
     let (query, form) = octets.split_at(at);
-    let parameters = Parameters::parse(query).or(Parameters::parse(form.get(1..).unwrap_or_default()));
+    let parameters = Parameters::parse(query).and(Parameters::of_body(form.get(1..).unwrap_or_default()));
     round_trip(&parameters);
     let client = ClientAddress { source: CALLER, address: Some(CALLER) };
     let (head, ()) = Request::new(()).into_parts();
     let request = DialectRequest { head: &head, rest: "", parameters: &parameters, client };
     let asked = dyndns2::parse(&request);
 
-    let named = parameters.first("hostname").unwrap_or_default();
     for host in &asked.hosts {
-        assert!(named.contains(host.as_str()) && !host.is_empty() && !host.contains(','), "{host:?}");
+        let is_said = parameters.iter().any(|(_, value)| value.contains(host.as_str()));
+        assert!(is_said && !host.is_empty() && !host.contains(','), "{host:?}");
     }
-    let given: Vec<&str> = ADDRESSES.iter().filter_map(|key| parameters.first(key)).collect();
+    let texts: Vec<&str> = ADDRESSES.iter().flat_map(|key| parameters.list(key)).collect();
     if let Ok(addresses) = asked.addresses {
-        assert!(!addresses.is_empty());
-        let texts =
-            || given.iter().flat_map(|value| value.split(',')).map(str::trim_ascii).filter(|text| !text.is_empty());
-        let stays = |text: &str| ["no", "preserve", "nochg"].iter().any(|word| text.eq_ignore_ascii_case(word));
-        if texts().any(|text| !stays(text)) {
-            let bare = |text: &str| text.trim_matches(['[', ']']).parse().ok().map(canonical);
-            let all: Vec<IpAddr> = texts().filter_map(bare).collect();
-            assert!(addresses.iter().all(|address| all.contains(&address)), "{addresses:?} of {given:?}");
+        assert!(!addresses.is_empty() && !parameters.has_foreign_body());
+        let address = |text: &str| text.trim_matches(['[', ']']).parse().ok().map(canonical);
+        let mut given = texts.iter().filter_map(|text| address(text)).peekable();
+        if given.peek().is_some() {
+            // All that is said, and nothing else.
+            let given: Vec<IpAddr> = given.collect();
+            assert!(addresses.iter().all(|address| given.contains(&address)), "{addresses:?} of {texts:?}");
+            assert!(given.iter().all(|given| addresses.iter().any(|set| set == *given)), "{addresses:?} of {texts:?}");
         } else {
-            assert!(addresses.iter().eq([CALLER]), "{addresses:?} of {given:?}");
+            let stays = |text: &&str| ["no", "preserve", "nochg"].iter().any(|word| text.eq_ignore_ascii_case(word));
+            assert!(addresses.iter().eq([CALLER]) && texts.iter().all(stays), "{addresses:?} of {texts:?}");
         }
         let good = dyndns2::render(&[verdict(Outcome::Changed)], &asked.spelling).body;
         let echoed = good.strip_prefix("good ").map(|echo| echo.split(',').map(|text| text.parse().map(canonical)));
@@ -168,15 +167,18 @@ fn verdict(outcome: Outcome) -> HostVerdict {
     HostVerdict { outcome, ..HostVerdict::unreachable("fuzzing") }
 }
 
-const ADDRESSES: [&str; 9] = ["myip", "myipv4", "myipv6", "ip", "ipv4", "ipv6", "ip6", "ip4addr", "ip6addr"];
+const ADDRESSES: [&str; 15] = [
+    "myip", "myipv4", "myipv6", "ip", "ipv4", "ipv6", "ip4", "ip6", "ip4addr", "ip6addr", "myip6", "myip2", "address",
+    "addr", "dnsto",
+];
 
 /// What was read, written as a client would, is read as the same.
 fn round_trip(parameters: &Parameters) {
     for key in ["hostname", "username", "password", "offline", "wildcard", "mx"].into_iter().chain(ADDRESSES) {
-        let Some(value) = parameters.first(key) else { continue };
-        let written = percent_encoding::utf8_percent_encode(value, percent_encoding::NON_ALPHANUMERIC);
-        let again = Parameters::parse(format!("a=b&{key}={written}&{key}=other").as_bytes());
-        assert_eq!(again.first(key), Some(value));
+        let Some(value) = parameters.first_of(&[key]) else { continue };
+        let written = percent_encoding::utf8_percent_encode(&value, percent_encoding::NON_ALPHANUMERIC);
+        let again = Parameters::of_body(format!("a=b&{key}={written}&c=").as_bytes());
+        assert_eq!(again.first_of(&[key]), Some(value));
     }
 }
 
@@ -196,12 +198,16 @@ fn check_credentials(header: &[u8]) -> bool {
         |octets: &[u8]| HeaderValue::from_bytes(octets).map(|value| HeaderMap::from_iter([(AUTHORIZATION, value)]));
     // What HTTP lets through of it in a header.
     let Ok(given) = headers(header) else { return false };
-    let Some(found) = credentials(&given, &nothing) else { return false };
+    let credentials = |headers: &HeaderMap| match identity(headers, &nothing) {
+        Identity::Password(found) => Some(found),
+        Identity::Nobody | Identity::Either(..) | Identity::Token(_) => None,
+    };
+    let Some(found) = credentials(&given) else { return false };
     assert!(!found.login.contains(':'));
     assert!(!found.login.is_empty() || !found.password.expose().is_empty(), "an empty pair is none");
     let written = STANDARD.encode([found.login.as_bytes(), b":", found.password.expose()].concat());
     let again = headers(format!("basic {written}").as_bytes()).ok();
-    let Some(again) = again.and_then(|headers| credentials(&headers, &nothing)) else {
+    let Some(again) = again.and_then(|headers| credentials(&headers)) else {
         panic!("no credentials in {written}");
     };
     assert_eq!(again.login, found.login);

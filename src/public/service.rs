@@ -1,6 +1,5 @@
 //! What the routers' listener serves: bounds, method, path, dialect, in this order. Names no dialect.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -8,16 +7,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
-use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Version};
 use tokio::time::{Instant, timeout};
 use tracing::{Instrument as _, Span, debug_span, field};
 
 use super::access_log::{self, AccessLine, TurnedAway, shortened};
-use super::dialect::{self, DialectRequest, NOT_SERVED, Parse, Parsed, Rendered, Spelling, Spoken, TABLE};
+use super::dialect::{self, Dialect, DialectRequest, Parse, Parsed, Rendered, Spelling, Spoken, TABLE};
 use super::parameters::Parameters;
-use crate::gateway::{Gateway, UpdateRequest, Verdicts};
+use crate::gateway::{Admitted, Gateway, HostVerdict, UpdateRequest, Verdicts};
 use crate::metrics::{DialectMetrics, Metrics};
 use crate::model::Outcome;
 use crate::net::{ClientAddress, Peer, Proxies};
@@ -40,20 +39,51 @@ const REASON: HeaderName = HeaderName::from_static("x-dyngate-reason");
 pub struct Public {
     gateway: Arc<Gateway>,
     proxies: Arc<Proxies>,
-    /// One for each row of the table that asks for updates.
-    metrics: [Option<DialectMetrics>; TABLE.len()],
+    /// One for each row of the table.
+    dialects: [Arc<DialectMetrics>; TABLE.len()],
+    metrics: Metrics,
     turned_away: TurnedAway,
+}
+
+/// Why no dialect answers a request; its words for the log.
+#[derive(Debug, Clone, Copy)]
+struct Unserved<'a>(StatusCode, &'a str);
+
+const NO_SUCH_PATH: Unserved<'_> = Unserved(StatusCode::NOT_FOUND, "nothing is served at this path");
+
+impl Unserved<'_> {
+    /// The label of the metrics.
+    fn label(self) -> &'static str {
+        match self.0 {
+            StatusCode::NOT_FOUND => "404",
+            StatusCode::METHOD_NOT_ALLOWED => "405",
+            StatusCode::REQUEST_TIMEOUT => "408",
+            StatusCode::PAYLOAD_TOO_LARGE => "413",
+            StatusCode::URI_TOO_LONG => "414",
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "431",
+            _ => "400",
+        }
+    }
+
+    fn answer(self) -> Response<Full<Bytes>> {
+        let words = match self.0 {
+            StatusCode::NOT_FOUND => "nothing is served here; updates go to /nic/update, /checkip tells your address",
+            _ => "badagent",
+        };
+        let mut response = text(self.0, words);
+        if self.0 == StatusCode::METHOD_NOT_ALLOWED {
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, POST"));
+        }
+        response
+    }
 }
 
 impl Public {
     /// A service over `gateway`.
     #[must_use]
     pub fn new(gateway: Arc<Gateway>, proxies: Arc<Proxies>, metrics: &Metrics) -> Self {
-        let metrics = std::array::from_fn(|row| match TABLE[row].parse {
-            Parse::Update(_) => Some(metrics.dialect(TABLE[row].name)),
-            Parse::Answer(_) => None,
-        });
-        Self { gateway, proxies, metrics, turned_away: TurnedAway::new() }
+        let dialects = std::array::from_fn(|row| Arc::new(metrics.dialect(TABLE[row].name)));
+        Self { gateway, proxies, dialects, metrics: metrics.clone(), turned_away: TurnedAway::new() }
     }
 
     /// Answers one request of `peer`.
@@ -70,20 +100,37 @@ impl Public {
         response
     }
 
+    /// Counts and logs a request of `peer` that could not be read; `status` is what it was answered, if anything.
+    pub fn unreadable(&self, peer: Peer, status: StatusCode, why: &str) {
+        let source = self.proxies.client(peer, &HeaderMap::new()).source;
+        let line = AccessLine { start: Instant::now(), source, path: "-".to_owned(), agent: None };
+        let _answered_already = self.refuse(&line, Unserved(status, why), self.gateway.admit(source).err());
+    }
+
     async fn route(&self, peer: Peer, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        if let Err(status) = within_bounds(&request) {
-            return text(status, "badagent");
-        }
-        if request.method() != Method::GET && request.method() != Method::POST {
-            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "badagent");
-            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, POST"));
-            return response;
-        }
         let start = Instant::now();
+        let within_bounds = within_bounds(&request);
         let (head, body) = request.into_parts();
-        let path = collapse_slashes(head.uri.path());
-        let Some(spoken) = dialect::at(&TABLE, &path).next() else { return text(StatusCode::NOT_FOUND, NOT_SERVED) };
+        let path = plain(head.uri.path());
+        let first = dialect::at(&TABLE, &path).next();
         let client = self.proxies.client(peer, &head.headers);
+        let agent = head.headers.get(header::USER_AGENT).map(|agent| String::from_utf8_lossy(agent.as_bytes()));
+        let shown =
+            first.map_or_else(|| dialect::known_words(&path), |spoken| spoken.shown(head.uri.path()).to_owned());
+        let agent = agent.map(|agent| shortened(&agent).into());
+        let line = AccessLine { start, source: client.source, path: shown, agent };
+        let spoken = within_bounds.and_then(|()| match head.method {
+            Method::GET | Method::HEAD | Method::POST => first.ok_or(NO_SUCH_PATH),
+            _ => Err(Unserved(StatusCode::METHOD_NOT_ALLOWED, "a method that is not served")),
+        });
+        let (spoken, admitted) = match (spoken, self.gateway.admit(client.source)) {
+            (Err(unserved), admitted) => return self.refuse(&line, unserved, admitted.err()),
+            (Ok(spoken), Err(verdicts)) => {
+                tell(&self.dialects[spoken.row], &line, &verdicts, self.turned_away.is_shown());
+                return answer(spoken.dialect, &verdicts, &Spelling::default());
+            }
+            (Ok(spoken), Ok(admitted)) => (spoken, admitted),
+        };
         // At debug, so that nothing is made or formatted at the usual level.
         let span = debug_span!(
             "request",
@@ -92,92 +139,104 @@ impl Public {
             dialect = field::Empty,
             login = field::Empty,
         );
-        self.converse(start, &head, body, &path, client, spoken).instrument(span).await
+        self.converse(line, &head, body, &path, client, (spoken, admitted)).instrument(span).await
     }
 
-    /// Answers a request to a path that dialects are spoken at, `spoken` being the first of them.
+    /// Answers a request to a path that dialects are spoken at, `first` being the first of them.
     async fn converse(
         &self,
-        start: Instant,
+        line: AccessLine,
         head: &Parts,
         body: Incoming,
         path: &str,
         client: ClientAddress,
-        spoken: Spoken<'_>,
+        (first, admitted): (Spoken<'_>, Admitted),
     ) -> Response<Full<Bytes>> {
-        let agent = head.headers.get(header::USER_AGENT).map(|agent| String::from_utf8_lossy(agent.as_bytes()));
-        let agent: Option<Arc<str>> = agent.map(|agent| shortened(&agent).into());
-        let line = |spoken: &Spoken<'_>| AccessLine {
-            start,
-            source: client.source,
-            path: spoken.shown(head.uri.path()),
-            agent: agent.as_deref().unwrap_or("-"),
-        };
-        let admitted = match self.gateway.admit(client.source) {
-            Ok(admitted) => admitted,
-            Err(verdicts) => {
-                let is_shown = self.metrics[spoken.row].is_some() && self.turned_away.is_shown();
-                return self.finish(spoken, &line(&spoken), &verdicts, &Spelling::default(), is_shown);
-            }
-        };
-        let form = match head.method {
-            Method::POST => match read_form(body).await {
-                Ok(octets) => octets,
-                Err(status) => return text(status, "badagent"),
-            },
-            _ => Bytes::new(),
+        let body = match read_body(body).await {
+            Ok(octets) => octets,
+            Err(unserved) => return self.refuse(&line, unserved, None),
         };
         // Parameters take forty times the room of their octets: none are kept while something is waited for.
         let (spoken, parsed) = {
             let query = Parameters::parse(head.uri.query().unwrap_or_default().as_bytes());
-            let parameters = &query.or(Parameters::parse(&form));
+            let parameters = &query.and(Parameters::of_body(&body));
             let asked = |rest| DialectRequest { head, rest, parameters, client };
             let mut rows = dialect::at(&TABLE, path);
             let found = rows.find(|spoken| (spoken.dialect.claims)(&asked(spoken.rest)));
-            let Some(spoken) = found else { return text(StatusCode::NOT_FOUND, NOT_SERVED) };
+            let Some(spoken) = found else { return self.refuse(&line, NO_SUCH_PATH, None) };
             Span::current().record("dialect", spoken.dialect.name);
             match spoken.dialect.parse {
                 Parse::Update(parse) => (spoken, parse(&asked(spoken.rest))),
-                Parse::Answer(parse) => return uncached(http(parse(&asked(spoken.rest)))),
+                Parse::Answer(parse) => {
+                    let rendered = parse(&asked(spoken.rest));
+                    let verdicts = match client.address {
+                        Some(_) => Verdicts::answered(),
+                        None => {
+                            Verdicts::once(None, HostVerdict::new(Outcome::BadAddress, "the caller has no address"))
+                        }
+                    };
+                    tell(&self.dialects[spoken.row], &line, &verdicts, true);
+                    return uncached(http(rendered));
+                }
             }
         };
         let Parsed { identity, hosts, addresses, wants_extra, spelling } = parsed;
-        let request = UpdateRequest { identity, hosts, addresses, wants_extra, admitted, agent: agent.clone() };
-        let verdicts = self.gateway.update(request).await;
-        self.finish(spoken, &line(&spoken), &verdicts, &spelling, true)
+        let only_identity = head.method == Method::HEAD;
+        let agent = line.agent.clone();
+        let request = UpdateRequest { identity, hosts, addresses, wants_extra, only_identity, admitted, agent };
+        let line = if spoken.row == first.row {
+            line
+        } else {
+            AccessLine { path: spoken.shown(head.uri.path()).to_owned(), ..line }
+        };
+        let metrics = Arc::clone(&self.dialects[spoken.row]);
+        let verdicts = self.gateway.update(request, move |verdicts| tell(&metrics, &line, verdicts, true)).await;
+        answer(spoken.dialect, &verdicts, &spelling)
     }
 
-    /// Counts an update, logs it where it is shown, and answers.
-    fn finish(
-        &self,
-        spoken: Spoken<'_>,
-        line: &AccessLine<'_>,
-        verdicts: &Verdicts,
-        spelling: &Spelling,
-        is_shown: bool,
-    ) -> Response<Full<Bytes>> {
-        if let Some(metrics) = &self.metrics[spoken.row] {
-            let took = line.start.elapsed();
-            // What is said once was said of each host.
-            let times = if verdicts.each.len() == 1 { verdicts.hosts.len().max(1) } else { 1 };
-            for verdict in &verdicts.each {
-                metrics.hosts(verdict.outcome, times);
-            }
-            metrics.request(took.as_secs_f64());
-            if is_shown {
-                access_log::write(line, verdicts, took);
-            }
+    /// Counts and logs a request that no dialect answers, and answers it; as one `past_limit` where that is met.
+    fn refuse(&self, line: &AccessLine, unserved: Unserved<'_>, past_limit: Option<Verdicts>) -> Response<Full<Bytes>> {
+        let outcome = if past_limit.is_some() { Outcome::TooFast.label() } else { unserved.label() };
+        self.metrics.unserved(outcome);
+        if self.turned_away.is_shown() {
+            let reason = if past_limit.is_some() { "source limit" } else { unserved.1 };
+            access_log::write_unserved(line, outcome, reason);
         }
-        let mut response = http((spoken.dialect.render)(&verdicts.each, spelling));
-        if spoken.dialect.challenges && verdicts.each.iter().any(|verdict| verdict.outcome == Outcome::BadCredentials) {
-            let challenge = HeaderValue::from_static("Basic realm=\"dyngate\"");
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        match past_limit {
+            // Nobody knows what the client speaks.
+            Some(verdicts) => answer(&TABLE[0], &verdicts, &Spelling::default()),
+            None => unserved.answer(),
         }
-        response
     }
 }
 
-fn within_bounds(request: &Request<Incoming>) -> Result<(), StatusCode> {
+/// Counts what a dialect answers, and logs it where it is shown.
+fn tell(metrics: &DialectMetrics, line: &AccessLine, verdicts: &Verdicts, is_shown: bool) {
+    let took = line.start.elapsed();
+    if verdicts.each.is_empty() {
+        metrics.answered();
+    }
+    // What is said once was said of each host.
+    let times = if verdicts.each.len() == 1 { verdicts.hosts.len().max(1) } else { 1 };
+    for verdict in &verdicts.each {
+        metrics.hosts(verdict.outcome, times);
+    }
+    metrics.request(took.as_secs_f64());
+    if is_shown {
+        access_log::write(line, verdicts, took);
+    }
+}
+
+fn answer(dialect: &Dialect, verdicts: &Verdicts, spelling: &Spelling) -> Response<Full<Bytes>> {
+    let mut response = http((dialect.render)(&verdicts.each, spelling));
+    if dialect.challenges && verdicts.each.iter().any(|verdict| verdict.outcome == Outcome::BadCredentials) {
+        let challenge = HeaderValue::from_static("Basic realm=\"dyngate\"");
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+    }
+    response
+}
+
+fn within_bounds(request: &Request<Incoming>) -> Result<(), Unserved<'static>> {
     let uri = request.uri();
     // Proxies send the absolute form (RFC 9112 section 3.2.2).
     let before_path =
@@ -185,44 +244,48 @@ fn within_bounds(request: &Request<Incoming>) -> Result<(), StatusCode> {
     let target = before_path + uri.path_and_query().map_or(0, |target| target.as_str().len());
     let line = target + request.method().as_str().len();
     if line + " HTTP/1.1 \r\n".len() > MAX_REQUEST_LINE {
-        return Err(StatusCode::URI_TOO_LONG);
+        return Err(Unserved(StatusCode::URI_TOO_LONG, "the request line is too long"));
     }
     let size = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + ": \r\n".len();
     if request.headers().iter().map(size).sum::<usize>() > MAX_HEADERS {
-        return Err(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+        return Err(Unserved(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "the headers are too long"));
     }
     if request.body().size_hint().lower() > MAX_BODY as u64 {
-        return Err(StatusCode::PAYLOAD_TOO_LARGE);
+        return Err(BODY_TOO_LONG);
     }
     Ok(())
 }
 
-async fn read_form(body: Incoming) -> Result<Bytes, StatusCode> {
+const BODY_TOO_LONG: Unserved<'_> = Unserved(StatusCode::PAYLOAD_TOO_LARGE, "the body is too long");
+
+async fn read_body(body: Incoming) -> Result<Bytes, Unserved<'static>> {
+    if body.is_end_stream() {
+        return Ok(Bytes::new());
+    }
     match timeout(BODY_WITHIN, Limited::new(body, MAX_BODY).collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(StatusCode::PAYLOAD_TOO_LARGE),
-        Ok(Err(_)) => Err(StatusCode::BAD_REQUEST),
-        Err(_) => Err(StatusCode::REQUEST_TIMEOUT),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(BODY_TOO_LONG),
+        Ok(Err(_)) => Err(Unserved(StatusCode::BAD_REQUEST, "the body cannot be read, or broke off")),
+        Err(_) => Err(Unserved(StatusCode::REQUEST_TIMEOUT, "the body did not come in time")),
     }
 }
 
-/// UniFi sends `//nic/update`.
-fn collapse_slashes(path: &str) -> Cow<'_, str> {
-    if !path.contains("//") {
-        return path.into();
+/// Without what makes no difference: UniFi sends `//nic/update`, others `/nic/update/`.
+fn plain(path: &str) -> String {
+    let mut plain = String::with_capacity(path.len());
+    for segment in path.split('/').filter(|segment| !segment.is_empty()) {
+        plain.extend(["/", segment]);
     }
-    let mut collapsed = String::with_capacity(path.len());
-    for character in path.chars() {
-        if character != '/' || !collapsed.ends_with('/') {
-            collapsed.push(character);
-        }
-    }
-    collapsed.into()
+    if plain.is_empty() { "/".to_owned() } else { plain }
 }
 
 fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body.into()));
+    let body = body.into();
+    let length = HeaderValue::from(body.len());
+    let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;
+    // hyper states none where HEAD is answered with nothing.
+    response.headers_mut().insert(header::CONTENT_LENGTH, length);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     response
 }

@@ -70,13 +70,14 @@ fn request(gateway: &Gateway, identity: Identity, host: Option<&str>, last: u8) 
         hosts: host.map(str::to_owned).into_iter().collect(),
         addresses: Ok(Addresses { v4: Some(address), v6: None }),
         wants_extra: false,
+        only_identity: false,
         admitted: gateway.admit(address.into()).unwrap(),
         agent: None,
     }
 }
 
 async fn set(gateway: &Arc<Gateway>, login: &str, host: &str, last: u8) -> Outcome {
-    gateway.update(request(gateway, password(login), Some(host), last)).await.each[0].outcome
+    gateway.update(request(gateway, password(login), Some(host), last), |_| ()).await.each[0].outcome
 }
 
 #[tokio::test]
@@ -100,7 +101,7 @@ async fn nobody_waits_for_a_store_that_hangs_past_his_deadline() {
     // Known to be nobody's own, but not reserved.
     let host = Some("new.office.dyn.example");
     let offline = UpdateRequest { wants_extra: true, ..request(&gateway, password("wild"), host, 1) };
-    assert_eq!(gateway.update(offline).await.each[0].outcome, Outcome::NotAllowed);
+    assert_eq!(gateway.update(offline, |_| ()).await.each[0].outcome, Outcome::NotAllowed);
 
     // From here on time passes only where nothing else can happen.
     tokio::time::pause();
@@ -119,7 +120,7 @@ async fn nobody_waits_for_a_store_that_hangs_past_his_deadline() {
     ] {
         let (gateway, request) = (Arc::clone(&hurried), request(&hurried, identity, host, last));
         let begun = Instant::now();
-        asked.spawn(async move { (what, gateway.update(request).await, begun.elapsed()) });
+        asked.spawn(async move { (what, gateway.update(request, |_| ()).await, begun.elapsed()) });
     }
     while let Some(answered) = asked.join_next().await {
         let (what, verdicts, took) = answered.unwrap();

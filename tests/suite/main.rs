@@ -30,6 +30,7 @@ mod reliability;
 mod reload;
 mod removal;
 mod repeats;
+mod requests;
 mod rooms;
 mod security;
 mod stage;

@@ -96,7 +96,7 @@ async fn each_outcome_has_its_row() {
         Request::get("//nic//update?hostname=home.dyn.example&myip=203.0.113.10"),
         Request::get("/v3/update?hostname=home.dyn.example&myip=203.0.113.10"),
         Request::post("/nic/update", "hostname=home.dyn.example&myip=203.0.113.10"),
-        Request::post("/nic/update?hostname=home.dyn.example", "hostname=other.dyn.example&myip=203.0.113.10"),
+        Request::post("/nic/update?hostname=home.dyn.example", "myip=203.0.113.10"),
         Request::post("/nic/update?hostname=home.dyn.example&myip=203.0.113.10", ""),
     ] {
         let response = request.clone().basic(LOGIN, SECRET).send(stage.gateway.http()).await.unwrap();

@@ -19,7 +19,7 @@ use crate::net::ClientAddress;
 pub(super) static TABLE: [Dialect; 4] = [
     Dialect {
         name: "dyndns2",
-        paths: &["/nic/update", "/v3/update"],
+        paths: &["/nic/update", "/v3/update", "/v2/update", "/dyndns/update", "/update"],
         claims: everything,
         parse: Parse::Update(dyndns2::parse),
         render: dyndns2::render,
@@ -52,9 +52,6 @@ pub(super) static TABLE: [Dialect; 4] = [
     },
 ];
 
-/// What is said where no dialect is spoken.
-pub(super) const NOT_SERVED: &str = "nothing is served here; updates go to /nic/update, /checkip tells your address";
-
 /// A row of the table.
 pub(super) struct Dialect {
     /// The label of the metrics.
@@ -74,7 +71,7 @@ pub(super) struct Dialect {
 /// What a dialect makes of a request.
 #[derive(Clone, Copy)]
 pub(super) enum Parse {
-    /// Changes are asked for: a form is read, and the request is counted and has its line in the access log.
+    /// Changes are asked for.
     Update(fn(&DialectRequest<'_>) -> Parsed),
     /// Nothing is asked of the gateway, and no cache may keep the answer.
     Answer(fn(&DialectRequest<'_>) -> Rendered),
@@ -83,11 +80,11 @@ pub(super) enum Parse {
 /// What is known of a request.
 #[derive(Clone, Copy)]
 pub(super) struct DialectRequest<'a> {
-    /// Its method, GET or POST, and its headers.
+    /// Its method, GET, HEAD or POST, and its headers.
     pub(super) head: &'a Parts,
     /// What the path says in the place of the row's `…`.
     pub(super) rest: &'a str,
-    /// Those of the query, then those of the form.
+    /// Those of the query, then those of the body.
     pub(super) parameters: &'a Parameters,
     pub(super) client: ClientAddress,
 }
@@ -154,6 +151,16 @@ pub(super) fn at<'a>(table: &'static [Dialect], path: &'a str) -> impl Iterator<
     })
 }
 
+/// Of `path` what a log may show where no dialect is spoken: the words that the table has too. Any other may be a secret that
+/// somebody put in the wrong place.
+pub(super) fn known_words(path: &str) -> String {
+    let is_known = |word: &str| {
+        TABLE.iter().flat_map(|dialect| dialect.paths).any(|path| path.split('/').any(|known| known == word))
+    };
+    let words = path.split('/').take(8).map(|word| if is_known(word) { word } else { "…" });
+    words.collect::<Vec<_>>().join("/")
+}
+
 fn everything(_: &DialectRequest<'_>) -> bool {
     true
 }
@@ -181,20 +188,21 @@ mod tests {
             ("/nic/update", Some(("dyndns2", "")), "/nic/update"),
             ("/update/abcd-efgh", Some(("token", "abcd-efgh")), "/update/…"),
             ("/cpanelwebcall/abcd-efgh", Some(("token", "abcd-efgh")), "/cpanelwebcall/…"),
-            ("/update/", Some(("token", "")), "/update/…"),
             ("/update/a/b", Some(("token", "a/b")), "/update/…"),
             ("/checkip", Some(("checkip", "")), "/checkip"),
             ("/myip", Some(("myip", "")), "/myip"),
-            ("/update", None, ""),
-            ("/updates/abcd", None, ""),
-            ("/UPDATE/abcd", None, ""),
+            ("/update", Some(("dyndns2", "")), "/update"),
+            ("/updates/abcd", None, "/…/…"),
+            ("/UPDATE/abcd", None, "/…/…"),
             ("/update/…", Some(("token", "…")), "/update/…"),
-            ("/nic/update/", None, ""),
-            ("/", None, ""),
-            ("*", None, ""),
+            ("/nic/abcd/update", None, "/nic/…/update"),
+            ("/", None, "/"),
+            ("*", None, "…"),
         ] {
             assert_eq!(spoken(&TABLE, &Method::GET, path), expected, "{path}");
-            assert_eq!(at(&TABLE, path).next().map_or("", |spoken| spoken.shown(path)), shown, "{path}");
+            let said =
+                at(&TABLE, path).next().map_or_else(|| known_words(path), |spoken| spoken.shown(path).to_owned());
+            assert_eq!(said, shown, "{path}");
         }
     }
 
@@ -221,7 +229,7 @@ mod tests {
         }
         static CROWDED: [Dialect; 5] = [
             row("acme-dns", &["/update", "/update/"], |request| request.head.method == Method::POST),
-            row("duckdns", &["/update", "/update/"], |request| request.parameters.first("domains").is_some()),
+            row("duckdns", &["/update", "/update/"], |request| request.parameters.list("domains").next().is_some()),
             row("duckdns-path", &["/update/…"], |request| request.rest.contains('/')),
             row("token", &["/update/…"], |request| !request.rest.is_empty()),
             row("dyndns2", &["/update", "/update/"], everything),

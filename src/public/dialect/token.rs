@@ -8,5 +8,5 @@ use crate::model::TokenDigest;
 /// Reads what is asked for: an address, or the caller's own.
 pub(super) fn parse(request: &DialectRequest<'_>) -> Parsed {
     let identity = Identity::Token(TokenDigest::of(request.rest));
-    Parsed { identity, hosts: Vec::new(), wants_extra: false, ..dyndns2::parse(request) }
+    Parsed { identity, hosts: Vec::new(), ..dyndns2::parse(request) }
 }

@@ -25,6 +25,15 @@ Knot DNS 3.2 and PowerDNS 4.7, another (`make test-debian13`) against BIND 9.20,
 compare; only addresses, paths, times and versions are written evenly here.
 
 At the gateway, the log names the same causes: each failed UPDATE is one line with the primary's answer and what to do.
+
+What a client is told is in the log's `outcome` and `reason`, a line a request:
+
+| a device says | look for | it is |
+| --- | --- | --- |
+| 404, 405 | `outcome=\"404\"` and its `path`, in which `…` stands for words that no served path has | the URL in the device; [CLIENTS.md](CLIENTS.md) has the right ones |
+| 400 without `badip` | `outcome=\"400\"`, `path=\"-\"` | it sends no HTTP (TLS to the plain port, say), a header in two lines, or a blank in the URL |
+| `badip` though an address is given | `outcome=\"bad_address\"` | a parameter that is called otherwise, `&amp;` in the URL, a body of JSON: `reason` says which; or a refused address |
+| nothing | no line at all | it did not get here: address, port, firewall, or a TLS handshake, which `DYNGATE_LOG=dyngate=debug` shows |
 ";
 
 type Case = (&'static str, &'static str, Pin<Box<dyn Future<Output = Check>>>);

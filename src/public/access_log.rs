@@ -1,15 +1,14 @@
 //! One line a request, but for floods: source, login, host, outcome, reason, the primary's rcode, milliseconds. Never a
 //! secret: the query, the body and the Authorization header do not come here.
 
-use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{Value, info, warn};
 
-use crate::gateway::Verdicts;
+use crate::gateway::{HostVerdict, Verdicts};
 
 /// What a request was, as far as the log may tell.
 pub(super) struct AccessLine<'a> {
@@ -62,26 +61,45 @@ impl TurnedAway {
 
 /// Writes the line.
 pub(super) fn write(line: &AccessLine<'_>, verdicts: &Verdicts, took: Duration) {
-    let hosts = list(verdicts.hosts.iter().map(String::as_str));
+    let hosts: Vec<_> = verdicts.hosts.iter().map(String::as_str).collect();
+    let of_each = |text: for<'v> fn(&'v HostVerdict) -> &'v str| verdicts.each.iter().map(text).collect::<Vec<_>>();
     info!(
         target: "dyngate::access",
         source = %line.source,
         login = verdicts.login.as_deref().unwrap_or("-"),
-        host = ?shortened(&hosts),
-        outcome = &*list(verdicts.each.iter().map(|verdict| verdict.outcome.label())),
-        reason = &*list(verdicts.each.iter().map(|verdict| verdict.reason.as_ref())),
-        rcode = &*list(verdicts.each.iter().map(|verdict| verdict.rcode.as_deref().unwrap_or("-"))),
+        host = &*one_or_several(&hosts),
+        outcome = &*one_or_several(&of_each(|verdict| verdict.outcome.label())),
+        reason = &*one_or_several(&of_each(|verdict| verdict.reason.as_ref())),
+        rcode = &*one_or_several(&of_each(|verdict| verdict.rcode.as_deref().unwrap_or("-"))),
         ms = u64::try_from(took.as_micros()).unwrap_or(u64::MAX) as f64 / 1000.0,
-        path = ?shortened(line.path),
-        agent = ?line.agent,
+        path = shortened(line.path),
+        agent = line.agent,
         "request"
     );
 }
 
+/// What is said of several hosts: for people with commas between, for machines an array. An error in the eyes of tracing, which
+/// tells a log's format the type of no other value.
+#[derive(Debug, thiserror::Error)]
+#[error("{:?}", .0.join(","))]
+pub(crate) struct Several(pub(crate) Vec<String>);
+
 /// Most requests are of one host.
-fn list<'a>(mut texts: impl Iterator<Item = &'a str>) -> Cow<'a, str> {
-    let first = texts.next().unwrap_or_default();
-    texts.fold(first.into(), |all, text| format!("{all},{text}").into())
+fn one_or_several<'a>(texts: &[&'a str]) -> Box<dyn Value + 'a> {
+    match texts {
+        [] => Box::new(""),
+        [text] => Box::new(shortened(text)),
+        texts => {
+            let (mut several, mut length) = (Vec::new(), 0);
+            for text in texts.iter().map(|text| shortened(text)) {
+                if length < LONGEST {
+                    several.push(text.to_owned());
+                }
+                length += text.len();
+            }
+            Box::new(Box::new(Several(several)) as Box<dyn std::error::Error>)
+        }
+    }
 }
 
 /// What is kept of a text whose length strangers choose.

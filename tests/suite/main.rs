@@ -15,6 +15,7 @@ mod dialects;
 mod fail2ban;
 mod faults;
 mod health;
+mod journal;
 mod kept;
 mod late_updates;
 mod listeners;

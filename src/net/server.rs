@@ -3,11 +3,12 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
-use hyper::service::Service;
+use hyper::service::{Service, service_fn};
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -17,11 +18,13 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
+use super::body::RequestBody;
 use super::client_address::{Peer, Proxies};
 use super::connections::{ConnectionLimit, WriteTimeout};
 use super::listener::{AcceptedStream, ListeningSocket, set_nodelay};
 use super::proxy_protocol::{self, Header};
 use super::tls::shake_hands;
+use crate::metrics::OpenConnection;
 
 /// How long a client may take to send the headers of a request, and how long an idle connection is kept.
 const HEADERS_WITHIN: Duration = Duration::from_secs(10);
@@ -35,14 +38,16 @@ const LIFETIME: Duration = Duration::from_secs(600);
 const PROXY_HEADER_WITHIN: Duration = Duration::from_secs(5);
 /// What is in flight at the end may take this long.
 const DRAIN: Duration = Duration::from_secs(10);
+/// And this long, what of a request is still to come.
+pub(super) const LAST_WORD: Duration = Duration::from_millis(500);
 
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n\
     Retry-After: 60\r\nConnection: close\r\n\r\n911";
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What a connection passes before its first request; nothing, by default.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(crate) struct ConnectionPolicy {
     /// Connections from these alone, each of which must begin with a PROXY header.
     pub(crate) proxy_protocol: Option<Arc<Proxies>>,
@@ -50,6 +55,8 @@ pub(crate) struct ConnectionPolicy {
     pub(crate) per_source: Option<Arc<ConnectionLimit>>,
     /// TLS.
     pub(crate) tls: Option<TlsAcceptor>,
+    /// Counts it while it is open.
+    pub(crate) open: Option<OpenConnection>,
 }
 
 impl std::fmt::Debug for ConnectionPolicy {
@@ -67,7 +74,7 @@ pub(crate) async fn serve<P, F, S, B>(listener: ListeningSocket, policy: P, serv
 where
     P: Fn() -> ConnectionPolicy + Send,
     F: Fn(Peer) -> S + Clone + Send + 'static,
-    S: Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError>, Future: Send> + Send + 'static,
+    S: Service<Request<RequestBody>, Response = Response<B>, Error: Into<BoxError>, Future: Send> + Send + 'static,
     B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
     let permits = Arc::new(Semaphore::new(MOST_CONNECTIONS));
@@ -76,7 +83,7 @@ where
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    let policy = policy();
+                    let mut policy = policy();
                     if policy.proxy_protocol.as_ref().is_some_and(|proxies| !proxies.trusts_peer(peer)) {
                         debug!(%peer, "is no trusted proxy, and the listener is for those alone");
                         continue;
@@ -86,10 +93,11 @@ where
                     let counted = per_source.map_or(Ok(None), |per_source| per_source.hold(peer));
                     match (Arc::clone(&permits).try_acquire_owned(), counted) {
                         (Ok(permit), Ok(counted)) => {
+                            let open = policy.open.take();
                             let connection = serve_connection(stream, peer, policy, service.clone(), stop.clone());
                             connections.spawn(async move {
                                 connection.await;
-                                drop((permit, counted));
+                                drop((permit, counted, open));
                             });
                         }
                         (_, counted) => {
@@ -131,7 +139,7 @@ async fn serve_connection<F, S, B>(
     mut stop: watch::Receiver<bool>,
 ) where
     F: Fn(Peer) -> S,
-    S: Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError>>,
+    S: Service<Request<RequestBody>, Response = Response<B>, Error: Into<BoxError>>,
     B: Body<Error: Into<BoxError>> + 'static,
 {
     if let Err(error) = set_nodelay(&stream) {
@@ -178,9 +186,23 @@ async fn serve_connection<F, S, B>(
 async fn converse<T, S, B>(stream: T, peer: Peer, service: S, mut stop: watch::Receiver<bool>)
 where
     T: AsyncRead + AsyncWrite + Unpin,
-    S: Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError>>,
+    S: Service<Request<RequestBody>, Response = Response<B>, Error: Into<BoxError>>,
     B: Body<Error: Into<BoxError>> + 'static,
 {
+    let is_answering = Arc::new(AtomicBool::new(false));
+    let service = {
+        let (is_answering, stop) = (Arc::clone(&is_answering), stop.clone());
+        service_fn(move |request: Request<Incoming>| {
+            let is_answering = Arc::clone(&is_answering);
+            is_answering.store(true, Ordering::Relaxed);
+            let answer = service.call(request.map(|body| RequestBody::new(body, stop.clone())));
+            async move {
+                let answer = answer.await;
+                is_answering.store(false, Ordering::Relaxed);
+                answer
+            }
+        })
+    };
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS_WITHIN)
@@ -197,10 +219,21 @@ where
         () = sleep(LIFETIME) => {}
     }
     connection.as_mut().graceful_shutdown();
-    match timeout(DRAIN, connection).await {
-        Ok(ended) => log_end(peer, ended),
-        Err(_) => debug!(%peer, "a connection is cut"),
+    // Half a head is nobody's request.
+    let silence = async {
+        loop {
+            sleep(LAST_WORD).await;
+            if !is_answering.load(Ordering::Relaxed) {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        ended = connection => return log_end(peer, ended),
+        () = silence => {}
+        () = sleep(DRAIN) => {}
     }
+    debug!(%peer, "a connection is cut");
 }
 
 /// The client that the proxy names; `None` where it speaks for itself. Reads exactly the header.
@@ -225,7 +258,7 @@ fn log_end(peer: Peer, ended: hyper::Result<()>) {
     }
 }
 
-async fn stopped(stop: &mut watch::Receiver<bool>) {
+pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _stop_or_nobody_left_to_say_so = stop.wait_for(|stop| *stop).await;
 }
 
@@ -245,7 +278,6 @@ async fn recover(error: &io::Error) {
 #[cfg(test)]
 mod tests {
     use http_body_util::Empty;
-    use hyper::service::service_fn;
     use tokio::net::TcpStream;
 
     use super::*;
@@ -256,7 +288,7 @@ mod tests {
         let address = listener.address().tcp().unwrap();
         let (_stop, stopped) = watch::channel(false);
         let service = |_| {
-            service_fn(async |request: Request<Incoming>| {
+            service_fn(async |request: Request<RequestBody>| {
                 assert_eq!(request.uri(), "/", "what a bug would say");
                 Ok::<_, io::Error>(Response::new(Empty::<&[u8]>::new()))
             })

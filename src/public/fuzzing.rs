@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hyper::Request;
+use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -24,7 +25,7 @@ use crate::limit::Limits;
 use crate::metrics::Metrics;
 use crate::model::{Outcome, canonical};
 use crate::net::fuzzing::block_on;
-use crate::net::{ClientAddress, Peer, Proxies};
+use crate::net::{ClientAddress, Peer, Proxies, RequestBody};
 use crate::registry::Registry;
 
 /// `router1` with the password `secret`; no primary is ever asked, since no zone runs.
@@ -89,7 +90,9 @@ async fn serve(stream: DuplexStream) {
     let proxies = Arc::new(Proxies { trusted: Vec::new(), unix: false, header: ForwardingHeader::XForwardedFor });
     let metrics = Metrics::register(&mut prometheus_client::registry::Registry::default());
     let public = Public::new(Arc::clone(gateway()), proxies, &metrics);
-    let service = service_fn(|request| async {
+    let (_never, stop) = tokio::sync::watch::channel(false);
+    let service = service_fn(|request: Request<Incoming>| async {
+        let request = request.map(|body| RequestBody::new(body, stop.clone()));
         Ok::<_, std::convert::Infallible>(public.answer(Peer::Ip(SocketAddr::new(CALLER, 4711)), request).await)
     });
     let mut connection = http1::Builder::new();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Version};
@@ -20,7 +20,7 @@ use super::parameters::Parameters;
 use crate::gateway::{Gateway, UpdateRequest, Verdicts};
 use crate::metrics::{DialectMetrics, Metrics};
 use crate::model::Outcome;
-use crate::net::{ClientAddress, Peer, Proxies};
+use crate::net::{ClientAddress, Peer, Proxies, RequestBody, Stopping};
 
 /// The longest request line, all headers together, and body that are read, in octets.
 const MAX_REQUEST_LINE: usize = 8 * 1024;
@@ -57,7 +57,7 @@ impl Public {
     }
 
     /// Answers one request of `peer`.
-    pub async fn answer(&self, peer: Peer, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    pub async fn answer(&self, peer: Peer, request: Request<RequestBody>) -> Response<Full<Bytes>> {
         let version = request.version();
         let mut response = self.route(peer, request).await;
         if version == Version::HTTP_10 {
@@ -70,7 +70,7 @@ impl Public {
         response
     }
 
-    async fn route(&self, peer: Peer, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn route(&self, peer: Peer, request: Request<RequestBody>) -> Response<Full<Bytes>> {
         if let Err(status) = within_bounds(&request) {
             return text(status, "badagent");
         }
@@ -100,7 +100,7 @@ impl Public {
         &self,
         start: Instant,
         head: &Parts,
-        body: Incoming,
+        body: RequestBody,
         path: &str,
         client: ClientAddress,
         spoken: Spoken<'_>,
@@ -123,6 +123,8 @@ impl Public {
         let form = match head.method {
             Method::POST => match read_form(body).await {
                 Ok(octets) => octets,
+                // The client is to come again.
+                Err(status @ StatusCode::SERVICE_UNAVAILABLE) => return text(status, "911"),
                 Err(status) => return text(status, "badagent"),
             },
             _ => Bytes::new(),
@@ -177,7 +179,7 @@ impl Public {
     }
 }
 
-fn within_bounds(request: &Request<Incoming>) -> Result<(), StatusCode> {
+fn within_bounds(request: &Request<RequestBody>) -> Result<(), StatusCode> {
     let uri = request.uri();
     // Proxies send the absolute form (RFC 9112 section 3.2.2).
     let before_path =
@@ -197,10 +199,11 @@ fn within_bounds(request: &Request<Incoming>) -> Result<(), StatusCode> {
     Ok(())
 }
 
-async fn read_form(body: Incoming) -> Result<Bytes, StatusCode> {
+async fn read_form(body: RequestBody) -> Result<Bytes, StatusCode> {
     match timeout(BODY_WITHIN, Limited::new(body, MAX_BODY).collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(StatusCode::PAYLOAD_TOO_LARGE),
+        Ok(Err(error)) if error.is::<Stopping>() => Err(StatusCode::SERVICE_UNAVAILABLE),
         Ok(Err(_)) => Err(StatusCode::BAD_REQUEST),
         Err(_) => Err(StatusCode::REQUEST_TIMEOUT),
     }

@@ -21,6 +21,7 @@ mod late_updates;
 mod listeners;
 mod manual;
 mod many_zones;
+mod metrics;
 mod notify;
 mod operating;
 mod protocol;
@@ -38,3 +39,4 @@ mod supervision;
 
 mod tls;
 mod trouble;
+mod unreadable;

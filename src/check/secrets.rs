@@ -15,7 +15,9 @@ pub(super) fn examine(config: &Config) -> Vec<Finding> {
         files.extend(store_files(file).into_iter().map(|file| (file, what)));
     }
     // Metadata of a server that is away never come.
-    let found = in_time(move || files.into_iter().filter_map(|(file, what)| exposed(&file, what)).collect());
+    let found = in_time(Path::new("secrets"), move || {
+        files.into_iter().filter_map(|(file, what)| exposed(&file, what)).collect()
+    });
     found.unwrap_or_else(|error| {
         vec![Finding::error(
             "exposed_secret",

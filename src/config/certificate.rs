@@ -49,7 +49,8 @@ impl Pair {
     /// Reads both files of `tls` and judges them as of `now`.
     pub(crate) fn load(tls: &Tls, now: SystemTime) -> Result<Self, PairError> {
         let files = tls.clone();
-        in_time(move || Self::load_now(&files, now)).unwrap_or_else(|error| Err(unreadable(&tls.certificate, error)))
+        in_time(&tls.certificate, move || Self::load_now(&files, now))
+            .unwrap_or_else(|error| Err(unreadable(&tls.certificate, error)))
     }
 
     fn load_now(tls: &Tls, now: SystemTime) -> Result<Self, PairError> {
@@ -192,7 +193,7 @@ impl FileStamp {
     /// Those of both files of a pair; `None` for one that is not there.
     pub(crate) fn of_pair(tls: &Tls) -> io::Result<[Option<Self>; 2]> {
         let files = [tls.certificate.clone(), tls.private_key.clone()];
-        in_time(move || files.map(|file| Self::of(&file)))
+        in_time(&tls.certificate, move || files.map(|file| Self::of(&file)))
     }
 
     fn of(path: &Path) -> Option<Self> {

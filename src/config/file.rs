@@ -4,15 +4,16 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::panic::resume_unwind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 use secrecy::SecretString;
+use tokio::time::Instant;
 
 use super::format::Text;
 use super::problem::{Position, Problems, quoted};
@@ -23,13 +24,13 @@ const MAX_SECRET: u64 = 64 * 1024;
 const FILE_WITHIN: Duration = Duration::from_secs(5);
 /// How long all files of a piece of work may take: one may lie on a server that is away, and nothing interrupts its reader.
 const WORK_WITHIN: Duration = Duration::from_secs(10);
-/// How many readers may go on that nobody waits for any longer.
-const MOST_LATE: usize = 4;
+/// How many readers of the same may go on that nobody waits for any longer.
+const MOST_LATE: usize = 2;
 
 static READERS: Readers = Readers { late: Mutex::new(Vec::new()) };
 
 struct Readers {
-    late: Mutex<Vec<JoinHandle<()>>>,
+    late: Mutex<Vec<(PathBuf, JoinHandle<()>)>>,
 }
 
 /// Why a file is not a text that we take.
@@ -71,20 +72,26 @@ impl Unreadable {
     }
 }
 
-/// Does `work`, which reads files, on a thread of its own, and waits no longer than [`WORK_WITHIN`] for it.
+/// Does `work`, which reads the file at `path` and perhaps others, on a thread of its own, and waits no longer than [`WORK_WITHIN`]
+/// for it. What is away holds up nothing else.
 ///
 /// # Panics
 /// With the panic of `work`.
-pub(crate) fn in_time<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
-    READERS.within(WORK_WITHIN, work)
+pub(crate) fn in_time<T: Send + 'static>(path: &Path, work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+    READERS.within(WORK_WITHIN, path, work)
 }
 
 impl Readers {
-    fn within<T: Send + 'static>(&self, limit: Duration, work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+    fn within<T: Send + 'static>(
+        &self,
+        limit: Duration,
+        path: &Path,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> io::Result<T> {
         let late = || self.late.lock().unwrap_or_else(PoisonError::into_inner);
-        late().retain(|reader| !reader.is_finished());
-        if late().len() >= MOST_LATE {
-            return Err(timed_out("earlier files are still not read; is one on a server that is away?"));
+        late().retain(|(_, reader)| !reader.is_finished());
+        if late().iter().filter(|(of, _)| of == path).count() >= MOST_LATE {
+            return Err(timed_out("earlier tries still wait for a file (on a server that is away?)"));
         }
         let (done, result) = mpsc::sync_channel(1);
         let reader = thread::Builder::new().spawn(move || {
@@ -93,8 +100,8 @@ impl Readers {
         match result.recv_timeout(limit) {
             Ok(result) => Ok(result),
             Err(RecvTimeoutError::Timeout) => {
-                late().push(reader);
-                Err(timed_out("a file is still not read; is it on a server that is away?"))
+                late().push((path.to_owned(), reader));
+                Err(timed_out("a file is still not read (on a server that is away?)"))
             }
             Err(RecvTimeoutError::Disconnected) => match reader.join() {
                 Err(panic) => resume_unwind(panic),
@@ -120,7 +127,7 @@ pub(super) fn read(mut file: File, limit: u64) -> io::Result<Vec<u8>> {
     while octets.len() as u64 <= limit {
         let left = Timespec::try_from(end.saturating_duration_since(Instant::now())).map_err(io::Error::other)?;
         match poll(&mut [PollFd::new(&file, PollFlags::IN)], Some(&left)) {
-            Ok(0) => return Err(timed_out("nothing came of it in 5 s; is it a pipe?")),
+            Ok(0) => return Err(timed_out("nothing came of it in 5 s (a pipe?)")),
             Ok(_) => {}
             Err(error) if io::Error::from(error).kind() == ErrorKind::Interrupted => continue,
             Err(error) => return Err(error.into()),
@@ -173,12 +180,13 @@ mod tests {
         let mut ends = Vec::new();
         for _ in 0..MOST_LATE {
             let (end, ended) = mpsc::channel::<()>();
-            let late = readers.within(Duration::ZERO, move || ended.recv().is_err());
+            let late = readers.within(Duration::ZERO, Path::new("away"), move || ended.recv().is_err());
             assert_eq!(late.unwrap_err().kind(), ErrorKind::TimedOut);
             ends.push(end);
         }
-        let more = || readers.within(WORK_WITHIN, || true);
-        assert!(more().unwrap_err().to_string().contains("earlier files"));
+        let more = || readers.within(WORK_WITHIN, Path::new("away"), || true);
+        assert!(more().unwrap_err().to_string().contains("earlier tries"));
+        assert!(readers.within(WORK_WITHIN, Path::new("here"), || true).unwrap(), "another file is read");
         ends.pop();
         while let Err(error) = more() {
             assert_eq!(error.kind(), ErrorKind::TimedOut);
@@ -201,6 +209,6 @@ mod tests {
         drop(writer);
         assert_eq!(reader.join().unwrap().unwrap(), "abc\n");
         let empty = read_text(&path, 10).unwrap_err();
-        assert!(empty.message().contains("is it a pipe?"), "{}", empty.message());
+        assert!(empty.message().contains("(a pipe?)"), "{}", empty.message());
     }
 }

@@ -80,7 +80,7 @@ impl Config {
     /// All that is wrong with it, in one list; or why it cannot be read.
     pub fn load(path: &Path) -> Result<Self, Errors> {
         let from = path.to_owned();
-        file::in_time(move || Self::load_now(&from)).unwrap_or_else(|error| {
+        file::in_time(path, move || Self::load_now(&from)).unwrap_or_else(|error| {
             let message = format!("this file, or one that it names, cannot be read: {error}");
             let help = "name files of this machine, or bring the server back".to_owned();
             Err(Problem { path: path.to_owned(), position: None, message, help }.into())

@@ -24,7 +24,8 @@ pub struct RequestBody {
 pub(crate) struct Stopping;
 
 impl RequestBody {
-    pub(crate) fn new(body: Incoming, stop: watch::Receiver<bool>) -> Self {
+    /// `body`, of which nothing is waited for long after `stop` turned true.
+    pub fn new(body: Incoming, stop: watch::Receiver<bool>) -> Self {
         Self { body, stop, cut: None }
     }
 }

@@ -143,7 +143,7 @@ async fn a_file_that_is_not_read_in_time_is_named_and_ends_start_and_check() {
             let expected = if is_pair && arguments[0] == "check" { 2 } else { 64 };
             assert_eq!(code, Some(expected), "{arguments:?} {}: {log}", path.display());
             let name = path.file_name().unwrap().to_str().unwrap();
-            assert!(log.contains(name) && log.contains("is it a pipe?"), "{arguments:?} {name}: {log}");
+            assert!(log.contains(name) && log.contains("(a pipe?)"), "{arguments:?} {name}: {log}");
         }
     }
 }
@@ -157,7 +157,7 @@ async fn a_certificate_that_is_not_read_in_time_holds_up_neither_later_ones_nor_
     let https = gateway.https().unwrap();
     let first = certificates.current();
     fifo(&certificates.path("fullchain.pem"));
-    until_logged(&gateway, "is it a pipe?").await;
+    until_logged(&gateway, "(a pipe?)").await;
     assert_eq!(certificates.shown(https).await, first, "the old one stays");
     certificates.renew(Duration::from_secs(86_400 * 90));
     soon("the later one is shown", async || certificates.shown(https).await == certificates.current()).await;

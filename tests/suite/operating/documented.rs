@@ -48,7 +48,8 @@ url = \"sqlite:/var/lib/dyngate/dyngate.db\"
 What follows is a session. A test runs it, from the first command to the last, and compares what is printed; only secrets,
 ports and times are written evenly here. `--config FILE` names the configuration, as everywhere, and `--json` prints the same
 for scripts. Exit code: 0 done; 64 it cannot be so, and the text says what would be right; 1 the store or the primary does
-not serve now, and the same command may work later. No command asks back.
+not serve now, and the same command may work later. No command asks back. Each change is a line in the log of each gateway that runs on the
+store, with who made it: the Unix user of the command, and who became that with sudo.
 
 ## A customer and three hosts
 "),

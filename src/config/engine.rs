@@ -176,6 +176,40 @@ fn check_url(url: &str, at: usize, problems: &mut Problems<'_>) -> Option<Locati
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn a_store_is_named_by_its_url_or_by_a_file_with_the_url_alone_and_no_error_repeats_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let parse = |store: &str| {
+            let toml = format!(
+                "[store]\n{store}\n[[key]]\nname = \"k\"\nalgorithm = \"hmac-sha256\"\nsecret = \"c2VjcmV0\"\n\
+                 [[zone]]\nname = \"dyn.example\"\nprimaries = [\"127.0.0.1\"]\nkey = \"k\"\n"
+            );
+            Config::parse(&toml, &folder.path().join("gateway.toml"))
+        };
+        let put = |text: &str| std::fs::write(folder.path().join("store.url"), text).unwrap();
+        let url_file = "url_file = \"store.url\"";
+        put("postgres://u:hunter2@h/d\n");
+        let store = parse(url_file).unwrap().store;
+        assert!(
+            matches!(&store.location, Location::Postgres(url) if url.expose_secret() == "postgres://u:hunter2@h/d")
+        );
+        put("sqlite:store.db");
+        let at_folder = folder.path().join("store.db");
+        assert!(matches!(parse(url_file).unwrap().store.location, Location::Sqlite(path) if path == at_folder));
+        for (store, text, says) in [
+            ("url = \"memory:\"\nurl_file = \"store.url\"", "memory:", "`url_file` stands beside `url` at line 2"),
+            (url_file, "mysql://u:hunter2@h/d", "gateway.toml:2:12: this is not the URL of a store"),
+            ("url_file = \"none.url\"", "", "\"none.url\" cannot be read"),
+            ("url_file = \"\"", "", "no file is named here"),
+            ("grace = \"1h\"", "", "[store] has no `url`"),
+        ] {
+            put(text);
+            let errors = parse(store).unwrap_err().to_string();
+            assert!(errors.contains(says) && !errors.contains("hunter2"), "{says}: {errors}");
+        }
+    }
 
     #[test]
     fn a_password_in_a_url_is_seen() {

@@ -8,6 +8,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::model::Outcome;
@@ -29,6 +30,8 @@ struct All {
     auth_failures: Counter,
     rate_limited: Family<LimitLabel, Counter>,
     store_unwritten: Gauge,
+    connections: Gauge,
+    reloads: Counter,
     zones: Mutex<HashMap<String, Series>>,
 }
 
@@ -115,6 +118,25 @@ pub struct ZoneMetrics {
     pub pending: Gauge,
 }
 
+/// Counted among the open connections while it is there.
+#[derive(Debug)]
+pub struct OpenConnection(Gauge);
+
+impl OpenConnection {
+    /// One more.
+    #[must_use]
+    pub fn new(open: &Gauge) -> Self {
+        open.inc();
+        Self(open.clone())
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 /// The metrics of one dialect, looked up once.
 #[derive(Clone, Debug)]
 pub struct DialectMetrics {
@@ -148,6 +170,8 @@ impl Metrics {
             auth_failures: Counter::default(),
             rate_limited: Family::default(),
             store_unwritten: Gauge::default(),
+            connections: Gauge::default(),
+            reloads: Counter::default(),
             zones: Mutex::default(),
         };
         let registry = registry.sub_registry_with_prefix("dyngate");
@@ -188,10 +212,37 @@ impl Metrics {
             "Rows of what was seen of hosts that wait to be written to the store",
             all.store_unwritten.clone(),
         );
+        registry.register("connections", "Open connections of routers", all.connections.clone());
+        registry.register("reloads", "Reloads that came into force", all.reloads.clone());
+        let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "Which program this is", version);
         for kind in LimitKind::ALL {
             let _present_from_the_start = all.rate_limited.get_or_create(&LimitLabel { limit: kind.label() });
         }
         Self(Arc::new(all))
+    }
+
+    /// Registers until when the certificate of the TLS listeners is valid, in seconds since the epoch.
+    pub fn certificate_expiry(registry: &mut Registry) -> Gauge {
+        let expiry = Gauge::default();
+        registry.register_with_unit(
+            "dyngate_certificate_expiry_timestamp",
+            "When the certificate that TLS listeners show expires, since the epoch",
+            Unit::Seconds,
+            expiry.clone(),
+        );
+        expiry
+    }
+
+    /// The gauge of open connections.
+    #[must_use]
+    pub fn connections(&self) -> Gauge {
+        self.0.connections.clone()
+    }
+
+    /// A new configuration came into force.
+    pub fn reloaded(&self) {
+        self.0.reloads.inc();
     }
 
     /// The metrics of `dialect`.

@@ -16,13 +16,14 @@ use dyngate::metrics::Metrics;
 use dyngate::model::{
     Desired, DesiredRecords, Hostname, KeyName, PasswordDigest, RrData, RrType, Timestamp, TsigKey, ZoneName,
 };
-use dyngate::net::{Peer, Proxies};
+use dyngate::net::{Peer, Proxies, RequestBody};
 use dyngate::public::Public;
 use dyngate::registry::Registry;
 use hickory_proto::op::{Message, MessageType, OpCode};
 use hickory_proto::rr::rdata::tsig::{TSIG, TsigAlgorithm, make_tsig_record};
 use hickory_proto::rr::{Name, TSigner};
 use hickory_proto::serialize::binary::{BinEncodable as _, BinEncoder};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -73,8 +74,10 @@ impl Request {
         let public = Arc::new(Public::new(Arc::new(gateway), proxies, &metrics));
         let peer = Peer::Ip(([203, 0, 113, 7], 40_000).into());
         runtime.spawn(async move {
-            let service = service_fn(move |request| {
+            let (_never, stop) = tokio::sync::watch::channel(false);
+            let service = service_fn(move |request: hyper::Request<Incoming>| {
                 let public = Arc::clone(&public);
+                let request = request.map(|body| RequestBody::new(body, stop.clone()));
                 async move { Ok::<_, std::convert::Infallible>(public.answer(peer, request).await) }
             });
             http1::Builder::new().title_case_headers(true).serve_connection(TokioIo::new(server), service).await

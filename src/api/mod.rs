@@ -1,5 +1,6 @@
 //! The admin listener: health, metrics and requests for a reload. Knows no dialect.
 
+mod exposition;
 pub(crate) mod reload;
 
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{RawQuery, State};
 use axum::handler::Handler;
-use axum::http::header::{ALLOW, CONTENT_TYPE, HeaderMap};
+use axum::http::header::{ACCEPT, ALLOW, CONTENT_TYPE, HeaderMap};
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
@@ -82,7 +83,8 @@ async fn reload(State(api): AdminState, headers: HeaderMap) -> Response {
     if !reload::may_reload(&headers) {
         return (StatusCode::FORBIDDEN, "`dyngate reload` may do this, and no web page\n").into_response();
     }
-    let (request, done) = oneshot::channel();
+    let (answer, done) = oneshot::channel();
+    let request = ReloadRequest { content: reload::wanted_content(&headers), done: answer };
     if api.reloads.try_send(request).is_err() {
         return (StatusCode::SERVICE_UNAVAILABLE, "stopping, or too many want the same\n").into_response();
     }
@@ -144,9 +146,13 @@ fn is_primaries(parameter: &str) -> bool {
     parameter.split('=').next() == Some("primaries")
 }
 
-async fn metrics(State(api): AdminState) -> Response {
+async fn metrics(State(api): AdminState, headers: HeaderMap) -> Response {
     let mut page = String::new();
+    let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     match encode(&mut page, &api.registry) {
+        Ok(()) if exposition::wants_text(accept) => {
+            ([(CONTENT_TYPE, exposition::TEXT)], exposition::to_text(&page)).into_response()
+        }
         Ok(()) => ([(CONTENT_TYPE, OPEN_METRICS)], page).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
     }

@@ -4,12 +4,14 @@ use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use hyper::header::{HeaderMap, ORIGIN};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 /// What a web page in somebody's browser cannot send without asking first, which is never granted.
-pub(super) const HEADER: &str = "x-dyngate-reload";
+const HEADER: &str = "x-dyngate-reload";
 /// A gateway that is there takes the connection at once.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// A large file is checked against the store name by name.
@@ -20,7 +22,12 @@ const HEALTH_WITHIN: Duration = Duration::from_secs(4);
 const MOST: u64 = 4 * 1024 * 1024;
 
 /// Somebody wants the configuration to be read again, and waits for what came of it.
-pub(crate) type ReloadRequest = oneshot::Sender<Result<Reloaded, ReloadRefused>>;
+#[derive(Debug)]
+pub(crate) struct ReloadRequest {
+    /// What must be read, as [`Config::content`](crate::config::Config::content) tells it.
+    pub(crate) content: Option<Vec<u8>>,
+    pub(crate) done: oneshot::Sender<Result<Reloaded, ReloadRefused>>,
+}
 
 /// The new configuration is in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,9 +63,21 @@ pub(super) fn may_reload(headers: &HeaderMap) -> bool {
     headers.contains_key(HEADER) && !headers.contains_key(ORIGIN) && !headers.contains_key("sec-fetch-site")
 }
 
-/// Asks the gateway whose admin listener is at `address` to read its configuration again, and waits for what comes of it.
-pub(crate) fn request_reload(address: SocketAddr) -> Result<Result<Reloaded, ReloadRefused>, AdminCallError> {
-    let headers = format!("{HEADER}: yes\r\nContent-Length: 0\r\n");
+/// The content that a request wants to be read, if it says.
+pub(super) fn wanted_content(headers: &HeaderMap) -> Option<Vec<u8>> {
+    headers
+        .get(HEADER)
+        .and_then(|content| STANDARD.decode(content.as_bytes()).ok())
+        .filter(|content| content.len() == 32)
+}
+
+/// Asks the gateway whose admin listener is at `address` to read its configuration again, if it has this `content`, and waits for
+/// what comes of it.
+pub(crate) fn request_reload(
+    address: SocketAddr,
+    content: &[u8],
+) -> Result<Result<Reloaded, ReloadRefused>, AdminCallError> {
+    let headers = format!("{HEADER}: {}\r\nContent-Length: 0\r\n", STANDARD.encode(content));
     let (status, body) = exchange(address, "POST /reload", &headers, ANSWER_WITHIN)?;
     match status.as_str() {
         "200" => serde_json::from_str(&body).map(Ok).map_err(|_| stranger(address, &status, &body)),

@@ -1,6 +1,6 @@
 //! Builds every part from a `Config` before anything listens, starts them in order, reloads and stops them.
 
-mod blocking;
+mod collected;
 mod difference;
 mod in_force;
 mod reload;
@@ -16,12 +16,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::service::service_fn;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry as MetricsRegistry;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tracing::{info, warn};
 
@@ -29,24 +31,26 @@ use crate::api::AdminApi;
 use crate::api::reload::ReloadRequest;
 use crate::auth::{Authenticator, NoRandomness};
 use crate::config::certificate::PairError;
-use crate::config::{self, Config, Endpoint, Location};
+use crate::config::{self, Config, Endpoint, Errors, Location};
 use crate::dns::{EncodeError, Pool, Tcp};
 use crate::engine::{self, Ended};
 use crate::gateway::Gateway;
 use crate::limit::Limits;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, OpenConnection};
 use crate::net::{self, Activated, Certificates, ConnectionPolicy, ListenError, ListeningSocket, LoadedCertificate};
 use crate::registry::Registry;
 use crate::store::{Store, StoreError};
 pub use supervision::end_on_panic;
 
-use blocking::BlockingCall;
+use collected::{Process, StoreUp};
 use in_force::{Current, InForce};
 use reload::Reloader;
 
 /// Why the gateway cannot start or go on.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AppError {
+    #[error("the configuration cannot be used\n{0}")]
+    Config(#[from] Errors),
     #[error(transparent)]
     Listen(#[from] ListenError),
     #[error("the configuration cannot be used\n{0}")]
@@ -69,23 +73,41 @@ pub(crate) enum AppError {
     Signals(#[source] io::Error),
 }
 
-/// From here on SIGHUP does not end us. To be called inside a tokio runtime, before the configuration is read: a service
-/// manager or a renewed certificate may ask for a reload at any time.
-pub(crate) fn hangups() -> Result<Signal, AppError> {
-    signal(SignalKind::hangup()).map_err(AppError::Signals)
-}
+/// How long the parts that look after routers may take at the end: a little more than `net` gives to what is in flight.
+const DRAIN: Duration = Duration::from_millis(10_500);
+/// How long the admin listener may.
+const ADMIN_DRAIN: Duration = Duration::from_secs(1);
+/// How long the store may, to hear what it was not told yet.
+const LEAVE: Duration = Duration::from_secs(3);
 
-/// Runs the gateway until SIGTERM or SIGINT, then finishes what is in flight. Each of `hangups` has the file at `path`, which
-/// `config` was read from, read again; those that came before the start, after it.
-pub(crate) async fn serve(
-    config: &Config,
-    path: &Path,
-    ready_file: Option<&Path>,
-    mut hangups: Signal,
-) -> Result<(), AppError> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(AppError::Signals)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(AppError::Signals)?;
-    let mut running = Running::start(config, path).await?;
+/// Runs the gateway with the configuration at `path` until SIGTERM or SIGINT, then finishes what is in flight. Each SIGHUP has the
+/// file read again; one that comes before the start, after it.
+pub(crate) async fn serve(path: &Path, ready_file: Option<&Path>) -> Result<(), AppError> {
+    let signals = |kind| signal(kind).map_err(AppError::Signals);
+    let mut hangups = signals(SignalKind::hangup())?;
+    let (mut terminate, mut interrupt) = (signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?);
+    let mut told_to_end = async || {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    // As a reload reads it: files that it names are the same ones then.
+    let from = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    // A task of its own, and readers with threads of theirs: whatever the start waits for, signals are heard.
+    let mut starting = tokio::spawn(async move {
+        let read_from = from.clone();
+        let config = spawn_blocking(move || Config::load(&read_from)).await.map_err(|_| AppError::PartEnded)??;
+        let running = Running::start(&config, &from).await?;
+        Ok::<_, AppError>((config, running))
+    });
+    let (config, mut running) = tokio::select! {
+        started = &mut starting => started.map_err(|_| AppError::PartEnded)??,
+        () = told_to_end() => {
+            info!("stopped before the start was done");
+            return Ok(());
+        }
+    };
     if let Some(path) = ready_file {
         write_ready_file(path, &running)?;
     }
@@ -95,12 +117,11 @@ pub(crate) async fn serve(
         version = env!("CARGO_PKG_VERSION"),
         "dyngate is ready"
     );
-    tell_systemd(&[NotifyState::Ready], &reload::status(config, &running.routers()));
+    tell_systemd(&[NotifyState::Ready], &reload::status(&config, &running.routers()));
 
     loop {
         tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+            () = told_to_end() => break,
             _ = hangups.recv() => reload::order(&running.reloads),
             () = running.part_ended() => return Err(AppError::PartEnded),
         }
@@ -138,7 +159,14 @@ impl Running {
         raise_open_files();
         let mut registry = MetricsRegistry::default();
         let metrics = Metrics::register(&mut registry);
-        let certificates = config.http.tls.as_ref().map(LoadedCertificate::read).transpose()?.map(Certificates::new);
+        let certificates = match config.http.tls.clone() {
+            Some(tls) => {
+                let read = spawn_blocking(move || LoadedCertificate::read(&tls)).await;
+                let expiry = Metrics::certificate_expiry(&mut registry);
+                Some(Certificates::new(read.map_err(|_| AppError::PartEnded)??, expiry))
+            }
+            None => None,
+        };
         let acceptor = certificates.as_ref().map(Certificates::acceptor).transpose().map_err(AppError::Tls)?;
         let mut activated = Activated::from_env();
         let wait = if activated.is_empty() { Duration::ZERO } else { SUCCESSION };
@@ -155,6 +183,12 @@ impl Running {
             let current = current.clone();
             move || Arc::clone(&current.get().gateway)
         };
+        registry.register_collector(Box::new(Process::new()));
+        if !matches!(config.store.location, Location::Memory) {
+            let in_force = in_force.clone();
+            let is_up = move || in_force().registry().trouble().is_none();
+            registry.register_collector(Box::new(StoreUp(Box::new(is_up))));
+        }
         let mut background = JoinSet::new();
         background.spawn(Gateway::look_after_pending(in_force.clone(), Arc::clone(&wake), endings));
         let (public_stop, stopped) = watch::channel(false);
@@ -165,13 +199,14 @@ impl Running {
         {
             info!(address = %listener.address(), tls = tls.is_some(), proxy_protocol, "listening for routers");
             if tls.is_some() { &mut https } else { &mut http }.push(listener.address().clone());
-            public_servers.spawn(serve_routers(listener, proxy_protocol, tls, current.clone(), stopped.clone()));
+            let (connections, current) = (metrics.connections(), current.clone());
+            public_servers.spawn(serve_routers(listener, proxy_protocol, tls, connections, current, stopped.clone()));
         }
         if let Some(certificates) = &certificates {
             public_servers.spawn(Arc::clone(certificates).keep(stopped.clone()));
         }
         let reloader = Reloader {
-            path: std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
+            path: path.to_owned(),
             started: config.clone(),
             config: config.clone(),
             current: current.clone(),
@@ -182,7 +217,6 @@ impl Running {
             wake,
             ended,
             routers: all_places(&http, &https),
-            reading: BlockingCall::new(),
         };
         let (reloads, reloading) = reloader.start(stopped.clone());
         public_servers.spawn(reloading);
@@ -225,15 +259,23 @@ impl Running {
         }
     }
 
-    /// Takes no new connections and finishes what is in flight, at most 10 s for each listener's.
+    /// Takes no new connections and finishes what is in flight, within 15 s in all.
     pub(crate) async fn stop(mut self) {
         self.public_stop.send_replace(true);
-        while self.public_servers.join_next().await.is_some() {}
+        let ended = async { while self.public_servers.join_next().await.is_some() {} };
+        if timeout(DRAIN, ended).await.is_err() {
+            warn!("a part did not end in time and is cut");
+        }
         // The admin listener goes last, so that /readyz tells of the stop until the end.
         self.admin_stop.send_replace(true);
-        let _ended = self.admin_server.await;
-        self.background.shutdown().await;
-        self.current.get().gateway.close().await;
+        let _ended = timeout(ADMIN_DRAIN, self.admin_server).await;
+        let leave = async {
+            self.background.shutdown().await;
+            self.current.get().gateway.close().await;
+        };
+        if timeout(LEAVE, leave).await.is_err() {
+            warn!("the store did not take in time what it was not told yet");
+        }
     }
 }
 
@@ -295,6 +337,7 @@ async fn serve_routers(
     listener: ListeningSocket,
     proxy_protocol: bool,
     tls: Option<TlsAcceptor>,
+    connections: Gauge,
     current: Current,
     stop: watch::Receiver<bool>,
 ) {
@@ -311,6 +354,7 @@ async fn serve_routers(
             per_source: Some(Arc::clone(&in_force.per_source)),
             tls: tls.clone(),
             unreadable: Some(Arc::clone(&unreadable)),
+            open: Some(OpenConnection::new(&connections)),
         }
     };
     let service = move |peer| {

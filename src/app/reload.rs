@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until};
 use tracing::{error, info, warn};
 
-use super::blocking::{BlockingCall, BlockingError};
 use super::difference::{changed, needs_restart};
 use super::in_force::{Current, InForce};
 use super::tell_systemd;
@@ -29,8 +29,6 @@ const MOST_ORDERS: usize = 16;
 /// So many reloads within this time go ahead at once; what is ordered beyond that waits together and is one. Each reads files, asks
 /// the store and writes lines into the log, and whoever reaches the admin listener may order any number.
 const MOST_WITHIN: (usize, Duration) = (10, Duration::from_secs(10));
-/// How long the file, and those that it names, may take to be read: one may be a pipe, or on a server that is away.
-const READ_WITHIN: Duration = Duration::from_secs(30);
 
 /// The configuration, and the certificate that it names.
 type FilesRead = Result<(Config, Option<LoadedCertificate>), Vec<String>>;
@@ -54,7 +52,6 @@ pub(super) struct Reloader {
     pub(super) ended: mpsc::UnboundedSender<Vec<Ended>>,
     /// What systemd is told of the listeners.
     pub(super) routers: String,
-    pub(super) reading: BlockingCall<FilesRead>,
 }
 
 /// A configuration that will do: nothing of it can fail any more.
@@ -67,8 +64,8 @@ struct CheckedConfig {
 
 /// Asks for a reload and does not wait for it. One that waits already will read the file after this.
 pub(super) fn order(orders: &mpsc::Sender<ReloadRequest>) {
-    let (order, _nobody_waits) = oneshot::channel();
-    let _one_is_to_come = orders.try_send(order);
+    let (done, _nobody_waits) = oneshot::channel();
+    let _one_is_to_come = orders.try_send(ReloadRequest { content: None, done });
 }
 
 impl Reloader {
@@ -93,10 +90,7 @@ impl Reloader {
                         break;
                     }
                     begun.push_back(Instant::now());
-                    let done = reloader.reload().await;
-                    for order in waiting.drain(..) {
-                        let _nobody_waits = order.send(done.clone());
-                    }
+                    reloader.serve(std::mem::take(&mut waiting)).await;
                 }
             };
             tokio::select! {
@@ -107,16 +101,34 @@ impl Reloader {
         (orders, run)
     }
 
-    async fn reload(&mut self) -> Result<Reloaded, ReloadRefused> {
+    /// One reload for all of `orders`; none where each wants another content to be read than what is there.
+    async fn serve(&mut self, orders: Vec<ReloadRequest>) {
+        let wanted: Option<Vec<_>> = orders.iter().map(|order| order.content.clone()).collect();
+        let done = self.reload(wanted.as_deref()).await;
+        for order in orders {
+            let is_other = order.content.is_some_and(|content| content != self.config.content);
+            let answer = match &done {
+                Ok(reloaded) if is_other => {
+                    Err(ReloadRefused { problems: vec![other_content()], file: reloaded.file.clone() })
+                }
+                done => done.clone(),
+            };
+            let _nobody_waits = order.done.send(answer);
+        }
+    }
+
+    /// With `wanted`, only a configuration of one of these contents.
+    async fn reload(&mut self, wanted: Option<&[Vec<u8>]>) -> Result<Reloaded, ReloadRefused> {
         let now = NotifyState::monotonic_usec_now().ok();
         let reloading: Vec<_> = std::iter::once(NotifyState::Reloading).chain(now).collect();
         tell_systemd(&reloading, "reading the configuration again");
         let file = self.path.display().to_string();
-        let done = match self.check().await {
+        let done = match self.check(wanted).await {
             Ok(checked) => {
                 let changed = changed(&self.config, &checked.config);
                 let restart = needs_restart(&self.started, &checked.config);
                 self.apply(checked).await;
+                self.metrics.reloaded();
                 let counts = if changed.is_empty() { "nothing".to_owned() } else { changed.join("; ") };
                 info!(file, changed = counts, "configuration reloaded");
                 for what in &restart {
@@ -131,7 +143,7 @@ impl Reloader {
                 for problem in &problems {
                     error!("{problem}");
                 }
-                error!(file, problems = problems.len(), "the configuration cannot be used; the one in force stays");
+                error!(file, problems = problems.len(), "the configuration is not taken; the one in force stays");
                 Err(ReloadRefused { file, problems })
             }
         };
@@ -140,17 +152,14 @@ impl Reloader {
     }
 
     /// Reads the file and all that it names, and makes of it what can fail.
-    async fn check(&mut self) -> Result<CheckedConfig, Vec<String>> {
+    async fn check(&mut self, wanted: Option<&[Vec<u8>]>) -> Result<CheckedConfig, Vec<String>> {
         let path = self.path.clone();
         let said = |what: &dyn std::fmt::Display| vec![format!("{}: {what}", path.display())];
         let from = path.clone();
-        let read = self.reading.wait_for(READ_WITHIN, move || read(&from)).await;
-        let (config, certificate) = read.map_err(|error| match error {
-            BlockingError::Late(_) | BlockingError::Busy => said(&format!(
-                "reading it and the files that it names: {error}; is one of them a pipe, or on a server that is away?"
-            )),
-            BlockingError::Broken(_) => said(&error),
-        })??;
+        let (config, certificate) = spawn_blocking(move || read(&from)).await.map_err(|error| said(&error))??;
+        if wanted.is_some_and(|wanted| !wanted.contains(&config.content)) {
+            return Err(said(&other_content()));
+        }
         let in_force = self.current.get();
         let registry = in_force.gateway.registry();
         let clashes = registry.clashes(&config).await.map_err(|error| said(&error))?;
@@ -206,6 +215,10 @@ impl Reloader {
         let gone = old.difference(&new).filter_map(|apex| before.zone(apex));
         self.removed.extend(gone.map(|zone| (zone.name().clone(), zone.downgrade())));
     }
+}
+
+fn other_content() -> String {
+    "what stands there, or in a file that it names, is other than what was checked".to_owned()
 }
 
 /// The file, and the certificate that it names.

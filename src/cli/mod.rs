@@ -76,7 +76,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Check this configuration, then have the running gateway take it without a restart
+    /// Check this configuration, then have the running gateway take it without a restart; fails where it did not
     Reload(Common),
     /// Ask the running gateway whether it can serve, for health checks and scripts
     Health {
@@ -225,6 +225,10 @@ fn runtime(mut builder: Builder) -> Result<Runtime, ExitCode> {
 }
 
 fn fail(code: u8, error: &dyn std::fmt::Display) -> ExitCode {
-    let _stderr_gone = writeln!(io::stderr(), "dyngate: {error}");
+    let mut text = format!("dyngate: {error}");
+    if log::goes_to_journal() {
+        text = format!("{}{}", log::ERROR, text.replace('\n', &format!("\n{}", log::ERROR)));
+    }
+    let _stderr_gone = writeln!(io::stderr(), "{text}");
     ExitCode::from(code)
 }

@@ -1,4 +1,4 @@
-//! `dyngate reload`: checks the file here, then has the running gateway read its own.
+//! `dyngate reload`: checks the file here, then has the running gateway read its own, which must have the same content.
 
 use std::fs;
 use std::path::Path;
@@ -8,6 +8,8 @@ use super::{CommandResult, USAGE, fail};
 use crate::api::reload::{Reloaded, request_reload};
 use crate::config::Config;
 
+/// The gateway did not take it.
+const REFUSED: u8 = 2;
 /// Where systemd keeps the copies of LoadCredential=.
 const CREDENTIALS: &str = "/run/credentials/";
 
@@ -15,7 +17,7 @@ pub(super) fn run(common: &Common) -> CommandResult {
     let path = &common.file.config;
     let config = Config::load(path)
         .map_err(|errors| fail(USAGE, &format_args!("the configuration cannot be used; nothing was sent\n{errors}")))?;
-    match request_reload(config.admin.listen) {
+    match request_reload(config.admin.listen, &config.content) {
         Ok(Ok(reloaded)) => {
             note_file(path, &reloaded.file);
             let shown = common.output().one(&reloaded, text);
@@ -25,15 +27,15 @@ pub(super) fn run(common: &Common) -> CommandResult {
             note_file(path, &refused.file);
             let shown = common.output().one(&refused, |_| String::new());
             let problems = refused.problems.join("\n");
-            let told = format!("the gateway cannot use its configuration; the one in force stays\n{problems}");
+            let told = format!("the gateway did not take its configuration; the one in force stays\n{problems}");
             shown.map_err(|error| fail(1, &error))?;
-            Err(fail(1, &told))
+            Err(fail(REFUSED, &told))
         }
         Err(error) => Err(fail(
-            1,
+            REFUSED,
             &format_args!(
-                "{error}\n  where the gateway runs with another [admin] listen than this file's, or under systemd: \
-                 `systemctl reload dyngate`, or send it SIGHUP; its log tells what came of it"
+                "{error}\n  where the gateway was started with another [admin] listen than this file's, it needs a restart, or \
+                 SIGHUP for all the rest; its log tells what came of it"
             ),
         )),
     }

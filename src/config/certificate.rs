@@ -1,7 +1,7 @@
 //! The pair of `[http.tls]`: a certificate chain and its private key, read from PEM files and judged. Knows no socket.
 
-use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use x509_cert::Certificate;
 use x509_cert::der::{DateTime, Decode as _};
 
 use super::Tls;
+use super::file::{self, in_time};
 
 /// The largest file that is read, in octets.
 const MAX_FILE: u64 = 256 * 1024;
@@ -47,6 +48,12 @@ pub(crate) struct Pair {
 impl Pair {
     /// Reads both files of `tls` and judges them as of `now`.
     pub(crate) fn load(tls: &Tls, now: SystemTime) -> Result<Self, PairError> {
+        let files = tls.clone();
+        in_time(&tls.certificate, move || Self::load_now(&files, now))
+            .unwrap_or_else(|error| Err(unreadable(&tls.certificate, error)))
+    }
+
+    fn load_now(tls: &Tls, now: SystemTime) -> Result<Self, PairError> {
         let chain = read_chain(&tls.certificate)?;
         let key = read_key(&tls.private_key)?;
         let (not_before, not_after) = chain.first().and_then(validity).ok_or_else(|| {
@@ -90,7 +97,7 @@ pub(crate) fn date(time: SystemTime) -> String {
 fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, PairError> {
     let advice =
         "write the certificate in PEM, the server's own first, then those that signed it (certbot: fullchain.pem)";
-    let octets = read(path, File::open(path).map_err(|source| unreadable(path, source))?)?;
+    let octets = read(path, file::open(path).map_err(|source| unreadable(path, source))?)?;
     let chain: Vec<_> = CertificateDer::pem_slice_iter(&octets)
         .collect::<Result<_, _>>()
         .map_err(|error| not_pem(path, &error, advice))?;
@@ -104,7 +111,7 @@ fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, PairError> {
 
 fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, PairError> {
     let advice = "write the private key in PEM, without a passphrase (certbot: privkey.pem)";
-    let file = File::open(path).map_err(|source| unreadable(path, source))?;
+    let file = file::open(path).map_err(|source| unreadable(path, source))?;
     // The file that is read is the one that is judged.
     let metadata = file.metadata().map_err(|source| unreadable(path, source))?;
     if let Some(may) = exposed(metadata.mode(), metadata.uid()) {
@@ -138,9 +145,8 @@ fn is_encrypted(octets: &[u8]) -> bool {
     marks.iter().any(|mark| octets.windows(mark.len()).any(|window| window == *mark))
 }
 
-fn read(path: &Path, file: File) -> Result<Vec<u8>, PairError> {
-    let mut octets = Vec::new();
-    file.take(MAX_FILE + 1).read_to_end(&mut octets).map_err(|source| unreadable(path, source))?;
+fn read(path: &Path, file: fs::File) -> Result<Vec<u8>, PairError> {
+    let octets = file::read(file, MAX_FILE).map_err(|source| unreadable(path, source))?;
     if octets.len() as u64 > MAX_FILE {
         return Err(broken(path, "this file is larger than 256 KiB", "name a file with one chain or one key in it"));
     }
@@ -155,6 +161,13 @@ fn validity(certificate: &CertificateDer<'_>) -> Option<(SystemTime, SystemTime)
 }
 
 fn unreadable(path: &Path, source: io::Error) -> PairError {
+    if source.kind() == io::ErrorKind::TimedOut {
+        return broken(
+            path,
+            &format!("cannot be read: {source}"),
+            "name files of this machine, or bring the server back",
+        );
+    }
     PairError::Unreadable { path: path.to_owned(), source }
 }
 
@@ -177,8 +190,13 @@ fn not_pem(path: &Path, error: &PemError, advice: &'static str) -> PairError {
 pub(crate) struct FileStamp(u64, u64, u64, (i64, i64), (i64, i64));
 
 impl FileStamp {
-    /// `None` where there is no such file.
-    pub(crate) fn of(path: &Path) -> Option<Self> {
+    /// Those of both files of a pair; `None` for one that is not there.
+    pub(crate) fn of_pair(tls: &Tls) -> io::Result<[Option<Self>; 2]> {
+        let files = [tls.certificate.clone(), tls.private_key.clone()];
+        in_time(&tls.certificate, move || files.map(|file| Self::of(&file)))
+    }
+
+    fn of(path: &Path) -> Option<Self> {
         let file = fs::metadata(path).ok()?;
         let (written, changed) = ((file.mtime(), file.mtime_nsec()), (file.ctime(), file.ctime_nsec()));
         Some(Self(file.dev(), file.ino(), file.len(), written, changed))

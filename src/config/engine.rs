@@ -1,12 +1,14 @@
 //! `[engine]`, `[limits]` and `[store]`: durations, rates, and where things are kept.
 
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
 use toml::Spanned;
 
-use super::format::{self, SecretText, Text, TextOr, example};
+use super::file::read_secret;
+use super::format::{self, Text, TextOr, example};
 use super::problem::{Problems, label, quoted};
 use super::{Engine, Limits, Location, Quota, Store};
 
@@ -109,23 +111,49 @@ fn quota(burst: u32, per_minute: u32) -> Option<Quota> {
     Some(Quota { burst: NonZeroU32::new(burst)?, per_minute: NonZeroU32::new(per_minute)? })
 }
 
-/// The store; in memory where the section is left out.
-pub(super) fn check_store(typed: Option<Spanned<format::StoreSection>>, problems: &mut Problems<'_>) -> Store {
-    let mut url = None;
-    if let Some(typed) = &typed {
-        url = problems.required((STORE, typed.span().start), "url", typed.get_ref().url.as_ref());
-    }
-    let location = url.map_or(Some(Location::Memory), |url| check_url(url, problems));
+/// The store, in memory where the section is left out; and the file that holds its URL, where a password stands in that.
+pub(super) fn check_store(
+    typed: Option<Spanned<format::StoreSection>>,
+    problems: &mut Problems<'_>,
+) -> (Store, Option<PathBuf>) {
+    let section = typed.as_ref().map(|typed| typed.span().start);
     let typed = typed.map(Spanned::into_inner).unwrap_or_default();
-    Store {
+    let (mut location, mut holds_password) = (None, None);
+    match (section, &typed.url, &typed.url_file) {
+        (None, ..) => {}
+        (Some(_), Some(url), Some(file)) => {
+            let message = format!("`url_file` stands beside `url` at line {}", problems.line(url.span().start));
+            problems.add(file.span().start, message, "keep one of the two");
+        }
+        (Some(_), None, Some(file)) => {
+            let path = problems.folder().join(file.get_ref());
+            let url = read_secret(file, problems);
+            location = url.and_then(|url| check_url(url.expose_secret().trim(), file.span().start, problems));
+            holds_password = Some(path);
+        }
+        (Some(at), url, None) => {
+            let url = problems.required((STORE, at), "url", url.as_ref());
+            if let Some(url) = url {
+                location = check_url(url.get_ref().expose_secret(), url.span().start, problems);
+                holds_password = Some(problems.path().to_owned());
+            }
+        }
+    }
+    let has_password = matches!(&location, Some(Location::Postgres(url)) if has_password(url.expose_secret()));
+    let store = Store {
         location: location.unwrap_or(Location::Memory),
         grace: check_duration(STORE, "grace", typed.grace, "1h", ("0s", "7d"), problems),
         history: check_duration(STORE, "history", typed.history, "90d", ("1h", "3650d"), problems),
-    }
+    };
+    (store, holds_password.filter(|_| has_password))
 }
 
-fn check_url(text: &SecretText, problems: &mut Problems<'_>) -> Option<Location> {
-    let url = text.get_ref().expose_secret();
+fn has_password(url: &str) -> bool {
+    let user = url.split_once("://").and_then(|(_, rest)| rest.split('/').next()?.rsplit_once('@'));
+    user.is_some_and(|(user, _)| user.contains(':')) || url.contains("password=")
+}
+
+fn check_url(url: &str, at: usize, problems: &mut Problems<'_>) -> Option<Location> {
     if url == "memory:" {
         return Some(Location::Memory);
     }
@@ -138,7 +166,7 @@ fn check_url(text: &SecretText, problems: &mut Problems<'_>) -> Option<Location>
     }
     // Not repeated: a password may stand in it.
     problems.add(
-        text.span().start,
+        at,
         "this is not the URL of a store",
         format!("write {}, or \"postgres://USER:PASSWORD@HOST/DATABASE\", or \"memory:\"", example(STORE, "url")),
     );
@@ -148,6 +176,52 @@ fn check_url(text: &SecretText, problems: &mut Problems<'_>) -> Option<Location>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn a_store_is_named_by_its_url_or_by_a_file_with_the_url_alone_and_no_error_repeats_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let parse = |store: &str| {
+            let toml = format!(
+                "[store]\n{store}\n[[key]]\nname = \"k\"\nalgorithm = \"hmac-sha256\"\nsecret = \"c2VjcmV0\"\n\
+                 [[zone]]\nname = \"dyn.example\"\nprimaries = [\"127.0.0.1\"]\nkey = \"k\"\n"
+            );
+            Config::parse(&toml, &folder.path().join("gateway.toml"))
+        };
+        let put = |text: &str| std::fs::write(folder.path().join("store.url"), text).unwrap();
+        let url_file = "url_file = \"store.url\"";
+        put("postgres://u:hunter2@h/d\n");
+        let store = parse(url_file).unwrap().store;
+        assert!(
+            matches!(&store.location, Location::Postgres(url) if url.expose_secret() == "postgres://u:hunter2@h/d")
+        );
+        put("sqlite:store.db");
+        let at_folder = folder.path().join("store.db");
+        assert!(matches!(parse(url_file).unwrap().store.location, Location::Sqlite(path) if path == at_folder));
+        for (store, text, says) in [
+            ("url = \"memory:\"\nurl_file = \"store.url\"", "memory:", "`url_file` stands beside `url` at line 2"),
+            (url_file, "mysql://u:hunter2@h/d", "gateway.toml:2:12: this is not the URL of a store"),
+            ("url_file = \"none.url\"", "", "\"none.url\" cannot be read"),
+            ("url_file = \"\"", "", "no file is named here"),
+            ("grace = \"1h\"", "", "[store] has no `url`"),
+        ] {
+            put(text);
+            let errors = parse(store).unwrap_err().to_string();
+            assert!(errors.contains(says) && !errors.contains("hunter2"), "{says}: {errors}");
+        }
+    }
+
+    #[test]
+    fn a_password_in_a_url_is_seen() {
+        for url in
+            ["postgres://u:p@h/d", "postgres://u:p@h", "postgresql://h/d?user=u&password=p", "postgres://u:a@b@h/d"]
+        {
+            assert!(has_password(url), "{url}");
+        }
+        for url in ["postgres://u@h/d", "postgres://h:5432/d", "postgres:///d?host=/run/postgresql"] {
+            assert!(!has_password(url), "{url}");
+        }
+    }
 
     #[test]
     fn durations_are_an_integer_and_a_unit() {

@@ -141,6 +141,7 @@ pub(super) struct AddressesSection {
 #[serde(deny_unknown_fields)]
 pub(super) struct StoreSection {
     pub(super) url: Option<SecretText>,
+    pub(super) url_file: Option<Text>,
     pub(super) grace: Option<Text>,
     pub(super) history: Option<Text>,
 }
@@ -217,6 +218,7 @@ refuse = ["10.0.0.0/8", "fc00::/7"]
 
 [store]
 url = "sqlite:/var/lib/dyngate/dyngate.db"
+url_file = "store.url"
 grace = "1h"
 history = "90d"
 "#;

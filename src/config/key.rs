@@ -8,16 +8,13 @@ use toml::Spanned;
 
 use crate::model::{Algorithm, KeyName, TsigError, TsigKey};
 
-use super::file::read_text;
+use super::file::read_secret;
 use super::format::{self, SecretText, Text, example};
 use super::key_file;
 use super::problem::{Once, Position, Problems, quoted};
 use super::suggest::nearest;
 
 const TITLE: &str = "[[key]]";
-
-/// The bound of a file with one key in it, in octets.
-const MAX_FILE: u64 = 64 * 1024;
 
 pub(super) struct Keys {
     by_name: HashMap<KeyName, DeclaredKey>,
@@ -53,9 +50,7 @@ impl Keys {
         keys
     }
 
-    pub(super) fn into_files(mut self) -> Vec<PathBuf> {
-        self.files.sort_unstable();
-        self.files.dedup();
+    pub(super) fn into_files(self) -> Vec<PathBuf> {
         self.files
     }
 
@@ -186,7 +181,7 @@ impl Stated {
     }
 
     fn check_secret_file(self, file: &Text, problems: &mut Problems<'_>) -> Option<TsigKey> {
-        let text = read_file(file, problems)?;
+        let text = read_secret(file, problems)?;
         let text = text.expose_secret();
         // `base64` and `openssl rand -base64` break their lines.
         let secret = SecretString::from(text.split_ascii_whitespace().collect::<String>());
@@ -210,7 +205,7 @@ impl Stated {
 
     fn check_key_file(self, file: &Text, problems: &mut Problems<'_>) -> Option<TsigKey> {
         let (at, shown) = (file.span().start, file.get_ref());
-        let text = read_file(file, problems)?;
+        let text = read_secret(file, problems)?;
         let key = match key_file::parse(text.expose_secret()) {
             Ok(key) => key,
             Err(fault) => {
@@ -229,18 +224,4 @@ impl Stated {
         }
         Some(key)
     }
-}
-
-fn read_file(file: &Text, problems: &mut Problems<'_>) -> Option<SecretString> {
-    let (at, name) = (file.span().start, file.get_ref());
-    if name.is_empty() {
-        let help = "write its path; a relative one begins at the folder of this file";
-        problems.add(at, "no file is named here", help);
-        return None;
-    }
-    let path = problems.folder().join(name);
-    let text = problems.ok(at, read_text(&path, MAX_FILE), |error| {
-        (format!("{} {}", quoted(name), error.message()), error.advice(&path))
-    });
-    text.map(Into::into)
 }

@@ -5,7 +5,7 @@ pub(crate) mod certificate;
 mod document;
 mod endpoint;
 mod engine;
-mod file;
+pub(crate) mod file;
 mod format;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
@@ -67,8 +67,10 @@ pub struct Config {
     pub hosts: Vec<Host>,
     /// `[store]`
     pub store: Store,
-    /// The files that hold the secrets of the keys.
-    pub secret_files: Vec<PathBuf>,
+    /// The files that only their owner may write, and which secret only he may read in them.
+    pub secret_files: Vec<(PathBuf, Option<&'static str>)>,
+    /// SHA-256 over this file and those that it names: whether two programs have read the same.
+    pub content: Vec<u8>,
 }
 
 impl Config {
@@ -77,6 +79,15 @@ impl Config {
     /// # Errors
     /// All that is wrong with it, in one list; or why it cannot be read.
     pub fn load(path: &Path) -> Result<Self, Errors> {
+        let from = path.to_owned();
+        file::in_time(path, move || Self::load_now(&from)).unwrap_or_else(|error| {
+            let message = format!("this file, or one that it names, cannot be read: {error}");
+            let help = "name files of this machine, or bring the server back".to_owned();
+            Err(Problem { path: path.to_owned(), position: None, message, help }.into())
+        })
+    }
+
+    fn load_now(path: &Path) -> Result<Self, Errors> {
         let text = file::read_text(path, MAX_FILE).map(SecretString::from).map_err(|error| {
             let help = format!("{}: --config or DYNGATE_CONFIG names the configuration", error.advice(path));
             Problem { path: path.to_owned(), position: None, message: error.message(), help }
@@ -97,6 +108,18 @@ impl Config {
         let (http, admin) = check_listeners(&typed.http, typed.tls.as_ref(), typed.admin.get_ref(), problems);
         let mut keys = Keys::check(&typed.keys, problems);
         let zones = Zones::check(&typed.zones, &mut keys, problems);
+        let has_accounts = !typed.accounts.is_empty();
+        let (store, url_in) = check_store(typed.store, problems);
+        let itself = || problems.path().to_owned();
+        let keys = keys.into_files().into_iter().map(|file| (file, Some("the secret of a key")));
+        let mut secret_files: Vec<_> = keys
+            .chain(url_in.map(|file| (file, Some("the password of a database"))))
+            .chain(has_accounts.then(|| (itself(), Some("what stands for the passwords of accounts"))))
+            .chain(http.tls.iter().map(|tls| (tls.certificate.clone(), None)))
+            .chain([(itself(), None)])
+            .collect();
+        secret_files.sort_by(|(one, _), (other, _)| one.cmp(other));
+        secret_files.dedup_by(|(later, _), (first, _)| later == first);
         Self {
             http,
             admin,
@@ -105,9 +128,10 @@ impl Config {
             refuse: check_addresses(typed.addresses.into_inner(), problems),
             accounts: check_accounts(typed.accounts, &zones, problems),
             hosts: check_hosts(typed.hosts, &zones, problems),
-            store: check_store(typed.store, problems),
+            store,
             zones: zones.checked,
-            secret_files: keys.into_files(),
+            secret_files,
+            content: problems.content(),
         }
     }
 }

@@ -5,6 +5,8 @@ use std::fmt;
 use std::hash::Hash;
 use std::path::{Path, PathBuf};
 
+use ring::digest::{Context, SHA256};
+
 use super::format::example;
 
 /// Everything that is wrong with a configuration file, in the order of the file; at least one problem.
@@ -97,11 +99,32 @@ pub(super) struct Problems<'t> {
     found: Vec<(usize, Problem)>,
     /// Keys of the tables that begin there, about which enough is said.
     excused: HashSet<(usize, String)>,
+    /// Over all that was read, this file first.
+    content: Context,
 }
 
 impl<'t> Problems<'t> {
     pub(super) fn new(path: &'t Path, text: &'t str) -> Self {
-        Self { path, lines: Lines::new(text), found: Vec::new(), excused: HashSet::new() }
+        let mut problems = Self {
+            path,
+            lines: Lines::new(text),
+            found: Vec::new(),
+            excused: HashSet::new(),
+            content: Context::new(&SHA256),
+        };
+        problems.has_read(text);
+        problems
+    }
+
+    /// `text` is the content of a file that the configuration consists of.
+    pub(super) fn has_read(&mut self, text: &str) {
+        self.content.update(&text.len().to_be_bytes());
+        self.content.update(text.as_bytes());
+    }
+
+    /// The digest of all that was read.
+    pub(super) fn content(&self) -> Vec<u8> {
+        self.content.clone().finish().as_ref().to_vec()
     }
 
     pub(super) fn path(&self) -> &'t Path {

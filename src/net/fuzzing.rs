@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 use hyper::header::HeaderValue;
 use hyper::service::Service;
 use hyper::{HeaderMap, Request, Response};
@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use super::proxy_protocol::{self, Header};
 use super::server::{self, BoxError, read_proxy_header};
-use super::{ClientAddress, Peer, Proxies, Unreadable};
+use super::{ClientAddress, Peer, Proxies, RequestBody, Unreadable};
 use crate::config::ForwardingHeader;
 use crate::model::canonical;
 
@@ -34,7 +34,7 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
 /// The requests of a connection, as a listener has them answered.
 pub(crate) async fn converse<S, B>(stream: DuplexStream, peer: Peer, service: S, unreadable: Unreadable)
 where
-    S: Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError>>,
+    S: Service<Request<RequestBody>, Response = Response<B>, Error: Into<BoxError>>,
     B: Body<Error: Into<BoxError>> + 'static,
 {
     let (_stop, stopped) = watch::channel(false);

@@ -4,7 +4,7 @@
 use std::error::Error as _;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::body::{Body, Incoming};
@@ -19,12 +19,14 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
+use super::body::RequestBody;
 use super::client_address::{Peer, Proxies};
 use super::connections::{ConnectionLimit, WriteTimeout};
 use super::explained::Explained;
 use super::listener::{AcceptedStream, ListeningSocket, set_nodelay};
 use super::proxy_protocol::{self, Header};
 use super::tls::shake_hands;
+use crate::metrics::OpenConnection;
 
 /// How long a client may take to send the headers of a request, and how long an idle connection is kept.
 const HEADERS_WITHIN: Duration = Duration::from_secs(10);
@@ -38,6 +40,8 @@ const LIFETIME: Duration = Duration::from_secs(600);
 const PROXY_HEADER_WITHIN: Duration = Duration::from_secs(5);
 /// What is in flight at the end may take this long.
 const DRAIN: Duration = Duration::from_secs(10);
+/// And this long, what of a request is still to come.
+pub(super) const LAST_WORD: Duration = Duration::from_millis(500);
 
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n\
     Retry-After: 60\r\nConnection: close\r\n\r\n911";
@@ -45,7 +49,7 @@ const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/pla
 pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What a connection passes before its first request; nothing, by default.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(crate) struct ConnectionPolicy {
     /// Connections from these alone, each of which must begin with a PROXY header.
     pub(crate) proxy_protocol: Option<Arc<Proxies>>,
@@ -55,6 +59,8 @@ pub(crate) struct ConnectionPolicy {
     pub(crate) tls: Option<TlsAcceptor>,
     /// Hears of requests that no service sees.
     pub(crate) unreadable: Option<Unreadable>,
+    /// Counts it while it is open.
+    pub(crate) open: Option<OpenConnection>,
 }
 
 /// Hears of a request that cannot be read: whose it is, what it is answered, if anything, and why.
@@ -75,7 +81,7 @@ pub(crate) async fn serve<P, F, S, B>(listener: ListeningSocket, policy: P, serv
 where
     P: Fn() -> ConnectionPolicy + Send,
     F: Fn(Peer) -> S + Clone + Send + 'static,
-    S: Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError>, Future: Send> + Send + 'static,
+    S: Service<Request<RequestBody>, Response = Response<B>, Error: Into<BoxError>, Future: Send> + Send + 'static,
     B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
     let permits = Arc::new(Semaphore::new(MOST_CONNECTIONS));
@@ -84,7 +90,7 @@ where
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    let policy = policy();
+                    let mut policy = policy();
                     if policy.proxy_protocol.as_ref().is_some_and(|proxies| !proxies.trusts_peer(peer)) {
                         debug!(%peer, "is no trusted proxy, and the listener is for those alone");
                         continue;
@@ -94,10 +100,11 @@ where
                     let counted = per_source.map_or(Ok(None), |per_source| per_source.hold(peer));
                     match (Arc::clone(&permits).try_acquire_owned(), counted) {
                         (Ok(permit), Ok(counted)) => {
+                            let open = policy.open.take();
                             let connection = serve_connection(stream, peer, policy, service.clone(), stop.clone());
                             connections.spawn(async move {
                                 connection.await;
-                                drop((permit, counted));
+                                drop((permit, counted, open));
                             });
                         }
                         (_, counted) => {
@@ -139,7 +146,7 @@ async fn serve_connection<F, S, B>(
     mut stop: watch::Receiver<bool>,
 ) where
     F: Fn(Peer) -> S,
-    S: Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError>>,
+    S: Service<Request<RequestBody>, Response = Response<B>, Error: Into<BoxError>>,
     B: Body<Error: Into<BoxError>> + 'static,
 {
     if let Err(error) = set_nodelay(&stream) {
@@ -192,7 +199,7 @@ pub(super) async fn converse<T, S, B>(
     mut stop: watch::Receiver<bool>,
 ) where
     T: AsyncRead + AsyncWrite + Unpin,
-    S: Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError>>,
+    S: Service<Request<RequestBody>, Response = Response<B>, Error: Into<BoxError>>,
     B: Body<Error: Into<BoxError>> + 'static,
 {
     let (stream, heard) = Explained::new(stream);
@@ -203,11 +210,21 @@ pub(super) async fn converse<T, S, B>(
             unreadable(peer, status, &error.to_string());
         }
     };
-    let of_the_next = &heard;
-    let service = service_fn(move |request| {
-        of_the_next.store(false, Ordering::Relaxed);
-        service.call(request)
-    });
+    let is_answering = Arc::new(AtomicBool::new(false));
+    let service = {
+        let (of_the_next, is_answering, stop) = (Arc::clone(&heard), Arc::clone(&is_answering), stop.clone());
+        service_fn(move |request: Request<Incoming>| {
+            of_the_next.store(false, Ordering::Relaxed);
+            let is_answering = Arc::clone(&is_answering);
+            is_answering.store(true, Ordering::Relaxed);
+            let answer = service.call(request.map(|body| RequestBody::new(body, stop.clone())));
+            async move {
+                let answer = answer.await;
+                is_answering.store(false, Ordering::Relaxed);
+                answer
+            }
+        })
+    };
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS_WITHIN)
@@ -226,10 +243,21 @@ pub(super) async fn converse<T, S, B>(
         () = sleep(LIFETIME) => {}
     }
     connection.as_mut().graceful_shutdown();
-    match timeout(DRAIN, connection).await {
-        Ok(ended) => log_end(ended),
-        Err(_) => debug!(%peer, "a connection is cut"),
+    // Half a head is nobody's request.
+    let silence = async {
+        loop {
+            sleep(LAST_WORD).await;
+            if !is_answering.load(Ordering::Relaxed) {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        ended = connection => return log_end(ended),
+        () = silence => {}
+        () = sleep(DRAIN) => {}
     }
+    debug!(%peer, "a connection is cut");
 }
 
 /// The client that the proxy names; `None` where it speaks for itself. Reads exactly the header.
@@ -261,7 +289,7 @@ fn status(error: &hyper::Error, heard: bool) -> Option<StatusCode> {
     }
 }
 
-async fn stopped(stop: &mut watch::Receiver<bool>) {
+pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _stop_or_nobody_left_to_say_so = stop.wait_for(|stop| *stop).await;
 }
 
@@ -314,8 +342,9 @@ mod tests {
                     let told = Arc::clone(&told);
                     Arc::new(move |_, status, _| *told.lock().unwrap() = Some(status.as_u16()))
                 };
-                let service =
-                    service_fn(async |_: Request<Incoming>| Ok::<_, io::Error>(Response::new(Empty::<&[u8]>::new())));
+                let service = service_fn(async |_: Request<RequestBody>| {
+                    Ok::<_, io::Error>(Response::new(Empty::<&[u8]>::new()))
+                });
                 let (_stop, stopped) = watch::channel(false);
                 let end: Box<dyn AsyncRead + Unpin + Send> =
                     if is_reset { Box::new(Reset) } else { Box::new(&b""[..]) };
@@ -332,7 +361,7 @@ mod tests {
         let address = listener.address().tcp().unwrap();
         let (_stop, stopped) = watch::channel(false);
         let service = |_| {
-            service_fn(async |request: Request<Incoming>| {
+            service_fn(async |request: Request<RequestBody>| {
                 assert_eq!(request.uri(), "/", "what a bug would say");
                 Ok::<_, io::Error>(Response::new(Empty::<&[u8]>::new()))
             })

@@ -1,10 +1,10 @@
 //! The certificate of the TLS listeners: which one is shown, and when its files are read again. Open connections keep theirs.
 
 use std::io;
-use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use prometheus_client::metrics::gauge::Gauge;
 use rustls::crypto::ring;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
@@ -44,6 +44,8 @@ pub(crate) struct LoadedCertificate {
 #[derive(Debug)]
 pub(crate) struct Certificates {
     shown: RwLock<LoadedCertificate>,
+    /// When the shown one expires, in seconds since the epoch.
+    expiry: Gauge,
 }
 
 type FileStamps = [Option<FileStamp>; 2];
@@ -52,14 +54,20 @@ impl LoadedCertificate {
     /// Reads the files that `files` names.
     pub(crate) fn read(files: &Tls) -> Result<Self, PairError> {
         // Before the files are read: what changes in between is seen as a change.
-        let stamps = stamps(files);
+        let stamps = FileStamp::of_pair(files).unwrap_or_default();
         Ok(Self { files: files.clone(), stamps, pair: Pair::load(files, SystemTime::now())? })
+    }
+
+    fn expiry(&self) -> i64 {
+        let seconds = self.pair.not_after.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        i64::try_from(seconds).unwrap_or(i64::MAX)
     }
 }
 
 impl Certificates {
-    pub(crate) fn new(first: LoadedCertificate) -> Arc<Self> {
-        Arc::new(Self { shown: RwLock::new(first) })
+    pub(crate) fn new(first: LoadedCertificate, expiry: Gauge) -> Arc<Self> {
+        expiry.set(first.expiry());
+        Arc::new(Self { shown: RwLock::new(first), expiry })
     }
 
     /// What TLS listeners accept with: TLS 1.2 and 1.3, HTTP/1.1 and 1.0.
@@ -77,6 +85,7 @@ impl Certificates {
     /// Shows `new` to new connections, and looks at its files from now on.
     pub(crate) fn show(&self, new: LoadedCertificate) {
         let (file, expires) = (new.files.certificate.display().to_string(), date(new.pair.not_after));
+        self.expiry.set(new.expiry());
         let old = std::mem::replace(&mut *self.shown.write().unwrap_or_else(PoisonError::into_inner), new);
         if old.pair.certified.cert == self.pair().certified.cert {
             info!(%file, "the certificate is the same");
@@ -90,7 +99,14 @@ impl Certificates {
     /// # Panics
     /// With the panic of the reading.
     pub(crate) async fn keep(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
-        let (mut seen, mut warned) = (self.shown().stamps, None::<Instant>);
+        tokio::select! {
+            () = self.look() => {}
+            _ = stop.wait_for(|stop| *stop) => {}
+        }
+    }
+
+    async fn look(&self) {
+        let (mut seen, mut warned, mut is_away) = (self.shown().stamps, None::<Instant>, false);
         loop {
             if self.pair().expires_soon(SystemTime::now()) && warned.is_none_or(|at| at.elapsed() > WARN_EVERY) {
                 warned = Some(Instant::now());
@@ -98,13 +114,22 @@ impl Certificates {
                     (self.shown().files.certificate.display().to_string(), date(self.pair().not_after));
                 warn!(%file, expires, "the certificate has less than 14 days left; renew it");
             }
-            tokio::select! {
-                () = sleep(LOOK_EVERY) => {}
-                _ = stop.wait_for(|stop| *stop) => return,
-            }
+            sleep(LOOK_EVERY).await;
             let (files, tried) = (self.shown().files.clone(), self.shown().stamps);
             let looked_at = files.clone();
-            let Some(now) = pass_on_panic(spawn_blocking(move || stamps(&looked_at)).await) else { return };
+            let looked = pass_on_panic(spawn_blocking(move || FileStamp::of_pair(&looked_at)).await);
+            let now = match looked {
+                Some(Ok(now)) => now,
+                Some(Err(error)) => {
+                    if !std::mem::replace(&mut is_away, true) {
+                        let file = files.certificate.display().to_string();
+                        error!(%file, %error, "the certificate cannot be looked at; the one in use stays");
+                    }
+                    continue;
+                }
+                None => return,
+            };
+            is_away = false;
             // Two files are written one after the other: a pair is read once nothing moves any more.
             let settled = std::mem::replace(&mut seen, now) == now;
             if settled && now != tried {
@@ -144,11 +169,6 @@ impl ResolvesServerCert for Certificates {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(self.pair().certified)
     }
-}
-
-fn stamps(files: &Tls) -> FileStamps {
-    let [certificate, key]: [&Path; 2] = [&files.certificate, &files.private_key];
-    [FileStamp::of(certificate), FileStamp::of(key)]
 }
 
 /// The stream inside TLS, or nothing, and then the connection is closed.

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::{
     AccountView, Actor, Cursor, GrantText, Operator, OperatorError, PAGE, Page, Part, RecordsState, Resource, Result,
-    SecretView, make_secret,
+    SHOWN, SecretView, make_secret,
 };
 use crate::config::DEFAULT_MAX_HOSTS;
-use crate::model::{Families, Hostname, Timestamp, ZoneName};
+use crate::model::{Families, Hostname, Timestamp, ZoneName, listed};
 use crate::store::{self, NewAccount, NewHost, RecordsPolicy, StoreError};
 
 /// Names that are read with one account, and on average with each of a page.
@@ -45,7 +45,7 @@ impl Operator {
         };
         let hosts: Vec<_> = names.into_iter().map(|name| new_host(name, login)).collect();
         self.store.add_account(&account, &hosts).await?;
-        Self::done(actor, "account.add", login);
+        self.done(actor, "account.add", login).await;
         Ok(SecretView { login: login.to_owned(), secret })
     }
 
@@ -103,7 +103,7 @@ impl Operator {
     pub async fn set_enabled(&self, actor: &Actor, login: &str, enabled: bool) -> Result<AccountView> {
         self.changeable_account(login, "remove that [[account]], or its hosts, there").await?;
         self.store.set_enabled(login, enabled).await?;
-        Self::done(actor, if enabled { "account.enable" } else { "account.disable" }, login);
+        self.done(actor, if enabled { "account.enable" } else { "account.disable" }, login).await;
         self.account(login).await
     }
 
@@ -124,7 +124,7 @@ impl Operator {
         let hosts = hosts.iter().map(ToString::to_string).chain(spelled(&account.wildcards)).collect();
         let view = AccountView { hosts, more: None, ..AccountView::stored(&account) };
         let names = self.store.remove_account(login, records).await?;
-        Self::done(actor, "account.remove", login);
+        self.done(actor, "account.remove", login).await;
         let state = match records {
             RecordsPolicy::Keep => RecordsState::Untouched,
             RecordsPolicy::Remove => self.wait_for(&names).await?,
@@ -140,7 +140,7 @@ impl Operator {
         self.must_be_free(&new, adopt).await?;
         let hosts: Vec<_> = new.into_iter().map(|name| new_host(name, login)).collect();
         self.store.grant(login, &hosts, &wildcards).await?;
-        Self::done(actor, "account.grant", login);
+        self.done(actor, "account.grant", format_args!("{login}: {}", listed(grants, SHOWN))).await;
         self.account(login).await
     }
 
@@ -157,7 +157,7 @@ impl Operator {
             return Err(OperatorError::Missing(Resource::Grant { login: login.to_owned(), text }));
         }
         self.store.revoke(login, &names, &wildcards).await?;
-        Self::done(actor, "account.revoke", login);
+        self.done(actor, "account.revoke", format_args!("{login}: {}", listed(grants, SHOWN))).await;
         self.account(login).await
     }
 
@@ -172,7 +172,7 @@ impl Operator {
         self.changeable_account(login, "set its `secret` there").await?;
         let (secret, digest) = make_secret(password)?;
         self.store.rotate(login, &digest, keep_old.map(|keep| Timestamp::now().plus(keep))).await?;
-        Self::done(actor, "account.rotate", login);
+        self.done(actor, "account.rotate", login).await;
         Ok(SecretView { login: login.to_owned(), secret })
     }
 

@@ -61,7 +61,7 @@ impl Operator {
             })
             .collect();
         self.store.add_host(&host, &pending).await?;
-        Self::done(actor, "host.add", &name);
+        self.done(actor, "host.add", &name).await;
         let records = if pending.is_empty() { RecordsState::Untouched } else { self.wait_for(&new).await? };
         Ok((self.host(name.as_str()).await?, records))
     }
@@ -116,7 +116,7 @@ impl Operator {
     pub async fn set_host(&self, actor: &Actor, name: &str, edit: &HostEdit) -> Result<(HostView, RecordsState)> {
         let name = self.changeable_host(name).await?;
         self.store.set_host(&name, edit).await?;
-        Self::done(actor, "host.set", &name);
+        self.done(actor, "host.set", &name).await;
         let records = match edit.families {
             None | Some(Families::Both) => RecordsState::Untouched,
             Some(Families::V4 | Families::V6) => self.wait_for(std::slice::from_ref(&name)).await?,
@@ -133,7 +133,7 @@ impl Operator {
             return Err(store::StoreError::Clash { what: format!("host \"{name}\" of account \"{login}\"") }.into());
         }
         let revoked = self.store.move_host(&name, login).await?;
-        Self::done(actor, "host.move", &name);
+        self.done(actor, "host.move", &name).await;
         Ok((self.host(name.as_str()).await?, revoked))
     }
 
@@ -144,7 +144,7 @@ impl Operator {
         }
         let name = self.changeable_host(name).await?;
         self.store.block(&name, reason).await?;
-        Self::done(actor, if reason.is_some() { "host.block" } else { "host.unblock" }, &name);
+        self.done(actor, if reason.is_some() { "host.block" } else { "host.unblock" }, &name).await;
         self.host(name.as_str()).await
     }
 
@@ -154,7 +154,7 @@ impl Operator {
         let token = secret::generate()?;
         let until = keep_old.map(|keep| Timestamp::now().plus(keep));
         self.store.set_token(&name, &TokenDigest::of(&token).0, until).await?;
-        Self::done(actor, "host.token", &name);
+        self.done(actor, "host.token", &name).await;
         Ok(TokenView { name, path: Some(Secret::new(format!("/update/{}", *token))) })
     }
 
@@ -162,7 +162,7 @@ impl Operator {
     pub async fn revoke_tokens(&self, actor: &Actor, name: &str) -> Result<(TokenView, u64)> {
         let name = self.changeable_host(name).await?;
         let revoked = self.store.revoke_tokens(&name).await?;
-        Self::done(actor, "host.token.revoke", &name);
+        self.done(actor, "host.token.revoke", &name).await;
         Ok((TokenView { name, path: None }, revoked))
     }
 
@@ -197,7 +197,7 @@ impl Operator {
         let state = self.store.state(&name).await?.unwrap_or_default();
         let view = HostView::stored(host, state, &self.declared);
         self.store.remove_host(&name, records).await?;
-        Self::done(actor, "host.remove", &name);
+        self.done(actor, "host.remove", &name).await;
         let state = match records {
             RecordsPolicy::Keep => RecordsState::Untouched,
             RecordsPolicy::Remove => self.wait_for(std::slice::from_ref(&name)).await?,

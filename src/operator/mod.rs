@@ -14,7 +14,6 @@ use std::time::Duration;
 
 use secrecy::zeroize::Zeroizing;
 use tokio::time::{Instant, sleep};
-use tracing::info;
 
 use crate::auth::secret;
 use crate::config::{Config, Zone};
@@ -38,7 +37,7 @@ pub const PAGE: usize = 500;
 /// How long a change of records is waited for, for a running gateway to do it.
 const DONE_WITHIN: Duration = Duration::from_secs(3);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
-/// Zones that an error names.
+/// Zones that an error names, and grants that a line of the log does.
 const SHOWN: usize = 5;
 
 /// What may be done with accounts and hosts under one configuration.
@@ -219,20 +218,34 @@ impl Operator {
         }
     }
 
-    /// Tells the log that `actor` did it.
-    fn done(actor: &Actor, action: &'static str, subject: impl fmt::Display) {
-        info!(%actor, action, %subject, "administration");
+    /// Has the gateways log that `actor` did it, which is done whether or not they hear of it.
+    async fn done(&self, actor: &Actor, action: &'static str, subject: impl fmt::Display) {
+        let _heard = self.store.announce(action, &subject.to_string(), &actor.to_string()).await;
     }
 }
 
 impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self::Command { uid, sudo_user } = self;
-        match sudo_user {
-            Some(user) => write!(f, "cli, uid {uid}, sudo {user:?}"),
-            None => write!(f, "cli, uid {uid}"),
+        write!(f, "command line: ")?;
+        if let Some(user) = sudo_user {
+            write!(f, "{user} as ")?;
+        }
+        match unix_user(*uid) {
+            Some(name) => write!(f, "{name} (uid {uid})"),
+            None => write!(f, "uid {uid}"),
         }
     }
+}
+
+/// As passwd(5) names it; other directories of users are not asked.
+fn unix_user(uid: u32) -> Option<String> {
+    let users = std::fs::read_to_string("/etc/passwd").ok()?;
+    let mut users = users.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    users.find_map(|user| match user[..] {
+        [name, _, id, ..] if id.parse() == Ok(uid) => Some(name.to_owned()),
+        _ => None,
+    })
 }
 
 impl Cursor {

@@ -67,7 +67,7 @@ impl Operator {
             Ok(line)
         });
         let imported = self.store.import(lines).await?;
-        Self::done(actor, "import", format_args!("{} accounts", imported.accounts));
+        self.done(actor, "import", format_args!("{} accounts", imported.accounts)).await;
         Ok(ImportView::new(imported, outside))
     }
 

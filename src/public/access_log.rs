@@ -1,13 +1,13 @@
-//! One line a request, whatever becomes of it, but for floods: source, login, host, outcome, reason, the primary's rcode, milliseconds. Never a
-//! secret: the query, the body and the Authorization header do not come here.
+//! One line a request, whatever becomes of it, but for floods: source, login, host, outcome, reason, the primary's rcode,
+//! milliseconds. Never a secret: the query, the body and the Authorization header do not come here.
 
-use std::borrow::Cow;
+use std::error::Error;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{Value, info, warn};
 
 use crate::gateway::Verdicts;
 use crate::metrics::ANSWERED;
@@ -24,8 +24,8 @@ pub(super) struct AccessLine {
 const LONGEST: usize = 300;
 
 /// Lines in a [`WINDOW`] about requests that no dialect answered: past the source limit, to a path that is none, not to be
-/// read. Nothing else bounds these: a single address could fill
-/// a disk with them, or use up what a journal takes and hide what others do.
+/// read. Nothing else bounds these: a single address could fill a disk with them, or use up what a journal takes and hide what
+/// others do.
 const MOST_TURNED_AWAY: u32 = 20;
 const WINDOW: Duration = Duration::from_secs(1);
 
@@ -64,41 +64,77 @@ impl TurnedAway {
 
 /// Writes the line of a request that a dialect answered.
 pub(super) fn write(line: &AccessLine, verdicts: &Verdicts, took: Duration) {
-    let each = || verdicts.each.iter();
     if verdicts.each.is_empty() {
-        return write_line(line, verdicts, ANSWERED, "no change was asked for", "-", took);
+        return write_line(line, verdicts, [ANSWERED, "no change was asked for", "-"].map(Texts::one), took);
     }
-    let outcomes = list(each().map(|verdict| verdict.outcome.label()));
-    let reasons = list(each().map(|verdict| verdict.reason.as_ref()));
-    let rcodes = list(each().map(|verdict| verdict.rcode.as_deref().unwrap_or("-")));
-    write_line(line, verdicts, &outcomes, &reasons, &rcodes, took);
+    let each = || verdicts.each.iter();
+    let texts = [
+        Texts::of(each().map(|verdict| verdict.outcome.label())),
+        Texts::of(each().map(|verdict| verdict.reason.as_ref())),
+        Texts::of(each().map(|verdict| verdict.rcode.as_deref().unwrap_or("-"))),
+    ];
+    write_line(line, verdicts, texts, took);
 }
 
 /// Writes the line of a request that none did.
 pub(super) fn write_unserved(line: &AccessLine, outcome: &str, reason: &str) {
-    write_line(line, &Verdicts::answered(), outcome, reason, "-", line.start.elapsed());
+    write_line(line, &Verdicts::answered(), [outcome, reason, "-"].map(Texts::one), line.start.elapsed());
 }
 
-fn write_line(line: &AccessLine, whose: &Verdicts, outcome: &str, reason: &str, rcode: &str, took: Duration) {
+fn write_line(line: &AccessLine, whose: &Verdicts, [outcome, reason, rcode]: [Texts<'_>; 3], took: Duration) {
+    let hosts = Texts::of(whose.hosts.iter().map(String::as_str));
     info!(
         target: "dyngate::access",
         source = %line.source,
         login = shortened(whose.login.as_deref().unwrap_or("-")),
-        host = ?shortened(&list(whose.hosts.iter().map(String::as_str))),
-        outcome = shortened(outcome),
-        reason = shortened(reason),
-        rcode = shortened(rcode),
+        host = hosts.value(),
+        outcome = outcome.value(),
+        reason = reason.value(),
+        rcode = rcode.value(),
         ms = u64::try_from(took.as_micros()).unwrap_or(u64::MAX) as f64 / 1000.0,
-        path = ?shortened(&line.path),
-        agent = ?shortened(line.agent.as_deref().unwrap_or("-")),
+        path = shortened(&line.path),
+        agent = shortened(line.agent.as_deref().unwrap_or("-")),
         "request"
     );
 }
 
-/// Most requests are of one host.
-fn list<'a>(mut texts: impl Iterator<Item = &'a str>) -> Cow<'a, str> {
-    let first = texts.next().unwrap_or_default();
-    texts.fold(first.into(), |all, text| format!("{all},{text}").into())
+/// What is said of several hosts: for people with commas between, for machines an array. An error in the eyes of tracing, which
+/// tells a log's format the type of no other value.
+#[derive(Debug, thiserror::Error)]
+#[error("{:?}", .0.join(","))]
+pub(crate) struct Several(pub(crate) Vec<String>);
+
+/// What is said of one host, as most requests have, or of each of several.
+enum Texts<'a> {
+    One(&'a str),
+    Several(Box<dyn Error>),
+}
+
+impl<'a> Texts<'a> {
+    fn one(text: &'a str) -> Self {
+        Self::One(shortened(text))
+    }
+
+    fn of(mut texts: impl Iterator<Item = &'a str>) -> Self {
+        let first = shortened(texts.next().unwrap_or_default());
+        let Some(second) = texts.next() else { return Self::One(first) };
+        let mut length = first.len();
+        let mut several = vec![first.to_owned()];
+        for text in std::iter::once(second).chain(texts).map(shortened) {
+            if length < LONGEST {
+                several.push(text.to_owned());
+            }
+            length += text.len();
+        }
+        Self::Several(Box::new(Several(several)))
+    }
+
+    fn value(&self) -> &dyn Value {
+        match self {
+            Self::One(text) => text,
+            Self::Several(several) => several,
+        }
+    }
 }
 
 /// What is kept of a text whose length strangers choose.

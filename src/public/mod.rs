@@ -8,4 +8,5 @@ pub mod fuzzing;
 mod parameters;
 mod service;
 
+pub(crate) use access_log::Several;
 pub use service::Public;

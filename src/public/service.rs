@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Version};
@@ -19,7 +19,7 @@ use super::parameters::Parameters;
 use crate::gateway::{Admitted, Gateway, HostVerdict, UpdateRequest, Verdicts};
 use crate::metrics::{DialectMetrics, Metrics};
 use crate::model::Outcome;
-use crate::net::{ClientAddress, Peer, Proxies};
+use crate::net::{ClientAddress, Peer, Proxies, RequestBody, Stopping};
 
 /// The longest request line, all headers together, and body that are read, in octets.
 const MAX_REQUEST_LINE: usize = 8 * 1024;
@@ -61,6 +61,7 @@ impl Unserved<'_> {
             StatusCode::PAYLOAD_TOO_LARGE => "413",
             StatusCode::URI_TOO_LONG => "414",
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "431",
+            StatusCode::SERVICE_UNAVAILABLE => "503",
             _ => "400",
         }
     }
@@ -68,11 +69,16 @@ impl Unserved<'_> {
     fn answer(self) -> Response<Full<Bytes>> {
         let words = match self.0 {
             StatusCode::NOT_FOUND => "nothing is served here; updates go to /nic/update, /checkip tells your address",
+            // The client is to come again.
+            StatusCode::SERVICE_UNAVAILABLE => "911",
             _ => "badagent",
         };
         let mut response = text(self.0, words);
         if self.0 == StatusCode::METHOD_NOT_ALLOWED {
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, POST"));
+        }
+        if self.0 == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("60"));
         }
         response
     }
@@ -87,7 +93,7 @@ impl Public {
     }
 
     /// Answers one request of `peer`.
-    pub async fn answer(&self, peer: Peer, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    pub async fn answer(&self, peer: Peer, request: Request<RequestBody>) -> Response<Full<Bytes>> {
         let version = request.version();
         let mut response = self.route(peer, request).await;
         if version == Version::HTTP_10 {
@@ -107,7 +113,7 @@ impl Public {
         let _answered_already = self.refuse(&line, Unserved(status, why), self.gateway.admit(source).err());
     }
 
-    async fn route(&self, peer: Peer, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn route(&self, peer: Peer, request: Request<RequestBody>) -> Response<Full<Bytes>> {
         let start = Instant::now();
         let within_bounds = within_bounds(&request);
         let (head, body) = request.into_parts();
@@ -147,7 +153,7 @@ impl Public {
         &self,
         line: AccessLine,
         head: &Parts,
-        body: Incoming,
+        body: RequestBody,
         path: &str,
         client: ClientAddress,
         (first, admitted): (Spoken<'_>, Admitted),
@@ -236,7 +242,7 @@ fn answer(dialect: &Dialect, verdicts: &Verdicts, spelling: &Spelling) -> Respon
     response
 }
 
-fn within_bounds(request: &Request<Incoming>) -> Result<(), Unserved<'static>> {
+fn within_bounds(request: &Request<RequestBody>) -> Result<(), Unserved<'static>> {
     let uri = request.uri();
     // Proxies send the absolute form (RFC 9112 section 3.2.2).
     let before_path =
@@ -258,13 +264,16 @@ fn within_bounds(request: &Request<Incoming>) -> Result<(), Unserved<'static>> {
 
 const BODY_TOO_LONG: Unserved<'_> = Unserved(StatusCode::PAYLOAD_TOO_LARGE, "the body is too long");
 
-async fn read_body(body: Incoming) -> Result<Bytes, Unserved<'static>> {
+async fn read_body(body: RequestBody) -> Result<Bytes, Unserved<'static>> {
     if body.is_end_stream() {
         return Ok(Bytes::new());
     }
     match timeout(BODY_WITHIN, Limited::new(body, MAX_BODY).collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(BODY_TOO_LONG),
+        Ok(Err(error)) if error.is::<Stopping>() => {
+            Err(Unserved(StatusCode::SERVICE_UNAVAILABLE, "stopping, and the body is not whole"))
+        }
         Ok(Err(_)) => Err(Unserved(StatusCode::BAD_REQUEST, "the body cannot be read, or broke off")),
         Err(_) => Err(Unserved(StatusCode::REQUEST_TIMEOUT, "the body did not come in time")),
     }

@@ -134,6 +134,7 @@ impl Directory {
             Subject::Host(name) => drop(self.hosts.remove(name)),
             Subject::Token(digest) => drop(self.tokens.remove(&TokenDigest(*digest))),
             Subject::Pending(_) => on_pending(),
+            Subject::Done(_) => {}
         }
     }
 

@@ -8,6 +8,7 @@ use sqlx::postgres::PgListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
+use tracing::info;
 
 use super::fit::{hex, unhex};
 use super::session::{Database, Work, number, optional_number, statement, text};
@@ -44,6 +45,8 @@ pub enum Subject {
     Token([u8; 32]),
     /// Changes that are still to be made, of this name at least.
     Pending(Hostname),
+    /// What somebody did, for the log of each gateway: the action, to what, and who, with tabs between.
+    Done(Arc<str>),
 }
 
 impl Subject {
@@ -53,6 +56,7 @@ impl Subject {
             Self::Host(name) => format!("host {name}"),
             Self::Token(digest) => format!("token {}", hex(digest)),
             Self::Pending(name) => format!("pending {name}"),
+            Self::Done(what) => format!("done {what}"),
         }
     }
 
@@ -63,6 +67,7 @@ impl Subject {
             "host" => Hostname::parse(of).ok().map(Self::Host),
             "token" => unhex(of).map(Self::Token),
             "pending" => Hostname::parse(of).ok().map(Self::Pending),
+            "done" => Some(Self::Done(of.into())),
             _ => None,
         }
     }
@@ -170,6 +175,8 @@ impl FeedReader {
             match text(row, 1)?.as_str() {
                 EVERYTHING => lost = true,
                 subject => match Subject::parse(subject) {
+                    // Not lost with the rest where anything may have changed.
+                    Some(Subject::Done(what)) => log_done(&what),
                     Some(subject) => subjects.push(subject),
                     // Of another version: nothing that we keep can be told from it.
                     None => lost = true,
@@ -219,6 +226,12 @@ impl FeedReader {
     }
 }
 
+fn log_done(what: &str) {
+    let mut parts = what.split('\t');
+    let mut part = || parts.next().unwrap_or_default();
+    info!(target: "dyngate::administration", action = part(), subject = part(), by = part(), "administration");
+}
+
 /// Adds to the feed, in the transaction that changes the subjects.
 pub(super) async fn append(work: &mut Work, subjects: &[Subject], everything: bool) -> Result<(), StoreError> {
     let now = Timestamp::now();
@@ -247,6 +260,7 @@ mod tests {
             Subject::Host(name.clone()),
             Subject::Token([9; 32]),
             Subject::Pending(name),
+            Subject::Done("host.block\thome.dyn.example\tcommand line: root (uid 0)".into()),
         ] {
             assert_eq!(Subject::parse(&subject.to_text()), Some(subject));
         }

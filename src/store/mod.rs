@@ -144,6 +144,17 @@ impl Store {
         let _ends_with_us = self.inner.lock.as_ref().map(File::unlock);
     }
 
+    /// Tells the log of each gateway that serves it what somebody has done.
+    ///
+    /// # Errors
+    /// The store could not take it.
+    pub async fn announce(&self, action: &str, subject: &str, by: &str) -> Result<(), StoreError> {
+        let plain = |text: &str| text.replace(char::is_control, " ");
+        let mut work = self.begin(Purpose::Administration).await?;
+        work.changed(Subject::Done([action, &plain(subject), &plain(by)].join("\t").into()));
+        work.commit().await
+    }
+
     /// One statement that reads all its rows.
     async fn rows(&self, statement: Statement) -> Result<Vec<AnyRow>, StoreError> {
         Session::new(&self.inner.readers).await?.rows(statement).await

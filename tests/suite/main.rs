@@ -16,11 +16,13 @@ mod dialects;
 mod fail2ban;
 mod faults;
 mod health;
+mod journal;
 mod kept;
 mod late_updates;
 mod listeners;
 mod manual;
 mod many_zones;
+mod metrics;
 mod notify;
 mod operating;
 mod protocol;
@@ -39,3 +41,4 @@ mod supervision;
 
 mod tls;
 mod trouble;
+mod unreadable;

@@ -158,6 +158,10 @@ pub(super) async fn certificate_missing() -> Check {
     certificate(90 * DAY, |certificates| fs::remove_file(certificates.path("fullchain.pem")).unwrap())
 }
 
+pub(super) async fn certificate_not_read() -> Check {
+    certificate(90 * DAY, |certificates| crate::unreadable::fifo(&certificates.path("fullchain.pem")))
+}
+
 pub(super) async fn exposed_private_key() -> Check {
     certificate(90 * DAY, |certificates| {
         fs::set_permissions(certificates.path("privkey.pem"), fs::Permissions::from_mode(0o644)).unwrap();

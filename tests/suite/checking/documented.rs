@@ -146,6 +146,11 @@ fn documented() -> Vec<Case> {
             Box::pin(cases::certificate_mismatch()),
         ),
         ("There is no certificate, or it cannot be read", "", Box::pin(cases::certificate_missing())),
+        (
+            "A file that is not read in time",
+            "It is a pipe, or on a server that is away. What runs goes on with what it has, and stops when told to.",
+            Box::pin(cases::certificate_not_read()),
+        ),
         ("A private key that everybody may read", "", Box::pin(cases::exposed_private_key())),
     ]
 }

@@ -50,7 +50,8 @@ What follows is a session. A test runs it, from the first command to the last, a
 ports and times are written evenly here. `--config FILE` names the configuration, as everywhere, and `--json` prints the same
 for scripts. Exit code: 0 done; 64 it cannot be so, and the text says what would be right; 1 the store or the primary does
 not serve now, and the same command may work later. No command asks back. Commands that only read never make, migrate or change
-a store: where there is none yet, or one of an older version, they say so and end with 1.
+a store: where there is none yet, or one of an older version, they say so and end with 1. Each change is a line in the log of each gateway
+that runs on the store, with who made it: the Unix user of the command, and who became that with sudo.
 
 ## A customer and three hosts
 "),

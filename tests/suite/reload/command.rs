@@ -41,7 +41,7 @@ async fn it_checks_reloads_and_says_what_happened() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bad_file_is_64_and_nothing_is_sent_and_a_gateway_that_refuses_is_1() {
+async fn a_bad_file_is_64_and_nothing_is_sent_and_a_gateway_that_refuses_is_2() {
     let (_primary, config, gateway) = stage("").await;
     gateway.write("bad.toml", &format!("{}\n[nonsense]\n", file(&config, &gateway))).unwrap();
     let bad = command(&gateway, "bad.toml", &[]);
@@ -52,22 +52,56 @@ async fn a_bad_file_is_64_and_nothing_is_sent_and_a_gateway_that_refuses_is_1() 
     gateway.write("good.toml", &file(&config, &gateway)).unwrap();
     gateway.write("gateway.toml", "[nonsense]\n").unwrap();
     let refused = command(&gateway, "good.toml", &["--json"]);
-    assert_eq!(refused.code, Some(1));
+    assert_eq!(refused.code, Some(2));
     assert!(refused.stderr.contains("gateway.toml:1:1: there is no section \"nonsense\""), "{}", refused.stderr);
     let document: Value = serde_json::from_str(&refused.stdout).unwrap();
     assert!(document["problems"].as_array().is_some_and(|problems| !problems.is_empty()), "{document}");
 }
 
+/// What the gateway reads is a copy of what was edited, as systemd's LoadCredential= makes one, or has copies of the keys.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_gateway_that_cannot_be_reached_is_1_with_advice() {
+async fn an_edit_that_the_gateway_does_not_read_is_2_and_changes_nothing() {
+    let (_primary, mut config, gateway) = stage("").await;
+    let toml = file(&config, &gateway);
+    gateway.write("gateway.toml", &toml).unwrap();
+    gateway.write("edited/gateway.toml", &toml).unwrap();
+    let same = command(&gateway, "edited/gateway.toml", &[]);
+    assert_eq!(same.code, Some(0), "nothing is edited yet: {}", same.stderr);
+    config.more = account("new", "secret", &["new.dyn.example"]);
+    gateway.write("edited/gateway.toml", &file(&config, &gateway)).unwrap();
+    let lost = command(&gateway, "edited/gateway.toml", &["--json"]);
+    assert_eq!(lost.code, Some(2), "{}", lost.stderr);
+    let read = gateway.folder().join("gateway.toml");
+    assert!(lost.stderr.contains(&format!("the gateway reads {}, not ", read.display())), "{}", lost.stderr);
+    assert!(lost.stderr.contains("is other than what was checked"), "{}", lost.stderr);
+    assert_eq!(gateway.log().matches("configuration reloaded").count(), 1, "{}", gateway.log());
+
+    let (before, rest) = toml.split_once("secret = ").unwrap();
+    let (secret, after) = rest.split_once('\n').unwrap();
+    let toml = format!("{before}secret_file = \"k.secret\"\n{after}");
+    let secret = secret.trim_matches('"');
+    for folder in ["", "edited/"] {
+        gateway.write(&format!("{folder}gateway.toml"), &toml).unwrap();
+        gateway.write(&format!("{folder}k.secret"), secret).unwrap();
+    }
+    let same = command(&gateway, "edited/gateway.toml", &[]);
+    assert_eq!(same.code, Some(0), "{}", same.stderr);
+    gateway.write("edited/k.secret", &lab::Key::generate("k").secret).unwrap();
+    let lost = command(&gateway, "edited/gateway.toml", &[]);
+    assert_eq!(lost.code, Some(2), "a key alone: {}", lost.stderr);
+    assert!(!lost.stderr.contains(secret) && !gateway.log().contains(secret), "no secret is told");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_cannot_be_reached_is_2_with_advice() {
     let (_primary, config, mut gateway) = stage("").await;
     gateway.write("any.toml", &config.toml()).unwrap();
     let any = command(&gateway, "any.toml", &[]);
-    assert!(any.code == Some(1) && any.stderr.contains("systemctl reload"), "{:?} {}", any.code, any.stderr);
+    assert!(any.code == Some(2) && any.stderr.contains("SIGHUP"), "{:?} {}", any.code, any.stderr);
     gateway.write("gone.toml", &file(&config, &gateway)).unwrap();
     gateway.stop().await.unwrap();
     let gone = command(&gateway, "gone.toml", &[]);
-    assert_eq!(gone.code, Some(1));
+    assert_eq!(gone.code, Some(2));
     assert!(gone.stderr.contains("no gateway answers at 127.0.0.1:"), "{}", gone.stderr);
     assert!(gone.stderr.contains("SIGHUP"), "{}", gone.stderr);
 }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hickory_proto::rr::rdata::{SOA, TXT};
+use hickory_proto::rr::rdata::TXT;
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
@@ -83,30 +83,17 @@ impl Prober {
     /// Whether the zone is served here, by a signed query for its SOA record; an error answer tells of the key or the clock.
     pub(crate) async fn zone(&self) -> Result<Served, AskError> {
         let apex = self.update.zone().as_str();
-        if let Some(soa) = self.soa(apex).await? {
+        if let Some(soa) = self.reader.soa(apex).await? {
             return Ok(Served::Authoritative { primary: text_of(&soa.mname) });
         }
         let mut above = None;
         for (dot, _) in apex.match_indices('.') {
             let ancestor = apex.get(dot + 1..).unwrap_or_default();
-            if above.is_none() && matches!(self.soa(ancestor).await, Ok(Some(_))) {
+            if above.is_none() && matches!(self.reader.soa(ancestor).await, Ok(Some(_))) {
                 above = Some(ancestor.to_owned());
             }
         }
         Ok(Served::Not { above })
-    }
-
-    /// The SOA record at `apex`, where it is an apex here.
-    async fn soa(&self, apex: &str) -> Result<Option<SOA>, AskError> {
-        let message = match self.reader.ask(query(apex, RecordType::SOA)?).await {
-            Err(AskError::Failed(Failure { rcode: Rcode::NXDOMAIN, signed: true, .. })) => return Ok(None),
-            answer => answer?,
-        };
-        let soa = message.answers.iter().find_map(|record| match &record.data {
-            RData::SOA(soa) => Some(soa.clone()),
-            _ => None,
-        });
-        Ok(soa.filter(|_| message.authoritative))
     }
 
     /// The primary's clock minus ours in seconds, to a second or two; 0 where they are at most `tolerance` apart, `None`

@@ -434,6 +434,9 @@ impl Gateway {
         if compared == Compared::Unknown && zone.holds(&change, deadline).await {
             return Ok(HostVerdict::verified_now());
         }
+        if zone.is_elsewhere(&change.name, deadline).await {
+            return Ok(HostVerdict::of(Err(Trouble::Elsewhere)));
+        }
         let submitted = match zone.submit(change.clone(), deadline) {
             Ok(submitted) => submitted,
             Err(trouble) => return Ok(HostVerdict::of(Err(trouble))),

@@ -46,6 +46,7 @@ impl From<Trouble> for Unmade {
     fn from(trouble: Trouble) -> Self {
         match trouble {
             Trouble::Hidden(_) => Self::Dropped("the name is hidden in its zone".into()),
+            Trouble::Elsewhere => Self::Dropped("another zone on the primary lies over the name".into()),
             other => Self::Waits(other),
         }
     }

@@ -31,6 +31,7 @@ mod removal;
 mod repeats;
 mod rooms;
 mod security;
+mod served;
 mod stage;
 mod storm;
 mod supervision;

@@ -73,17 +73,18 @@ function updatepolicy(input)
 end
 "#;
 
-async fn with_policy(kind: Kind) -> (Stage, TempDir) {
+/// The option that denies changes so, with the folder of its script.
+pub(crate) fn policy() -> (String, TempDir) {
     let folder = TempDir::new().unwrap();
     let script = folder.path().join("policy.lua");
     std::fs::write(&script, POLICY).unwrap();
-    let line = format!("lua-dnsupdate-policy-script={}", script.display());
-    let lines = ["denied-old 60 IN A 192.0.2.1", "*.wild 60 IN A 203.0.113.7"];
-    (Stage::with(kind, |setup| setup.option(kind, &line), &lines, |_| {}).await, folder)
+    (format!("lua-dnsupdate-policy-script={}", script.display()), folder)
 }
 
 async fn what_a_policy_drops_is_never_good(kind: Kind) {
-    let (stage, _folder) = with_policy(kind).await;
+    let (line, _folder) = policy();
+    let lines = ["denied-old 60 IN A 192.0.2.1", "*.wild 60 IN A 203.0.113.7"];
+    let stage = Stage::with(kind, |setup| setup.option(kind, &line), &lines, |_| {}).await;
     let refused = |response: &Response, host: &str| {
         assert_eq!((response.status, response.text().as_str()), (503, "dnserr"), "{host}: {}", stage.gateway.log());
         assert_eq!(response.header("X-Dyngate-Reason"), Some("primary refuses us"));

@@ -1,13 +1,13 @@
 //! Acknowledged is not served: the first change of a name is read back before `good` is said.
 
 use hickory_proto::op::OpCode;
-use lab::fake::{Action, FakePrimary, Memory};
-use lab::http::{Request, Response};
+use lab::fake::{Action, FakePrimary, Memory, Received};
+use lab::http::Response;
 use lab::load::storm;
 use lab::{Gateway, Key, Kind, ResponseCode, Server, Setup, soon};
 use tempfile::TempDir;
 
-use crate::stage::{Config, LOGIN, SECRET, Stage, ZONE, on_every_primary, update};
+use crate::stage::{Config, LOGIN, NOBODY, SECRET, Stage, ZONE, on_every_primary, update};
 
 on_every_primary!(a_zone_within_the_zone_is_another_zones);
 
@@ -140,14 +140,23 @@ async fn what_a_primary_remembers_of_a_name_makes_no_true_change_untrue() {
     }
 }
 
-async fn with_fake(script: impl FnMut(&lab::fake::Received) -> Action + Send + 'static) -> (FakePrimary, Gateway) {
+async fn with_fake(script: impl FnMut(&Received) -> Action + Send + 'static) -> (FakePrimary, Gateway) {
     let key = Key::generate("gateway-key");
     let fake = FakePrimary::start(&key, script).await.unwrap();
-    let mut config = Config::new(&key, fake.addr());
+    let gateway = before(&key, &[&fake]).await;
+    (fake, gateway)
+}
+
+async fn before(key: &Key, primaries: &[&FakePrimary]) -> Gateway {
+    let mut config = Config::new(key, NOBODY.parse().unwrap());
+    config.primaries = primaries.iter().map(|fake| fake.addr()).collect();
     config.grants = (0..64).map(|n| &*format!("h{n}.{ZONE}").leak()).collect();
     config.more = "[engine]\ndeadline = \"1s\"\n".to_owned();
-    let gateway = config.start().await;
-    (fake, gateway)
+    config.start().await
+}
+
+fn reads(fake: &FakePrimary) -> usize {
+    fake.received().iter().filter(|received| received.opcode == OpCode::Query).count()
 }
 
 /// It was acknowledged, and may well be served; nobody has read it, so nobody says so.
@@ -155,7 +164,7 @@ async fn with_fake(script: impl FnMut(&lab::fake::Received) -> Action + Send + '
 async fn what_cannot_be_read_back_is_told_911_and_nochg_once_it_can() {
     for unread in [Action::Silent, Action::Drop, Action::Answer(ResponseCode::ServFail)] {
         let (mut memory, said) = (Memory::default(), unread.clone());
-        let script = move |received: &lab::fake::Received| match (memory.answer(received), received.opcode) {
+        let script = move |received: &Received| match (memory.answer(received), received.opcode) {
             (_, OpCode::Query) => said.clone(),
             (truly, _) => truly,
         };
@@ -198,7 +207,7 @@ async fn a_storm_right_after_a_start_costs_one_read_a_name() {
         let bodies = storm(gateway.http(), (LOGIN, SECRET), &hosts, 64).await.unwrap();
         assert!(bodies.iter().all(|body| body.starts_with("good ")), "{bodies:?}");
         let all = fake.received();
-        let count = |is_meant: &dyn Fn(&lab::fake::Received) -> bool| all.iter().filter(|one| is_meant(one)).count();
+        let count = |is_meant: &dyn Fn(&Received) -> bool| all.iter().filter(|one| is_meant(one)).count();
         let now = [count(&|one| one.opcode == OpCode::Query), count(&|one| !one.owners.is_empty())];
         let [reads, updates] = [now[0] - before[0], now[1] - before[1]];
         before = now;
@@ -209,24 +218,46 @@ async fn a_storm_right_after_a_start_costs_one_read_a_name() {
     assert!(fake.connections() <= 3, "{} connections", fake.connections());
 }
 
+async fn set(gateway: &Gateway, last: u8) {
+    let body = update(gateway, &format!("hostname=h1.dyn.example&myip=203.0.113.{last}")).await.text();
+    assert_eq!(body, format!("good 203.0.113.{last}"), "{}", gateway.log());
+}
+
 /// What was proven is proven of one primary, by a process: the next asks again, and once.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_is_trusted_until_the_next_start() {
     let mut memory = Memory::default();
     let (fake, mut gateway) = with_fake(move |received| memory.answer(received)).await;
-    let reads = || fake.received().iter().filter(|received| received.opcode == OpCode::Query).count();
-    let set = async |gateway: &Gateway, last: u8| {
-        let request = Request::get(&format!("/nic/update?hostname=h1.dyn.example&myip=203.0.113.{last}"));
-        let body = request.basic(LOGIN, SECRET).send(gateway.http()).await.unwrap().text();
-        assert_eq!(body, format!("good 203.0.113.{last}"));
-    };
     set(&gateway, 1).await;
-    let first = reads();
+    let first = reads(&fake);
     set(&gateway, 2).await;
     set(&gateway, 3).await;
-    assert_eq!(reads(), first, "it was read back");
+    assert_eq!(reads(&fake), first, "it was read back");
     gateway.stop().await.unwrap();
     gateway.start_again().await.unwrap();
     set(&gateway, 4).await;
-    assert_eq!(reads(), 2 * first);
+    assert_eq!(reads(&fake), 2 * first);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_is_read_back_at_the_primary_that_took_it_and_again_at_the_next() {
+    let key = Key::generate("gateway-key");
+    let mut memories = [Memory::default(), Memory::default()].into_iter();
+    let mut fake = async || {
+        let mut memory = memories.next().unwrap();
+        FakePrimary::start(&key, move |received| memory.answer(received)).await.unwrap()
+    };
+    let (first, second) = (fake().await, fake().await);
+    let gateway = before(&key, &[&first, &second]).await;
+    set(&gateway, 1).await;
+    assert!(reads(&first) > 0 && reads(&second) == 0);
+    set(&gateway, 2).await;
+    let at_the_first = reads(&first);
+    first.stop_listening().await;
+    first.close_connections().await;
+    set(&gateway, 3).await;
+    let at_the_second = reads(&second);
+    assert!(at_the_second > 0, "what the first one served says nothing of the second");
+    set(&gateway, 4).await;
+    assert_eq!([reads(&first), reads(&second)], [at_the_first, at_the_second]);
 }

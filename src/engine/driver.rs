@@ -18,7 +18,7 @@ use super::late::Swap;
 use super::queue::{ToProve, ZoneQueue};
 use super::selection::PrimarySelection;
 use super::settings::Settings;
-use super::{Change, Ended, Trouble, trouble};
+use super::{Change, Ended, Trouble, proven};
 use crate::config::Primary;
 use crate::dns::{AskError, EncodeError, Event, Exchange, Failure, Pool, Proof, Reader, signed_in};
 use crate::metrics::ZoneMetrics;
@@ -513,13 +513,7 @@ impl Running {
 
     /// What the primary serves of a change that it acknowledged.
     fn read_back(&mut self, (name, proof): (Hostname, Result<Proof, AskError>), now: Instant) {
-        let served = match &proof {
-            Ok(Proof::Served) => Ok(()),
-            Ok(Proof::Elsewhere(_)) => Err(Trouble::Elsewhere),
-            Ok(Proof::Dropped) => Err(Trouble::Dropped),
-            Err(AskError::Failed(failure)) => Err(trouble(*failure)),
-            Err(_) => Err(Trouble::Timeout),
-        };
+        let served = proven(&proof);
         let has_failed = self.driver.queue.read_back(&name, served, now);
         let Err(trouble) = served else { return };
         let due = |(last, at): &(Trouble, Instant)| *last != trouble || now.duration_since(*at) >= COMPLAIN_EVERY;

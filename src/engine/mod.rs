@@ -27,7 +27,7 @@ use tokio::time::Instant;
 
 use blame::{Blame, weigh};
 
-use crate::dns::Failure;
+use crate::dns::{AskError, Failure, Proof};
 use crate::model::{Desired, DesiredRecords, Hostname, RrKey, Timestamp};
 
 pub use cache::Compared;
@@ -165,6 +165,17 @@ fn trouble(failure: Failure) -> Trouble {
     match weigh(failure) {
         Blame::Clock | Blame::Server => Trouble::Failed(failure),
         Blame::Hidden | Blame::Name | Blame::NameOrZone | Blame::Zone => Trouble::Refused(failure),
+    }
+}
+
+/// What the read-back of a change means to whoever asked for it.
+fn proven(proof: &Result<Proof, AskError>) -> Result<(), Trouble> {
+    match proof {
+        Ok(Proof::Served) => Ok(()),
+        Ok(Proof::Elsewhere(_)) => Err(Trouble::Elsewhere),
+        Ok(Proof::Dropped) => Err(Trouble::Dropped),
+        Err(AskError::Failed(failure)) => Err(trouble(*failure)),
+        Err(_) => Err(Trouble::Timeout),
     }
 }
 

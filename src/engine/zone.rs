@@ -19,8 +19,8 @@ use super::late::Swap;
 use super::queue::ZoneQueue;
 use super::selection::PrimarySelection;
 use super::settings::Settings;
-use super::{Answer, Change, Ended, Late, Trouble, trouble};
-use crate::dns::{AskError, Failure, Held, Pool, Proof, Reader, Route};
+use super::{Answer, Change, Ended, Late, Trouble, proven, trouble};
+use crate::dns::{AskError, Failure, Held, Pool, Reader, Route};
 use crate::metrics::Metrics;
 use crate::model::{Desired, DesiredRecords, Hostname, RrData, RrKey, Timestamp, ZoneName};
 
@@ -298,11 +298,8 @@ impl Zone {
         }
         let is_alike = self.0.cache.served(&name) == Served::Alike;
         match timeout_at(deadline, self.0.reader.proof(&name, &records, is_alike)).await {
-            Ok(Ok(Proof::Served)) => Ok(true),
-            Ok(Ok(Proof::Elsewhere(_))) => Err(Trouble::Elsewhere),
-            Ok(Ok(Proof::Dropped)) => Err(Trouble::Dropped),
-            Ok(Err(AskError::Failed(failure))) => Err(trouble(failure)),
-            Ok(Err(_)) | Err(_) => Err(Trouble::Timeout),
+            Ok(proof) => proven(&proof).map(|()| true),
+            Err(_) => Err(Trouble::Timeout),
         }
     }
 

@@ -144,6 +144,8 @@ impl ZoneQueue {
     }
 
     fn prove_again(&mut self, name: &Hostname, entry: Entry, now: Instant) {
+        // It may go with its caller, and is done all the same.
+        self.cache.forget(name);
         self.put_back(name.clone(), entry);
         self.unlock(name, now);
     }

@@ -113,3 +113,17 @@ fn what_one_primary_acknowledged_goes_to_the_next_where_it_was_not_read() {
     assert_eq!(bench.answers(), [Ok(Applied { superseded: false })]);
     assert_eq!((bench.messages, bench.reads), (2, 1));
 }
+
+#[test]
+fn what_was_not_read_back_and_went_with_its_caller_may_be_done_all_the_same() {
+    let mut bench = Bench::new();
+    let before = test_change("a.dyn.example", "192.0.2.1");
+    bench.cache.verified(&before.name, before.records.iter(), bench.now);
+    bench.change("a", &removed());
+    let name = acknowledged(&mut bench);
+    bench.callers_go();
+    bench.queue.read_back(&name, Err(Trouble::Timeout), bench.now);
+    bench.queue.sweep(bench.now);
+    assert_eq!(bench.queue.pending(), 0);
+    assert_eq!(bench.compare(&before), Compared::Unknown);
+}

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use hickory_proto::rr::rdata::SOA;
 use hickory_proto::rr::{Name, RData, Record};
-use lab::fake::{Action, FakePrimary};
+use lab::fake::{Action, FakePrimary, Memory};
 use lab::http::Request;
 use lab::load::{Exchange, Plan, exchange, quantile};
-use lab::{Gateway, Key, Kind, OpCode, ResponseCode, Server, Setup, new_secret};
+use lab::{Gateway, Key, Kind, ResponseCode, Server, Setup, new_secret};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::{Instant, sleep};
 
@@ -134,14 +134,15 @@ impl Scene {
 /// Each UPDATE takes 200 ms, whatever it holds, and they take turns.
 async fn slow_primary(bench: &Bench) -> Result<Vec<Row>, Failure> {
     let key = Key::generate("gateway-key");
-    let (soa, mut free) = (soa()?, Instant::now());
-    let fake = FakePrimary::start(&key, move |received| match (received.opcode, received.owners.is_empty()) {
-        (OpCode::Update, false) => {
+    let (soa, mut free, mut memory) = (soa()?, Instant::now(), Memory::default());
+    let fake = FakePrimary::start(&key, move |received| match (memory.answer(received), received.owners.is_empty()) {
+        (_, false) => {
             free = free.max(Instant::now()) + SLOW;
             Action::AnswerAfter(free - Instant::now(), ResponseCode::NoError)
         }
-        (OpCode::Update, true) => Action::Answer(ResponseCode::NXRRSet),
-        _ => Action::Records(vec![soa.clone()]),
+        // Its own SOA and NS records.
+        (Action::Records(none), true) if none.is_empty() => Action::Records(vec![soa.clone()]),
+        (truly, true) => truly,
     })
     .await?;
     let scene = Scene::new(&Plot::new(bench, Kind::Bind), &key, &[fake.addr()], None).await?;

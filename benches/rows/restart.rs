@@ -65,7 +65,7 @@ async fn generated(bench: &Bench) -> Result<Row, Failure> {
         rounds.push(Round { measured: after.rate, against: later.rate, cpu: after.cpu });
     }
     stage.stop().await?;
-    let (name, against, compare, goal) = ("after a restart", "the storm after it", Compare::Ratio, Goal::AtLeast(0.9));
+    let (name, against, compare, goal) = ("after a restart", "the storm after it", Compare::Ratio, Goal::AtLeast(0.75));
     let on = format!("{ACCOUNTS} accounts, generated");
     Ok(Row { name, on, against, unit: "host/s", compare, goal, rounds, note: "all read back".to_owned() })
 }

@@ -17,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::Running;
 use crate::config::Config;
-use crate::dns::Reader;
+use crate::dns::{Held, Reader};
 use crate::model::DesiredRecords;
 pub(crate) use error::DemoError;
 use name_server::{Installed, usual_folders};
@@ -149,10 +149,10 @@ impl Scene<'_> {
         // gateway.toml names one of each.
         let (zone, host) = (&self.config.zones[0], &self.config.accounts[0].hosts[0]);
         match self.reader.holds(host, &DesiredRecords::set(IpAddr::V4(FIRST).into(), zone.ttl)).await {
-            Ok(true) => {
+            Ok(Held::Own) => {
                 format!("{FIRST}    (asked by dyngate itself; for dig: sudo apt install bind9-dnsutils)")
             }
-            Ok(false) => "something else".to_owned(),
+            Ok(Held::Alike | Held::Other) => "something else".to_owned(),
             Err(error) => error.to_string(),
         }
     }

@@ -115,13 +115,16 @@ impl Update {
         Ok(message)
     }
 
-    /// Value-dependent prerequisites alone (RFC 2136 section 2.4.2): NOERROR where the name itself holds exactly what is set in
-    /// `records`, NXRRSET where not. A wildcard's answer does not count; the TTL does not either.
+    /// Prerequisites alone (RFC 2136 sections 2.4.2 and 2.4.3): NOERROR where the name itself holds exactly `records`, NXRRSET or
+    /// YXRRSET where not. A wildcard's answer does not count; the TTL does not either.
     pub(super) fn holds_exactly(&self, name: &Hostname, records: &DesiredRecords) -> Result<Message, EncodeError> {
         let mut message = self.empty();
-        for data in records.iter().filter_map(|(_, desired)| desired.data()) {
-            message.answers.push(Record::from_rdata(wire_name(name.as_str())?, 0, rdata(data)));
-        }
+        let owner = wire_name(name.as_str())?;
+        let prerequisite = |(rtype, desired): (RrType, &Desired)| match desired {
+            Desired::Absent => absent(owner.clone(), record_type(rtype)),
+            Desired::Set { data, .. } => Record::from_rdata(owner.clone(), 0, rdata(data)),
+        };
+        message.answers.extend(records.iter().map(prerequisite));
         Ok(message)
     }
 

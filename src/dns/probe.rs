@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_proto::op::Message;
-use hickory_proto::rr::rdata::{SOA, TXT};
+use hickory_proto::rr::rdata::TXT;
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -99,22 +99,17 @@ impl Prober {
     /// Whether the zone is served here, by a signed query for its SOA record; an error answer tells of the key or the clock.
     pub(crate) async fn zone(&self) -> Result<Served, AskError> {
         let apex = self.update.zone().as_str();
-        if let Some(soa) = self.soa(apex).await? {
+        if let Some(soa) = self.reader.soa(apex).await? {
             return Ok(Served::Authoritative { primary: text_of(&soa.mname) });
         }
         let mut above = None;
         for (dot, _) in apex.match_indices('.') {
             let ancestor = apex.get(dot + 1..).unwrap_or_default();
-            if above.is_none() && matches!(self.soa(ancestor).await, Ok(Some(_))) {
+            if above.is_none() && matches!(self.reader.soa(ancestor).await, Ok(Some(_))) {
                 above = Some(ancestor.to_owned());
             }
         }
         Ok(Served::Not { above })
-    }
-
-    /// The SOA record at `apex`, where it is an apex here.
-    async fn soa(&self, apex: &str) -> Result<Option<SOA>, AskError> {
-        soa(&self.reader, None, apex).await
     }
 
     /// The apexes of those zones within ours that are served here too and hold any of `names`: an UPDATE of our zone is taken
@@ -131,7 +126,7 @@ impl Prober {
         loop {
             for apex in apexes.by_ref().take(AT_ONCE - asked.len()) {
                 let reader = self.reader.clone();
-                asked.spawn(async move { (soa(&reader, None, &apex).await, apex) });
+                asked.spawn(async move { (reader.soa(&apex).await, apex) });
             }
             match asked.join_next().await {
                 None => return Ok(found),
@@ -153,13 +148,13 @@ impl Prober {
     pub(crate) async fn is_seen_by_all(&self) -> Result<Option<bool>, AskError> {
         let apex = self.update.zone().as_str();
         for _ in 0..LOOKS {
-            let before = self.soa(apex).await?;
-            let public = match soa(&self.reader, Some(Signer::unsigned()), apex).await {
+            let before = self.reader.soa(apex).await?;
+            let public = match self.reader.soa_by(Some(Signer::unsigned()), apex).await {
                 // A hidden primary refuses them; something between may drop them.
                 Err(_) | Ok(None) => return Ok(None),
                 Ok(public) => public,
             };
-            let after = self.soa(apex).await?;
+            let after = self.reader.soa(apex).await?;
             if public == before || public == after {
                 return Ok(Some(true));
             }
@@ -387,19 +382,6 @@ impl Prober {
     fn below_apex(&self, label: &str) -> String {
         format!("{label}.{}", self.update.zone())
     }
-}
-
-/// The SOA record at `apex`, where it is an apex here.
-async fn soa(reader: &Reader, signer: Option<Signer>, apex: &str) -> Result<Option<SOA>, AskError> {
-    let message = match reader.ask_by(signer, query(apex, RecordType::SOA)?).await {
-        Err(AskError::Failed(Failure { rcode: Rcode::NXDOMAIN, signed: true, .. })) => return Ok(None),
-        answer => answer?,
-    };
-    let soa = message.answers.iter().find_map(|record| match &record.data {
-        RData::SOA(soa) => Some(soa.clone()),
-        _ => None,
-    });
-    Ok(soa.filter(|_| message.authoritative))
 }
 
 /// An address of documentation (RFC 5737, RFC 3849).

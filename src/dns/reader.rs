@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_proto::op::Message;
+use hickory_proto::rr::rdata::SOA;
 use hickory_proto::rr::{RData, Record, RecordType};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::exchange::{AskError, Event, Exchange};
-use super::message::{Update, host_name, query, record_type, rr_data};
+use super::message::{Update, host_name, query, record_type, rr_data, wire_name};
 use super::pool::{Path, Pool};
 use super::reply::{Failure, Rcode};
 use super::tsig::Signer;
@@ -33,6 +34,27 @@ pub(crate) struct Route {
     /// Our own address towards it.
     pub(crate) source: Option<IpAddr>,
     pub(crate) timeout: Duration,
+}
+
+/// What a name holds, compared with what it shall.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Held {
+    /// Exactly that.
+    Own,
+    /// Nothing such, yet exactly that is served for it: a wildcard's records, or another zone's.
+    Alike,
+    Other,
+}
+
+/// What the primary serves of a change that it acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Proof {
+    /// Exactly that.
+    Served,
+    /// What the zone with this apex holds, another than ours: it lies over the name.
+    Elsewhere(String),
+    /// Something else: our zone does not hold it.
+    Dropped,
 }
 
 #[derive(Debug)]
@@ -68,22 +90,104 @@ impl Reader {
         Arc::clone(&self.route.borrow().update)
     }
 
-    /// Whether `name` itself, no wildcard, holds exactly what is set in `records`, with its TTL; other types do not matter.
-    pub(crate) async fn holds(&self, name: &Hostname, records: &DesiredRecords) -> Result<bool, AskError> {
+    /// Whether `name` itself holds exactly what is set in `records`, with its TTL; other types do not matter.
+    pub(crate) async fn holds(&self, name: &Hostname, records: &DesiredRecords) -> Result<Held, AskError> {
         for (rtype, desired) in records.iter() {
             let Desired::Set { data, ttl } = desired else { continue };
             let message = self.ask(query(name.as_str(), record_type(rtype))?).await?;
-            let [only] = message.answers.as_slice() else { return Ok(false) };
+            let [only] = message.answers.as_slice() else { return Ok(Held::Other) };
             if only.ttl != *ttl || rr_data(&only.data).as_ref() != Some(data) {
-                return Ok(false);
+                return Ok(Held::Other);
             }
         }
         // A read cannot tell the name's own records from a wildcard's (RFC 4592); this can.
         match self.ask(self.update().holds_exactly(name, records)?).await {
-            Ok(_) => Ok(true),
-            Err(AskError::Failed(Failure { rcode: Rcode::NXRRSET, .. })) => Ok(false),
+            Ok(_) => Ok(Held::Own),
+            Err(AskError::Failed(Failure { rcode: Rcode::NXRRSET, .. })) => Ok(Held::Alike),
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether the primary serves `records` at `name`, which it acknowledged. A read may be behind: a cache (PowerDNS), the
+    /// signed side of a zone (BIND's inline-signing) or a secondary that forwarded the change answers. So it proves, and disproves
+    /// nothing: prerequisites (RFC 2136 section 2.4) tell what the zone itself holds. Where something else `is_alike`, a read does
+    /// not even prove.
+    pub(crate) async fn proof(
+        &self,
+        name: &Hostname,
+        records: &DesiredRecords,
+        is_alike: bool,
+    ) -> Result<Proof, AskError> {
+        if !is_alike && self.serves(name, records).await? {
+            return Ok(Proof::Served);
+        }
+        if records.sets()
+            && let Some(apex) = self.zone_over(name).await?
+        {
+            return Ok(Proof::Elsewhere(apex));
+        }
+        match self.ask(self.update().holds_exactly(name, records)?).await {
+            Ok(_) => Ok(Proof::Served),
+            Err(AskError::Failed(Failure { rcode: Rcode::NXRRSET | Rcode::YXRRSET, .. })) => Ok(Proof::Dropped),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether a read shows exactly `records`, and what is set as our zone's. Servers cap a TTL (BIND's `max-zone-ttl`): it does
+    /// not matter.
+    async fn serves(&self, name: &Hostname, records: &DesiredRecords) -> Result<bool, AskError> {
+        let apex = wire_name(self.update().zone().as_str())?;
+        for (rtype, desired) in records.iter() {
+            let message = match self.ask(query(name.as_str(), record_type(rtype))?).await {
+                // There is not even the name.
+                Err(AskError::Failed(Failure { rcode: Rcode::NXDOMAIN, signed: true, .. })) => None,
+                read => Some(read?),
+            };
+            let is_served = match (&message, desired) {
+                (None, desired) => *desired == Desired::Absent,
+                (Some(message), Desired::Absent) => message.answers.is_empty(),
+                (Some(message), Desired::Set { data, .. }) => {
+                    let is_ours = message.authoritative && message.authorities.iter().all(|record| record.name == apex);
+                    let [only] = message.answers.as_slice() else { return Ok(false) };
+                    is_ours && rr_data(&only.data).as_ref() == Some(data)
+                }
+            };
+            if !is_served {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The apex of another zone on the primary that lies over `name`, within ours.
+    pub(crate) async fn zone_over(&self, name: &Hostname) -> Result<Option<String>, AskError> {
+        let update = self.update();
+        let owners = std::iter::once(name.as_str()).chain(name.ancestors());
+        for owner in owners.take_while(|owner| owner.len() > update.zone().as_str().len()) {
+            if self.soa(owner).await?.is_some() {
+                return Ok(Some(owner.to_owned()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The SOA record at `apex`, where it is an apex here.
+    pub(super) async fn soa(&self, apex: &str) -> Result<Option<SOA>, AskError> {
+        self.soa_by(None, apex).await
+    }
+
+    /// The same as `signer` is shown it.
+    pub(super) async fn soa_by(&self, signer: Option<Signer>, apex: &str) -> Result<Option<SOA>, AskError> {
+        let message = match self.ask_by(signer, query(apex, RecordType::SOA)?).await {
+            Err(AskError::Failed(Failure { rcode: Rcode::NXDOMAIN, signed: true, .. })) => return Ok(None),
+            answer => answer?,
+        };
+        let owner = wire_name(apex)?;
+        let soa = message.answers.iter().find_map(|record| match &record.data {
+            RData::SOA(soa) if record.name == owner => Some(soa.clone()),
+            _ => None,
+        });
+        Ok(soa.filter(|_| message.authoritative))
     }
 
     /// What an RRset holds, a wildcard's (RFC 4592) too; nothing where it does not exist.

@@ -35,6 +35,19 @@ struct Known {
     // A change was lost, and the primary may apply it yet: nothing counts that is remembered.
     doubted: bool,
     last_change: u64,
+    served: Served,
+}
+
+/// Whether the primary in use serves what our zone holds of a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Served {
+    /// Its next change is read back.
+    #[default]
+    Unknown,
+    /// What is served for it was another zone's or a wildcard's when last seen: the same, and a read proves nothing.
+    Alike,
+    /// A change of it was read back.
+    Ours,
 }
 
 /// What the primary said of an RRset, and when.
@@ -172,6 +185,16 @@ impl VerifiedCache {
         }
     }
 
+    /// Whether what our zone holds of `name` is served.
+    pub(super) fn served(&self, name: &Hostname) -> Served {
+        self.lock().known.get(name).map(|known| known.served).unwrap_or_default()
+    }
+
+    /// The primary was seen to serve what our zone holds of `name`, or not to.
+    pub(super) fn set_served(&self, name: &Hostname, served: Served) {
+        self.lock().entry(name, self.capacity).served = served;
+    }
+
     /// Another primary is in use: nothing is known any longer.
     pub(super) fn forget_all(&self) {
         self.forget_where(|_| true);
@@ -191,6 +214,7 @@ impl VerifiedCache {
                 return true;
             }
             known.forget(change);
+            known.served = Served::Unknown;
             known.is_kept()
         });
     }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
@@ -15,12 +16,12 @@ use super::flight::{FlightEnd, FlightId, Next};
 use super::health::PrimaryHealth;
 use super::jitter::Jitter;
 use super::late::Swap;
-use super::queue::ZoneQueue;
+use super::queue::{ToProve, ZoneQueue};
 use super::selection::PrimarySelection;
 use super::settings::Settings;
-use super::{Change, Ended};
+use super::{Change, Ended, Trouble, proven};
 use crate::config::Primary;
-use crate::dns::{EncodeError, Event, Exchange, Failure, Pool, signed_in};
+use crate::dns::{AskError, EncodeError, Event, Exchange, Failure, Pool, Proof, Reader, signed_in};
 use crate::metrics::ZoneMetrics;
 use crate::model::{Hostname, Timestamp, ZoneName};
 
@@ -29,11 +30,14 @@ const RETRY: Duration = Duration::from_secs(1);
 const RETRY_FOR_A_CHANGE: Duration = Duration::from_millis(100);
 /// The same complaint about a zone is logged once in this time.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
+/// Names that are read back at once: as many as a message has, and a fraction of what the reader takes.
+const MOST_READS: usize = 256;
 /// Between two looks for what nobody waits for any longer.
 const SWEEP: Duration = Duration::from_millis(250);
 
 pub(super) struct Driver {
     pub(super) pool: Pool,
+    pub(super) reader: Reader,
     pub(super) jitter: Jitter,
     pub(super) selection: PrimarySelection,
     // What the selection shall go by.
@@ -67,11 +71,15 @@ pub(super) enum Order {
 struct Running {
     driver: Driver,
     exchange: Exchange<FlightId>,
+    // The reads of what was acknowledged.
+    proofs: JoinSet<(Hostname, Result<Proof, AskError>)>,
     // There where the primary in use is down.
     retry: Option<Retry>,
     // A change came since the last attempt to connect.
     fresh_change: bool,
     complained: Option<(Failure, Instant)>,
+    // The same of what was acknowledged, and is not served.
+    told_unserved: Option<(Trouble, Instant)>,
     // Connections in a row that were lost with messages on them and without an answer.
     fruitless: u32,
     // Primaries in a row that could not be reached.
@@ -96,10 +104,12 @@ impl Driver {
         let mut running = Running {
             driver: self,
             exchange: Exchange::default(),
+            proofs: JoinSet::new(),
             // The first try at once: an operator wants to read at the start that a primary cannot be reached.
             retry: Some(Retry { last: now, next: now }),
             fresh_change: false,
             complained: None,
+            told_unserved: None,
             fruitless: 0,
             unreached: 0,
             leave_by: None,
@@ -109,7 +119,7 @@ impl Driver {
         loop {
             let now = Instant::now();
             running.pump(now);
-            if running.closing && running.driver.queue.in_flight() == 0 {
+            if running.closing && running.driver.queue.in_flight() == 0 && !running.driver.queue.is_proving() {
                 running.driver.queue.close(now);
                 return running.report_ended();
             }
@@ -118,6 +128,12 @@ impl Driver {
                 // Answers first: they open the window for changes.
                 biased;
                 event = running.exchange.next() => running.handle(event, Instant::now()),
+                Some(read) = running.proofs.join_next() => {
+                    read.into_iter().for_each(|read| running.read_back(read, Instant::now()));
+                    while let Some(read) = running.proofs.try_join_next() {
+                        read.into_iter().for_each(|read| running.read_back(read, Instant::now()));
+                    }
+                }
                 Ok(()) = running.driver.settings.changed() => running.take_settings(Instant::now()),
                 order = running.driver.orders.recv(), if !running.closing => match order {
                     Some(order) => running.take(order),
@@ -248,6 +264,15 @@ impl Running {
                 self.send(flight, now);
             }
         }
+        while self.proofs.len() < MOST_READS
+            && let Some(ToProve { name, records, is_alike }) = self.driver.queue.next_to_prove()
+        {
+            let reader = self.driver.reader.clone();
+            self.proofs.spawn(async move {
+                let proof = reader.proof(&name, &records, is_alike).await;
+                (name, proof)
+            });
+        }
         self.exchange.rest();
         if self.exchange.is_closed() && self.is_connection_due(now) {
             self.connect();
@@ -296,7 +321,7 @@ impl Running {
             );
             self.unwell(&"no answer for two deadlines");
             self.lost(false, now);
-            self.use_next_primary();
+            self.use_next_primary(now);
         } else if is_dropped {
             warn!(
                 zone = %self.zone(), primary = %self.primary(),
@@ -315,7 +340,11 @@ impl Running {
         for gone in before.zone.primaries.iter().filter(|primary| !new.zone.primaries.contains(primary)) {
             self.driver.metrics.forget_primary(&gone.to_string());
         }
-        self.complained = None;
+        (self.complained, self.told_unserved) = (None, None);
+        // The key chooses the view (BIND).
+        if before.zone.key != self.driver.selection.settings().zone.key {
+            self.distrust(now);
+        }
         if before.zone.source != new.zone.source || !self.driver.selection.is_listed() {
             // A message that is sent again may be overtaken by its first copy: most are answered in time.
             self.leave_by = Some(now + new.deadline / 4);
@@ -327,7 +356,7 @@ impl Running {
         self.leave_by = None;
         self.lost(true, now);
         if !self.driver.selection.is_listed() {
-            self.use_next_primary();
+            self.use_next_primary(now);
         }
         self.retry = Some(Retry { last: now, next: now });
     }
@@ -376,18 +405,24 @@ impl Running {
     fn unreachable(&mut self, now: Instant) {
         self.unreached += 1;
         self.driver.health.lost();
-        self.use_next_primary();
+        self.use_next_primary(now);
         let all_tried = self.unreached >= self.driver.selection.settings().zone.primaries.len();
         let pause = if all_tried { self.driver.jitter.shorten(RETRY) } else { Duration::ZERO };
         self.retry = Some(Retry { last: now, next: now + pause });
     }
 
-    fn use_next_primary(&mut self) {
+    fn use_next_primary(&mut self, now: Instant) {
         if self.driver.selection.next() {
-            self.driver.cache.forget_all();
-            self.driver.queue.primary_changed();
+            self.distrust(now);
             info!(zone = %self.zone(), primary = %self.primary(), "using the next primary");
         }
+    }
+
+    /// Another primary, or another view of it: nothing counts that was seen or read of the names.
+    fn distrust(&mut self, now: Instant) {
+        self.proofs = JoinSet::new();
+        self.driver.cache.forget_all();
+        self.driver.queue.primary_changed(now);
     }
 
     fn zone(&self) -> &ZoneName {
@@ -476,9 +511,40 @@ impl Running {
             Next::Probe(probe) => self.send(probe, now),
             Next::Switch => {
                 self.lost(true, now);
-                self.use_next_primary();
+                self.use_next_primary(now);
             }
         }
+    }
+
+    /// What the primary serves of a change that it acknowledged.
+    fn read_back(&mut self, (name, proof): (Hostname, Result<Proof, AskError>), now: Instant) {
+        let served = proven(&proof);
+        let has_failed = self.driver.queue.read_back(&name, served, now);
+        let Err(trouble) = served else { return };
+        let due = |(last, at): &(Trouble, Instant)| *last != trouble || now.duration_since(*at) >= COMPLAIN_EVERY;
+        if !has_failed || !self.told_unserved.as_ref().is_none_or(due) {
+            return;
+        }
+        self.told_unserved = Some((trouble, now));
+        let (found, advice) = match proof {
+            Ok(Proof::Elsewhere(apex)) => (
+                format!("the zone {apex} on the primary lies over the name"),
+                "give that zone a [[zone]] of its own here, or remove it from the primary",
+            ),
+            Ok(_) => (
+                "the zone does not hold what was acknowledged".to_owned(),
+                "a policy of the primary drops the change without an error (PowerDNS: lua-dnsupdate-policy-script): let it \
+                 permit this key the name and the record type",
+            ),
+            Err(error) if error.leads_to_next_primary() => {
+                (error.to_string(), "see that the primary answers queries, on a second connection (TCP)")
+            }
+            Err(error) => (error.to_string(), "let the key query the zone at the primary"),
+        };
+        warn!(
+            zone = %self.zone(), primary = %self.primary(), key = %self.driver.selection.settings().zone.key.name,
+            host = %name, found, advice, "the primary acknowledged a change, and it is not seen to be served"
+        );
     }
 
     fn count(&self, rcode: &str, ended: &FlightEnd) {

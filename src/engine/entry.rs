@@ -56,6 +56,8 @@ pub(super) struct Entry {
     pub(super) waiters: Vec<Waiter>,
     // Nobody waits for it, and it is to be authorised again before it leaves.
     pub(super) is_parked: bool,
+    // It was acknowledged once, and could not be read back.
+    pub(super) was_unread: bool,
     // As long as something is pending, nothing that the verified cache holds of the name counts.
     _under_way: UnderWay,
 }
@@ -94,7 +96,14 @@ pub enum Verdict {
 
 impl Entry {
     pub(super) fn new(account: Arc<str>, under_way: UnderWay) -> Self {
-        Self { rrsets: Vec::new(), account, waiters: Vec::new(), is_parked: false, _under_way: under_way }
+        Self {
+            rrsets: Vec::new(),
+            account,
+            waiters: Vec::new(),
+            is_parked: false,
+            was_unread: false,
+            _under_way: under_way,
+        }
     }
 
     /// What a compare and swap sends, for which nobody waits here.
@@ -242,6 +251,11 @@ impl Entry {
         self.rrsets.iter().map(|rrset| (rrset.rtype, &rrset.desired))
     }
 
+    /// Whether any record is set, and so guarded.
+    pub(super) fn sets(&self) -> bool {
+        self.rrsets.iter().any(|rrset| rrset.desired != Desired::Absent)
+    }
+
     /// It is done. The change is over before the caller learns of it: the next request must find the verified cache in force.
     pub(super) fn succeed(self, name: &Hostname, ended: &mut Vec<Ended>) {
         let Self { rrsets, waiters, _under_way: under_way, .. } = self;
@@ -285,9 +299,9 @@ impl Entry {
         };
         for mut rrset in std::mem::take(&mut self.rrsets) {
             let is_over = match trouble {
-                Trouble::Hidden(_) | Trouble::Overloaded => true,
+                Trouble::Hidden(_) | Trouble::Elsewhere | Trouble::Overloaded => true,
                 // Its caller hears what only the operator can mend; for others it is tried until it expires.
-                Trouble::Refused(_) => is_awaited(&rrset),
+                Trouble::Refused(_) | Trouble::Dropped => is_awaited(&rrset),
                 Trouble::Failed(_) | Trouble::Timeout | Trouble::Silent => false,
             };
             if !is_over && rrset.origin.keep.is_worth(now) {

@@ -26,7 +26,9 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::dns::Failure;
+use blame::{Blame, weigh};
+
+use crate::dns::{AskError, Failure, Proof};
 use crate::model::{Desired, DesiredRecords, Hostname, RrKey, Timestamp};
 
 pub use cache::Compared;
@@ -103,8 +105,12 @@ pub struct Applied {
 pub enum Trouble {
     /// The name stands at a CNAME or a delegation, or below a delegation or a DNAME.
     Hidden(Failure),
+    /// The primary acknowledged it, and another zone on it serves the name.
+    Elsewhere,
     /// The primary will not take it from us; the operator must act.
     Refused(Failure),
+    /// The primary acknowledged it, and did not do it; the operator must act.
+    Dropped,
     /// The primary cannot write now, or the clocks are apart.
     Failed(Failure),
     /// No answer before the deadline.
@@ -153,6 +159,25 @@ pub enum Late {
     Applied,
     /// Its connection was lost: the primary may apply it until its signature is too old.
     Lost,
+}
+
+/// What an error answer means to whoever asked.
+fn trouble(failure: Failure) -> Trouble {
+    match weigh(failure) {
+        Blame::Clock | Blame::Server => Trouble::Failed(failure),
+        Blame::Hidden | Blame::Name | Blame::NameOrZone | Blame::Zone => Trouble::Refused(failure),
+    }
+}
+
+/// What the read-back of a change means to whoever asked for it.
+fn proven(proof: &Result<Proof, AskError>) -> Result<(), Trouble> {
+    match proof {
+        Ok(Proof::Served) => Ok(()),
+        Ok(Proof::Elsewhere(_)) => Err(Trouble::Elsewhere),
+        Ok(Proof::Dropped) => Err(Trouble::Dropped),
+        Err(AskError::Failed(failure)) => Err(trouble(*failure)),
+        Err(_) => Err(Trouble::Timeout),
+    }
 }
 
 /// What a caller learns of its change.

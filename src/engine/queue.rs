@@ -14,8 +14,10 @@
 //!                  IN FLIGHT ──────────────────────────────────────────────────────┘
 //!        verified      │      an error of the name, the zone or the server
 //!        NOERROR       ▼
-//!                    DONE      FAILED (hidden: for good; else parked, and tried again)
+//!    PROVING ───▶ DONE      FAILED (hidden: for good; else parked, and tried again)
 //! ```
+
+mod proving;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::ops::Bound;
@@ -36,6 +38,9 @@ use super::ready::Ready;
 use super::{Change, End, Ended, Trouble};
 use crate::dns::{Failure, Rcode, RrsetUpdate};
 use crate::model::{Desired, Hostname, RrData, Timestamp};
+
+use proving::Proving;
+pub(super) use proving::ToProve;
 
 /// Messages in flight over different names: enough to hide a journal's fsync, few enough for BIND's `update-quota`.
 pub(super) const WINDOW: usize = 4;
@@ -74,6 +79,7 @@ pub(super) struct ZoneQueue {
     parked: BTreeSet<Hostname>,
     locked: HashSet<Hostname>,
     flights: HashMap<FlightId, Flight>,
+    proving: Proving,
     next_flight: FlightId,
     next_change: u64,
     resting: HashMap<BatchClass, Instant>,
@@ -102,6 +108,7 @@ impl ZoneQueue {
             parked: BTreeSet::new(),
             locked: HashSet::new(),
             flights: HashMap::new(),
+            proving: Proving::default(),
             next_flight: 0,
             next_change: 0,
             resting: HashMap::new(),
@@ -128,7 +135,7 @@ impl ZoneQueue {
         self.next_change += 1;
         let authorised_until = waiter.as_ref().map_or(now, |waiter| waiter.until);
         let is_new = !self.waiting.contains_key(name);
-        if is_new && self.waiting.len() >= MOST_PENDING {
+        if is_new && self.pending() >= MOST_PENDING {
             drop(under_way);
             return tell(waiter, Trouble::Overloaded);
         }
@@ -166,9 +173,10 @@ impl ZoneQueue {
         self.is_doubted = true;
     }
 
-    /// Another primary is in use: how fast it is nobody knows.
-    pub(super) fn primary_changed(&mut self) {
+    /// Another primary is in use: how fast it is nobody knows, nor what it serves.
+    pub(super) fn primary_changed(&mut self, now: Instant) {
         self.pace = Pace::new(self.deadline);
+        self.prove_all_again(now);
     }
 
     /// Other settings are in force.
@@ -260,8 +268,9 @@ impl ZoneQueue {
         // Before its deadline has passed, only what was released is without a caller for certain.
         entries
             .filter(|(overdue, (_, entry))| entry.is_background() || *overdue && !entry.is_awaited())
-            .filter(|(_, (name, _))| !self.parked.contains(name))
             .map(|(_, (name, entry))| (name, entry))
+            .chain(self.proving.entries().filter(|(_, entry)| !entry.is_awaited()))
+            .filter(|(name, _)| !self.parked.contains(*name))
     }
 
     /// Does what was decided of parked changes, each where it is still the newest of its RRset.
@@ -303,6 +312,7 @@ impl ZoneQueue {
                 Verdict::Kept(row) => {
                     let in_flight = self.flights.values_mut().flat_map(|flight| &mut flight.entries);
                     let in_flight = in_flight.filter(|(other, _)| other == name).map(|(_, entry)| entry);
+                    let in_flight = in_flight.chain(self.proving.entry_mut(name));
                     let kept = self.waiting.get_mut(name).into_iter().chain(in_flight).find_map(|entry| {
                         let place = is_meant(entry)?;
                         entry.rrsets.get_mut(place)
@@ -432,37 +442,6 @@ impl ZoneQueue {
         if let Some(Flight { entries, .. }) = self.flights.remove(&flight) {
             self.fail_all(entries, Trouble::Overloaded, now);
         }
-    }
-
-    /// The primary acknowledged the flight, signed and verified.
-    pub(super) fn acknowledged(&mut self, flight: FlightId, now: Instant) -> Option<FlightEnd> {
-        let Flight { entries, history, purpose, sent, overdue } = self.flights.remove(&flight)?;
-        let took = self.heard(sent, now);
-        match purpose {
-            // The zone and the key are fine: one of the names is not.
-            Purpose::Probe(failure) => self.blame_name(entries, &history, failure, now),
-            Purpose::Swap(swap) => {
-                self.cache.forget(&swap.key.name);
-                self.release_names(entries, now);
-                swap.tell(Ok(true));
-            }
-            Purpose::Call => {}
-            Purpose::Change => {
-                self.pace.answered(rrsets(&entries), sent, now);
-                history.culprits_in_a_row.store(0, Ordering::Relaxed);
-                for (name, entry) in entries {
-                    // An unguarded removal does not prove that the name is served.
-                    if entry.updates(&name).any(|update| update.is_guarded()) {
-                        self.quarantine.cleared(&name);
-                    }
-                    self.cache.verified(&name, entry.records(), sent);
-                    self.late.accepted(&name, entry.records(), now);
-                    self.unlock(&name, now);
-                    entry.succeed(&name, &mut self.ended);
-                }
-            }
-        }
-        Some(FlightEnd { took, next: Next::Stay, counted: overdue, is_zones: false })
     }
 
     /// The primary answered the flight with an error.
@@ -599,7 +578,7 @@ impl ZoneQueue {
 
     fn fail_all(&mut self, entries: Vec<(Hostname, Entry)>, trouble: Trouble, now: Instant) {
         for (name, mut entry) in entries {
-            if matches!(trouble, Trouble::Hidden(_))
+            if matches!(trouble, Trouble::Hidden(_) | Trouble::Elsewhere)
                 && let Some(removals) = entry.part_removals(|| self.cache.begin(&name))
             {
                 self.put_back(name.clone(), removals);

@@ -10,10 +10,9 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{info, warn};
 
-use super::Trouble;
 use super::blame::advice;
 use super::health::PrimaryHealth;
-use super::zone::trouble;
+use super::{Trouble, trouble};
 use crate::dns::{AskError, Failure, Reader, Route};
 use crate::model::{Hostname, ZoneName};
 

@@ -6,8 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
-use super::blame::{Blame, weigh};
-use super::cache::{Compared, VerifiedCache};
+use super::cache::{Compared, Served, VerifiedCache};
 use super::driver::{Driver, Order};
 use super::entry::{Parked, Verdict, Waiter};
 use super::health::PrimaryHealth;
@@ -17,10 +16,10 @@ use super::queue::ZoneQueue;
 use super::selection::PrimarySelection;
 use super::settings::Settings;
 use super::targets::Targets;
-use super::{Answer, Change, Ended, Late, Trouble};
-use crate::dns::{AskError, Failure, Pool, Reader, Route};
+use super::{Answer, Change, Ended, Late, Trouble, proven, trouble};
+use crate::dns::{AskError, Held, Pool, Reader, Route};
 use crate::metrics::Metrics;
-use crate::model::{Desired, Hostname, RrData, RrKey, Timestamp, ZoneName};
+use crate::model::{Desired, DesiredRecords, Hostname, RrData, RrKey, Timestamp, ZoneName};
 
 /// Changes that have not reached the queue yet.
 const QUEUE: usize = 16_384;
@@ -129,6 +128,7 @@ impl Zone {
         let settings = watch::Sender::new(settings);
         let driver = Driver {
             pool: pool.clone(),
+            reader: reader.clone(),
             jitter: Jitter::new(random),
             selection,
             settings: settings.subscribe(),
@@ -197,8 +197,21 @@ impl Zone {
         // Half of the time at most, so that a change can still be made.
         let now = Instant::now();
         let limit = now + deadline.saturating_duration_since(now) / 2;
-        let held = timeout_at(limit, self.0.reader.holds(name, records)).await;
-        matches!(held, Ok(Ok(true))) && self.0.cache.answered(name, records, Instant::now(), before)
+        match timeout_at(limit, self.0.reader.holds(name, records)).await {
+            Ok(Ok(Held::Own)) => self.0.cache.answered(name, records, Instant::now(), before),
+            Ok(Ok(Held::Alike)) => {
+                self.0.cache.set_served(name, Served::Alike);
+                false
+            }
+            Ok(Ok(Held::Other) | Err(_)) | Err(_) => false,
+        }
+    }
+
+    /// Whether another zone on the primary lies over `name`, of which something other than ours was served when last seen: a
+    /// change of it would be one more that nobody sees.
+    pub async fn is_elsewhere(&self, name: &Hostname, deadline: Instant) -> bool {
+        self.0.cache.served(name) == Served::Alike
+            && matches!(timeout_at(deadline, self.0.reader.zone_over(name)).await, Ok(Ok(Some(_))))
     }
 
     /// What an RRset holds now, as the primary says.
@@ -249,7 +262,7 @@ impl Zone {
     }
 
     /// Where an RRset holds exactly what is `expected` (nothing: it does not exist), it is to hold what is `desired`; whether it
-    /// was so. Waits for what else is pending of the name.
+    /// was so, and is read back. Waits for what else is pending of the name.
     ///
     /// # Errors
     /// [`Trouble`]; after [`Trouble::Timeout`] it may still be done.
@@ -261,11 +274,18 @@ impl Zone {
         deadline: Instant,
     ) -> Result<bool, Trouble> {
         let (answer, answered) = oneshot::channel();
+        let (name, records) = (key.name.clone(), DesiredRecords::from_iter([(key.rtype, desired.clone())]));
         let swap = Swap { key, expected, desired, answer: Some(answer) };
         self.0.orders.try_send(Order::Swap(swap)).map_err(|_| Trouble::Overloaded)?;
         match timeout_at(deadline, answered).await {
-            Ok(Ok(done)) => done,
-            Ok(Err(_)) | Err(_) => Err(Trouble::Timeout),
+            Ok(Ok(Ok(true))) => {}
+            Ok(Ok(other)) => return other,
+            Ok(Err(_)) | Err(_) => return Err(Trouble::Timeout),
+        }
+        let is_alike = self.0.cache.served(&name) == Served::Alike;
+        match timeout_at(deadline, self.0.reader.proof(&name, &records, is_alike)).await {
+            Ok(proof) => proven(&proof).map(|()| true),
+            Err(_) => Err(Trouble::Timeout),
         }
     }
 
@@ -353,12 +373,5 @@ impl WeakZone {
     #[must_use]
     pub fn upgrade(&self) -> Option<Zone> {
         self.0.upgrade().map(Zone)
-    }
-}
-
-pub(super) fn trouble(failure: Failure) -> Trouble {
-    match weigh(failure) {
-        Blame::Clock | Blame::Server => Trouble::Failed(failure),
-        Blame::Hidden | Blame::Name | Blame::NameOrZone | Blame::Zone => Trouble::Refused(failure),
     }
 }

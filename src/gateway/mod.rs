@@ -471,6 +471,9 @@ impl Gateway {
         if compared == Compared::Unknown && zone.holds(&change, deadline).await {
             return Ok(HostVerdict::verified_now());
         }
+        if zone.is_elsewhere(&change.name, deadline).await {
+            return Ok(HostVerdict::of(Err(Trouble::Elsewhere)));
+        }
         // Half of the time at most, so that a change can still be made.
         let since = self.lately();
         let until = since + deadline.saturating_duration_since(since) / 2;

@@ -16,7 +16,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tracing::{debug, info, warn};
 
 use super::authorise::{Authorised, Refusal};
-use super::{Ask, Gateway};
+use super::{Ask, Gateway, HostVerdict};
 use crate::engine::{self, Change, Client, End, Ended, Keep, Origin, Parked, Trouble, Verdict};
 use crate::model::{Desired, DesiredRecords, Outcome, PendingChange, RrKey, Timestamp, ZoneName};
 use crate::registry::{Grant, PendingChanges, Sighting, Unavailable};
@@ -45,7 +45,7 @@ enum Unmade {
 impl From<Trouble> for Unmade {
     fn from(trouble: Trouble) -> Self {
         match trouble {
-            Trouble::Hidden(_) => Self::Dropped("the name is hidden in its zone".into()),
+            Trouble::Hidden(_) | Trouble::Elsewhere => Self::Dropped(HostVerdict::of(Err(trouble)).reason),
             other => Self::Waits(other),
         }
     }
@@ -136,7 +136,7 @@ impl Gateway {
             match end {
                 End::Done { is_awaited: true } | End::Superseded => {}
                 End::Done { is_awaited: false } => self.done(&key, desired, &origin),
-                End::Failed(trouble) => self.dropped(&key, &format!("the primary does not take it: {trouble:?}")),
+                End::Failed(trouble) => self.dropped(&key, &HostVerdict::of(Err(trouble)).reason),
                 End::Expired => self.dropped(&key, "it is too old, or its zone is gone"),
             }
             over.extend(row.map(|row| (key, row)));

@@ -73,6 +73,11 @@ impl HostVerdict {
         Self { retry_after: Some(AFTER_UNREACHABLE), ..Self::new(Outcome::Unreachable, reason) }
     }
 
+    /// Only the operator can mend it.
+    fn refused(reason: &'static str) -> Self {
+        Self { retry_after: Some(AFTER_REFUSED), ..Self::new(Outcome::Refused, reason) }
+    }
+
     pub(super) fn of(answer: engine::Answer) -> Self {
         let (verdict, rcode) = match answer {
             Ok(Applied { superseded: false }) => (Self::new(Outcome::Changed, "acknowledged"), "NOERROR".to_owned()),
@@ -86,10 +91,15 @@ impl HostVerdict {
                 ),
                 failure.to_string(),
             ),
-            Err(Trouble::Refused(failure)) => {
-                let refused = Self::new(Outcome::Refused, "the primary refuses us");
-                (Self { retry_after: Some(AFTER_REFUSED), ..refused }, failure.to_string())
-            }
+            Err(Trouble::Elsewhere) => (
+                Self::new(Outcome::NotYourHost, "another zone on the primary lies over the name"),
+                "NOERROR".to_owned(),
+            ),
+            Err(Trouble::Refused(failure)) => (Self::refused("the primary refuses us"), failure.to_string()),
+            Err(Trouble::Dropped) => (
+                Self::refused("the primary acknowledged the change and dropped it: see its update policy"),
+                "NOERROR".to_owned(),
+            ),
             Err(Trouble::Failed(failure)) => (Self::unreachable("the primary cannot write now"), failure.to_string()),
             Err(Trouble::Timeout) => return Self::unreachable("no answer before the deadline"),
             Err(Trouble::Silent) => return Self::unreachable("the primary was silent for too long"),

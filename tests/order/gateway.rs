@@ -108,7 +108,7 @@ impl Gateway {
                 state.told(number, Word::Good);
             }
             Err(trouble) => {
-                let is_told = matches!(trouble, Trouble::Refused(_) | Trouble::Hidden(_));
+                let is_told = matches!(trouble, Trouble::Refused(_) | Trouble::Hidden(_) | Trouble::Dropped);
                 // So is what wants the same: its caller hears that only the operator can mend it.
                 let told = records.clone();
                 let is_same = |request: &Request| {

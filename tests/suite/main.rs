@@ -35,6 +35,7 @@ mod repeats;
 mod requests;
 mod rooms;
 mod security;
+mod served;
 mod stage;
 mod storm;
 mod supervision;

@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dyngate::dns::{Pool, Tcp};
-use dyngate::engine::{Answer, Applied, Change, Compared, Keep, Origin, Settings, Zone};
+use dyngate::engine::{Answer, Applied, Change, Compared, Keep, Origin, Settings, Trouble, Zone};
 use dyngate::metrics::Metrics;
-use dyngate::model::{DesiredRecords, Hostname, RrType, Timestamp};
+use dyngate::model::{Desired, DesiredRecords, Hostname, RrData, RrKey, RrType, Timestamp};
 use lab::{Key, Kind, RecordType, Server, Setup, soon};
 use prometheus_client::registry::Registry;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::served::policy;
 use crate::stage::{Config, ZONE, on_every_primary};
 
 on_every_primary!(
@@ -240,4 +241,26 @@ async fn all(bench: &Bench, changes: impl Iterator<Item = Change>) {
     })
     .await;
     assert!(answers.iter().all(|answer| matches!(answer, Some(Ok(_)))), "{answers:?}");
+}
+
+/// A policy of PowerDNS answers NOERROR to what it drops. The second is how what is pending in a shared store is made.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_policy_drops_is_neither_removed_nor_replaced() {
+    let (line, _folder) = policy();
+    let setup = Setup::new().option(Kind::PowerDnsSqlite, &line);
+    let lines = ["denied 60 IN A 192.0.2.1", "open 60 IN A 192.0.2.1"];
+    let bench = Bench::with(Kind::PowerDnsSqlite, setup, &lines).await;
+    assert_eq!(bench.change("denied", none()).await, Err(Trouble::Dropped));
+    assert_eq!(bench.compare("denied", none()), Compared::Unknown);
+    let data = |last| RrData::A([192, 0, 2, last].into());
+    let swap = async |host: &str| {
+        let key = RrKey { name: Hostname::parse(&format!("{host}.{ZONE}")).unwrap(), rtype: RrType::A };
+        let (expected, desired) = (vec![data(1)], Desired::Set { data: data(2), ttl: 60 });
+        bench.engine.compare_and_swap(key, expected, desired, Instant::now() + Duration::from_secs(30)).await
+    };
+    assert_eq!(swap("denied").await, Err(Trouble::Dropped));
+    assert_eq!(bench.served("denied").await, ["192.0.2.1"]);
+    assert_eq!(swap("open").await, Ok(true));
+    assert_eq!(bench.change("open", none()).await, DONE);
+    assert!(bench.served("open").await.is_empty());
 }

@@ -6,6 +6,7 @@ mod late;
 mod order;
 mod overload;
 mod pending;
+mod proving;
 mod removals;
 mod seconds;
 
@@ -18,6 +19,7 @@ use bench::{Bench, Held, RELEASE, after, and, change_to, holding, kept, put, rem
 
 use super::*;
 use crate::dns::{Rcode, Signer, TsigFault, Update};
+use crate::engine::cache::Served;
 use crate::engine::{Answer, Applied, Compared, Keep, Origin, test_change, test_origin};
 use crate::model::{DesiredRecords, KeyName, RrData, RrKey, RrType, TsigKey, ZoneName};
 

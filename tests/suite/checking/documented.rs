@@ -25,6 +25,8 @@ Knot DNS 3.2 and PowerDNS 4.7, another (`make test-debian13`) against BIND 9.20,
 compare; only addresses, paths, times and versions are written evenly here.
 
 At the gateway, the log names the same causes: each failed UPDATE is one line with the primary's answer and what to do.
+A change that the primary acknowledged and does not serve has one too: another zone there lies over the name (its router
+gets `nohost`), or a policy of the primary dropped it (`dnserr`), as PowerDNS' `lua-dnsupdate-policy-script` does.
 
 What a client is told is in the log's `outcome` and `reason`, a line a request:
 

@@ -16,6 +16,7 @@ pub(super) struct Bench {
     pub(super) zone: BTreeMap<String, Held>,
     pub(super) callers: Vec<(Change, oneshot::Receiver<Answer>)>,
     pub(super) messages: usize,
+    pub(super) reads: usize,
 }
 
 impl Bench {
@@ -28,6 +29,7 @@ impl Bench {
             zone: BTreeMap::new(),
             callers: Vec::new(),
             messages: 0,
+            reads: 0,
         }
     }
 
@@ -131,6 +133,7 @@ impl Bench {
                     self.apply(flight);
                 }
                 self.queue.acknowledged(flight, self.now).unwrap();
+                self.read_back();
             }
             Some(failure) => {
                 let ended = self.queue.failed(flight, failure, self.now).unwrap();
@@ -138,6 +141,14 @@ impl Bench {
                     self.answer(probe, rule);
                 }
             }
+        }
+    }
+
+    /// Reads back what is to be; the primary serves it.
+    pub(super) fn read_back(&mut self) {
+        while let Some(ToProve { name, .. }) = self.queue.next_to_prove() {
+            self.reads += 1;
+            self.queue.read_back(&name, Ok(()), self.now);
         }
     }
 
@@ -153,6 +164,11 @@ impl Bench {
             }
         }
         panic!("the queue does not come to an end");
+    }
+
+    /// The answers of those that have not heard yet.
+    pub(super) fn answers_left(&mut self) -> Vec<Answer> {
+        self.callers.iter_mut().filter_map(|(_, answered)| answered.try_recv().ok()).collect()
     }
 
     pub(super) fn answers(&mut self) -> Vec<Answer> {

@@ -19,6 +19,7 @@ fn of_an_acknowledgement_after_it_went() {
     drop(answered);
     assert!(late.try_recv().is_err(), "not yet");
     bench.queue.acknowledged(flight, bench.now);
+    bench.read_back();
     assert_eq!(late.try_recv(), Ok(Late::Applied));
 }
 
@@ -27,6 +28,7 @@ fn of_no_acknowledgement_that_it_was_told_itself() {
     let mut bench = Bench::new();
     let (flight, mut answered, mut late) = sent(&mut bench);
     bench.queue.acknowledged(flight, bench.now);
+    bench.read_back();
     assert!(answered.try_recv().is_ok());
     assert!(late.try_recv().is_err());
 }

@@ -38,6 +38,10 @@ enum Step {
     Apply(usize),
     /// An answer comes once more.
     AnswerAgain(usize),
+    /// The next that was acknowledged is read back, or the read has no answer.
+    ReadBack {
+        has_answer: bool,
+    },
     Lose {
         by_us: bool,
     },
@@ -121,6 +125,7 @@ impl ReferenceStateMachine for Changes {
             8 => (any::<usize>(), how).prop_map(|(which, how)| Step::Answer { which, how }),
             2 => any::<usize>().prop_map(Step::Apply),
             1 => any::<usize>().prop_map(Step::AnswerAgain),
+            8 => (0..6).prop_map(|chance| Step::ReadBack { has_answer: chance > 0 }),
             2 => any::<bool>().prop_map(|by_us| Step::Lose { by_us }),
             1 => Just(Step::Switch),
             3 => any::<usize>().prop_map(Step::LateArrives),
@@ -334,7 +339,20 @@ impl Machine {
     fn switch(&mut self) {
         self.lose(true);
         self.cache.forget_all();
-        self.queue.primary_changed();
+        self.queue.primary_changed(self.now);
+    }
+
+    /// Whether anything was to be read back.
+    fn read_back(&mut self, has_answer: bool) -> bool {
+        let Some(ToProve { name, records, .. }) = self.queue.next_to_prove() else { return false };
+        let held = self.held(name.as_str());
+        let served = match after(&records, held.clone()) == held {
+            _ if !has_answer => Err(Trouble::Timeout),
+            true => Ok(()),
+            false => Err(Trouble::Dropped),
+        };
+        self.queue.read_back(&name, served, self.now);
+        true
     }
 
     fn late_arrives(&mut self, which: usize) {
@@ -473,6 +491,7 @@ impl StateMachineTest for Order {
                     assert!(machine.queue.acknowledged(*flight, machine.now).is_none(), "an answer counts once");
                 }
             }
+            Step::ReadBack { has_answer } => drop(machine.read_back(has_answer)),
             Step::Lose { by_us } => machine.lose(by_us),
             Step::Switch => machine.switch(),
             Step::LateArrives(which) => machine.late_arrives(which),
@@ -554,7 +573,7 @@ impl StateMachineTest for Order {
             machine.late_arrives(0);
         }
         for _ in 0..FUDGE / 2 {
-            while machine.depart() || !machine.in_flight.is_empty() {
+            while machine.depart() || !machine.in_flight.is_empty() || machine.read_back(true) {
                 machine.answer(0, How::Truly);
             }
             machine.now += Duration::from_secs(5);
@@ -583,7 +602,11 @@ impl StateMachineTest for Order {
                 // Whoever wants the same may have heard that only the operator can mend it.
                 let is_refused = machine.callers.iter().zip(&changes.0).any(|(caller, (other, records))| {
                     let is_same = other == name && records.get(rtype).map(Desired::data) == Some(desired.data());
-                    is_same && matches!(caller.told, Some((_, Err(Trouble::Refused(_) | Trouble::Hidden(_)))))
+                    is_same
+                        && matches!(
+                            caller.told,
+                            Some((_, Err(Trouble::Refused(_) | Trouble::Hidden(_) | Trouble::Dropped)))
+                        )
                 });
                 let is_taken = name != HIDDEN && name != FORBIDDEN && !is_refused;
                 let is_owed =

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hickory_proto::op::{Message, OpCode, ResponseCode};
-use hickory_proto::rr::{Record, TSigner};
+use hickory_proto::rr::{DNSClass, Name, Record, RecordType, TSigner};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -90,6 +90,40 @@ impl Received {
     #[must_use]
     pub fn message(&self) -> Option<Message> {
         Message::from_vec(&self.raw).ok()
+    }
+}
+
+/// What UPDATEs made of the zone, for scripts that are to answer as a primary would.
+#[derive(Debug, Default)]
+pub struct Memory(HashMap<(String, RecordType), Vec<Record>>);
+
+impl Memory {
+    /// Takes in an UPDATE whose prerequisites hold (RFC 2136 section 3), and answers; a question gets the records.
+    pub fn answer(&mut self, received: &Received) -> Action {
+        let Some(message) = received.message() else { return Action::Answer(ResponseCode::FormErr) };
+        let key = |name: &Name, kind| (name.to_ascii().trim_end_matches('.').to_ascii_lowercase(), kind);
+        if received.opcode == OpCode::Query {
+            let held = message.queries.first().and_then(|asked| self.0.get(&key(asked.name(), asked.query_type())));
+            return Action::Records(held.cloned().unwrap_or_default());
+        }
+        for record in &message.answers {
+            let held = self.0.get(&key(&record.name, record.record_type())).map(Vec::as_slice).unwrap_or_default();
+            match record.dns_class {
+                DNSClass::NONE if !held.is_empty() => return Action::Answer(ResponseCode::YXRRSet),
+                DNSClass::IN if !held.iter().any(|held| held.data == record.data) => {
+                    return Action::Answer(ResponseCode::NXRRSet);
+                }
+                _ => {}
+            }
+        }
+        for record in message.authorities {
+            let key = key(&record.name, record.record_type());
+            match record.dns_class {
+                DNSClass::ANY => drop(self.0.remove(&key)),
+                _ => self.0.entry(key).or_default().push(record),
+            }
+        }
+        Action::Answer(ResponseCode::NoError)
     }
 }
 

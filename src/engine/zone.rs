@@ -356,7 +356,8 @@ impl Zone {
     /// How the zone is doing.
     #[must_use]
     pub fn status(&self) -> ZoneStatus {
-        let problem = self.0.problem.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let refused = self.0.problem.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let problem = self.0.health.problem().into_iter().chain(refused).reduce(|one, other| format!("{one}; {other}"));
         ZoneStatus { zone: self.0.name.clone(), problem, is_reached: self.is_reached() }
     }
 

@@ -36,7 +36,7 @@ impl Operator {
         let (names, wildcards) = self.grant_names(options.grants)?;
         let names = self.new_to(login, names).await?;
         self.must_be_free(&names, options.adopt).await?;
-        let (secret, digest) = make_secret(options.password)?;
+        let (secret, digest) = make_secret(options.password, &[])?;
         let account = NewAccount {
             login: login.to_owned(),
             secret: digest,
@@ -169,8 +169,9 @@ impl Operator {
         keep_old: Option<Duration>,
         password: Option<&str>,
     ) -> Result<SecretView> {
-        self.changeable_account(login, "set its `secret` there").await?;
-        let (secret, digest) = make_secret(password)?;
+        let account = self.changeable_account(login, "set its `secret` there").await?;
+        let beside = if keep_old.is_some() { account.secrets.as_slice() } else { &[] };
+        let (secret, digest) = make_secret(password, beside)?;
         self.store.rotate(login, &digest, keep_old.map(|keep| Timestamp::now().plus(keep))).await?;
         Self::done(actor, "account.rotate", login);
         Ok(SecretView { login: login.to_owned(), secret })

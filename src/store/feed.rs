@@ -27,6 +27,9 @@ const EVERYTHING: &str = "*";
 /// More changes in one transaction are worth less than forgetting everything.
 const MOST: usize = 1000;
 
+/// Held until the end of the transaction, so that numbers appear in their order: a reader is past those that come late.
+/// Administration has it already, and for whatever else appends nothing is lost.
+const LOCK: &str = "SELECT 1 FROM (SELECT pg_advisory_xact_lock(7310579629843408741)) AS held";
 const POSITION: &str = "SELECT MAX(id) FROM change";
 const NEWS: &str = "SELECT id, subject FROM change WHERE id >= $1 ORDER BY id LIMIT 1001";
 const APPEND: &str = "INSERT INTO change (subject, at) {text, bigint}";
@@ -226,6 +229,9 @@ pub(super) async fn append(work: &mut Work, subjects: &[Subject], everything: bo
         vec![EVERYTHING.to_owned()]
     } else {
         subjects.iter().map(Subject::to_text).collect()
+    if work.database() == Database::Postgres {
+        work.row(statement(LOCK)).await?;
+    }
     };
     work.write(APPEND, &texts, |rows, text| rows.bind(text).bind(now.0)).await?;
     work.run(statement(TRIM).bind(now.minus(KEPT).0)).await?;

@@ -53,7 +53,7 @@ impl Purpose {
             (Database::Sqlite, Self::Administration | Self::Pending) => "PRAGMA synchronous = FULL; BEGIN IMMEDIATE",
             (Database::Sqlite, Self::Recording) => "PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE",
             (Database::Sqlite, Self::Snapshot) => "BEGIN",
-            // The lock also makes the feed's numbers appear in their order. The time-outs free it from one that vanished.
+            // The time-outs free the lock from one that vanished.
             (Database::Postgres, Self::Administration) => {
                 "BEGIN; SET LOCAL lock_timeout = '5s'; SET LOCAL idle_in_transaction_session_timeout = '30s'; \
                  SELECT pg_advisory_xact_lock(7310579629843408741)"

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::fit::{hex, unhex};
-use super::session::{Database, Work, number, optional_number, statement, text};
+use super::session::{Database, Session, Work, number, optional_number, statement, text};
 use super::{Store, StoreError};
 use crate::model::{Hostname, Timestamp};
 
@@ -31,7 +31,8 @@ const MOST: usize = 1000;
 /// Administration has it already, and for whatever else appends nothing is lost.
 const LOCK: &str = "SELECT 1 FROM (SELECT pg_advisory_xact_lock(7310579629843408741)) AS held";
 const POSITION: &str = "SELECT MAX(id) FROM change";
-const NEWS: &str = "SELECT id, subject FROM change WHERE id >= $1 ORDER BY id LIMIT 1001";
+/// The row that was read last is there or not; what it says was told, were it readable.
+const NEWS: &str = "SELECT id, CASE WHEN id > $1 THEN subject END FROM change WHERE id >= $1 ORDER BY id LIMIT 1001";
 const APPEND: &str = "INSERT INTO change (subject, at) {text, bigint}";
 /// The newest of the old ones stays: whoever has read up to it has missed nothing.
 const TRIM: &str = "DELETE FROM change WHERE id < (SELECT MAX(id) FROM change WHERE at < $1)";
@@ -162,21 +163,19 @@ impl FeedReader {
             self.last = Some(self.position().await?);
             return Ok(Some(News::Lost));
         };
-        let rows = self.store.rows(statement(NEWS).bind(last)).await?;
-        let mut rows = rows.iter();
+        let found = Session::new(&self.store.inner.readers).await?.found(statement(NEWS).bind(last)).await?;
+        let mut rows = found.rows.iter();
         let there = rows.next().map(|row| number(row, 0)).transpose()? == Some(last);
         let mut subjects = Vec::new();
         let mut newest = last;
-        let mut lost = !there;
+        let mut lost = !there || found.unreadable > 0;
         for row in rows {
             newest = number(row, 0)?;
-            match text(row, 1)?.as_str() {
-                EVERYTHING => lost = true,
-                subject => match Subject::parse(subject) {
-                    Some(subject) => subjects.push(subject),
-                    // Of another version: nothing that we keep can be told from it.
-                    None => lost = true,
-                },
+            match text(row, 1).ok().filter(|subject| subject != EVERYTHING).and_then(|subject| Subject::parse(&subject))
+            {
+                Some(subject) => subjects.push(subject),
+                // All of them; or of another version, or spoiled: nothing that we keep can be told from it.
+                None => lost = true,
             }
         }
         if lost {
@@ -229,10 +228,10 @@ pub(super) async fn append(work: &mut Work, subjects: &[Subject], everything: bo
         vec![EVERYTHING.to_owned()]
     } else {
         subjects.iter().map(Subject::to_text).collect()
+    };
     if work.database() == Database::Postgres {
         work.row(statement(LOCK)).await?;
     }
-    };
     work.write(APPEND, &texts, |rows, text| rows.bind(text).bind(now.0)).await?;
     work.run(statement(TRIM).bind(now.minus(KEPT).0)).await?;
     if work.database() == Database::Postgres {

@@ -29,6 +29,8 @@ struct All {
     auth_failures: Counter,
     rate_limited: Family<LimitLabel, Counter>,
     store_unwritten: Gauge,
+    // There where there is a store.
+    store_up: Family<Vec<(String, String)>, Gauge>,
     zones: Mutex<HashMap<String, Series>>,
 }
 
@@ -144,6 +146,7 @@ impl Metrics {
             auth_failures: Counter::default(),
             rate_limited: Family::default(),
             store_unwritten: Gauge::default(),
+            store_up: Family::default(),
             zones: Mutex::default(),
         };
         let registry = registry.sub_registry_with_prefix("dyngate");
@@ -180,6 +183,7 @@ impl Metrics {
             "Rows of what was seen of hosts that wait to be written to the store",
             all.store_unwritten.clone(),
         );
+        registry.register("store_up", "1 while the store can be read and written", all.store_up.clone());
         for kind in LimitKind::ALL {
             let _present_from_the_start = all.rate_limited.get_or_create(&LimitLabel { limit: kind.label() });
         }
@@ -226,6 +230,12 @@ impl Metrics {
     #[must_use]
     pub fn store_unwritten(&self) -> Gauge {
         self.0.store_unwritten.clone()
+    }
+
+    /// Whether the store can be read and written.
+    #[must_use]
+    pub fn store_up(&self) -> Gauge {
+        self.0.store_up.get_or_create_owned(&Vec::new())
     }
 
     /// A request had wrong credentials.

@@ -20,6 +20,8 @@ mod late_updates;
 mod listeners;
 mod manual;
 mod many_zones;
+#[path = "../store/namespace.rs"]
+mod namespace;
 mod notify;
 mod operating;
 mod protocol;

@@ -11,6 +11,7 @@ mod others;
 mod process;
 mod stage;
 mod table;
+mod timing;
 
 use std::process::ExitCode;
 
@@ -70,6 +71,14 @@ async fn measure(options: &Options) -> Result<(), Failure> {
     }
     if "the table of limits".contains(&options.only) {
         println!("\n{}", table::ten_million_keys());
+    }
+    if timing::NAME.contains(&options.only) {
+        println!("\n{}", timing::HEADING);
+        timing::run()
+            .await
+            .map_err(|error| format!("{}: {error}", timing::NAME))?
+            .iter()
+            .for_each(|row| println!("{row}"));
     }
     Ok(())
 }

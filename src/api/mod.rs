@@ -130,7 +130,12 @@ async fn ready(State(api): AdminState, RawQuery(query): RawQuery) -> (StatusCode
     lines.sort_unstable();
     let zones = lines.concat();
     let (store, is_store_needed) = match gateway.registry().trouble() {
-        None => (String::new(), false),
+        None => {
+            let unwritten = gateway.registry().unwritten();
+            let told = unwritten
+                .map(|why| format!("store: nothing is written, what is seen of hosts waits in memory: {why}\n"));
+            (told.unwrap_or_default(), false)
+        }
         Some((why, false)) => (format!("store: {why}; hosts that were seen lately go on working\n"), false),
         Some((why, true)) => (format!("store: {why}\n"), true),
     };

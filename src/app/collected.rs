@@ -1,6 +1,6 @@
-//! Metrics that are looked up when somebody asks for them: this process, and whether the store answers.
+//! Metrics of this process, looked up when somebody asks for them.
 
-use std::fmt::{self, Error};
+use std::fmt::Error;
 use std::fs;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -49,22 +49,5 @@ impl Collector for Process {
         gauge("process_open_fds", "Open files and connections", None, open)?;
         let most = getrlimit(Resource::Nofile).current.map(|most| most as f64);
         gauge("process_max_fds", "How many files and connections may be open", None, most)
-    }
-}
-
-/// Whether the store answers.
-pub(super) struct StoreUp(pub(super) Box<dyn Fn() -> bool + Send + Sync>);
-
-impl fmt::Debug for StoreUp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StoreUp").finish_non_exhaustive()
-    }
-}
-
-impl Collector for StoreUp {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
-        let help = "1 where the store answers";
-        let gauge = encoder.encode_descriptor("dyngate_store_up", help, None, MetricType::Gauge)?;
-        ConstGauge::new(i64::from((self.0)())).encode(gauge)
     }
 }

@@ -42,7 +42,7 @@ use crate::registry::Registry;
 use crate::store::{Store, StoreError};
 pub use supervision::end_on_panic;
 
-use collected::{Process, StoreUp};
+use collected::Process;
 use in_force::{Current, InForce};
 use reload::Reloader;
 
@@ -184,11 +184,6 @@ impl Running {
             move || Arc::clone(&current.get().gateway)
         };
         registry.register_collector(Box::new(Process::new()));
-        if !matches!(config.store.location, Location::Memory) {
-            let in_force = in_force.clone();
-            let is_up = move || in_force().registry().trouble().is_none();
-            registry.register_collector(Box::new(StoreUp(Box::new(is_up))));
-        }
         let mut background = JoinSet::new();
         background.spawn(Gateway::look_after_pending(in_force.clone(), Arc::clone(&wake), endings));
         let (public_stop, stopped) = watch::channel(false);

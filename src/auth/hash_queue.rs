@@ -24,8 +24,8 @@ pub(super) type DecisionReceiver = watch::Receiver<Option<bool>>;
 pub(super) struct Job {
     pub(super) tag: Tag,
     pub(super) password: Password,
-    /// The PHC string to hold it against.
-    pub(super) phc: String,
+    /// The PHC strings to hold it against, a line each.
+    pub(super) phcs: String,
     /// Whether the login exists: otherwise the answer is no, whatever the hash.
     pub(super) known: bool,
 }

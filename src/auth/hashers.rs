@@ -137,7 +137,7 @@ impl HashersShared {
     }
 
     fn hash(&self, job: &Job, blocks: &mut Vec<Block>) {
-        let right = argon::verify(&job.phc, job.password.expose(), blocks).map(|right| right & job.known);
+        let right = argon::verify(&job.phcs, job.password.expose(), blocks).map(|right| right & job.known);
         let mut state = self.lock();
         state.hashes += u64::from(right.is_some());
         state.queue.finish(job.tag, right);
@@ -153,7 +153,7 @@ mod tests {
         let tag = [number; 32];
         // A salt, but no hash of 32 octets that any password has.
         let phc = "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHRzb21lc2FsdA$RdescudvJCsgt3ub+b4dWRWJTmaaJObG".to_owned();
-        let job = || Job { tag, password: Password::from(vec![number]), phc, known: true };
+        let job = || Job { tag, password: Password::from(vec![number]), phcs: phc, known: true };
         let deadline = Instant::now() + Duration::from_secs(60);
         hashers.admit(|queue| queue.admit(tag, tag, deadline, |_| Ok(()), job))
     }

@@ -112,10 +112,9 @@ impl Authenticator {
             }
         }
         let login_tag = self.login_tag(&credentials.login);
-        for digest in subject.secrets() {
-            let PasswordDigest::Argon2id(phc) = digest else { continue };
-            let tag = self.tag(credentials, may_be_right, digest);
-            let job = || Job { tag, password: credentials.password.clone(), phc: phc.clone(), known: may_be_right };
+        for phcs in subject.computations() {
+            let tag = self.tag(credentials, may_be_right, b"argon2id", phcs.as_bytes());
+            let job = || Job { tag, password: credentials.password.clone(), phcs: phcs.clone(), known: may_be_right };
             let admit = |queue: &mut HashQueue| queue.admit(tag, login_tag, deadline, &mut may_hash, job);
             let right = match self.0.hashers.admit(admit) {
                 Admission::Decided(right) => right,
@@ -129,7 +128,10 @@ impl Authenticator {
                 return verdict;
             }
         }
-        let tag = subject.secrets().first().map(|digest| self.tag(credentials, may_be_right, digest));
+        let tag = match (subject.secrets().first(), subject.computations().first()) {
+            (Some(PasswordDigest::Sha256(digest)), _) => Some(self.tag(credentials, may_be_right, b"sha256", digest)),
+            (_, phcs) => phcs.map(|phcs| self.tag(credentials, may_be_right, b"argon2id", phcs.as_bytes())),
+        };
         LoginVerdict::Wrong { repeated: tag.is_some_and(|tag| self.0.hashers.tell_wrong(tag)) }
     }
 
@@ -148,11 +150,7 @@ impl Authenticator {
     }
 
     /// Stands for these credentials against `digest`: another digest, or a login that comes to be, is another tag.
-    fn tag(&self, credentials: &Credentials, is_known: bool, digest: &PasswordDigest) -> Tag {
-        let (kind, digest): (&[u8], &[u8]) = match digest {
-            PasswordDigest::Argon2id(phc) => (b"argon2id", phc.as_bytes()),
-            PasswordDigest::Sha256(digest) => (b"sha256", digest),
-        };
+    fn tag(&self, credentials: &Credentials, is_known: bool, kind: &[u8], digest: &[u8]) -> Tag {
         let known: &[u8] = if is_known { b"known" } else { b"dummy" };
         let fields = [credentials.login.as_bytes(), credentials.password.expose(), kind, digest, known];
         self.digest(b"credentials", &fields)
@@ -177,6 +175,25 @@ impl LoginSubject {
             Self::Known { secrets, .. } => secrets,
             Self::Dummy(digest) => std::slice::from_ref(digest),
         }
+    }
+
+    /// The chosen passwords' PHC strings, those that one computation tells about in one, a line each: an account in rotation
+    /// makes no more work than any other.
+    fn computations(&self) -> Vec<String> {
+        let mut all: Vec<String> = Vec::new();
+        for digest in self.secrets() {
+            let PasswordDigest::Argon2id(phc) = digest else { continue };
+            // What is before the last dollar sign is cost and salt.
+            let same = |other: &&mut String| {
+                let other = other.split('\n').next().unwrap_or_default();
+                other.len() == phc.len() && other.rsplit_once('$').map(|it| it.0) == phc.rsplit_once('$').map(|it| it.0)
+            };
+            match all.iter_mut().find(same) {
+                Some(other) => *other = format!("{other}\n{phc}"),
+                None => all.push(phc.clone()),
+            }
+        }
+        all
     }
 
     fn is_known(&self) -> bool {

@@ -1,5 +1,6 @@
 //! Secrets made here: generated ones, and what stands for a chosen password. Knows of no account.
 
+use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use secrecy::zeroize::Zeroizing;
@@ -36,10 +37,22 @@ pub fn digest_of(secret: &str) -> PasswordDigest {
 
 /// The argon2id PHC string of a chosen password.
 pub fn hash(password: &str) -> Result<String, HashError> {
+    hash_with(password, &random::<16>()?)
+}
+
+/// The same of one that serves beside `other`, a PHC string of ours: with its salt, so that one computation tells about both.
+pub fn hash_beside(password: &str, other: &str) -> Result<String, HashError> {
+    let phc = hash(password)?;
+    let cost_of = |phc: &str| phc.rsplitn(3, '$').nth(2).map(str::to_owned);
+    let salt = PasswordHash::new(other).ok().and_then(|other| other.salt).filter(|_| cost_of(&phc) == cost_of(other));
+    salt.map_or(Ok(phc), |salt| hash_with(password, &salt))
+}
+
+fn hash_with(password: &str, salt: &[u8]) -> Result<String, HashError> {
     let (memory_kib, passes, lanes) = COST;
     let params = Params::new(memory_kib, passes, lanes, None).map_err(|error| HashError::Argon2(error.into()))?;
     let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-    let hash = argon2.hash_password_with_salt(password.as_bytes(), &random::<16>()?).map_err(HashError::Argon2)?;
+    let hash = argon2.hash_password_with_salt(password.as_bytes(), salt).map_err(HashError::Argon2)?;
     Ok(hash.to_string())
 }
 
@@ -76,6 +89,17 @@ mod tests {
         assert!(phc.starts_with("$argon2id$v=19$m=19456,t=2,p=1$") && !phc.contains('\n'), "{phc}");
         assert!(matches!(PasswordDigest::parse(&phc), Ok(PasswordDigest::Argon2id(_))));
         assert_eq!(Argon2::default().verify_password(b"hunter2", phc.as_str()), Ok(()));
+    }
+
+    #[test]
+    fn two_passwords_that_serve_together_have_one_salt() {
+        let old = hash("hunter2").unwrap();
+        let new = hash_beside("correct horse", &old).unwrap();
+        let salt = |phc: &str| phc.rsplit_once('$').unwrap().0.to_owned();
+        assert_eq!(salt(&new), salt(&old));
+        assert_eq!(Argon2::default().verify_password(b"correct horse", new.as_str()), Ok(()));
+        let foreign = "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
+        assert!(hash_beside("correct horse", foreign).unwrap().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
     }
 
     #[test]

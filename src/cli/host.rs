@@ -185,6 +185,10 @@ async fn act(operator: &Operator, actor: &Actor, output: Output, command: HostCo
         }
         HostCommand::History { name, limit } => return history(operator, &name, limit, output).await,
         HostCommand::Remove { name, keep_records } => {
+            if operator.remove_misnamed_host(actor, &name).await? {
+                note(&format!("host {name} is removed; the zone has no such name"));
+                return Ok(());
+            }
             let (view, records) = operator.remove_host(actor, &name, records_policy(keep_records)).await?;
             note(&format!("host {} is removed", view.name));
             note_records("its records", "gone from the zone", records);

@@ -11,7 +11,7 @@ use tokio::runtime::Builder;
 
 use super::hash::{HashCommandError, prompt, read_password};
 use super::table::{Cell, Paint, Table};
-use super::{CommandResult, ConfigFile, USAGE, fail, load, runtime};
+use super::{CommandResult, ConfigFile, USAGE, fail, load, log, runtime};
 use crate::config::Location;
 use crate::model::{clean, escaped};
 use crate::operator::{Access, Actor, Cursor, Operator, OperatorError, Page, RecordsState, RefusalKind, Resource};
@@ -48,6 +48,7 @@ pub(super) fn run(
     access: Access,
     work: impl AsyncFnOnce(&Operator, &Actor, Output) -> Result<(), CommandError>,
 ) -> CommandResult {
+    log::start(log::Format::Text, "warn").map_err(|error| fail(USAGE, &error))?;
     let path = &common.file.config;
     let config = load(path)?;
     if matches!(config.store.location, Location::Memory) {

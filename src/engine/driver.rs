@@ -198,9 +198,8 @@ impl Running {
             Event::Opened => {
                 self.unreached = 0;
                 self.driver.health.reached();
-                // A complaint of another kind stays until a change succeeds.
                 if self.fruitless == 0 && self.set_up(true) {
-                    self.note(None);
+                    self.driver.health.set_problem(None);
                     debug!(zone = %self.zone(), primary = %self.primary(), "connected");
                 }
             }
@@ -440,12 +439,13 @@ impl Running {
     /// The primary in use answers.
     fn well(&mut self) {
         self.set_up(true);
+        self.driver.health.set_problem(None);
         self.note(None);
     }
 
     /// The primary in use does not; whether that is news.
     fn unwell(&mut self, problem: &dyn std::fmt::Display) -> bool {
-        self.note(Some(format!("{}: {problem}", self.primary())));
+        self.driver.health.set_problem(Some(format!("{}: {problem}", self.primary())));
         self.set_up(false)
     }
 

@@ -18,6 +18,8 @@ pub(super) struct PrimaryHealth {
     doubted: Notify,
     parked: AtomicUsize,
     asked: Mutex<Option<Instant>>,
+    // Why it cannot be reached. What it answers to changes is another trouble, which only its answer to a change ends.
+    problem: Mutex<Option<String>>,
 }
 
 impl PrimaryHealth {
@@ -59,6 +61,20 @@ impl PrimaryHealth {
     /// Waits for the next doubt.
     pub(super) async fn doubted(&self) {
         self.doubted.notified().await;
+    }
+
+    /// Why the primary cannot be reached, if that was so when it was last tried.
+    pub(super) fn problem(&self) -> Option<String> {
+        self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// See [`Self::problem`].
+    pub(super) fn set_problem(&self, problem: Option<String>) {
+        let is_well = problem.is_none();
+        let before = std::mem::replace(&mut *self.problem.lock().unwrap_or_else(PoisonError::into_inner), problem);
+        if is_well && before.is_some() {
+            self.is_usable_again();
+        }
     }
 
     pub(super) fn lost(&self) {

@@ -355,10 +355,10 @@ impl Zone {
     /// How the zone is doing.
     #[must_use]
     pub fn status(&self) -> ZoneStatus {
-        let problem = self.0.problem.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let refused = self.0.problem.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let of_targets = self.0.targets.get().and_then(Targets::problem);
-        let problems: Vec<_> = problem.into_iter().chain(of_targets).collect();
-        let problem = (!problems.is_empty()).then(|| problems.join("; "));
+        let problems = self.0.health.problem().into_iter().chain(refused).chain(of_targets);
+        let problem = problems.reduce(|one, other| format!("{one}; {other}"));
         ZoneStatus { zone: self.0.name.clone(), problem, is_reached: self.is_reached() }
     }
 

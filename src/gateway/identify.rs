@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::{Gateway, HostVerdict, Verdicts, by};
 use crate::auth::{Credentials, LoginSubject, LoginVerdict};
@@ -33,6 +33,7 @@ impl Gateway {
         source: IpAddr,
         deadline: Instant,
     ) -> Result<Arc<Account>, Verdicts> {
+        let since = Instant::now();
         let account = by(deadline, self.registry.account(&credentials.login)).await;
         let account = account.map_err(|away| Verdicts::once(None, away.into()))?;
         let secrets = account.as_ref().map(|account| account.secrets()).unwrap_or_default();
@@ -51,6 +52,11 @@ impl Gateway {
         let verdict = match self.authenticator.verify(credentials, &subject, may_hash, deadline).await {
             LoginVerdict::Known(_) => None,
             LoginVerdict::Wrong { repeated } => {
+                let _no_time_left = timeout_at(deadline, self.registry.knock(&credentials.login, since)).await;
+                if matches!(subject, LoginSubject::Known { .. }) {
+                    // As much work as to find what an unknown one is held against.
+                    drop(self.registry.dummy(&credentials.login));
+                }
                 self.metrics.auth_failure();
                 // A router that repeats an old password learns nothing by it. It must not use up what its neighbours behind
                 // the same address have, nor what the same person's next device, with the new password, needs.

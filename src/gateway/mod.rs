@@ -336,6 +336,7 @@ impl Gateway {
     }
 
     async fn host(&self, caller: &Caller, host: &str, ask: Ask) -> HostVerdict {
+        let since = Instant::now();
         let name = match Hostname::parse(host) {
             Ok(name) => name,
             Err(error) => return HostVerdict::new(Outcome::NotAName, error.to_string()),
@@ -352,6 +353,9 @@ impl Gateway {
             Ok(authorised) => (self.set(caller, &name, ask, &authorised).await, Some(authorised.grant)),
             Err(Refusal { verdict, grant }) => (verdict, grant),
         };
+        if grant.is_none() {
+            let _no_time_left = timeout_at(ask.deadline, self.registry.knock_at_host(&name, since)).await;
+        }
         let is_answered = matches!(verdict.outcome, Outcome::Changed | Outcome::Unchanged);
         if is_answered {
             self.limits.answered(&name, ask.addresses);

@@ -50,7 +50,7 @@ impl Verdicts {
 
 impl From<Unavailable> for HostVerdict {
     fn from(Unavailable: Unavailable) -> Self {
-        Self::unreachable("the store is away")
+        Self::unreachable("the store does not say: it is away, or a row of it cannot be read")
     }
 }
 

@@ -36,7 +36,7 @@ impl Operator {
         let (names, wildcards) = self.grant_names(options.grants)?;
         let names = self.new_to(login, names).await?;
         self.must_be_free(&names, options.adopt).await?;
-        let (secret, digest) = make_secret(options.password)?;
+        let (secret, digest) = make_secret(options.password, &[])?;
         let account = NewAccount {
             login: login.to_owned(),
             secret: digest,
@@ -115,14 +115,22 @@ impl Operator {
         records: RecordsPolicy,
     ) -> Result<(AccountView, usize, RecordsState)> {
         // One that is declared and kept is how a clash of the two is mended.
-        let Some(account) = self.store.account(login).await? else {
-            self.must_not_declare_account(login, "remove that [[account]] there")?;
-            return Err(OperatorError::Missing(Resource::Account(login.to_owned())));
+        let view = match self.store.account(login).await {
+            Ok(Some(account)) => {
+                AccountView { hosts: spelled(&account.wildcards).collect(), ..AccountView::stored(&account) }
+            }
+            Ok(None) => {
+                self.must_not_declare_account(login, "remove that [[account]] there")?;
+                return Err(OperatorError::Missing(Resource::Account(login.to_owned())));
+            }
+            // To remove it is how that is mended.
+            Err(StoreError::Unreadable { .. }) => AccountView::unreadable(login),
+            Err(error) => return Err(error.into()),
         };
         // All of them are read for their removal anyhow.
         let hosts = self.store.hosts_of(login, None, usize::MAX).await?;
-        let hosts = hosts.iter().map(ToString::to_string).chain(spelled(&account.wildcards)).collect();
-        let view = AccountView { hosts, more: None, ..AccountView::stored(&account) };
+        let hosts = hosts.iter().map(ToString::to_string).chain(view.hosts).collect();
+        let view = AccountView { hosts, more: None, ..view };
         let names = self.store.remove_account(login, records).await?;
         self.done(actor, "account.remove", login).await;
         let state = match records {
@@ -169,8 +177,9 @@ impl Operator {
         keep_old: Option<Duration>,
         password: Option<&str>,
     ) -> Result<SecretView> {
-        self.changeable_account(login, "set its `secret` there").await?;
-        let (secret, digest) = make_secret(password)?;
+        let account = self.changeable_account(login, "set its `secret` there").await?;
+        let beside = if keep_old.is_some() { account.secrets.as_slice() } else { &[] };
+        let (secret, digest) = make_secret(password, beside)?;
         self.store.rotate(login, &digest, keep_old.map(|keep| Timestamp::now().plus(keep))).await?;
         self.done(actor, "account.rotate", login).await;
         Ok(SecretView { login: login.to_owned(), secret })
@@ -195,8 +204,8 @@ impl Operator {
     /// Views of accounts in the order of their logins, with names as far as one look at the store brings them.
     async fn view_accounts(&self, accounts: &[store::StoredAccount]) -> Result<Vec<AccountView>> {
         let logins: Vec<_> = accounts.iter().map(|account| &account.login).collect();
-        let mut names = self.store.hosts_of_all(&logins, NAMES).await?;
-        let cut = names.last().filter(|_| names.len() == NAMES).cloned();
+        let (mut names, is_cut) = self.store.hosts_of_all(&logins, NAMES).await?;
+        let cut = names.last().filter(|_| is_cut).cloned();
         let mut views = Vec::with_capacity(accounts.len());
         for account in accounts {
             let mut view = AccountView::stored(account);

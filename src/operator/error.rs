@@ -124,7 +124,8 @@ impl OperatorError {
                 | StoreError::OlderGateways { .. }
                 | StoreError::ReadOnly { .. }
                 | StoreError::Full { .. }
-                | StoreError::Broken { .. } => RefusalKind::Unavailable,
+                | StoreError::Broken { .. }
+                | StoreError::Unreadable { .. } => RefusalKind::Unavailable,
             },
             Self::Missing(_) => RefusalKind::NotFound,
             Self::BelowWildcard { .. } | Self::Taken { .. } | Self::Hidden { .. } | Self::Occupied { .. } => {

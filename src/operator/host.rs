@@ -178,6 +178,17 @@ impl Operator {
         Ok(self.store.history(&name, limit).await?.into_iter().map(EventView::from).collect())
     }
 
+    /// Removes a host whose name somebody's hand spoiled in the store, so that it is none; whether there is one.
+    pub async fn remove_misnamed_host(&self, actor: &Actor, text: &str) -> Result<bool> {
+        if Hostname::parse(text).is_ok_and(|name| name.as_str() == text)
+            || !self.store.remove_misnamed_host(text).await?
+        {
+            return Ok(false);
+        }
+        self.done(actor, "host.remove", text.escape_debug()).await;
+        Ok(true)
+    }
+
     /// Removes it; what it was, and what becomes of its records.
     pub async fn remove_host(
         &self,
@@ -186,16 +197,25 @@ impl Operator {
         records: RecordsPolicy,
     ) -> Result<(HostView, RecordsState)> {
         let name = self.host_name(name)?;
-        let Some(host) = self.store.host(&name).await? else {
-            self.must_not_declare_host(&name, DECLARED)?;
-            return Err(self.no_host(&name).await);
+        let host = match self.store.host(&name).await {
+            Ok(Some(host)) => Some(host),
+            Ok(None) => {
+                self.must_not_declare_host(&name, DECLARED)?;
+                return Err(self.no_host(&name).await);
+            }
+            // To remove it is how that is mended.
+            Err(store::StoreError::Unreadable { .. }) => None,
+            Err(error) => return Err(error.into()),
         };
         // One that is declared and kept is how a clash of the two is mended; its records are the declared one's.
         if records == RecordsPolicy::Remove && self.declared.name(&name).is_some() {
             return Err(OperatorError::AlsoDeclared { name, file: self.file.clone() });
         }
         let state = self.store.state(&name).await?.unwrap_or_default();
-        let view = HostView::stored(host, state, &self.declared);
+        let view = match host {
+            Some(host) => HostView::stored(host, state, &self.declared),
+            None => HostView::new(&name, state, &self.declared),
+        };
         self.store.remove_host(&name, records).await?;
         self.done(actor, "host.remove", &name).await;
         let state = match records {

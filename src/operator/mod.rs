@@ -19,7 +19,7 @@ use crate::auth::secret;
 use crate::config::{Config, Zone};
 use crate::model::{Hostname, NameError, PasswordDigest, ZoneName, listed};
 use crate::registry::Declared;
-use crate::store::Store;
+use crate::store::{Store, StoredSecret};
 
 use primaries::Primaries;
 
@@ -275,10 +275,15 @@ impl GrantText {
 }
 
 /// What stands for a chosen password, or for a secret that is made now and handed out this once.
-fn make_secret(password: Option<&str>) -> Result<(Option<Secret>, PasswordDigest)> {
+/// One that is chosen serves `beside` others for a while.
+fn make_secret(password: Option<&str>, beside: &[StoredSecret]) -> Result<(Option<Secret>, PasswordDigest)> {
     match password {
         Some(password) => {
-            let phc = secret::hash(password)?;
+            let chosen = beside.iter().find_map(|other| match &other.digest {
+                PasswordDigest::Argon2id(phc) => Some(phc),
+                PasswordDigest::Sha256(_) => None,
+            });
+            let phc = chosen.map_or_else(|| secret::hash(password), |other| secret::hash_beside(password, other))?;
             let digest = PasswordDigest::parse(&phc).map_err(|_| OperatorError::Hash)?;
             Ok((None, digest))
         }

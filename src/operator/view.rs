@@ -153,6 +153,12 @@ impl AccountView {
         view
     }
 
+    /// One of which nothing but the login can be read.
+    pub(super) fn unreadable(login: &str) -> Self {
+        let (login, hosts) = (login.to_owned(), Vec::new());
+        Self { login, hosts, max_hosts: 0, enabled: false, declared: false, created: None, more: None }
+    }
+
     /// Without names: they are all still to be read.
     pub(super) fn stored(account: &store::StoredAccount) -> Self {
         Self {

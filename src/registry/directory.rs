@@ -11,6 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tracing::{info, warn};
 
 use super::dummy::{CopiedAccounts, accounts_to_copy, makes_new_work};
+use super::store_health::StoreHealth;
 use super::{Account, Host, Unavailable};
 use crate::model::{Hostname, TokenDigest, check_login};
 use crate::store::{News, Store, StoreError, Subject, TokenHolder};
@@ -34,6 +35,9 @@ pub(super) struct Directory {
     news: AtomicU64,
     grace: Duration,
     presence: RwLock<Presence>,
+    health: Arc<StoreHealth>,
+    #[cfg(test)]
+    questions: AtomicU64,
     // Whose digests unknown logins are held against.
     copied: RwLock<Arc<CopiedAccounts>>,
 }
@@ -41,7 +45,11 @@ pub(super) struct Directory {
 #[derive(Debug, Clone)]
 struct Remembered<V> {
     lost: u64,
-    value: V,
+    // What cannot be read is remembered too, so that it is asked for and told once.
+    value: Result<V, Unavailable>,
+    // When the store was asked, and whether since then somebody was turned away who may have guessed.
+    asked: Instant,
+    is_knocked: bool,
 }
 
 /// Whether the store answers, since when, and why not.
@@ -52,7 +60,7 @@ enum Presence {
 }
 
 impl Directory {
-    pub(super) fn new(store: Store, grace: Duration, copied: CopiedAccounts) -> Arc<Self> {
+    pub(super) fn new(store: Store, grace: Duration, copied: CopiedAccounts, health: Arc<StoreHealth>) -> Arc<Self> {
         Arc::new(Self {
             store,
             accounts: Cache::new(REMEMBERED),
@@ -62,6 +70,9 @@ impl Directory {
             news: AtomicU64::new(0),
             grace,
             presence: RwLock::new(Presence::Here(Instant::now())),
+            health,
+            #[cfg(test)]
+            questions: AtomicU64::new(0),
             copied: RwLock::new(Arc::new(copied)),
         })
     }
@@ -143,13 +154,32 @@ impl Directory {
         if check_login(login).is_err() {
             return Ok(None);
         }
-        let fetch = async || Ok(self.store.account(login).await?.map(|account| Arc::new(Account::stored(account))));
-        self.find(&self.accounts, login, || login.into(), fetch).await
+        self.find(&self.accounts, login, || login.into(), async || self.fetch_account(login).await).await
+    }
+
+    async fn fetch_account(&self, login: &str) -> Result<Option<Arc<Account>>, StoreError> {
+        Ok(self.store.account(login).await?.map(|account| Arc::new(Account::stored(account))))
+    }
+
+    async fn fetch_host(&self, name: &Hostname) -> Result<Option<Arc<Host>>, StoreError> {
+        Ok(self.store.host(name).await?.map(|host| Arc::new(Host::stored(host))))
+    }
+
+    /// Wrong credentials for `login` came at `since`: one look-up is made for them, and none for the next.
+    pub(super) async fn knock(&self, login: &str, since: Instant) {
+        if check_login(login).is_ok() {
+            let fetch = async || self.fetch_account(login).await;
+            self.knocked(&self.accounts, login, || login.into(), fetch, since).await;
+        }
+    }
+
+    /// The same of a host that is not its asker's.
+    pub(super) async fn knock_at_host(&self, name: &Hostname, since: Instant) {
+        self.knocked(&self.hosts, name, || name.clone(), async || self.fetch_host(name).await, since).await;
     }
 
     pub(super) async fn host(&self, name: &Hostname) -> Result<Option<Arc<Host>>, Unavailable> {
-        let fetch = async || Ok(self.store.host(name).await?.map(|host| Arc::new(Host::stored(host))));
-        self.find(&self.hosts, name, || name.clone(), fetch).await
+        self.find(&self.hosts, name, || name.clone(), async || self.fetch_host(name).await).await
     }
 
     pub(super) async fn token(&self, digest: &TokenDigest) -> Result<Option<TokenHolder>, Unavailable> {
@@ -166,8 +196,23 @@ impl Directory {
 
     /// Asks the store, which is away where it does not answer.
     async fn ask<V>(&self, question: impl Future<Output = Result<V, StoreError>>) -> Result<V, Unavailable> {
+        self.answer(question).await?
+    }
+
+    /// The same; within, whether it can be read.
+    async fn answer<V>(
+        &self,
+        question: impl Future<Output = Result<V, StoreError>>,
+    ) -> Result<Result<V, Unavailable>, Unavailable> {
+        #[cfg(test)]
+        self.questions.fetch_add(1, Ordering::SeqCst);
         let why = match timeout(TIMEOUT, question).await {
-            Ok(Ok(value)) => return Ok(value),
+            Ok(Ok(value)) => return Ok(Ok(value)),
+            // The others can be, and the store is here.
+            Ok(Err(error @ StoreError::Unreadable { .. })) => {
+                warn!(%error, "an account or a host is answered 911");
+                return Ok(Err(Unavailable));
+            }
             Ok(Err(error)) => error.to_string(),
             Err(_) => "no answer within 2 s".to_owned(),
         };
@@ -192,20 +237,54 @@ impl Directory {
         let remembered = cache.get(key).filter(|_| self.may_remember());
         let is_away = self.is_known_away();
         match remembered {
-            Some(remembered) if is_away || remembered.lost == lost => return Ok(remembered.value),
+            Some(remembered) if is_away || remembered.lost == lost => return remembered.value,
             // Its absence takes seconds to notice: once is enough.
             None if is_away => return Err(Unavailable),
             Some(_) | None => {}
         }
+        let asked = Instant::now();
         // On the heap: each request would carry the kilobytes of a statement, though few ask.
-        let Ok(value) = Box::pin(self.ask(fetch())).await else {
-            return remembered.map(|remembered| remembered.value).ok_or(Unavailable);
+        let Ok(value) = Box::pin(self.answer(fetch())).await else {
+            return remembered.map_or(Err(Unavailable), |remembered| remembered.value);
         };
-        cache.insert(own(), Remembered { lost, value: value.clone() });
+        let is_knocked = remembered.is_some_and(|remembered| remembered.is_knocked);
+        cache.insert(own(), Remembered { lost, value: value.clone(), asked, is_knocked });
         if self.news.load(Ordering::SeqCst) != news {
             cache.remove(key);
         }
-        Ok(value)
+        value
+    }
+
+    /// Asks for what was answered from memory or from the file, unless it was asked for since, or after an earlier knock.
+    async fn knocked<K, Q, V>(
+        &self,
+        cache: &Cache<K, Remembered<V>>,
+        key: &Q,
+        own: impl FnOnce() -> K,
+        fetch: impl AsyncFnOnce() -> Result<V, StoreError>,
+        since: Instant,
+    ) where
+        K: std::hash::Hash + Eq + Clone,
+        Q: std::hash::Hash + quick_cache::Equivalent<K> + ?Sized,
+        V: Clone,
+    {
+        let (lost, news) = (self.lost.load(Ordering::SeqCst), self.news.load(Ordering::SeqCst));
+        let remembered = cache.get(key).filter(|remembered| remembered.lost == lost);
+        if self.is_known_away() || remembered.as_ref().is_some_and(|remembered| remembered.is_knocked) {
+            return;
+        }
+        let remembered = match remembered.filter(|remembered| remembered.asked >= since) {
+            Some(remembered) => remembered,
+            None => {
+                let asked = Instant::now();
+                let Ok(value) = Box::pin(self.answer(fetch())).await else { return };
+                Remembered { lost, value, asked, is_knocked: true }
+            }
+        };
+        cache.insert(own(), Remembered { is_knocked: true, ..remembered });
+        if self.news.load(Ordering::SeqCst) != news {
+            cache.remove(key);
+        }
     }
 
     /// Whether what is remembered counts: always, unless the store is away for longer than the grace.
@@ -243,6 +322,7 @@ impl Directory {
         let mut presence = self.presence.write().unwrap_or_else(PoisonError::into_inner);
         if let Presence::Here(_) = *presence {
             *presence = Presence::Away(Instant::now(), why.into());
+            self.health.set_away(true);
             warn!(error = why, grace = ?self.grace, "the store is away: accounts and hosts that were seen lately go on working");
         }
     }
@@ -251,6 +331,7 @@ impl Directory {
         let mut presence = self.presence.write().unwrap_or_else(PoisonError::into_inner);
         if let Presence::Away(..) = *presence {
             *presence = Presence::Here(Instant::now());
+            self.health.set_away(false);
             info!("the store is back");
         }
     }
@@ -260,12 +341,72 @@ impl Directory {
 mod tests {
     use super::*;
     use crate::config::Location;
+    use crate::model::{Families, PasswordDigest};
+    use crate::store::{NewAccount, NewHost};
+
+    fn directory(store: Store) -> Arc<Directory> {
+        let health = Arc::new(StoreHealth::new(prometheus_client::metrics::gauge::Gauge::default()));
+        Directory::new(store, Duration::ZERO, CopiedAccounts::new(), health)
+    }
+
+    /// What `look` asks the store.
+    async fn questions(directory: &Directory, look: impl Future<Output = ()>) -> u64 {
+        let before = directory.questions.load(Ordering::SeqCst);
+        look.await;
+        directory.questions.load(Ordering::SeqCst) - before
+    }
+
+    #[tokio::test]
+    async fn known_and_unknown_cost_the_same_look_ups() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&Location::Sqlite(folder.path().join("store.db"))).await.unwrap();
+        let host = |name: &str, login: &str| NewHost {
+            name: Hostname::parse(name).unwrap(),
+            login: login.to_owned(),
+            ttl: None,
+            families: Families::Both,
+            description: String::new(),
+        };
+        for login in ["active", "idle"] {
+            let secret = PasswordDigest::Sha256([1; 32]);
+            let account = NewAccount { login: login.to_owned(), secret, max_hosts: 1, wildcards: Vec::new() };
+            store.add_account(&account, &[host(&format!("{login}.example"), login)]).await.unwrap();
+        }
+        let directory = directory(store);
+        let name = |text: &str| Hostname::parse(text).unwrap();
+        // Its router has called.
+        directory.account("active").await.unwrap();
+        directory.host(&name("active.example")).await.unwrap();
+        // What the file declares is not looked up before.
+        for (login, is_declared) in [("active", false), ("idle", false), ("nobody", false), ("declared", true)] {
+            for (time, cost) in [("first", 1), ("second", 0), ("third", 0)] {
+                let wrong = async {
+                    let since = Instant::now();
+                    if !is_declared {
+                        directory.account(login).await.unwrap();
+                    }
+                    directory.knock(login, since).await;
+                };
+                assert_eq!(questions(&directory, wrong).await, cost, "the {time} wrong password for {login}");
+                let not_granted = async {
+                    let (since, name) = (Instant::now(), name(&format!("{login}.example")));
+                    if !is_declared {
+                        directory.host(&name).await.unwrap();
+                    }
+                    directory.knock_at_host(&name, since).await;
+                };
+                assert_eq!(questions(&directory, not_granted).await, cost, "the {time} try of {login}'s host");
+            }
+        }
+        let right = async { drop(directory.account("active").await.unwrap()) };
+        assert_eq!(questions(&directory, right).await, 0, "its router does not pay for it");
+    }
 
     #[tokio::test]
     async fn what_cannot_be_a_login_is_neither_asked_for_nor_remembered() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&Location::Sqlite(folder.path().join("store.db"))).await.unwrap();
-        let directory = Directory::new(store, Duration::ZERO, CopiedAccounts::new());
+        let directory = directory(store);
         for login in ["x".repeat(256), "a\0b".to_owned(), "a:b".to_owned(), String::new()] {
             assert!(directory.account(&login).await.unwrap().is_none());
             assert_eq!(directory.accounts.len(), 0, "{login:?}");

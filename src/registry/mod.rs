@@ -8,6 +8,7 @@ mod dummy;
 mod pending;
 mod recorder;
 mod reserver;
+mod store_health;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -25,6 +26,7 @@ use directory::Directory;
 use dummy::accounts_to_copy;
 use recorder::Recorder;
 use reserver::Reserver;
+use store_health::StoreHealth;
 
 pub use account::Account;
 pub(crate) use account::Host;
@@ -47,6 +49,7 @@ struct Stored {
     directory: Arc<Directory>,
     recorder: Recorder,
     pending: Arc<PendingChanges>,
+    health: Arc<StoreHealth>,
     // Follows the feed until this is dropped.
     _follower: JoinSet<()>,
 }
@@ -98,15 +101,18 @@ impl Registry {
         on_pending: impl FnMut() + Send + 'static,
     ) -> Result<Self, StoreError> {
         let declared = Declared::new(config);
-        let directory = Directory::new(store.clone(), config.store.grace, accounts_to_copy(&store).await?);
+        let health = Arc::new(StoreHealth::new(metrics.store_up()));
+        let copied = accounts_to_copy(&store).await?;
+        let directory = Directory::new(store.clone(), config.store.grace, copied, Arc::clone(&health));
         let pending = Arc::new(PendingChanges::start(store.clone()).await?);
         let mut follower = JoinSet::new();
         follower.spawn(Arc::clone(&directory).follow(on_pending));
-        let recorder = Recorder::start(store.clone(), config.store.history, metrics.store_unwritten());
+        let unwritten = metrics.store_unwritten();
+        let recorder = Recorder::start(store.clone(), config.store.history, unwritten, Arc::clone(&health));
         let reserver = Arc::new(Reserver::start(store.clone(), Arc::clone(&directory)));
         Ok(Self {
             declared,
-            stored: Some(Arc::new(Stored { store, directory, recorder, pending, _follower: follower })),
+            stored: Some(Arc::new(Stored { store, directory, recorder, pending, health, _follower: follower })),
             reserver,
         })
     }
@@ -233,6 +239,26 @@ impl Registry {
         if let Some(stored) = &self.stored {
             self.flush().await;
             stored.store.close().await;
+        }
+    }
+
+    /// Why nothing is written to the store, if so.
+    pub fn unwritten(&self) -> Option<Arc<str>> {
+        self.stored.as_ref().and_then(|stored| stored.health.unwritten())
+    }
+
+    /// Somebody's credentials were wrong, which came at `since`. A login that is declared or was remembered costs the look-up
+    /// then that an unknown one has cost, so that time tells neither from the other.
+    pub(crate) async fn knock(&self, login: &str, since: Instant) {
+        if let Some(stored) = &self.stored {
+            stored.directory.knock(login, since).await;
+        }
+    }
+
+    /// The same of a host that is not its asker's.
+    pub(crate) async fn knock_at_host(&self, name: &Hostname, since: Instant) {
+        if let Some(stored) = &self.stored {
+            stored.directory.knock_at_host(name, since).await;
         }
     }
 

@@ -9,8 +9,9 @@ use std::time::Duration;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tokio::time::{MissedTickBehavior, interval, sleep};
-use tracing::{debug, warn};
+use tracing::warn;
 
+use super::store_health::StoreHealth;
 use crate::model::{DesiredRecords, Hostname, Outcome, RrType, Timestamp};
 use crate::store::{AddressChange, Calls, Seen, Store, StoreError};
 
@@ -57,6 +58,7 @@ struct RecorderShared {
     // One writer at a time, so that nothing older overtakes.
     writing: AsyncMutex<()>,
     unwritten: Gauge,
+    health: Arc<StoreHealth>,
 }
 
 /// What is to be written: a row of the state of each name, and one of the history for each change.
@@ -70,9 +72,9 @@ struct Unwritten {
 
 impl Recorder {
     /// Starts the task that writes to `store`, removes history older than `history`, and counts in `unwritten`.
-    pub(super) fn start(store: Store, history: Duration, unwritten: Gauge) -> Self {
+    pub(super) fn start(store: Store, history: Duration, unwritten: Gauge, health: Arc<StoreHealth>) -> Self {
         let (waiting, full, writing) = (Mutex::default(), Notify::new(), AsyncMutex::default());
-        let shared = Arc::new(RecorderShared { store, waiting, full, writing, unwritten });
+        let shared = Arc::new(RecorderShared { store, waiting, full, writing, unwritten, health });
         let task = tokio::spawn(Arc::clone(&shared).run(history));
         Self { shared, task }
     }
@@ -192,11 +194,12 @@ impl RecorderShared {
             let mut batch: BTreeMap<_, _> = std::iter::from_fn(|| all.pop_first()).take(BATCH).collect();
             let written: usize = batch.values().map(rows).sum();
             if let Err(error) = self.record(&mut batch).await {
-                debug!(%error, "what was seen of hosts waits for the store");
+                self.health.set_unwritten(Some(&error));
                 all.append(&mut batch);
                 self.change(|waiting| waiting.put_back(all));
                 return false;
             }
+            self.health.set_unwritten(None);
             self.change(|waiting| waiting.under_way -= written);
         }
         true

@@ -6,9 +6,12 @@ use std::sync::Arc;
 
 use sqlx::any::AnyRow;
 
+use super::error::readable;
 use super::fit::{self, MAX_SECRETS, hex, unhex};
 use super::rows::Rows;
-use super::session::{Purpose, ROWS, Work, at_most, number, of_names, optional_number, optional_text, statement, text};
+use super::session::{
+    Purpose, ROWS, Session, Work, at_most, number, of_names, optional_number, optional_text, statement, text,
+};
 use super::{Store, StoreError, Subject};
 use crate::model::{Families, Hostname, PasswordDigest, PendingChange, Timestamp, ZoneName};
 
@@ -26,6 +29,7 @@ macro_rules! hosts {
 
 pub(super) const ACCOUNT: &str = accounts!("WHERE login = $1");
 pub(super) const ACCOUNTS: &str = accounts!("WHERE login > $1 ORDER BY login LIMIT $2");
+const LOGIN: &str = "SELECT login FROM account WHERE login = $1";
 const LOGINS: &str = "SELECT login FROM account WHERE login IN ({text})";
 const SET_ENABLED: &str = "UPDATE account SET enabled = $2 WHERE login = $1";
 const SET_SECRETS: &str = "UPDATE account SET secrets = $2 WHERE login = $1";
@@ -55,6 +59,12 @@ const DELETE_ACCOUNT: [&str; 3] = [
     "DELETE FROM reserved WHERE login = $1",
     "DELETE FROM reserved_count WHERE login = $1",
     "DELETE FROM account WHERE login = $1",
+];
+/// What is left of an account's hosts: those whose names cannot be read.
+const DELETE_MISNAMED: [&str; 3] = [
+    "DELETE FROM state WHERE name IN (SELECT name FROM host WHERE login = $1)",
+    "DELETE FROM history WHERE name IN (SELECT name FROM host WHERE login = $1)",
+    "DELETE FROM host WHERE login = $1",
 ];
 /// A host's tokens go with it.
 const DELETE_HOSTS: [&str; 3] = [
@@ -157,10 +167,10 @@ impl Store {
         row.as_ref().map(read_account).transpose()
     }
 
-    /// At most `limit` accounts in the order of their logins, those after `after`.
+    /// At most `limit` accounts in the order of their logins, those after `after`; one that cannot be read is left out with a
+    /// warning, here and in all lists.
     pub async fn accounts(&self, after: Option<&str>, limit: usize) -> Result<Vec<StoredAccount>, StoreError> {
-        let page = statement(ACCOUNTS).bind(after.unwrap_or_default().to_owned()).bind(at_most(limit));
-        self.rows(page).await?.iter().map(read_account).collect()
+        self.page(after, limit, |after, most| statement(ACCOUNTS).bind(after).bind(most), read_account).await
     }
 
     /// Those of `logins` that are accounts, in no order.
@@ -289,7 +299,7 @@ impl Store {
     /// The accounts of those of `names` that are hosts, in no order.
     pub(crate) async fn owners(&self, names: &[Hostname]) -> Result<Vec<(Hostname, String)>, StoreError> {
         let rows = self.of_names(OWNERS, names).await?;
-        rows.iter().map(|row| Ok((name(row, 0)?, text(row, 1)?))).collect()
+        Ok(rows.iter().filter_map(|row| readable(name_and_login(row))).collect())
     }
 
     /// At most `limit` names of `login`, in their order, those after `after`.
@@ -299,29 +309,28 @@ impl Store {
         after: Option<&Hostname>,
         limit: usize,
     ) -> Result<Vec<Hostname>, StoreError> {
-        let after = after.map(ToString::to_string).unwrap_or_default();
-        let page = statement(NAMES_OF).bind(login.to_owned()).bind(after).bind(at_most(limit));
-        self.rows(page).await?.iter().map(|row| name(row, 0)).collect()
+        let page = |after, most| statement(NAMES_OF).bind(login.to_owned()).bind(after).bind(most);
+        self.page(after.map(Hostname::as_str), limit, page, |row| name(row, 0)).await
     }
 
-    /// The first `limit` names of these accounts, in the order of the logins, then of the names.
+    /// The names of these accounts, in the order of the logins, then of the names; and whether `limit` cut them off.
     pub(crate) async fn hosts_of_all(
         &self,
         logins: &[&Arc<str>],
         limit: usize,
-    ) -> Result<Vec<(String, Hostname)>, StoreError> {
-        let mut found = Vec::new();
+    ) -> Result<(Vec<(String, Hostname)>, bool), StoreError> {
+        let (mut found, mut left) = (Vec::new(), limit);
         for logins in logins.chunks(ROWS) {
-            let statement = of_names(self.inner.database, NAMES_OF_ALL, logins);
-            let rows = self.rows(statement.bind(at_most(limit - found.len()))).await?;
-            found.extend(
-                rows.iter().map(|row| Ok((text(row, 0)?, name(row, 1)?))).collect::<Result<Vec<_>, StoreError>>()?,
-            );
-            if found.len() >= limit {
+            let statement = of_names(self.inner.database, NAMES_OF_ALL, logins).bind(at_most(left));
+            let read = Session::new(&self.inner.readers).await?.found(statement).await?;
+            let of_account = |row: &AnyRow| Ok((text(row, 0)?, name(row, 1)?));
+            found.extend(read.rows.iter().filter_map(|row| readable(of_account(row))));
+            left -= read.rows.len() + read.unreadable;
+            if left == 0 {
                 break;
             }
         }
-        Ok(found)
+        Ok((found, left == 0))
     }
 
     /// At most `limit` hosts, in the order of their names, of `login` or of all, those after `after`.
@@ -331,12 +340,11 @@ impl Store {
         after: Option<&Hostname>,
         limit: usize,
     ) -> Result<Vec<StoredHost>, StoreError> {
-        let after = after.map(ToString::to_string).unwrap_or_default();
-        let page = match login {
-            Some(login) => statement(HOSTS_OF).bind(after).bind(at_most(limit)).bind(login.to_owned()),
-            None => statement(HOSTS).bind(after).bind(at_most(limit)),
+        let page = |after, most| match login {
+            Some(login) => statement(HOSTS_OF).bind(after).bind(most).bind(login.to_owned()),
+            None => statement(HOSTS).bind(after).bind(most),
         };
-        self.rows(page).await?.iter().map(read_host).collect()
+        self.page(after.map(Hostname::as_str), limit, page, read_host).await
     }
 
     /// Adds a host, and what the zone shall hold for it in place of all that was pending of its name, or nothing.
@@ -457,26 +465,49 @@ impl Store {
 
     // ---- Removal.
 
-    /// Removes a host, its tokens, its state and its history.
+    /// Removes a host, its tokens, its state and its history, whether its settings can be read or not.
     pub async fn remove_host(&self, name: &Hostname, records: RecordsPolicy) -> Result<(), StoreError> {
         let mut work = self.begin(Purpose::Administration).await?;
-        let host = work.host(name).await?;
-        work.remove_hosts(std::slice::from_ref(name), &host.login, records).await?;
-        work.changed(Subject::Account(host.login));
+        let login = work.owners(std::slice::from_ref(name)).await?.remove(name).ok_or_else(|| no_host(name))?;
+        work.remove_hosts(std::slice::from_ref(name), &login, records).await?;
+        work.changed(Subject::Account(login.into()));
         work.commit().await
     }
 
+    /// Removes a host whose name is none, or not as we spell it, by the text of its row; whether there is one.
+    pub(crate) async fn remove_misnamed_host(&self, text: &str) -> Result<bool, StoreError> {
+        let mut work = self.begin(Purpose::Administration).await?;
+        let mut removed = 0;
+        for sql in DELETE_HOSTS {
+            removed += work.write(&format!("{sql} RETURNING name"), &[text], |rows, text| rows.bind(text)).await?.len();
+        }
+        // Its tokens are not known.
+        work.changed_everything();
+        if removed == 0 {
+            work.abandon().await?
+        } else {
+            work.commit().await?
+        }
+        Ok(removed > 0)
+    }
+
     /// Removes an account with its hosts and the names below wildcards that are reserved for it alone, and all that was known
-    /// of them; the removed names, in their order.
+    /// of them; the removed names, in their order. Whether the account itself can be read does not matter.
     pub async fn remove_account(&self, login: &str, records: RecordsPolicy) -> Result<Vec<Hostname>, StoreError> {
         let mut work = self.begin(Purpose::Administration).await?;
         work.allow_long_statements();
-        work.account(login).await?;
-        work.lock_counts([login].into_iter()).await?;
         let bound = |sql| statement(sql).bind(login.to_owned());
+        work.row(bound(LOGIN)).await?.ok_or_else(|| no_account(login))?;
+        work.lock_counts([login].into_iter()).await?;
         let names = work.rows(bound(ALL_NAMES_OF)).await?;
-        let names: Vec<_> = names.iter().map(|row| name(row, 0)).collect::<Result<_, _>>()?;
+        let names: Vec<_> = names.iter().filter_map(|row| name(row, 0).ok()).collect();
         work.remove_hosts(&names, login, records).await?;
+        for sql in DELETE_MISNAMED {
+            if work.run(bound(sql)).await? > 0 {
+                // Their tokens are not known.
+                work.changed_everything();
+            }
+        }
         for sql in DELETE_ACCOUNT {
             work.run(bound(sql)).await?;
         }
@@ -494,7 +525,7 @@ impl Work {
 
     async fn host(&mut self, name: &Hostname) -> Result<StoredHost, StoreError> {
         let row = self.row(statement(HOST).bind(name.to_string())).await?;
-        read_host(&row.ok_or_else(|| StoreError::Unknown { what: format!("host \"{name}\"") })?)
+        read_host(&row.ok_or_else(|| no_host(name))?)
     }
 
     pub(super) async fn insert_accounts(
@@ -524,7 +555,7 @@ impl Work {
     /// The accounts of those of `names` that are hosts.
     async fn owners(&mut self, names: &[Hostname]) -> Result<BTreeMap<Hostname, String>, StoreError> {
         let rows = self.of_names(OWNERS, names).await?;
-        rows.iter().map(|row| Ok((name(row, 0)?, text(row, 1)?))).collect()
+        rows.iter().map(name_and_login).collect()
     }
 
     /// Their accounts must be there.
@@ -585,9 +616,10 @@ impl Work {
     /// Tells the feed of each token that the hosts have.
     async fn tokens_changed(&mut self, names: &[Hostname]) -> Result<(), StoreError> {
         for row in self.of_names(TOKENS_OF, names).await? {
-            let digest = unhex(&text(&row, 0)?);
-            let digest = digest.ok_or_else(|| StoreError::broken("the digest of a token cannot be read"))?;
-            self.changed(Subject::Token(digest));
+            // No token has another digest.
+            if let Some(digest) = unhex(&text(&row, 0)?) {
+                self.changed(Subject::Token(digest));
+            }
         }
         Ok(())
     }
@@ -620,6 +652,10 @@ fn no_account(login: &str) -> StoreError {
     StoreError::Unknown { what: format!("account \"{login}\"") }
 }
 
+fn no_host(name: &Hostname) -> StoreError {
+    StoreError::Unknown { what: format!("host \"{name}\"") }
+}
+
 fn secrets_text(secrets: &[StoredSecret]) -> String {
     let line = |secret: &StoredSecret| match secret.expires {
         Some(Timestamp(expires)) => format!("{} {expires}", secret.digest.text()),
@@ -634,22 +670,25 @@ fn wildcards_text(wildcards: &[ZoneName]) -> String {
 
 pub(super) fn read_account(row: &AnyRow) -> Result<StoredAccount, StoreError> {
     let login = text(row, 0)?;
-    let broken = |what: &str| StoreError::broken(format!("{what} of account \"{login}\" cannot be read"));
+    let broken = |what: &'static str| {
+        let what = format!("{what} of account \"{}\"", login.escape_debug());
+        move || StoreError::Unreadable { what }
+    };
     let secret = |line: &str| {
         let (digest, expires) = line.split_once(' ').map_or((line, None), |(digest, expires)| (digest, Some(expires)));
-        let expires = expires.map(str::parse).transpose().map_err(|_| broken("a secret's end"))?;
-        let digest = PasswordDigest::parse(digest).map_err(|_| broken("a secret"))?;
-        Ok(StoredSecret { digest, expires: expires.map(Timestamp) })
+        let expires = expires.map(str::parse).transpose().ok()?;
+        Some(StoredSecret { digest: PasswordDigest::parse(digest).ok()?, expires: expires.map(Timestamp) })
     };
-    let wildcards = text(row, 2)?;
-    let wildcards = wildcards.split_ascii_whitespace().map(ZoneName::parse).collect::<Result<_, _>>();
+    let secrets = text(row, 1).ok().and_then(|lines| lines.lines().map(secret).collect());
+    let parse = |names: String| names.split_ascii_whitespace().map(ZoneName::parse).collect::<Result<_, _>>().ok();
+    let number = |column| number(row, column).ok();
     Ok(StoredAccount {
-        secrets: text(row, 1)?.lines().map(secret).collect::<Result<_, StoreError>>()?,
-        wildcards: wildcards.map_err(|_| broken("a wildcard"))?,
-        max_hosts: u32::try_from(number(row, 3)?).map_err(|_| broken("max_hosts"))?,
-        enabled: number(row, 4)? != 0,
-        created: Timestamp(number(row, 5)?),
-        login: login.into(),
+        secrets: secrets.ok_or_else(broken("a secret"))?,
+        wildcards: text(row, 2).ok().and_then(parse).ok_or_else(broken("a wildcard"))?,
+        max_hosts: number(3).and_then(|most| u32::try_from(most).ok()).ok_or_else(broken("max_hosts"))?,
+        enabled: number(4).ok_or_else(broken("`enabled`"))? != 0,
+        created: number(5).map(Timestamp).ok_or_else(broken("`created`"))?,
+        login: login.as_str().into(),
     })
 }
 
@@ -679,22 +718,32 @@ pub(super) fn parse_families(text: &str) -> Option<Families> {
     }
 }
 
-/// A host name of a row.
+/// A host name of a row, spelled as we spell it: no other is found again.
 pub(super) fn name(row: &AnyRow, column: usize) -> Result<Hostname, StoreError> {
     let text = text(row, column)?;
-    Hostname::parse(&text).map_err(|error| StoreError::broken(format!("it holds \"{text}\" as a name: {error}")))
+    let name = Hostname::parse(&text).ok().filter(|name| name.as_str() == text);
+    name.ok_or_else(|| StoreError::Unreadable { what: format!("the name \"{}\"", text.escape_debug()) })
+}
+
+pub(super) fn name_and_login(row: &AnyRow) -> Result<(Hostname, String), StoreError> {
+    Ok((name(row, 0)?, text(row, 1)?))
 }
 
 pub(super) fn read_host(row: &AnyRow) -> Result<StoredHost, StoreError> {
     let name = name(row, 0)?;
-    let broken = |what: &str| StoreError::broken(format!("{what} of host \"{name}\" cannot be read"));
+    let broken = |what: &'static str| {
+        let what = format!("{what} of host \"{name}\"");
+        move || StoreError::Unreadable { what }
+    };
+    let ttl = optional_number(row, 2).ok().and_then(|ttl| ttl.map(u32::try_from).transpose().ok());
+    let families = text(row, 3).ok().and_then(|text| parse_families(&text));
     Ok(StoredHost {
-        login: text(row, 1)?.into(),
-        ttl: optional_number(row, 2)?.map(u32::try_from).transpose().map_err(|_| broken("the TTL"))?,
-        families: parse_families(&text(row, 3)?).ok_or_else(|| broken("families"))?,
-        description: text(row, 4)?,
-        blocked: optional_text(row, 5)?,
-        created: Timestamp(number(row, 6)?),
-        name,
+        login: text(row, 1).ok().ok_or_else(broken("the account"))?.into(),
+        ttl: ttl.ok_or_else(broken("the TTL"))?,
+        families: families.ok_or_else(broken("the families"))?,
+        description: text(row, 4).ok().ok_or_else(broken("the description"))?,
+        blocked: optional_text(row, 5).ok().ok_or_else(broken("the reason"))?,
+        created: number(row, 6).ok().map(Timestamp).ok_or_else(broken("`created`"))?,
+        name: name.clone(),
     })
 }

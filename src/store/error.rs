@@ -4,6 +4,8 @@ use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 
+use tracing::warn;
+
 /// The cause, as the database or the system put it.
 pub(crate) type Cause = Box<dyn Error + Send + Sync>;
 
@@ -64,6 +66,12 @@ pub enum StoreError {
     Full { source: Option<Cause> },
     #[error("the store is broken: {why}")]
     Broken { why: String, source: Option<Cause> },
+    /// Somebody's hand or a failing disk spoiled a row: the rest of the store serves.
+    #[error("{what} cannot be read in the store: remove that account or host, and add it anew")]
+    Unreadable {
+        /// What of it: `a secret of account "router1"`.
+        what: String,
+    },
     #[error("{what} is already in the store")]
     Clash {
         /// What does: `account "router1"`.
@@ -97,6 +105,10 @@ impl StoreError {
 
 /// How the driver's cause follows is up to whoever shows it.
 const NO_TLS: &str = "it answers, and TLS with it failed: its certificate, or `sslmode` and `sslrootcert` in the URL";
+/// The value, unless its row cannot be read: that is told, and the others do not wait for it.
+pub(super) fn readable<T>(read: Result<T, StoreError>) -> Option<T> {
+    read.inspect_err(|error| warn!(%error, "a row of the store is passed over")).ok()
+}
 
 /// What the driver said, by the party at fault.
 pub(super) fn classify(error: sqlx::Error) -> StoreError {
@@ -128,10 +140,7 @@ pub(super) fn classify(error: sqlx::Error) -> StoreError {
         sqlx::Error::PoolClosed => "it was closed",
         sqlx::Error::WorkerCrashed => "its connection ended",
         sqlx::Error::Protocol(_) => "its server spoke out of turn",
-        _ => {
-            let why = "a row of it cannot be read".into();
-            return StoreError::Broken { why, source: Some(Box::new(error)) };
-        }
+        _ => return StoreError::Unreadable { what: "a row".into() },
     };
     StoreError::Unavailable { why: why.into(), source: Some(Box::new(error)) }
 }

@@ -1,26 +1,28 @@
 //! Exporting: the store of one moment, as lines.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use sqlx::any::AnyRow;
+use tracing::warn;
 
+use super::account::name;
+use super::error::readable;
 use super::line::{HostLine, Line, ReservedLine, StartLine, StateLine, TokenLine, VERSION};
 use super::session::{Purpose, Work, number, optional_number, statement, text};
 use super::{Store, StoreError, account, state};
 
 /// Rows that are read at once.
 const PAGE: i64 = 1000;
+/// The stage of the hosts.
+const HOSTS: usize = 1;
 
-/// A page of rows after a key, and how a row becomes a line with its key.
+/// A page of rows after a key, and how a row becomes a line.
 struct ExportStage {
     page: &'static str,
-    // The parts of the key that every row comes after.
+    // The parts of the key that every row comes after; a row begins with its own.
     first: &'static [&'static str],
-    read: fn(&AnyRow) -> Result<KeyedLine, StoreError>,
+    read: fn(&AnyRow) -> Result<Line, StoreError>,
 }
-
-/// A line, after the key of its row.
-type KeyedLine = (Vec<String>, Line);
 
 /// What is exported, in this order: an account comes before its hosts, a host before its tokens. Pending
 /// changes stay behind, since they are made where they were accepted, and so does the history.
@@ -28,20 +30,20 @@ const STAGES: [ExportStage; 5] = [
     ExportStage {
         page: account::ACCOUNTS,
         first: &[""],
-        read: |row| Ok((vec![text(row, 0)?], Line::Account((&account::read_account(row)?).into()))),
+        read: |row| Ok(Line::Account((&account::read_account(row)?).into())),
     },
     ExportStage {
         page: account::HOSTS,
         first: &[""],
-        read: |row| Ok((vec![text(row, 0)?], Line::Host(HostLine::from(&account::read_host(row)?)))),
+        read: |row| Ok(Line::Host(HostLine::from(&account::read_host(row)?))),
     },
     ExportStage {
         page: "SELECT digest, name, created, expires FROM token WHERE digest > $1 ORDER BY digest LIMIT $2",
         first: &[""],
         read: |row| {
-            let (digest, name) = (text(row, 0)?, text(row, 1)?);
+            let (digest, name) = (text(row, 0)?, name(row, 1)?.to_string());
             let (created, expires) = (number(row, 2)?, optional_number(row, 3)?);
-            Ok((vec![digest.clone()], Line::Token(TokenLine { name, digest, created, expires })))
+            Ok(Line::Token(TokenLine { name, digest, created, expires }))
         },
     },
     ExportStage {
@@ -50,16 +52,13 @@ const STAGES: [ExportStage; 5] = [
         first: &[""],
         read: |row| {
             let (name, state) = state::read(row)?;
-            Ok((vec![name.to_string()], Line::State(StateLine::new(&name, &state))))
+            Ok(Line::State(StateLine::new(&name, &state)))
         },
     },
     ExportStage {
         page: "SELECT login, name FROM reserved WHERE (login, name) > ($1, $2) ORDER BY login, name LIMIT $3",
         first: &["", ""],
-        read: |row| {
-            let (login, name) = (text(row, 0)?, text(row, 1)?);
-            Ok((vec![login.clone(), name.clone()], Line::Reserved(ReservedLine { login, name })))
-        },
+        read: |row| Ok(Line::Reserved(ReservedLine { login: text(row, 0)?, name: name(row, 1)?.to_string() })),
     },
 ];
 
@@ -70,6 +69,9 @@ pub struct Export {
     stage: usize,
     after: Vec<String>,
     lines: VecDeque<String>,
+    // Of each stage, what cannot be read.
+    left_out: HashSet<(usize, String)>,
+    accounts: HashSet<String>,
 }
 
 impl Export {
@@ -79,7 +81,8 @@ impl Export {
         // A snapshot is of the moment of its first statement, not of its BEGIN.
         work.row(statement("SELECT MAX(id) FROM change")).await?;
         let start = Line::Start(StartLine { version: VERSION }).write()?;
-        Ok(Self { work: Some(work), stage: 0, after: Vec::new(), lines: VecDeque::from([start]) })
+        let (left_out, accounts) = (HashSet::new(), HashSet::new());
+        Ok(Self { work: Some(work), stage: 0, after: Vec::new(), lines: VecDeque::from([start]), left_out, accounts })
     }
 
     /// The next line, without an end of line; `None` after the last one.
@@ -99,16 +102,35 @@ impl Export {
             }
             let page = self.after.iter().fold(statement(stage.page), |page, part| page.bind(part.clone()));
             let rows = work.rows(page.bind(PAGE)).await?;
-            if rows.is_empty() {
+            let before = self.after.clone();
+            for row in &rows {
+                let key = (0..stage.first.len()).map(|column| text(row, column)).collect::<Result<Vec<_>, _>>();
+                let Some(key) = readable(key) else { continue };
+                match readable((stage.read)(row)).filter(|line| self.is_whole(line)) {
+                    Some(line) => self.lines.push_back(line.write()?),
+                    None => drop(self.left_out.insert((self.stage, key.first().cloned().unwrap_or_default()))),
+                }
+                self.after = key;
+            }
+            if self.after == before {
                 self.stage += 1;
                 self.after.clear();
             }
-            for row in &rows {
-                let (key, line) = (stage.read)(row)?;
-                self.lines.push_back(line.write()?);
-                self.after = key;
-            }
         }
         Ok(self.lines.pop_front())
+    }
+
+    /// Whether what it needs is exported too: no import takes a host without its account. What cannot be read stays behind, with
+    /// a warning, and all that is its own.
+    fn is_whole(&mut self, line: &Line) -> bool {
+        match line {
+            Line::Account(account) => self.accounts.insert(account.login.clone()),
+            Line::Host(host) if !self.accounts.contains(&host.account) => {
+                warn!(host = host.name, "is left out of the export: its account cannot be read");
+                false
+            }
+            Line::Token(token) => !self.left_out.contains(&(HOSTS, token.name.clone())),
+            Line::Start(_) | Line::Host(_) | Line::State(_) | Line::Reserved(_) => true,
+        }
     }
 }

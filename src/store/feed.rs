@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 use tracing::info;
 
 use super::fit::{hex, unhex};
-use super::session::{Database, Work, number, optional_number, statement, text};
+use super::session::{Database, Session, Work, number, optional_number, statement, text};
 use super::{Store, StoreError};
 use crate::model::{Hostname, Timestamp};
 
@@ -28,8 +28,12 @@ const EVERYTHING: &str = "*";
 /// More changes in one transaction are worth less than forgetting everything.
 const MOST: usize = 1000;
 
+/// Held until the end of the transaction, so that numbers appear in their order: a reader is past those that come late.
+/// Administration has it already, and for whatever else appends nothing is lost.
+const LOCK: &str = "SELECT 1 FROM (SELECT pg_advisory_xact_lock(7310579629843408741)) AS held";
 const POSITION: &str = "SELECT MAX(id) FROM change";
-const NEWS: &str = "SELECT id, subject FROM change WHERE id >= $1 ORDER BY id LIMIT 1001";
+/// The row that was read last is there or not; what it says was told, were it readable.
+const NEWS: &str = "SELECT id, CASE WHEN id > $1 THEN subject END FROM change WHERE id >= $1 ORDER BY id LIMIT 1001";
 const APPEND: &str = "INSERT INTO change (subject, at) {text, bigint}";
 /// The newest of the old ones stays: whoever has read up to it has missed nothing.
 const TRIM: &str = "DELETE FROM change WHERE id < (SELECT MAX(id) FROM change WHERE at < $1)";
@@ -164,23 +168,21 @@ impl FeedReader {
             self.last = Some(self.position().await?);
             return Ok(Some(News::Lost));
         };
-        let rows = self.store.rows(statement(NEWS).bind(last)).await?;
-        let mut rows = rows.iter();
+        let found = Session::new(&self.store.inner.readers).await?.found(statement(NEWS).bind(last)).await?;
+        let mut rows = found.rows.iter();
         let there = rows.next().map(|row| number(row, 0)).transpose()? == Some(last);
         let mut subjects = Vec::new();
         let mut newest = last;
-        let mut lost = !there;
+        let mut lost = !there || found.unreadable > 0;
         for row in rows {
             newest = number(row, 0)?;
-            match text(row, 1)?.as_str() {
-                EVERYTHING => lost = true,
-                subject => match Subject::parse(subject) {
-                    // Not lost with the rest where anything may have changed.
-                    Some(Subject::Done(what)) => log_done(&what),
-                    Some(subject) => subjects.push(subject),
-                    // Of another version: nothing that we keep can be told from it.
-                    None => lost = true,
-                },
+            match text(row, 1).ok().filter(|subject| subject != EVERYTHING).and_then(|subject| Subject::parse(&subject))
+            {
+                // Not lost with the rest where anything may have changed.
+                Some(Subject::Done(what)) => log_done(&what),
+                Some(subject) => subjects.push(subject),
+                // All of them; or of another version, or spoiled: nothing that we keep can be told from it.
+                None => lost = true,
             }
         }
         if lost {
@@ -240,6 +242,9 @@ pub(super) async fn append(work: &mut Work, subjects: &[Subject], everything: bo
     } else {
         subjects.iter().map(Subject::to_text).collect()
     };
+    if work.database() == Database::Postgres {
+        work.row(statement(LOCK)).await?;
+    }
     work.write(APPEND, &texts, |rows, text| rows.bind(text).bind(now.0)).await?;
     work.run(statement(TRIM).bind(now.minus(KEPT).0)).await?;
     if work.database() == Database::Postgres {

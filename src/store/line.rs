@@ -35,7 +35,7 @@ pub(super) struct StartLine {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AccountLine {
-    login: String,
+    pub(super) login: String,
     secrets: Vec<SecretLine>,
     wildcards: Vec<String>,
     max_hosts: u32,
@@ -53,8 +53,8 @@ struct SecretLine {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct HostLine {
-    name: String,
-    account: String,
+    pub(super) name: String,
+    pub(super) account: String,
     ttl: Option<u32>,
     families: String,
     description: String,

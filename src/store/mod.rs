@@ -33,7 +33,8 @@ use sqlx::any::AnyRow;
 use crate::config::Location;
 
 use clock::Clock;
-use session::{Database, Purpose, ROWS, Session, Statement, Work, of_names};
+use error::readable;
+use session::{Database, Purpose, ROWS, Session, Statement, Work, at_most, of_names, text};
 
 pub use account::{HostEdit, NewAccount, NewHost, RecordsPolicy, TokenHolder};
 pub(crate) use account::{StoredAccount, StoredHost, StoredSecret};
@@ -167,6 +168,34 @@ impl Store {
             found.extend(self.rows(of_names(self.inner.database, sql, names)).await?);
         }
         Ok(found)
+    }
+
+    /// At most `limit` of the rows that `page` reads after a key, those that can be read; each begins with its key.
+    async fn page<T>(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+        page: impl Fn(String, i64) -> Statement,
+        read: impl Fn(&AnyRow) -> Result<T, StoreError>,
+    ) -> Result<Vec<T>, StoreError> {
+        let mut after = after.unwrap_or_default().to_owned();
+        let mut all = Vec::new();
+        // Rows that have no place in the order: they may come again.
+        let mut passed = 0_usize;
+        while all.len() < limit {
+            let asked = (limit - all.len()).saturating_add(passed);
+            let found = Session::new(&self.inner.readers).await?.found(page(after.clone(), at_most(asked))).await?;
+            let missing = limit - all.len();
+            all.extend(found.rows.iter().filter_map(|row| readable(read(row))).take(missing));
+            let keys: Vec<_> = found.rows.iter().filter_map(|row| text(row, 0).ok()).collect();
+            let read = found.rows.len() + found.unreadable;
+            if read < asked {
+                break;
+            }
+            passed = read - keys.len() + if keys.is_empty() { passed } else { 0 };
+            after = keys.into_iter().next_back().unwrap_or(after);
+        }
+        Ok(all)
     }
 
     /// One statement that reads at most one row.

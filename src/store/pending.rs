@@ -353,7 +353,7 @@ fn bind_row(rows: Rows, row: &PendingChange, clocks: Clocks) -> Rows {
 fn key(row: &AnyRow) -> Result<RrKey, StoreError> {
     let name = name(row, 0)?;
     let rtype = text(row, 1)?;
-    let unknown = |_| StoreError::broken(format!("it holds {rtype:?} as a type of \"{name}\""));
+    let unknown = |_| StoreError::Unreadable { what: format!("the type {rtype:?} of a change of \"{name}\"") };
     Ok(RrKey { rtype: rtype.parse().map_err(unknown)?, name })
 }
 
@@ -369,7 +369,7 @@ fn readable(row: &AnyRow, clocks: Clocks) -> Option<PendingChange> {
 
 fn read(row: &AnyRow, clocks: Clocks) -> Result<PendingChange, StoreError> {
     let key = key(row)?;
-    let broken = |what| StoreError::broken(format!("the {what} of the change of \"{}\" cannot be read", key.name));
+    let broken = |what| StoreError::Unreadable { what: format!("the {what} of the change of \"{}\"", key.name) };
     let ttl = u32::try_from(number(row, 3)?).map_err(|_| broken("TTL"))?;
     let desired = match optional_text(row, 2)? {
         None => Desired::Absent,

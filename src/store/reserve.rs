@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sqlx::any::AnyRow;
 
-use super::account::name;
+use super::account::name_and_login;
 use super::fit;
 use super::rows::Rows;
 use super::session::{Purpose, Statement, Work, at_most, number, optional_text, statement, text};
@@ -90,12 +90,11 @@ impl Reservations<'_> {
         after: Option<&Hostname>,
         limit: usize,
     ) -> Result<Vec<(Hostname, String)>, StoreError> {
-        let after = after.map(ToString::to_string).unwrap_or_default();
-        let page = match login {
-            Some(login) => statement(PAGE_OF).bind(after).bind(at_most(limit)).bind(login.to_owned()),
-            None => statement(PAGE).bind(after).bind(at_most(limit)),
+        let page = |after, most| match login {
+            Some(login) => statement(PAGE_OF).bind(after).bind(most).bind(login.to_owned()),
+            None => statement(PAGE).bind(after).bind(most),
         };
-        self.0.rows(page).await?.iter().map(|row| Ok((name(row, 0)?, text(row, 1)?))).collect()
+        self.0.page(after.map(Hostname::as_str), limit, page, name_and_login).await
     }
 
     /// The first account that `name` is reserved for.
@@ -185,7 +184,8 @@ impl Work {
         let logins: BTreeSet<_> = logins.collect();
         let bind = |rows: Rows, login: &&str| rows.bind(login).bind(0);
         let counts = self.write(COUNTS, &Vec::from_iter(logins), bind).await?;
-        counts.iter().map(|row| Ok((text(row, 0)?, number(row, 1)?))).collect()
+        // One that cannot be read is its account's alone, which gets no more names.
+        counts.iter().map(|row| Ok((text(row, 0)?, number(row, 1).unwrap_or(i64::MAX)))).collect()
     }
 
     async fn set_counts(&mut self, counts: HashMap<String, i64>) -> Result<(), StoreError> {

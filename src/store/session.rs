@@ -1,6 +1,6 @@
 //! One statement after the other: each with a limit of time, writers in transactions that are undone unless committed.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::query::Query;
 use sqlx::{Any, AnyPool, AssertSqlSafe, Row as _};
 use tokio::time::timeout;
+use tracing::warn;
 
 use super::StoreInner;
 use super::clock::Clocks;
@@ -53,7 +54,7 @@ impl Purpose {
             (Database::Sqlite, Self::Administration | Self::Pending) => "PRAGMA synchronous = FULL; BEGIN IMMEDIATE",
             (Database::Sqlite, Self::Recording) => "PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE",
             (Database::Sqlite, Self::Snapshot) => "BEGIN",
-            // The lock also makes the feed's numbers appear in their order. The time-outs free it from one that vanished.
+            // The time-outs free the lock from one that vanished.
             (Database::Postgres, Self::Administration) => {
                 "BEGIN; SET LOCAL lock_timeout = '5s'; SET LOCAL idle_in_transaction_session_timeout = '30s'; \
                  SELECT pg_advisory_xact_lock(7310579629843408741)"
@@ -94,6 +95,14 @@ async fn within<T>(limit: Duration, answer: impl Future<Output = Result<T, sqlx:
     }
 }
 
+/// What a statement read.
+#[derive(Default)]
+pub(super) struct Found {
+    pub(super) rows: Vec<AnyRow>,
+    /// How many more there are that cannot be read.
+    pub(super) unreadable: usize,
+}
+
 /// A connection of a pool, which goes back to it only after it has answered in time.
 #[derive(Debug)]
 pub(super) struct Session {
@@ -109,11 +118,32 @@ impl Session {
         Ok(Self { connection, limit: LIMIT, waiting: false })
     }
 
+    /// Rows of which the driver can make nothing are passed over.
     pub(super) async fn rows(&mut self, statement: Statement) -> Result<Vec<AnyRow>, StoreError> {
+        Ok(self.found(statement).await?.rows)
+    }
+
+    pub(super) async fn found(&mut self, statement: Statement) -> Result<Found, StoreError> {
         self.waiting = true;
-        let rows = within(self.limit, statement.fetch_all(&mut *self.connection)).await?;
+        let mut found = Found::default();
+        let read = async {
+            let mut rows = statement.fetch(&mut *self.connection);
+            while let Some(row) = poll_fn(|context| rows.as_mut().poll_next(context)).await {
+                match row {
+                    Ok(row) => found.rows.push(row),
+                    // Octets that are no text.
+                    Err(error @ (sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. })) => {
+                        warn!(%error, "a row of the store is passed over: its octets are no text");
+                        found.unreadable += 1;
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(())
+        };
+        within(self.limit, read).await?;
         self.waiting = false;
-        Ok(rows)
+        Ok(found)
     }
 
     pub(super) async fn row(&mut self, statement: Statement) -> Result<Option<AnyRow>, StoreError> {

@@ -1,11 +1,13 @@
 //! What is known of a name: what it points to, when it last called, and what happened before.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
+use std::str::FromStr;
 
 use sqlx::any::AnyRow;
 
 use super::account::name;
+use super::error::readable;
 use super::session::{Purpose, at_most, number, optional_number, optional_text, statement, text};
 use super::{Store, StoreError};
 use crate::model::{Addresses, Hostname, RrData, RrKey, RrType, Timestamp};
@@ -60,16 +62,16 @@ impl Store {
 
     /// What is known of each of `names`: one statement for a thousand of them.
     pub async fn states(&self, names: &[Hostname]) -> Result<Vec<(Hostname, State)>, StoreError> {
-        self.of_names(BY_NAMES, names).await?.iter().map(read).collect()
+        Ok(self.of_names(BY_NAMES, names).await?.iter().filter_map(|row| readable(read(row))).collect())
     }
 
     /// What the primary last acknowledged of each of `names` that is known.
     pub(crate) async fn acknowledged(&self, names: &[Hostname]) -> Result<HashMap<Hostname, Addresses>, StoreError> {
         let held = |row: &AnyRow| {
             let name = name(row, 0)?;
-            Ok((name.clone(), addresses(row, 1, &name)?))
+            Ok((name.clone(), addresses(row, 1, &name)))
         };
-        self.of_names(ADDRESSES, names).await?.iter().map(held).collect()
+        Ok(self.of_names(ADDRESSES, names).await?.iter().filter_map(|row| readable(held(row))).collect())
     }
 
     /// What the RRset was last said to hold, or nothing, where a request was answered for it that had been accepted after
@@ -87,7 +89,7 @@ impl Store {
         if optional_number(&row, settled)?.is_none_or(|settled| settled <= clocks.by_theirs(accepted).0) {
             return Ok(None);
         }
-        let data = |text: String| RrData::parse(key.rtype, &text).ok_or_else(|| broken(&key.name));
+        let data = |text: String| RrData::parse(key.rtype, &text).ok_or_else(|| unreadable("an address", &key.name));
         Ok(Some(optional_text(&row, address)?.filter(|text| !text.is_empty()).map(data).transpose()?))
     }
 
@@ -104,7 +106,7 @@ impl Store {
                 new: parse_addresses(&text(row, 5)?),
             })
         };
-        self.rows(page).await?.iter().map(event).collect()
+        Ok(self.rows(page).await?.iter().filter_map(|row| readable(event(row))).collect())
     }
 
     /// Forgets at most `at_most` of the changes before `before`; how many it were.
@@ -127,29 +129,40 @@ pub(super) fn parse_addresses(text: &str) -> Addresses {
 }
 
 /// Those of `name`, which stand at `column` and the next.
-fn addresses(row: &AnyRow, column: usize, name: &Hostname) -> Result<Addresses, StoreError> {
+fn addresses(row: &AnyRow, column: usize, name: &Hostname) -> Addresses {
     // An empty text is known to be nothing, NULL is nothing known.
-    let text = |column| Ok::<_, StoreError>(optional_text(row, column)?.filter(|text| !text.is_empty()));
-    let v4 = text(column)?.map(|text| text.parse::<Ipv4Addr>()).transpose().map_err(|_| broken(name))?;
-    let v6 = text(column + 1)?.map(|text| text.parse::<Ipv6Addr>()).transpose().map_err(|_| broken(name))?;
-    Ok(Addresses { v4, v6 })
+    let text = |column| Ok(optional_text(row, column)?.filter(|text| !text.is_empty()));
+    Addresses { v4: known(text(column), name), v6: known(text(column + 1), name) }
 }
 
-fn broken(name: &Hostname) -> StoreError {
-    StoreError::broken(format!("an address of \"{name}\" cannot be read"))
+/// What is seen of a name comes again: what cannot be read of it is told, and counts as not known.
+fn known<T: FromStr>(text: Result<Option<String>, StoreError>, name: &Hostname) -> Option<T> {
+    let parsed = text.and_then(|text| {
+        let parsed = text.as_deref().map(T::from_str).transpose();
+        parsed.map_err(|_| unreadable("what was seen", name))
+    });
+    readable(parsed.map_err(|_| unreadable("what was seen", name))).flatten()
+}
+
+fn unreadable(what: &str, name: &Hostname) -> StoreError {
+    StoreError::Unreadable { what: format!("{what} of \"{name}\"") }
 }
 
 pub(super) fn read(row: &AnyRow) -> Result<(Hostname, State), StoreError> {
     let name = name(row, 0)?;
-    let source = optional_text(row, 8)?.map(|text| text.parse::<IpAddr>()).transpose().map_err(|_| broken(&name))?;
+    let time = |column| {
+        let read = optional_number(row, column).map_err(|_| unreadable("a time", &name));
+        readable(read).flatten().map(Timestamp)
+    };
+    let text = |column| optional_text(row, column);
     let state = State {
-        addresses: addresses(row, 1, &name)?,
-        verified: optional_number(row, 3)?.map(Timestamp),
-        last_update: optional_number(row, 4)?.map(Timestamp),
-        last_seen: optional_number(row, 5)?.map(Timestamp),
-        last_outcome: optional_text(row, 6)?,
-        agent: optional_text(row, 7)?,
-        source,
+        addresses: addresses(row, 1, &name),
+        verified: time(3),
+        last_update: time(4),
+        last_seen: time(5),
+        last_outcome: known(text(6), &name),
+        agent: known(text(7), &name),
+        source: known(text(8), &name),
     };
     Ok((name, state))
 }

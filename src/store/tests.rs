@@ -1,10 +1,14 @@
-//! The look-ups' plans: each finds its rows through an index, on both databases.
+//! What the public face does not show: the look-ups' plans, which find their rows through an index on both databases; the
+//! feed's order, whoever appends.
+
+use std::time::Duration;
 
 use sqlx::any::AnyRow;
+use tokio::time::{sleep, timeout};
 
 use super::rows::expanded;
-use super::session::{Session, composed, text};
-use super::{Store, account, pending, reserve, state};
+use super::session::{Purpose, Session, composed, text};
+use super::{News, Store, Subject, account, pending, reserve, state};
 use crate::config::Location;
 
 /// Every look-up that a request or a command on one host may cost, and the feed's.
@@ -56,5 +60,42 @@ async fn postgresql_finds_by_index() {
     for sql in LOOK_UPS {
         let plan = plan(&store, "EXPLAIN", sql, 0).await;
         assert!(plan.contains("Index Cond") && !plan.contains("Seq Scan") && !plan.contains("Sort"), "{sql}:\n{plan}");
+    }
+}
+
+/// The feed is appended to by whatever transaction changes something, not only by commands.
+#[tokio::test]
+async fn whatever_appends_to_the_feed_takes_its_lock() {
+    let server = lab::Postgres::start().await.unwrap();
+    let store = Store::open(&Location::Postgres(server.url().into())).await.unwrap();
+    // A number is given before a trigger runs: that of the slow one comes late.
+    let slow = "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.subject = 'account slow' THEN \
+                PERFORM pg_sleep(1); END IF; RETURN NEW; END $$; \
+                CREATE TRIGGER slow BEFORE INSERT ON change FOR EACH ROW EXECUTE FUNCTION slow()";
+    server.sql("dyngate", slow).await.unwrap();
+    for purpose in [Purpose::Pending, Purpose::Recording, Purpose::Administration] {
+        let mut feed = store.feed();
+        assert_eq!(feed.next().await.unwrap(), News::Lost);
+        let append = async |login: &str| {
+            let mut work = store.begin(purpose).await.unwrap();
+            work.changed(Subject::Account(login.into()));
+            work.commit().await.unwrap();
+        };
+        let overtaking = async {
+            let sleeps = "SELECT COUNT(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+            while server.sql("dyngate", sleeps).await.unwrap().trim() == "0" {
+                sleep(Duration::from_millis(10)).await;
+            }
+            append("fast").await;
+        };
+        tokio::join!(append("slow"), overtaking);
+        let mut told = Vec::new();
+        while told.len() < 2 {
+            match timeout(Duration::from_secs(30), feed.next()).await {
+                Ok(Ok(News::Changed(subjects))) => told.extend(subjects),
+                other => panic!("{purpose:?}: {told:?}, then {other:?}"),
+            }
+        }
+        assert_eq!(told, ["slow", "fast"].map(|login| Subject::Account(login.into())), "{purpose:?}");
     }
 }

@@ -11,6 +11,7 @@ mod hosts;
 mod moving;
 mod namespace;
 mod pending;
+mod poison;
 mod reading;
 mod reserved;
 mod seen;

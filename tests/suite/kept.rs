@@ -7,6 +7,7 @@ use lab::http::Request;
 use lab::{Gateway, Key, Kind, Postgres, Server, Setup, digest, soon};
 use tempfile::TempDir;
 
+use crate::namespace;
 use crate::stage::{Config, SECRET, ZONE};
 
 const HOME: &str = "home.dyn.example";
@@ -216,6 +217,29 @@ async fn what_is_declared_and_kept_too_is_a_configuration_error(mut stage: Stage
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_sqlite_file_belongs_to_one_gateway_until_that_stops_or_dies() {
+    let stage = Stage::sqlite().await;
+    let mut one = stage.gateway("").await;
+    let Location::Sqlite(file) = &stage.location else { panic!("a file") };
+    let link = file.with_file_name("link.db");
+    std::os::unix::fs::symlink(file, &link).unwrap();
+    for path in [file, &link] {
+        let toml = format!("{}\n[store]\nurl = \"sqlite:{}\"\n", stage.config.toml(), path.display());
+        let error = Gateway::builder(crate::stage::program()).config(&toml).start().await.expect_err("a second one");
+        let text = error.to_string();
+        let served = format!("is served by another gateway already (process {})", one.pid().unwrap());
+        assert!(text.contains(&served) && text.contains("stop that gateway"), "{text}");
+    }
+    assert_eq!(set(&one, "203.0.113.1").await, "good 203.0.113.1", "it goes on");
+    one.kill();
+    let mut next = stage.gateway("").await;
+    assert_eq!(set(&next, "203.0.113.2").await, "good 203.0.113.2");
+    next.stop().await.unwrap();
+    let last = stage.gateway("").await;
+    assert_eq!(set(&last, "203.0.113.2").await, "nochg 203.0.113.2");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_gateways_on_one_store_never_say_nochg_about_an_address_that_the_other_replaced() {
     let stage = Stage::postgres().await;
     let (one, other) = (stage.gateway("").await, stage.gateway("").await);
@@ -420,4 +444,49 @@ async fn with_sockets_of_systemd_a_gateway_waits_for_the_one_before_it() {
 /// Whether the log that [`crate::deploying::Running`] writes there says so.
 fn second_waits(folder: &std::path::Path) -> bool {
     std::fs::read_to_string(folder.join("output.log")).is_ok_and(|log| log.contains("waiting for its end"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_under_the_store_is_told_until_it_is_written_again() {
+    let test = "kept::a_full_disk_under_the_store_is_told_until_it_is_written_again";
+    let inside = namespace::inside(test, "mkdir disk && mount -t tmpfs -o size=2m none disk");
+    let Some(folder) = inside else { return };
+    let (file, filler) = (folder.join("disk/dyngate.db"), folder.join("disk/filler"));
+    let url = format!("sqlite:{}", file.display());
+    let stage = Stage::on(Location::Sqlite(file), url, None, TempDir::new().unwrap()).await;
+    let gateway = stage.gateway("").await;
+    let ready = async || Request::get("/readyz").send(gateway.admin()).await.unwrap();
+    let metric = async |name: &str| gateway.metric(name).await.unwrap();
+    let mut last = 1_u8;
+    let mut change = async || {
+        last = last % 250 + 1;
+        assert_eq!(set(&gateway, &format!("203.0.113.{last}")).await, format!("good 203.0.113.{last}"));
+        last
+    };
+    change().await;
+    soon("it is written", async || metric("dyngate_store_unwritten").await == 0.0).await;
+    assert_eq!((metric("dyngate_store_up").await, ready().await.text().as_str()), (1.0, "ready\n"));
+
+    assert!(std::fs::write(&filler, vec![0_u8; 4 << 20]).is_err(), "the disk is full");
+    // The log may have room for a little.
+    soon("it is told", async || {
+        change().await;
+        ready()
+            .await
+            .text()
+            .contains("store: nothing is written, what is seen of hosts waits in memory: the store's disk is full")
+    })
+    .await;
+    change().await;
+    assert_eq!((metric("dyngate_store_up").await, ready().await.status), (0.0, 200));
+    assert!(metric("dyngate_store_unwritten").await >= 1.0);
+    let told = |what: &str| gateway.log().lines().filter(|line| line.contains(what)).count();
+    assert_eq!((told("nothing is written to the store"), told("the store is away: ")), (1, 0), "{}", gateway.log());
+
+    let last = change().await;
+    namespace::run("rm disk/filler", &folder);
+    soon("it is over", async || ready().await.text() == "ready\n").await;
+    soon("all is written", async || metric("dyngate_store_unwritten").await == 0.0).await;
+    assert_eq!((metric("dyngate_store_up").await, told("the store is written again")), (1.0, 1), "{}", gateway.log());
+    assert_eq!(stage.state().await.addresses.v4, Some([203, 0, 113, last].into()));
 }

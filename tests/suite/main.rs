@@ -23,6 +23,8 @@ mod listeners;
 mod manual;
 mod many_zones;
 mod metrics;
+#[path = "../store/namespace.rs"]
+mod namespace;
 mod notify;
 mod operating;
 mod protocol;
@@ -39,7 +41,6 @@ mod served;
 mod stage;
 mod storm;
 mod supervision;
-
 mod tls;
 mod trouble;
 mod unreadable;

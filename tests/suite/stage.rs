@@ -12,6 +12,10 @@ pub(crate) const SECRET: &str = "a-generated-secret";
 /// Nobody listens there: a port that was free a moment ago may be anybody's by now.
 pub(crate) const NOBODY: &str = "127.0.0.1:1";
 
+pub(crate) fn folder() -> tempfile::TempDir {
+    tempfile::TempDir::with_prefix("dyngate-suite-").expect("a folder")
+}
+
 pub(crate) fn program() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_dyngate"))
 }

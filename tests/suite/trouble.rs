@@ -10,6 +10,7 @@ on_every_primary!(
     wrong_secret_and_unknown_key,
     clocks_apart,
     updates_not_allowed,
+    a_refusal_is_told_until_a_change_succeeds,
 );
 
 fn quick(config: &mut Config) {
@@ -105,4 +106,22 @@ async fn updates_not_allowed(kind: Kind) {
     let stage = Stage::with(kind, |setup| setup.allow_update(false), &[], config).await;
     let refused = stage.get("hostname=home.dyn.example&myip=203.0.113.7").await;
     assert_eq!((refused.status, refused.text().as_str()), (503, "dnserr"), "{}", stage.gateway.log());
+}
+
+/// That the primary can be reached again says nothing about what it refused.
+async fn a_refusal_is_told_until_a_change_succeeds(kind: Kind) {
+    let config = |config: &mut Config| config.grants = vec!["home.dyn.example"];
+    let mut stage = Stage::with(kind, |setup| setup.allow_update(false), &[], config).await;
+    assert_eq!(stage.set("home.dyn.example", "203.0.113.7").await, "dnserr");
+    let ready = async |gateway: &Gateway| {
+        lab::http::Request::get("/readyz?primaries").send(gateway.admin()).await.unwrap().text()
+    };
+    let refusal = ready(&stage.gateway).await.lines().nth(1).expect("the zone's trouble").to_owned();
+    assert!(refusal.starts_with("zone dyn.example: ") && refusal.contains(" answers "), "{refusal}");
+    stage.primary.stop().await.unwrap();
+    lab::soon("it is missed", async || ready(&stage.gateway).await.starts_with("not ready\n")).await;
+    stage.primary.start_again().await.unwrap();
+    lab::soon("it is back", async || ready(&stage.gateway).await.starts_with("ready\n")).await;
+    let after = ready(&stage.gateway).await;
+    assert!(after.contains(" answers "), "still refused: {after}");
 }

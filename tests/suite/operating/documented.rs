@@ -147,6 +147,9 @@ zone dyn.example: 17 changes are pending
 Nothing is to be done. A host's history shows such a change at the moment when the primary took it, with the source and the agent of the router that asked
 for it. A host that is blocked or removed before then is left alone.
 
+A row of the store that somebody's hand or a failing disk spoiled stops nothing else: its account or its host is answered `911`, the
+log and each list name it, and an export leaves it out. `dyngate account remove` or `dyngate host remove` takes it away, to be added anew.
+
 ## Moving to PostgreSQL
 
 An export holds accounts, hosts, tokens and what was last seen, as JSON lines of one moment, secrets as digests. Its file is readable by

@@ -4,6 +4,7 @@ mod accounts;
 mod documented;
 mod hosts;
 mod moving;
+mod poison;
 mod refused;
 mod service;
 mod terminal;

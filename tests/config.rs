@@ -218,7 +218,7 @@ fn what_is_left_out_has_the_defaults_of_the_contract() {
     assert_eq!(config.limits.repeats, None);
     let limits = limits.map(|limit| limit.map(|quota| (quota.burst.get(), quota.per_minute.get())));
     assert_eq!(limits, [Some((10, 6)), Some((60, 60)), Some((120, 120)), Some((10, 2))]);
-    assert_eq!(config.refuse.len(), 18);
+    assert_eq!(config.refuse.len(), 16);
     let zone = &config.zones[0];
     assert_eq!(zone.primaries, [Primary { host: "127.0.0.1".into(), port: 53 }]);
     assert_eq!((zone.ttl, zone.allow.len(), zone.protect.len(), zone.source), (60, 0, 0, None));

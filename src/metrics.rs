@@ -32,8 +32,7 @@ struct All {
     store_unwritten: Gauge,
     connections: Gauge,
     reloads: Counter,
-    // There where there is a store.
-    store_up: Family<Vec<(String, String)>, Gauge>,
+    store_up: Gauge,
     zones: Mutex<HashMap<String, Series>>,
 }
 
@@ -174,7 +173,7 @@ impl Metrics {
             store_unwritten: Gauge::default(),
             connections: Gauge::default(),
             reloads: Counter::default(),
-            store_up: Family::default(),
+            store_up: Gauge::default(),
             zones: Mutex::default(),
         };
         let registry = registry.sub_registry_with_prefix("dyngate");
@@ -219,7 +218,6 @@ impl Metrics {
         registry.register("reloads", "Reloads that came into force", all.reloads.clone());
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "Which program this is", version);
-        registry.register("store_up", "1 while the store can be read and written", all.store_up.clone());
         for kind in LimitKind::ALL {
             let _present_from_the_start = all.rate_limited.get_or_create(&LimitLabel { limit: kind.label() });
         }
@@ -296,10 +294,10 @@ impl Metrics {
         self.0.store_unwritten.clone()
     }
 
-    /// Whether the store can be read and written.
+    /// Whether the store can be read and written; registered where there is one.
     #[must_use]
     pub fn store_up(&self) -> Gauge {
-        self.0.store_up.get_or_create_owned(&Vec::new())
+        self.0.store_up.clone()
     }
 
     /// A request had wrong credentials.

@@ -184,6 +184,9 @@ impl Running {
             move || Arc::clone(&current.get().gateway)
         };
         registry.register_collector(Box::new(Process::new()));
+        if !matches!(config.store.location, Location::Memory) {
+            registry.register("dyngate_store_up", "1 while the store can be read and written", metrics.store_up());
+        }
         let mut background = JoinSet::new();
         background.spawn(Gateway::look_after_pending(in_force.clone(), Arc::clone(&wake), endings));
         let (public_stop, stopped) = watch::channel(false);

@@ -161,6 +161,7 @@ impl Running {
                 Order::Swap(swap) => queue.swap(swap),
                 Order::List { after, most, answer } => {
                     queue.sweep(now);
+                    self.driver.health.set_parked(queue.parked_count());
                     let _asker_gone = answer.send(queue.parked(after.as_ref(), most, now));
                 }
                 Order::Settle(verdicts, done) => {

@@ -68,6 +68,10 @@ impl Gateway {
         let Some(pending) = self.registry.pending() else { return };
         for (zone, count) in self.take_in(pending, pending.take_left()).await {
             self.backlog.report(&zone, count, self.defer);
+            if let Some(zone) = self.zones.get(&zone) {
+                // Its answer comes behind all that was taken in, or what waits there would be counted as none.
+                let _first = zone.parked(None, 1).await;
+            }
         }
     }
 

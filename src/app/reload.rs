@@ -134,7 +134,7 @@ impl Reloader {
                 for what in &restart {
                     warn!(
                         file,
-                        what, "restart needed: this is another one in the file, and the one of the start stays"
+                        what, "restart needed: the file differs from the start here, and what the start found stays"
                     );
                 }
                 Ok(Reloaded { file, changed, restart })

@@ -67,6 +67,9 @@ impl Targets {
     /// # Errors
     /// [`Trouble`] where it did not say before `until`.
     pub(super) async fn has(&self, host: &Hostname, since: Instant, until: Instant) -> Result<bool, Trouble> {
+        if let Some(said) = self.said.borrow().of(host, since) {
+            return said;
+        }
         self.want(since);
         let mut said = self.said.clone();
         match timeout_at(until, said.wait_for(|said| said.of(host, since).is_some())).await {

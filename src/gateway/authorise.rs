@@ -9,8 +9,10 @@ use crate::engine::{self, Change};
 use crate::model::{Family, Hostname, Outcome};
 use crate::registry::{Account, Grant, Host};
 
-/// All zones together are asked for their servers once in so many times this, however many changes need to know.
-const ASKED_APART: Duration = Duration::from_millis(10);
+/// How long it counts what a zone's servers were, and for how many zones it is longer: each is asked once in half of that time,
+/// however many changes need to know.
+const FRESH: Duration = Duration::from_millis(250);
+const FRESH_OF_EACH: Duration = Duration::from_millis(10);
 /// How often what was authorised is looked at again before its caller is told to come back.
 const MOST_LOOKS: usize = 3;
 
@@ -88,7 +90,9 @@ impl Gateway {
         since: Instant,
         until: Instant,
     ) -> Result<(), HostVerdict> {
-        self.zones.values().for_each(|zone| zone.want_targets(since));
+        // Before what is known is too old: the changes of a storm wait for no question then.
+        let half_old = since + since.elapsed() / 2;
+        self.zones.values().for_each(|zone| zone.want_targets(half_old));
         for zone in self.zones.values() {
             match zone.is_target(name, since, until).await {
                 Ok(false) => {}
@@ -107,8 +111,8 @@ impl Gateway {
     /// Since when zones' servers count as known to what is decided now.
     pub(super) fn lately(&self) -> Instant {
         let now = Instant::now();
-        let apart = ASKED_APART.saturating_mul(u32::try_from(self.zones.len()).unwrap_or(u32::MAX));
-        now.checked_sub(apart).unwrap_or(now)
+        let of_all = FRESH_OF_EACH.saturating_mul(u32::try_from(self.zones.len()).unwrap_or(u32::MAX));
+        now.checked_sub(FRESH.max(of_all)).unwrap_or(now)
     }
 
     /// Whether what was authorised still is, the last question before a change is handed over. What a command forbids and wants

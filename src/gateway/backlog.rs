@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tracing::field::debug;
 use tracing::{info, warn};
 
 use crate::metrics::Metrics;
@@ -59,7 +60,7 @@ impl Backlog {
         let now = Instant::now();
         if count > 0 {
             episodes.entry(zone.clone()).or_insert_with(|| {
-                warn!(%zone, hosts = count, ?worth, "changes are pending whose requests were answered 911; they are made when the primary answers");
+                warn!(%zone, hosts = count, worth = worth.map(debug), "changes are pending whose requests were answered 911; they are made when the primary answers");
                 Episode { since: now, done: 0, dropped: 0 }
             });
         } else if let Some(Episode { since, done, dropped }) = episodes.remove(zone) {

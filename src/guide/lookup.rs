@@ -18,7 +18,9 @@ pub(crate) enum LookupError {
         "{0} is no host of the store, and only those have URLs of their own\nAdd it with `dyngate host add {0} --account LOGIN`, or choose a device that sends a login"
     )]
     NotStored(Hostname),
-    #[error("no account may update {0}\nAdd \"{0}\" to the `hosts` of an [[account]]")]
+    #[error(
+        "no account may update {0}\nAdd \"{0}\" to the `hosts` of an [[account]], or with a store, run `dyngate host add {0} --account LOGIN`"
+    )]
     NotGranted(Hostname),
     #[error(
         "{login}'s wildcard grant does not cover {host}: {why}\nAdd \"{host}\" to the `hosts` of the [[account]] that is to have it"
@@ -156,7 +158,7 @@ mod tests {
         Name a host of one of the zones: dyn.example
 
         no account may update dyn.example
-        Add "dyn.example" to the `hosts` of an [[account]]
+        Add "dyn.example" to the `hosts` of an [[account]], or with a store, run `dyngate host add dyn.example --account LOGIN`
 
         office's wildcard grant does not cover www.dyn.example: protected in its zone
         Add "www.dyn.example" to the `hosts` of the [[account]] that is to have it

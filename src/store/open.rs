@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf, absolute};
 use std::str::FromStr as _;
 use std::sync::Arc;
@@ -172,11 +172,20 @@ async fn lock_to_migrate(path: &Path) -> Result<File, StoreError> {
 fn prepare_file(path: &Path) -> Result<(), StoreError> {
     must_have_folder(path)?;
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        Ok(_) => return Ok(()),
+        Ok(file) => return give_to_folders_owner(&file, path).map_err(|error| of_the_system(path, error)),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(of_the_system(path, error)),
     }
     must_be_sqlite(path, OpenOptions::new().read(true).write(true))
+}
+
+/// What root makes in the folder of another user, the gateway's as a rule, is that user's; SQLite does so with what it puts beside.
+fn give_to_folders_owner(file: &File, path: &Path) -> io::Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let folder = fs::metadata(path.parent().unwrap_or(Path::new("/")))?;
+    fchown(file, Some(folder.uid()), Some(folder.gid()))
 }
 
 /// The same for a file that nobody makes.
@@ -215,7 +224,10 @@ pub(super) fn of_the_system(path: &Path, error: io::Error) -> StoreError {
     match error.kind() {
         io::ErrorKind::PermissionDenied => {
             let user = rustix::process::geteuid().as_raw();
-            let why = format!("the user that dyngate runs as ({user}) may not read and write {path}");
+            let why = format!(
+                "the user that dyngate runs as ({user}) may not read and write {path}: let it; what root left in that user's folder, \
+                 `chown --reference=FOLDER FILE` gives back"
+            );
             StoreError::Denied { why, source: source(error) }
         }
         io::ErrorKind::ReadOnlyFilesystem => StoreError::ReadOnly {

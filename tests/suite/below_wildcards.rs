@@ -63,10 +63,10 @@ async fn set(gateway: &Gateway, host: &str, address: &str) -> String {
     update(gateway, &format!("hostname={host}.{ZONE}&myip={address}")).await.text()
 }
 
-/// Edits, and waits until no question of before counts any longer: 10 ms for each zone.
+/// Edits, and waits until no answer of before counts any longer: 250 ms.
 async fn edit(server: &Server, lines: &[&str]) {
     server.edit(lines).await.unwrap();
-    sleep(Duration::from_millis(20)).await;
+    sleep(Duration::from_millis(250)).await;
 }
 
 async fn ready(gateway: &Gateway) -> String {

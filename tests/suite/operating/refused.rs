@@ -1,6 +1,6 @@
 //! What is not done, with the words that say so: nothing is changed.
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::process::Stdio;
 
 use lab::Kind;
@@ -186,6 +186,20 @@ async fn a_store_that_cannot_serve_says_why() {
     }
     assert!(!std::fs::exists(stage.path("store.db")).unwrap(), "a command that reads makes none");
     stage.done("account add alice");
+    let is_root = std::fs::metadata(stage.folder.path()).unwrap().uid() == 0;
+    if is_root {
+        // What root makes in the folder of the gateway's user is that user's, or no gateway could start.
+        let folder = stage.folder.path().join("theirs");
+        std::fs::create_dir(&folder).unwrap();
+        std::os::unix::fs::chown(&folder, Some(65_534), Some(65_534)).unwrap();
+        stage.configure("gateway.toml", "sqlite:theirs/store.db", "");
+        stage.done("account add alice");
+        for file in std::fs::read_dir(&folder).unwrap() {
+            let file = file.unwrap();
+            assert_eq!(file.metadata().unwrap().uid(), 65_534, "{}", file.path().display());
+        }
+        stage.configure("gateway.toml", "sqlite:store.db", "");
+    }
 
     let mut holder = std::process::Command::new("sqlite3")
         .arg(stage.path("store.db"))

@@ -5,7 +5,6 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tracing::field::debug;
 use tracing::{info, warn};
 
 use crate::metrics::Metrics;

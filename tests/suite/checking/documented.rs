@@ -17,8 +17,9 @@ const INTRODUCTION: &str = "\
 zone's key, about the names of file and store (20 000 of the store at most); and says what to mend. It changes nothing, unless
 `--write` is given: then it adds, reads back and removes a TXT record at `_dyngate-check` in each zone, and addresses of
 documentation at up to eight granted names that nobody uses, which shows whether a policy drops what the server acknowledges.
-It may run beside the gateway, as the gateway's user or as root. Exit code: 0 all well (warnings do not count), 2 something
-found, 64 the configuration is wrong. `--json` prints the same for programs.
+It may run beside the gateway, as the gateway's user or as root, who does not notice a file that the gateway's user may not read.
+Exit code: 0 all well (warnings do not count), 2 something found, 64 the configuration is wrong. `--json` prints the same for
+programs.
 
 What follows are set-ups that were broken on purpose, and what `check` printed. A test runs them all against BIND 9.18,
 Knot DNS 3.2 and PowerDNS 4.7, another (`make test-debian13`) against BIND 9.20, Knot DNS 3.4 and PowerDNS 4.9, and both

@@ -77,7 +77,7 @@ impl Request {
             let (_never, stop) = tokio::sync::watch::channel(false);
             let service = service_fn(move |request: hyper::Request<Incoming>| {
                 let public = Arc::clone(&public);
-                let request = request.map(|body| RequestBody::new(body, stop.clone()));
+                let request = request.map(|body| RequestBody::new(body, &stop));
                 async move { Ok::<_, std::convert::Infallible>(public.answer(peer, request).await) }
             });
             http1::Builder::new().title_case_headers(true).serve_connection(TokioIo::new(server), service).await

@@ -277,12 +277,15 @@ impl Running {
         if self.exchange.is_closed() && self.is_connection_due(now) {
             self.connect();
         }
-        if self.driver.queue.pending() > 0 && now >= self.swept + SWEEP {
+        if self.driver.queue.pending() == 0 {
+            self.driver.health.set_parked(0);
+        } else if now >= self.swept + SWEEP {
             self.swept = now;
             self.driver.queue.sweep(now);
+            // Looks at each name that is in flight: too much for each turn of a storm.
+            self.driver.health.set_parked(self.driver.queue.parked_count());
         }
         self.report_ended();
-        self.driver.health.set_parked(self.driver.queue.parked_count());
         self.driver.metrics.pending.set(i64::try_from(self.driver.queue.pending()).unwrap_or(i64::MAX));
     }
 

@@ -211,7 +211,7 @@ impl Zone {
     /// change of it would be one more that nobody sees.
     pub async fn is_elsewhere(&self, name: &Hostname, deadline: Instant) -> bool {
         self.0.cache.served(name) == Served::Alike
-            && matches!(timeout_at(deadline, self.0.reader.zone_over(name)).await, Ok(Ok(Some(_))))
+            && matches!(Box::pin(timeout_at(deadline, self.0.reader.zone_over(name))).await, Ok(Ok(Some(_))))
     }
 
     /// What an RRset holds now, as the primary says.

@@ -52,7 +52,8 @@ impl Gateway {
         let verdict = match self.authenticator.verify(credentials, &subject, may_hash, deadline).await {
             LoginVerdict::Known(_) => None,
             LoginVerdict::Wrong { repeated } => {
-                let _no_time_left = timeout_at(deadline, self.registry.knock(&credentials.login, since)).await;
+                let knock = self.registry.knock(&credentials.login, since);
+                let _no_time_left = Box::pin(timeout_at(deadline, knock)).await;
                 if matches!(subject, LoginSubject::Known { .. }) {
                     // As much work as to find what an unknown one is held against.
                     drop(self.registry.dummy(&credentials.login));

@@ -13,7 +13,8 @@ use super::server::{BoxError, LAST_WORD, stopped};
 /// A body as it comes.
 pub struct RequestBody {
     body: Incoming,
-    stop: watch::Receiver<bool>,
+    // Of a body that is still to come.
+    stop: Option<watch::Receiver<bool>>,
     // Begun where the body is waited for.
     cut: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
@@ -25,7 +26,8 @@ pub(crate) struct Stopping;
 
 impl RequestBody {
     /// `body`, of which nothing is waited for long after `stop` turned true.
-    pub fn new(body: Incoming, stop: watch::Receiver<bool>) -> Self {
+    pub fn new(body: Incoming, stop: &watch::Receiver<bool>) -> Self {
+        let stop = (!body.is_end_stream()).then(|| stop.clone());
         Self { body, stop, cut: None }
     }
 }
@@ -44,13 +46,13 @@ impl Body for RequestBody {
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
-        let mut stop = self.stop.clone();
-        let cut = self.cut.get_or_insert_with(|| {
-            Box::pin(async move {
+        if let Some(mut stop) = self.stop.take() {
+            self.cut = Some(Box::pin(async move {
                 stopped(&mut stop).await;
                 sleep(LAST_WORD).await;
-            })
-        });
+            }));
+        }
+        let Some(cut) = &mut self.cut else { return Poll::Pending };
         ready!(cut.as_mut().poll(cx));
         Poll::Ready(Some(Err(Stopping.into())))
     }

@@ -81,7 +81,10 @@ pub(crate) async fn serve<P, F, S, B>(listener: ListeningSocket, policy: P, serv
 where
     P: Fn() -> ConnectionPolicy + Send,
     F: Fn(Peer) -> S + Clone + Send + 'static,
-    S: Service<Request<RequestBody>, Response = Response<B>, Error: Into<BoxError>, Future: Send> + Send + 'static,
+    S: Service<Request<RequestBody>, Response = Response<B>, Error: Into<BoxError>, Future: Send>
+        + Send
+        + Sync
+        + 'static,
     B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
     let permits = Arc::new(Semaphore::new(MOST_CONNECTIONS));
@@ -213,13 +216,15 @@ pub(super) async fn converse<T, S, B>(
     let is_answering = Arc::new(AtomicBool::new(false));
     let service = {
         let (of_the_next, is_answering, stop) = (Arc::clone(&heard), Arc::clone(&is_answering), stop.clone());
+        let service = Arc::new(service);
         service_fn(move |request: Request<Incoming>| {
             of_the_next.store(false, Ordering::Relaxed);
-            let is_answering = Arc::clone(&is_answering);
             is_answering.store(true, Ordering::Relaxed);
-            let answer = service.call(request.map(|body| RequestBody::new(body, stop.clone())));
+            let (service, is_answering) = (Arc::clone(&service), Arc::clone(&is_answering));
+            let request = request.map(|body| RequestBody::new(body, &stop));
             async move {
-                let answer = answer.await;
+                // Called here, since a future that is handed in would take its room twice.
+                let answer = service.call(request).await;
                 is_answering.store(false, Ordering::Relaxed);
                 answer
             }

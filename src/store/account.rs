@@ -29,6 +29,10 @@ macro_rules! hosts {
 
 pub(super) const ACCOUNT: &str = accounts!("WHERE login = $1");
 pub(super) const ACCOUNTS: &str = accounts!("WHERE login > $1 ORDER BY login LIMIT $2");
+/// The next one where there is none: what is not there shall take as long as what is.
+const ACCOUNT_OR_NEXT: &str = accounts!(
+    "WHERE login = COALESCE((SELECT MIN(login) FROM account WHERE login >= $1), (SELECT MIN(login) FROM account))"
+);
 const LOGIN: &str = "SELECT login FROM account WHERE login = $1";
 const LOGINS: &str = "SELECT login FROM account WHERE login IN ({text})";
 const SET_ENABLED: &str = "UPDATE account SET enabled = $2 WHERE login = $1";
@@ -37,6 +41,9 @@ const SET_WILDCARDS: &str = "UPDATE account SET wildcards = $2 WHERE login = $1"
 
 pub(super) const HOST: &str = hosts!("WHERE name = $1");
 pub(super) const HOSTS: &str = hosts!("WHERE name > $1 ORDER BY name LIMIT $2");
+/// As [`ACCOUNT_OR_NEXT`].
+const HOST_OR_NEXT: &str =
+    hosts!("WHERE name = COALESCE((SELECT MIN(name) FROM host WHERE name >= $1), (SELECT MIN(name) FROM host))");
 const HOSTS_OF: &str = hosts!("WHERE login = $3 AND name > $1 ORDER BY name LIMIT $2");
 pub(super) const NAMES_OF: &str = "SELECT name FROM host WHERE login = $1 AND name > $2 ORDER BY name LIMIT $3";
 const NAMES_OF_ALL: &str = "SELECT login, name FROM host WHERE login IN ({text}) ORDER BY login, name LIMIT ?";
@@ -163,8 +170,24 @@ impl Store {
 
     /// The account of `login`.
     pub async fn account(&self, login: &str) -> Result<Option<StoredAccount>, StoreError> {
-        let row = self.row(statement(ACCOUNT).bind(login.to_owned())).await?;
-        row.as_ref().map(read_account).transpose()
+        self.one_or_next([ACCOUNT_OR_NEXT, ACCOUNT], login, read_account).await
+    }
+
+    /// What `read` makes of the row of `key`. Time does not tell whether there is one: else another row is read.
+    async fn one_or_next<T>(
+        &self,
+        [or_next, exact]: [&'static str; 2],
+        key: &str,
+        read: impl Fn(&AnyRow) -> Result<T, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
+        let row = match self.row(statement(or_next).bind(key.to_owned())).await {
+            // The other's row may be spoiled.
+            Err(_) => self.row(statement(exact).bind(key.to_owned())).await?,
+            Ok(row) => row,
+        };
+        let Some(row) = row else { return Ok(None) };
+        let found = read(&row);
+        if text(&row, 0).is_ok_and(|found| found == key) { found.map(Some) } else { Ok(None) }
     }
 
     /// At most `limit` accounts in the order of their logins, those after `after`; one that cannot be read is left out with a
@@ -292,8 +315,7 @@ impl Store {
 
     /// The host `name`.
     pub async fn host(&self, name: &Hostname) -> Result<Option<StoredHost>, StoreError> {
-        let row = self.row(statement(HOST).bind(name.to_string())).await?;
-        row.as_ref().map(read_host).transpose()
+        self.one_or_next([HOST_OR_NEXT, HOST], name.as_str(), read_host).await
     }
 
     /// The accounts of those of `names` that are hosts, in no order.

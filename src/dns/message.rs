@@ -136,10 +136,17 @@ impl Update {
         &self.zone
     }
 
+    /// `name` and what is above it, below the apex.
+    pub(super) fn below_apex<'n>(&'n self, name: &'n Hostname) -> impl Iterator<Item = &'n str> {
+        std::iter::once(name.as_str())
+            .chain(name.ancestors())
+            .take_while(|owner| owner.len() > self.zone.as_str().len())
+    }
+
     /// What must not be there for `name` to be served, with where; the apex comes first.
     pub(super) fn hiding<'n>(&'n self, name: &'n Hostname) -> impl Iterator<Item = (&'n str, RecordType)> {
         let (owner, apex) = (name.as_str(), self.zone.as_str());
-        let above = name.ancestors().take_while(|ancestor| ancestor.len() > apex.len());
+        let above = self.below_apex(name).skip(1);
         [(apex, RecordType::DNAME), (owner, RecordType::CNAME)]
             .into_iter()
             .chain((owner != apex).then_some((owner, RecordType::NS)))

@@ -1,7 +1,6 @@
 //! Questions to one primary, each answered for what it is worth. None changes anything, except those that say so.
 
 use std::collections::BTreeSet;
-use std::iter;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -115,12 +114,8 @@ impl Prober {
     /// The apexes of those zones within ours that are served here too and hold any of `names`: an UPDATE of our zone is taken
     /// for such a name, and queries are answered from theirs.
     pub(crate) async fn zones_over(&self, names: &[&Hostname]) -> Result<BTreeSet<String>, AskError> {
-        let ours = self.update.zone().as_str().len();
-        let mut apexes = BTreeSet::new();
-        for name in names {
-            let all = iter::once(name.as_str()).chain(name.ancestors());
-            apexes.extend(all.filter(|apex| apex.len() > ours).map(str::to_owned));
-        }
+        let apexes: BTreeSet<_> =
+            names.iter().flat_map(|name| self.update.below_apex(name)).map(str::to_owned).collect();
         let mut apexes = apexes.into_iter();
         let (mut found, mut asked) = (BTreeSet::new(), JoinSet::new());
         loop {

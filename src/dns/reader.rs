@@ -162,8 +162,7 @@ impl Reader {
     /// The apex of another zone on the primary that lies over `name`, within ours.
     pub(crate) async fn zone_over(&self, name: &Hostname) -> Result<Option<String>, AskError> {
         let update = self.update();
-        let owners = std::iter::once(name.as_str()).chain(name.ancestors());
-        for owner in owners.take_while(|owner| owner.len() > update.zone().as_str().len()) {
+        for owner in update.below_apex(name) {
             if self.soa(owner).await?.is_some() {
                 return Ok(Some(owner.to_owned()));
             }

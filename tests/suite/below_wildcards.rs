@@ -9,26 +9,11 @@ use lab::{Gateway, Key, Kind, Right, Server, Setup, soon};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::stage::{Config, SECRET, Stage, ZONE, update};
+use crate::stage::{Config, SECRET, Stage, ZONE, on_bind_and_knot, update};
 
 /// A zone of another primary, whose servers may have names in ours.
 const OTHER: &str = "other.example";
 const UNREAD: &str = "its SOA and NS records";
-
-macro_rules! on_bind_and_knot {
-    ($($test:ident),* $(,)?) => {
-        on_bind_and_knot!(@ bind Bind $($test)*);
-        on_bind_and_knot!(@ knot Knot $($test)*);
-    };
-    (@ $module:ident $kind:ident $($test:ident)*) => {
-        mod $module {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $test() {
-                super::$test(lab::Kind::$kind).await;
-            })*
-        }
-    };
-}
 
 on_bind_and_knot!(
     a_server_that_a_zone_has_since_a_moment_is_covered_by_no_wildcard,

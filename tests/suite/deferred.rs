@@ -14,7 +14,7 @@ use lab::{Gateway, Key, Kind, Postgres, Server, Setup, digest, soon};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
-use crate::stage::{Config, NOBODY, SECRET, ZONE, program};
+use crate::stage::{Config, NOBODY, SECRET, ZONE, on_bind_and_knot, program};
 
 const HOME: &str = "home.dyn.example";
 const ENGINE: &str = "[engine]\ndeadline = \"1s\"\n";
@@ -115,21 +115,6 @@ fn name(text: &str) -> Hostname {
 
 async fn deferred(gateway: &Gateway) -> f64 {
     gateway.metric("dyngate_deferred_changes{zone=\"dyn.example\"").await.unwrap()
-}
-
-macro_rules! on_bind_and_knot {
-    ($($test:ident),* $(,)?) => {
-        on_bind_and_knot!(@ bind Bind $($test)*);
-        on_bind_and_knot!(@ knot Knot $($test)*);
-    };
-    (@ $module:ident $kind:ident $($test:ident)*) => {
-        mod $module {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $test() {
-                super::$test(lab::Kind::$kind).await;
-            })*
-        }
-    };
 }
 
 on_bind_and_knot!(

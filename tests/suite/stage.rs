@@ -133,3 +133,12 @@ macro_rules! on_every_primary {
     };
 }
 pub(crate) use on_every_primary;
+
+/// One test for BIND and one for Knot DNS.
+macro_rules! on_bind_and_knot {
+    ($($test:ident),* $(,)?) => {
+        $crate::stage::on_every_primary!(@ bind Bind $($test)*);
+        $crate::stage::on_every_primary!(@ knot Knot $($test)*);
+    };
+}
+pub(crate) use on_bind_and_knot;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Ask, Caller, Gateway, HostVerdict, by};
+use super::{Asked, Caller, Gateway, HostVerdict, by};
 use crate::engine::{self, Change};
 use crate::model::{Family, Hostname, Outcome};
 use crate::registry::{Account, Grant, Host};
@@ -43,7 +43,7 @@ impl Gateway {
         name: &Hostname,
         host: Option<&Host>,
         news: u64,
-        Ask { addresses, wants_extra, .. }: Ask,
+        asked: &Asked,
     ) -> Result<Authorised<'_>, Refusal> {
         let refusal =
             |grant, outcome, reason: String| Err(Refusal { verdict: HostVerdict::new(outcome, reason), grant });
@@ -62,17 +62,17 @@ impl Gateway {
         let Some(zone) = self.zone_of(name) else {
             return refused(Outcome::NotYourHost, "no zone of ours holds the name".to_owned());
         };
-        if wants_extra {
+        if asked.wants_extra() {
             return refused(Outcome::NotAllowed, "offline, wildcard or mx is not granted".to_owned());
         }
         if let Some(reason) = host.and_then(|host| host.blocked.as_ref()) {
             return refused(Outcome::Blocked, format!("blocked: {reason}"));
         }
-        if let Some(address) = self.registry.refused(zone.name(), addresses) {
+        if let Some(address) = self.registry.refused(zone.name(), asked.addresses) {
             return refused(Outcome::BadAddress, format!("{address} is refused here"));
         }
         let allows = |address| host.is_none_or(|host| host.families.allow(Family::of(address)));
-        if let Some(address) = addresses.iter().find(|address| !allows(*address)) {
+        if let Some(address) = asked.addresses.iter().find(|address| !allows(*address)) {
             return refused(Outcome::BadAddress, format!("{address} is not of a family that the host may have"));
         }
         if grant == Grant::Wildcard && self.zones.values().any(|zone| zone.was_target(name)) {
@@ -135,8 +135,8 @@ impl Gateway {
             let Some(account) = by(deadline, self.registry.account(&caller.account.login)).await? else {
                 return Err(HostVerdict::new(Outcome::BadCredentials, "the account is gone"));
             };
-            let ask = Ask { addresses: records.addresses(), wants_extra: false, deadline };
-            match self.authorise(&account, name, host.as_deref(), news, ask).await {
+            let asked = Asked::of(records.addresses());
+            match self.authorise(&account, name, host.as_deref(), news, &asked).await {
                 Ok(again) if (again.grant, again.ttl) == (authorised.grant, authorised.ttl) => {}
                 Ok(_) => break,
                 Err(Refusal { verdict, .. }) => return Err(verdict),

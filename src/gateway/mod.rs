@@ -7,6 +7,7 @@ mod carried_out;
 mod identify;
 mod late;
 mod pending;
+mod request;
 mod verdict;
 
 use std::collections::HashMap;
@@ -20,12 +21,12 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tracing::{Instrument as _, Span};
 
-use crate::auth::{Authenticator, Credentials};
+use crate::auth::Authenticator;
 use crate::config;
 use crate::engine::{self, Change, Client, Compared, Keep, Origin, Trouble};
 use crate::limit::Limits;
 use crate::metrics::Metrics;
-use crate::model::{Addresses, DesiredRecords, Hostname, Outcome, Timestamp, TokenDigest, ZoneName};
+use crate::model::{DesiredRecords, Hostname, Outcome, Timestamp, ZoneName};
 use crate::registry::{Account, Cleared, Grant, Registry, Sighting, Unavailable};
 
 use authorise::{Authorised, Refusal};
@@ -33,41 +34,10 @@ use backlog::Backlog;
 use carried_out::CarriedOut;
 use late::LateUpdates;
 
+pub use request::{Admitted, Asked, BadAddress, ChallengeAsked, Identity, More, PrefixAsked, UpdateRequest};
 pub(crate) use verdict::{HostVerdict, Verdicts};
 
 pub(crate) const MOST_HOSTS: usize = 20;
-
-/// A request for changes, whatever dialect it came in.
-#[derive(Debug)]
-pub struct UpdateRequest {
-    /// Who asks.
-    pub identity: Identity,
-    /// The host names as they were sent.
-    pub hosts: Vec<String>,
-    /// What all of them shall point to; `Err` where an address cannot be read or a family is named twice.
-    pub addresses: Result<Addresses, BadAddress>,
-    /// Whether something is asked for that must be granted to the host: `offline`, `wildcard`, `mx`.
-    pub wants_extra: bool,
-    /// Whether the identity is all that is looked at.
-    pub only_identity: bool,
-    /// Where the request comes from.
-    pub admitted: Admitted,
-    /// What the client calls itself.
-    pub agent: Option<Arc<str>>,
-}
-
-/// What a client proves its identity with.
-#[derive(Debug)]
-pub enum Identity {
-    /// Nothing.
-    Nobody,
-    /// A login and a password.
-    Password(Credentials),
-    /// Two of them: the second counts where its login is an account's and the first one's is not.
-    Either(Credentials, Credentials),
-    /// The token of one host.
-    Token(TokenDigest),
-}
 
 /// Who asks, and what the answers are recorded with.
 #[derive(Debug, Clone)]
@@ -78,35 +48,10 @@ struct Caller {
 }
 
 /// What is asked for all hosts of a request, and by when it is answered.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Ask {
-    addresses: Addresses,
-    wants_extra: bool,
+    asked: Asked,
     deadline: Instant,
-}
-
-/// A request that passed the source limit, from this address.
-#[derive(Debug, Clone, Copy)]
-pub struct Admitted(IpAddr);
-
-/// Why the addresses of a request are no good.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[expect(missing_docs, reason = "the text of an error says what it is, and names its fields")]
-pub enum BadAddress {
-    #[error("not an address")]
-    Unparsable,
-    #[error("two addresses of one family")]
-    TwoOfAFamily,
-    #[error("it says two things at once")]
-    Contradiction,
-    /// A parameter that somebody garbled, such as `amp;myip`. Its own name may be a part of a password, and is not told.
-    #[error("a parameter is called almost like {0}, and is not understood")]
-    AlmostKnown(&'static str),
-    #[error("{0}, and is not understood")]
-    NotUnderstood(&'static str),
-    /// None is given, and the caller's own must not or cannot be used.
-    #[error("no address is left to set")]
-    None,
 }
 
 /// Holds all parts together; shared by all connections.
@@ -253,9 +198,7 @@ impl Gateway {
 
     async fn carry_out(self: &Arc<Self>, request: UpdateRequest, hosts: &mut Vec<String>) -> Verdicts {
         let deadline = Instant::now() + self.deadline;
-        let UpdateRequest {
-            identity, addresses, wants_extra, only_identity, admitted: Admitted(source), agent, ..
-        } = request;
+        let UpdateRequest { identity, asked, only_identity, admitted: Admitted(source), agent, .. } = request;
         let identity = match identity {
             // Seldom: in a box of its own, so that a request stays small.
             Identity::Either(first, second) => match Box::pin(self.either(first, second, deadline)).await {
@@ -293,8 +236,8 @@ impl Gateway {
         if hosts.len() > MOST_HOSTS {
             return once(HostVerdict::new(Outcome::TooMany, "more than 20 hosts"));
         }
-        let addresses = match addresses {
-            Ok(addresses) => addresses,
+        let asked = match asked {
+            Ok(asked) => asked,
             Err(error) => return once(HostVerdict::new(Outcome::BadAddress, error.to_string())),
         };
         if hosts.is_empty() {
@@ -305,14 +248,14 @@ impl Gateway {
             }
         }
         let caller = Caller { account, source, agent };
-        let each = self.each(&caller, hosts, Ask { addresses, wants_extra, deadline }).await;
+        let each = self.each(&caller, hosts, Ask { asked, deadline }).await;
         Verdicts { login, hosts: Vec::new(), each }
     }
 
     /// All hosts at once; one that is named twice is changed once and answered twice.
     async fn each(self: &Arc<Self>, caller: &Caller, hosts: &[String], ask: Ask) -> Vec<HostVerdict> {
         if let [only] = hosts {
-            return vec![self.host(caller, only, ask).await];
+            return vec![self.host(caller, only, &ask).await];
         }
         let mut tasks = JoinSet::new();
         let mut verdicts = HashMap::new();
@@ -320,9 +263,9 @@ impl Gateway {
             if verdicts.insert(host_key(host), None).is_some() {
                 continue;
             }
-            let (gateway, caller, host) = (Arc::clone(self), caller.clone(), host.clone());
+            let (gateway, caller, host, ask) = (Arc::clone(self), caller.clone(), host.clone(), ask.clone());
             let changed = async move {
-                let verdict = gateway.host(&caller, &host, ask).await;
+                let verdict = gateway.host(&caller, &host, &ask).await;
                 (host_key(&host), verdict)
             };
             tasks.spawn(changed.in_current_span());
@@ -336,7 +279,7 @@ impl Gateway {
         hosts.iter().map(|host| verdicts.get(&host_key(host)).cloned().flatten().unwrap_or_else(unfinished)).collect()
     }
 
-    async fn host(&self, caller: &Caller, host: &str, ask: Ask) -> HostVerdict {
+    async fn host(&self, caller: &Caller, host: &str, ask: &Ask) -> HostVerdict {
         let since = Instant::now();
         let name = match Hostname::parse(host) {
             Ok(name) => name,
@@ -350,7 +293,7 @@ impl Gateway {
                 return away.into();
             }
         };
-        let (verdict, grant) = match self.authorise(&caller.account, &name, host.as_deref(), news, ask).await {
+        let (verdict, grant) = match self.authorise(&caller.account, &name, host.as_deref(), news, &ask.asked).await {
             Ok(authorised) => (self.set(caller, &name, ask, &authorised).await, Some(authorised.grant)),
             Err(Refusal { verdict, grant }) => (verdict, grant),
         };
@@ -360,7 +303,7 @@ impl Gateway {
         }
         let is_answered = matches!(verdict.outcome, Outcome::Changed | Outcome::Unchanged);
         if is_answered {
-            self.limits.answered(&name, ask.addresses);
+            self.limits.answered(&name, ask.asked.addresses);
         } else if matches!(verdict.outcome, Outcome::Unreachable | Outcome::Refused) {
             self.limits.failed(&name);
         }
@@ -377,7 +320,7 @@ impl Gateway {
         &self,
         caller: &Caller,
         name: &Hostname,
-        Ask { addresses, deadline, .. }: Ask,
+        &Ask { ref asked, deadline }: &Ask,
         authorised: &Authorised<'_>,
     ) -> HostVerdict {
         let client = Client { source: caller.source, agent: caller.agent.clone() };
@@ -387,7 +330,8 @@ impl Gateway {
             accepted: Timestamp::now(),
             keep: self.defer.map_or(Keep::WithCaller, |worth| Keep::Until(deadline + worth)),
         });
-        let change = Change { name: name.clone(), records: DesiredRecords::set(addresses, authorised.ttl), origin };
+        let change =
+            Change { name: name.clone(), records: DesiredRecords::set(asked.addresses, authorised.ttl), origin };
         match authorised.grant {
             Grant::Exact => self.change(caller, authorised, change, deadline).await,
             Grant::Wildcard => self.change_below_wildcard(caller, authorised, change, deadline).await,

@@ -16,7 +16,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tracing::{debug, info, warn};
 
 use super::authorise::{Authorised, Refusal};
-use super::{Ask, Gateway, HostVerdict};
+use super::{Asked, Gateway, HostVerdict};
 use crate::engine::{self, Change, Client, End, Ended, Keep, Origin, Parked, Trouble, Verdict};
 use crate::model::{Desired, DesiredRecords, Outcome, PendingChange, RrKey, Timestamp, ZoneName};
 use crate::registry::{Grant, PendingChanges, Sighting, Unavailable};
@@ -200,9 +200,8 @@ impl Gateway {
         let host = self.registry.host(&key.name).await?;
         let account = self.registry.account(&origin.account).await?;
         let account = account.ok_or(Unmade::Dropped("its account is gone".into()))?;
-        let addresses = DesiredRecords::from_iter([(key.rtype, desired.clone())]).addresses();
-        let ask = Ask { addresses, wants_extra: false, deadline: until };
-        let authorised = self.authorise(&account, &key.name, host.as_deref(), news, ask).await;
+        let asked = Asked::of(DesiredRecords::from_iter([(key.rtype, desired.clone())]).addresses());
+        let authorised = self.authorise(&account, &key.name, host.as_deref(), news, &asked).await;
         let Authorised { ttl, grant, .. } =
             authorised.map_err(|Refusal { verdict, .. }| Unmade::Dropped(verdict.reason))?;
         match grant {

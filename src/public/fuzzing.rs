@@ -17,7 +17,7 @@ use super::dialect::{DialectRequest, dyndns2};
 use super::parameters::Parameters;
 use crate::auth::Authenticator;
 use crate::config::{Config, ForwardingHeader};
-use crate::gateway::{Gateway, HostVerdict, Identity};
+use crate::gateway::{Asked, Gateway, HostVerdict, Identity, Verdicts};
 use crate::limit::Limits;
 use crate::metrics::Metrics;
 use crate::model::{Outcome, canonical};
@@ -127,14 +127,14 @@ pub fn update(octets: &[u8]) {
     let client = ClientAddress { source: CALLER, address: Some(CALLER) };
     let (head, ()) = Request::new(()).into_parts();
     let request = DialectRequest { head: &head, rest: "", parameters: &parameters, client };
-    let asked = dyndns2::parse(&request);
+    let parsed = dyndns2::parse(&request);
 
-    for host in &asked.hosts {
+    for host in &parsed.hosts {
         let is_said = parameters.iter().any(|(_, value)| value.contains(host.as_str()));
         assert!(is_said && !host.is_empty() && !host.contains(','), "{host:?}");
     }
     let texts: Vec<&str> = ADDRESSES.iter().flat_map(|key| parameters.list(key)).collect();
-    if let Ok(addresses) = asked.addresses {
+    if let Ok(Asked { addresses, .. }) = parsed.asked {
         assert!(!addresses.is_empty() && !parameters.has_foreign_body());
         let address = |text: &str| text.trim_matches(['[', ']']).parse().ok().map(canonical);
         let mut given = texts.iter().filter_map(|text| address(text)).peekable();
@@ -147,13 +147,13 @@ pub fn update(octets: &[u8]) {
             let stays = |text: &&str| ["no", "preserve", "nochg"].iter().any(|word| text.eq_ignore_ascii_case(word));
             assert!(addresses.iter().eq([CALLER]) && texts.iter().all(stays), "{addresses:?} of {texts:?}");
         }
-        let good = dyndns2::render(&[verdict(Outcome::Changed)], &asked.spelling).body;
+        let good = dyndns2::render(&verdicts(Outcome::Changed, 1), &parsed.echo).body;
         let echoed = good.strip_prefix("good ").map(|echo| echo.split(',').map(|text| text.parse().map(canonical)));
         assert!(echoed.is_some_and(|echoed| echoed.eq(addresses.iter().map(Ok))), "{good}");
     }
     for outcome in Outcome::ALL {
         for count in [1, 20] {
-            let answer = dyndns2::render(&vec![verdict(outcome); count], &asked.spelling);
+            let answer = dyndns2::render(&verdicts(outcome, count), &parsed.echo);
             assert_eq!(answer.body.lines().count(), count);
             assert!(answer.body.lines().all(|line| (3..100).contains(&line.len())), "{}", answer.body);
             assert!(answer.body.bytes().all(|octet| octet.is_ascii_graphic() || b" \n".contains(&octet)));
@@ -163,8 +163,9 @@ pub fn update(octets: &[u8]) {
     }
 }
 
-fn verdict(outcome: Outcome) -> HostVerdict {
-    HostVerdict { outcome, ..HostVerdict::unreachable("fuzzing") }
+fn verdicts(outcome: Outcome, count: usize) -> Verdicts {
+    let verdict = HostVerdict { outcome, ..HostVerdict::unreachable("fuzzing") };
+    Verdicts { each: vec![verdict; count], ..Verdicts::answered() }
 }
 
 const ADDRESSES: [&str; 15] = [

@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout};
 use tracing::{Instrument as _, Span, debug_span, field};
 
 use super::access_log::{self, AccessLine, TurnedAway, shortened};
-use super::dialect::{self, Dialect, DialectRequest, Parse, Parsed, Rendered, Spelling, Spoken, TABLE};
+use super::dialect::{self, Dialect, DialectRequest, Echo, Parse, Parsed, Rendered, Spoken, TABLE};
 use super::parameters::Parameters;
 use crate::gateway::{Admitted, Gateway, HostVerdict, UpdateRequest, Verdicts};
 use crate::metrics::{DialectMetrics, Metrics};
@@ -133,7 +133,7 @@ impl Public {
             (Err(unserved), admitted) => return self.refuse(&line, unserved, admitted.err()),
             (Ok(spoken), Err(verdicts)) => {
                 tell(&self.dialects[spoken.row], &line, &verdicts, self.turned_away.is_shown());
-                return answer(spoken.dialect, &verdicts, &Spelling::default());
+                return answer(spoken.dialect, &verdicts, &Echo::default());
             }
             (Ok(spoken), Ok(admitted)) => (spoken, admitted),
         };
@@ -186,10 +186,10 @@ impl Public {
                 }
             }
         };
-        let Parsed { identity, hosts, addresses, wants_extra, spelling } = parsed;
+        let Parsed { identity, hosts, asked, echo } = parsed;
         let only_identity = head.method == Method::HEAD;
         let agent = line.agent.clone();
-        let request = UpdateRequest { identity, hosts, addresses, wants_extra, only_identity, admitted, agent };
+        let request = UpdateRequest { identity, hosts, asked, only_identity, admitted, agent };
         let line = if spoken.row == first.row {
             line
         } else {
@@ -197,7 +197,7 @@ impl Public {
         };
         let metrics = Arc::clone(&self.dialects[spoken.row]);
         let verdicts = self.gateway.update(request, move |verdicts| tell(&metrics, &line, verdicts, true)).await;
-        answer(spoken.dialect, &verdicts, &spelling)
+        answer(spoken.dialect, &verdicts, &echo)
     }
 
     /// Counts and logs a request that no dialect answers, and answers it; as one `past_limit` where that is met.
@@ -210,7 +210,7 @@ impl Public {
         }
         match past_limit {
             // Nobody knows what the client speaks.
-            Some(verdicts) => answer(&TABLE[0], &verdicts, &Spelling::default()),
+            Some(verdicts) => answer(&TABLE[0], &verdicts, &Echo::default()),
             None => unserved.answer(),
         }
     }
@@ -233,8 +233,8 @@ fn tell(metrics: &DialectMetrics, line: &AccessLine, verdicts: &Verdicts, is_sho
     }
 }
 
-fn answer(dialect: &Dialect, verdicts: &Verdicts, spelling: &Spelling) -> Response<Full<Bytes>> {
-    let mut response = http((dialect.render)(&verdicts.each, spelling));
+fn answer(dialect: &Dialect, verdicts: &Verdicts, echo: &Echo) -> Response<Full<Bytes>> {
+    let mut response = http((dialect.render)(verdicts, echo));
     if dialect.challenges && verdicts.each.iter().any(|verdict| verdict.outcome == Outcome::BadCredentials) {
         let challenge = HeaderValue::from_static("Basic realm=\"dyngate\"");
         response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);

@@ -9,10 +9,10 @@ use dyngate::auth::{Authenticator, Credentials};
 use dyngate::config::Config;
 use dyngate::dns::{Pool, Tcp};
 use dyngate::engine::{Settings, Zone};
-use dyngate::gateway::{Gateway, Identity, UpdateRequest};
+use dyngate::gateway::{Asked, Gateway, Identity, More, UpdateRequest};
 use dyngate::limit::Limits;
 use dyngate::metrics::Metrics;
-use dyngate::model::{Addresses, Outcome, PasswordDigest, TokenDigest};
+use dyngate::model::{Addresses, Families, Outcome, PasswordDigest, TokenDigest};
 use dyngate::registry::Registry;
 use dyngate::store::NewAccount;
 use lab::{Key, Kind, Server, Setup, digest, soon};
@@ -68,8 +68,7 @@ fn request(gateway: &Gateway, identity: Identity, host: Option<&str>, last: u8) 
     UpdateRequest {
         identity,
         hosts: host.map(str::to_owned).into_iter().collect(),
-        addresses: Ok(Addresses { v4: Some(address), v6: None }),
-        wants_extra: false,
+        asked: Ok(Asked::of(Addresses { v4: Some(address), v6: None })),
         only_identity: false,
         admitted: gateway.admit(address.into()).unwrap(),
         agent: None,
@@ -100,7 +99,9 @@ async fn nobody_waits_for_a_store_that_hangs_past_his_deadline() {
     }
     // Known to be nobody's own, but not reserved.
     let host = Some("new.office.dyn.example");
-    let offline = UpdateRequest { wants_extra: true, ..request(&gateway, password("wild"), host, 1) };
+    let more = More { removals: Some(Families::Both), ..More::default() };
+    let asked = Ok(Asked { more: Some(Arc::new(more)), ..Asked::default() });
+    let offline = UpdateRequest { asked, ..request(&gateway, password("wild"), host, 1) };
     assert_eq!(gateway.update(offline, |_| ()).await.each[0].outcome, Outcome::NotAllowed);
 
     // From here on time passes only where nothing else can happen.

@@ -1,10 +1,11 @@
 //! dyndns2, the protocol of `/nic/update`: Dyn's "Members NIC Update API" as routers speak it.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use super::{DialectRequest, Parsed, Rendered, Spelling};
-use crate::gateway::{BadAddress, HostVerdict, MOST_HOSTS};
-use crate::model::{Addresses, Family, Hostname, Outcome, canonical};
+use super::{DialectRequest, Echo, Parsed, Rendered};
+use crate::gateway::{Asked, BadAddress, MOST_HOSTS, More, Verdicts};
+use crate::model::{Addresses, Families, Family, Hostname, Outcome, canonical};
 use crate::public::authorization::{LOGIN, PASSWORD, identity};
 use crate::public::parameters::Parameters;
 
@@ -54,20 +55,20 @@ pub(in crate::public) fn parse(request: &DialectRequest<'_>) -> Parsed {
     let mut lists = HOSTS.iter().map(|key| parameters.list(key).take(MOST_READ).map(str::to_owned).collect::<Vec<_>>());
     let hosts = lists.find(|list| !list.is_empty()).unwrap_or_default();
     let read = understood(parameters, &hosts).and_then(|()| read_addresses(parameters, client.address));
-    let (addresses, spelling) = match read {
-        Ok((addresses, spelling)) => (Ok(addresses), spelling),
-        Err(error) => (Err(error), Spelling::default()),
-    };
     let says = |key, words: &[&str]| parameters.list(key).any(|said| is_one_of(said, words));
     let is_offline = parameters.list("offline").any(|said| !is_one_of(said, &["no", "nochg", "off", "0", "false"]));
-    let has_mx = parameters.list("mx").any(|mx| !is_one_of(mx, &["nochg"]));
-    Parsed {
-        identity: identity(&head.headers, parameters),
-        hosts,
-        addresses,
-        wants_extra: is_offline || says("wildcard", &["on"]) || has_mx,
-        spelling,
-    }
+    let more = More {
+        removals: is_offline.then_some(Families::Both),
+        wildcard: says("wildcard", &["on"]),
+        mx: parameters.list("mx").filter(|mx| !is_one_of(mx, &["nochg"])).map(str::to_owned).collect(),
+        ..More::default()
+    };
+    let more = (more != More::default()).then(|| Arc::new(more));
+    let (asked, echo) = match read {
+        Ok((addresses, echo)) => (Ok(Asked { addresses, more }), echo),
+        Err(error) => (Err(error), Echo::default()),
+    };
+    Parsed { identity: identity(&head.headers, parameters), hosts, asked, echo }
 }
 
 fn is_one_of(said: &str, words: &[&str]) -> bool {
@@ -140,9 +141,9 @@ fn read_address(text: &str) -> Option<(IpAddr, &str)> {
     text.parse().ok().map(|address| (address, text))
 }
 
-fn read_addresses(parameters: &Parameters, caller: Option<IpAddr>) -> Result<(Addresses, Spelling), BadAddress> {
+fn read_addresses(parameters: &Parameters, caller: Option<IpAddr>) -> Result<(Addresses, Echo), BadAddress> {
     let mut addresses = Addresses::default();
-    let mut spelling = Spelling::default();
+    let mut echo = Echo::default();
     let (mut left_alone, mut is_any_left_alone, mut is_any_given) = ([false; 2], false, false);
     let of = |family| usize::from(family == Family::V6);
     for (key, scope) in ADDRESSES {
@@ -153,7 +154,7 @@ fn read_addresses(parameters: &Parameters, caller: Option<IpAddr>) -> Result<(Ad
                 (false, _) => {
                     is_any_given |= matches!(scope, Scope::Both);
                     let (address, text) = read_address(text).ok_or(BadAddress::Unparsable)?;
-                    add(&mut addresses, &mut spelling, address, text)?;
+                    add(&mut addresses, &mut echo, address, text)?;
                 }
             }
         }
@@ -165,27 +166,28 @@ fn read_addresses(parameters: &Parameters, caller: Option<IpAddr>) -> Result<(Ad
     if addresses.is_empty() {
         let is_else_meant = is_any_left_alone || PREFIXES.iter().any(|key| parameters.list(key).next().is_some());
         let own = caller.filter(|own| !is_else_meant && !is_left_alone(*own)).ok_or(BadAddress::None)?;
-        add(&mut addresses, &mut spelling, own, &own.to_string())?;
+        add(&mut addresses, &mut echo, own, &own.to_string())?;
     }
-    Ok((addresses, spelling))
+    Ok((addresses, echo))
 }
 
-fn add(addresses: &mut Addresses, spelling: &mut Spelling, address: IpAddr, text: &str) -> Result<(), BadAddress> {
+fn add(addresses: &mut Addresses, echo: &mut Echo, address: IpAddr, text: &str) -> Result<(), BadAddress> {
     let (is_first_or_same, spelled) = match canonical(address) {
-        IpAddr::V4(v4) => (*addresses.v4.get_or_insert(v4) == v4, &mut spelling.v4),
-        IpAddr::V6(v6) => (*addresses.v6.get_or_insert(v6) == v6, &mut spelling.v6),
+        IpAddr::V4(v4) => (*addresses.v4.get_or_insert(v4) == v4, &mut echo.v4),
+        IpAddr::V6(v6) => (*addresses.v6.get_or_insert(v6) == v6, &mut echo.v6),
     };
     spelled.get_or_insert_with(|| text.to_owned());
     if is_first_or_same { Ok(()) } else { Err(BadAddress::TwoOfAFamily) }
 }
 
 /// The answer for `verdicts`: one line for each.
-pub(in crate::public) fn render(verdicts: &[HostVerdict], spelling: &Spelling) -> Rendered {
+pub(in crate::public) fn render(verdicts: &Verdicts, echo: &Echo) -> Rendered {
+    let verdicts = &verdicts.each;
     let outcomes = || verdicts.iter().map(|verdict| verdict.outcome);
-    let lines: Vec<_> = outcomes().map(|outcome| line(outcome, spelling)).collect();
+    let lines: Vec<_> = outcomes().map(|outcome| line(outcome, echo)).collect();
     let reasons: Vec<_> = outcomes().map(reason).collect();
     Rendered {
-        status: match verdicts {
+        status: match verdicts.as_slice() {
             [only] => status(only.outcome),
             _ if outcomes().any(|outcome| status(outcome) == 503) => 503,
             _ => 200,
@@ -197,7 +199,7 @@ pub(in crate::public) fn render(verdicts: &[HostVerdict], spelling: &Spelling) -
     }
 }
 
-fn line(outcome: Outcome, spelling: &Spelling) -> String {
+fn line(outcome: Outcome, echo: &Echo) -> String {
     let word = match outcome {
         Outcome::Changed => "good",
         Outcome::Unchanged => "nochg",
@@ -211,7 +213,7 @@ fn line(outcome: Outcome, spelling: &Spelling) -> String {
         Outcome::TooFast | Outcome::Unreachable => "911",
         Outcome::Refused => "dnserr",
     };
-    match (outcome, &spelling.v4, &spelling.v6) {
+    match (outcome, &echo.v4, &echo.v6) {
         (Outcome::Changed | Outcome::Unchanged, Some(v4), Some(v6)) => format!("{word} {v4},{v6}"),
         (Outcome::Changed | Outcome::Unchanged, Some(only), None)
         | (Outcome::Changed | Outcome::Unchanged, None, Some(only)) => format!("{word} {only}"),
@@ -261,12 +263,12 @@ mod tests {
     use super::*;
     use crate::net::ClientAddress;
 
-    fn read(query: &str, caller: &str) -> Result<(Addresses, Spelling), BadAddress> {
+    fn read(query: &str, caller: &str) -> Result<(Addresses, Echo), BadAddress> {
         read_addresses(&Parameters::parse(query.as_bytes()), caller.parse().ok())
     }
 
     fn echo(query: &str, caller: &str) -> String {
-        read(query, caller).map_or_else(|error| error.to_string(), |(_, spelling)| line(Outcome::Changed, &spelling))
+        read(query, caller).map_or_else(|error| error.to_string(), |(_, echo)| line(Outcome::Changed, &echo))
     }
 
     #[test]
@@ -312,12 +314,12 @@ mod tests {
         assert_eq!(read("myip=", "unknown"), Err(BadAddress::None), "a proxy that names no address");
     }
 
-    fn asked(query: &str) -> (Vec<String>, Result<Addresses, BadAddress>) {
+    fn asked(query: &str) -> (Vec<String>, Result<Asked, BadAddress>) {
         let parameters = &Parameters::parse(query.as_bytes());
         let client = ClientAddress { source: Ipv4Addr::LOCALHOST.into(), address: "198.51.100.1".parse().ok() };
         let (head, ()) = Request::new(()).into_parts();
-        let Parsed { hosts, addresses, .. } = parse(&DialectRequest { head: &head, rest: "", parameters, client });
-        (hosts, addresses)
+        let Parsed { hosts, asked, .. } = parse(&DialectRequest { head: &head, rest: "", parameters, client });
+        (hosts, asked)
     }
 
     #[test]

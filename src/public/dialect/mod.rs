@@ -10,8 +10,7 @@ use std::time::Duration;
 use hyper::http::request::Parts;
 
 use super::parameters::Parameters;
-use crate::gateway::{BadAddress, HostVerdict, Identity};
-use crate::model::Addresses;
+use crate::gateway::{Asked, BadAddress, Identity, Verdicts};
 use crate::net::ClientAddress;
 
 /// All dialects. Where several serve one path, the first that claims the request speaks, and the first of them where a request
@@ -63,7 +62,7 @@ pub(super) struct Dialect {
     pub(super) claims: fn(&DialectRequest<'_>) -> bool,
     pub(super) parse: Parse,
     /// One answer for all that became of a request.
-    pub(super) render: fn(&[HostVerdict], &Spelling) -> Rendered,
+    pub(super) render: fn(&Verdicts, &Echo) -> Rendered,
     /// Whether bad credentials are answered with `WWW-Authenticate: Basic`.
     pub(super) challenges: bool,
 }
@@ -94,15 +93,14 @@ pub(super) struct Parsed {
     pub(super) identity: Identity,
     /// The host names as they were sent.
     pub(super) hosts: Vec<String>,
-    pub(super) addresses: Result<Addresses, BadAddress>,
-    /// Whether something is asked for that must be granted.
-    pub(super) wants_extra: bool,
-    pub(super) spelling: Spelling,
+    pub(super) asked: Result<Asked, BadAddress>,
+    pub(super) echo: Echo,
 }
 
-/// Addresses as the client spelled them, for the echo: pfSense compares with strcmp, OpenWrt sends IPv6 expanded.
+/// What the answer says again of the request. Addresses are as the client spelled them: pfSense compares with strcmp, OpenWrt
+/// sends IPv6 expanded.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Spelling {
+pub(super) struct Echo {
     pub(super) v4: Option<String>,
     pub(super) v6: Option<String>,
 }

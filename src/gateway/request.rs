@@ -1,0 +1,123 @@
+//! A request for changes, whatever dialect it came in. Knows nothing of HTTP.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+
+use ipnet::Ipv6Net;
+
+use crate::auth::Credentials;
+use crate::model::{Addresses, Families, TokenDigest};
+
+/// A request for changes.
+#[derive(Debug)]
+pub struct UpdateRequest {
+    /// Who asks.
+    pub identity: Identity,
+    /// The host names as they were sent.
+    pub hosts: Vec<String>,
+    /// What is asked for each of them; `Err` where something of it cannot be read, or contradicts itself.
+    pub asked: Result<Asked, BadAddress>,
+    /// Whether the identity is all that is looked at.
+    pub only_identity: bool,
+    /// Where the request comes from.
+    pub admitted: Admitted,
+    /// What the client calls itself.
+    pub agent: Option<Arc<str>>,
+}
+
+/// What a client proves its identity with.
+#[derive(Debug)]
+pub enum Identity {
+    /// Nothing.
+    Nobody,
+    /// A login and a password.
+    Password(Credentials),
+    /// Two of them: the second counts where its login is an account's and the first one's is not.
+    Either(Credentials, Credentials),
+    /// The token of one host.
+    Token(TokenDigest),
+}
+
+/// What is asked for each host of a request.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// The addresses to set; a family that is not given is left alone.
+    pub addresses: Addresses,
+    /// What few requests ask for; apart, so that the others stay small.
+    pub more: Option<Arc<More>>,
+}
+
+/// What few requests ask for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct More {
+    /// Whose addresses are to go: `offline=YES`, DuckDNS' `clear`, dynv6's `-`.
+    pub removals: Option<Families>,
+    /// The network behind the router.
+    pub prefix: Option<PrefixAsked>,
+    /// The interface id that the host takes in that network, in this request.
+    pub interface_id: Option<Ipv6Addr>,
+    /// `*.HOST` is to have the same addresses.
+    pub wildcard: bool,
+    /// The names of the mail servers, as they were sent.
+    pub mx: Vec<String>,
+    /// A TXT record at `_acme-challenge.HOST`; no address is looked at then.
+    pub challenge: Option<ChallengeAsked>,
+}
+
+/// What is said of the network behind a router.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PrefixAsked {
+    /// It is this one; bits below its length are zero.
+    Is(Ipv6Net),
+    /// There is none any longer.
+    Gone,
+}
+
+/// What shall become of a challenge of RFC 8555 section 8.4.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChallengeAsked {
+    /// This value is served, beside the one before it.
+    Present(String),
+    /// This value is no longer.
+    Remove(String),
+    /// None is.
+    RemoveAll,
+}
+
+/// A request that passed the source limit, from this address.
+#[derive(Debug, Clone, Copy)]
+pub struct Admitted(pub(super) IpAddr);
+
+/// Why what is asked for is no good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the text of an error says what it is, and names its fields")]
+pub enum BadAddress {
+    #[error("not an address")]
+    Unparsable,
+    #[error("two addresses of one family")]
+    TwoOfAFamily,
+    #[error("it says two things at once")]
+    Contradiction,
+    /// A parameter that somebody garbled, such as `amp;myip`. Its own name may be a part of a password, and is not told.
+    #[error("a parameter is called almost like {0}, and is not understood")]
+    AlmostKnown(&'static str),
+    #[error("{0}, and is not understood")]
+    NotUnderstood(&'static str),
+    /// None is given, and the caller's own must not or cannot be used.
+    #[error("no address is left to set")]
+    None,
+}
+
+impl Asked {
+    /// These addresses, and nothing else.
+    #[must_use]
+    pub fn of(addresses: Addresses) -> Self {
+        Self { addresses, more: None }
+    }
+
+    /// Whether something is asked for that must be granted to the host.
+    #[must_use]
+    pub fn wants_extra(&self) -> bool {
+        self.more.as_ref().is_some_and(|more| more.removals.is_some() || more.wildcard || !more.mx.is_empty())
+    }
+}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ipnet::Ipv6Net;
 
-use crate::auth::Credentials;
+use crate::auth::{Credentials, Password};
 use crate::model::{Addresses, Families, TokenDigest};
 
 /// A request for changes.
@@ -32,8 +32,10 @@ pub enum Identity {
     Nobody,
     /// A login and a password.
     Password(Credentials),
-    /// Two of them: the second counts where its login is an account's and the first one's is not.
-    Either(Credentials, Credentials),
+    /// A secret without a login: a host's token, or what was generated for an account.
+    Secret(Password),
+    /// Two of them: the second counts where it is somebody's and the first is nobody's.
+    Either(Box<[Self; 2]>),
     /// The token of one host.
     Token(TokenDigest),
 }

@@ -201,7 +201,7 @@ fn check_credentials(header: &[u8]) -> bool {
     let Ok(given) = headers(header) else { return false };
     let credentials = |headers: &HeaderMap| match identity(headers, &nothing) {
         Identity::Password(found) => Some(found),
-        Identity::Nobody | Identity::Either(..) | Identity::Token(_) => None,
+        Identity::Nobody | Identity::Secret(_) | Identity::Either(..) | Identity::Token(_) => None,
     };
     let Some(found) = credentials(&given) else { return false };
     assert!(!found.login.contains(':'));

@@ -23,7 +23,7 @@ pub use name::{Hostname, NameError, ZoneName};
 pub use outcome::Outcome;
 pub use password::{MAX_ITERATIONS, MAX_MEMORY_KIB, PasswordDigest, PasswordError};
 pub use pending::PendingChange;
-pub use rr::{Desired, DesiredRecords, RrData, RrKey, RrType, UnknownType};
+pub use rr::{BadTxt, Desired, DesiredRecords, MailExchange, RrData, RrKey, RrType, Several, TxtValue, UnknownType};
 pub(crate) use source::{SourcePrefix, SourceTier};
 pub(crate) use text::{clean, escaped};
 pub use timestamp::Timestamp;

@@ -368,7 +368,7 @@ fn a_single_bracket_is_explained_and_nothing_follows_from_it() {
 
 #[test]
 fn what_a_later_version_serves_is_not_taken_for_a_slip() {
-    let later = "[web]\n[acme]\ndirectory = \"https://ca.example/directory\"\n[dialects]\n[[token]]\n[http.tls]\nlisten = [\"[::]:443\"]\nacme = [\"x.example\"]\n\
+    let later = "[web]\n[acme]\ndirectory = \"https://ca.example/directory\"\n[[token]]\n[http.tls]\nlisten = [\"[::]:443\"]\nacme = [\"x.example\"]\n\
                  [[host]]\nname = \"home.dyn.example\"\nwildcard = true\n";
     let errors = parse(&format!("{LEAST}{later}")).unwrap_err();
     let told: Vec<_> = errors.problems().iter().map(|problem| problem.message.as_str()).collect();
@@ -377,7 +377,6 @@ fn what_a_later_version_serves_is_not_taken_for_a_slip() {
         [
             "[web] is not in this version",
             "`directory` in [acme] is not in this version",
-            "[dialects] is not in this version",
             "[[token]] is not in this version",
             "[http.tls] has no `certificate`",
             "[http.tls] has no `private_key`",

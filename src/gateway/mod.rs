@@ -34,7 +34,7 @@ use backlog::Backlog;
 use carried_out::CarriedOut;
 use late::LateUpdates;
 
-pub use request::{Admitted, Asked, BadAddress, ChallengeAsked, Identity, More, PrefixAsked, UpdateRequest};
+pub use request::{Admitted, Asked, BadAddress, ChallengeAsked, Identity, Labels, More, PrefixAsked, UpdateRequest};
 pub(crate) use verdict::{HostVerdict, Verdicts};
 
 pub(crate) const MOST_HOSTS: usize = 20;
@@ -198,7 +198,7 @@ impl Gateway {
 
     async fn carry_out(self: &Arc<Self>, request: UpdateRequest, hosts: &mut Vec<String>) -> Verdicts {
         let deadline = Instant::now() + self.deadline;
-        let UpdateRequest { identity, asked, only_identity, admitted: Admitted(source), agent, .. } = request;
+        let UpdateRequest { identity, labels, asked, only_identity, admitted: Admitted(source), agent, .. } = request;
         let identity = match identity {
             // Seldom: in a box of its own, so that a request stays small.
             Identity::Either(first, second) => match Box::pin(self.either(first, second, deadline)).await {
@@ -247,9 +247,31 @@ impl Gateway {
                 Err(away) => return once(away.into()),
             }
         }
+        if let Labels::Begin(default_zone) = &labels
+            && let Err(away) = by(deadline, self.qualify(&account, hosts, default_zone.as_ref())).await
+        {
+            return once(away.into());
+        }
         let caller = Caller { account, source, agent };
         let each = self.each(&caller, hosts, Ask { asked, deadline }).await;
         Verdicts { login, hosts: Vec::new(), each }
+    }
+
+    /// Puts whole names in the place of single labels. A label that begins several hosts stays one, and is no host name.
+    async fn qualify(
+        &self,
+        account: &Account,
+        hosts: &mut [String],
+        default_zone: Option<&ZoneName>,
+    ) -> Result<(), Unavailable> {
+        for label in hosts.iter_mut().filter(|host| !host.contains('.')) {
+            match (self.registry.hosts_that_begin(account, label).await?.as_slice(), default_zone) {
+                ([only], _) => *label = only.to_string(),
+                ([], Some(zone)) => *label = format!("{label}.{zone}"),
+                ([], None) | ([_, _, ..], _) => {}
+            }
+        }
+        Ok(())
     }
 
     /// All hosts at once; one that is named twice is changed once and answered twice.
@@ -294,6 +316,9 @@ impl Gateway {
             }
         };
         let (verdict, grant) = match self.authorise(&caller.account, &name, host.as_deref(), news, &ask.asked).await {
+            Ok(authorised) if ask.asked == Asked::default() => {
+                (HostVerdict::new(Outcome::Unchanged, "nothing is asked for"), Some(authorised.grant))
+            }
             Ok(authorised) => (self.set(caller, &name, ask, &authorised).await, Some(authorised.grant)),
             Err(Refusal { verdict, grant }) => (verdict, grant),
         };
@@ -302,7 +327,7 @@ impl Gateway {
             let _no_time_left = Box::pin(timeout_at(ask.deadline, knock)).await;
         }
         let is_answered = matches!(verdict.outcome, Outcome::Changed | Outcome::Unchanged);
-        if is_answered {
+        if is_answered && !ask.asked.addresses.is_empty() {
             self.limits.answered(&name, ask.asked.addresses);
         } else if matches!(verdict.outcome, Outcome::Unreachable | Outcome::Refused) {
             self.limits.failed(&name);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ipnet::Ipv6Net;
 
 use crate::auth::Credentials;
-use crate::model::{Addresses, Families, TokenDigest};
+use crate::model::{Addresses, Families, TokenDigest, ZoneName};
 
 /// A request for changes.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub struct UpdateRequest {
     pub identity: Identity,
     /// The host names as they were sent.
     pub hosts: Vec<String>,
+    /// What a host name of a single label stands for.
+    pub labels: Labels,
     /// What is asked for each of them; `Err` where something of it cannot be read, or contradicts itself.
     pub asked: Result<Asked, BadAddress>,
     /// Whether the identity is all that is looked at.
@@ -36,6 +38,17 @@ pub enum Identity {
     Either(Credentials, Credentials),
     /// The token of one host.
     Token(TokenDigest),
+}
+
+/// What a host name of a single label stands for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Labels {
+    /// Nothing: it is no host name.
+    #[default]
+    NoHost,
+    /// The only host that begins with it, of those that are granted exactly to whoever asks; where there is none, that label in
+    /// this zone.
+    Begin(Option<ZoneName>),
 }
 
 /// What is asked for each host of a request.

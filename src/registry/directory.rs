@@ -186,12 +186,17 @@ impl Directory {
         self.find(&self.tokens, digest, || *digest, async || self.store.host_of_token(&digest.0).await).await
     }
 
-    /// At most `limit` hosts of an account, never from memory.
-    pub(super) async fn hosts_of(&self, login: &str, limit: usize) -> Result<Vec<Hostname>, Unavailable> {
+    /// At most `limit` hosts of an account, those after `after`, never from memory.
+    pub(super) async fn hosts_of(
+        &self,
+        login: &str,
+        after: Option<&Hostname>,
+        limit: usize,
+    ) -> Result<Vec<Hostname>, Unavailable> {
         if self.is_known_away() {
             return Err(Unavailable);
         }
-        Box::pin(self.ask(self.store.hosts_of(login, None, limit))).await
+        Box::pin(self.ask(self.store.hosts_of(login, after, limit))).await
     }
 
     /// Asks the store, which is away where it does not answer.

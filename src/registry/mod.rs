@@ -183,9 +183,25 @@ impl Registry {
         }
         let mut hosts: Vec<_> = account.exact.iter().take(2).cloned().collect();
         if let (false, Some(stored)) = (account.is_declared, &self.stored) {
-            hosts = stored.directory.hosts_of(&account.login, 2).await?;
+            hosts = stored.directory.hosts_of(&account.login, None, 2).await?;
         }
         Ok(if hosts.len() == 1 { hosts.pop() } else { None })
+    }
+
+    /// The hosts that are granted exactly to an account and whose first label is `label`; two at most.
+    pub(crate) async fn hosts_that_begin(&self, account: &Account, label: &str) -> Result<Vec<Hostname>, Unavailable> {
+        let begin = format!("{}.", label.to_ascii_lowercase());
+        let begins = |name: &&Hostname| name.as_str().starts_with(&begin);
+        let mut hosts: Vec<_> = account.exact.iter().filter(begins).take(2).cloned().collect();
+        // Stored names are in the order of their octets. Nothing but letters and digits begins a label after the first, but for a
+        // '_' that comes after both.
+        if let (false, Some(stored), Ok(before)) =
+            (account.is_declared, &self.stored, Hostname::parse(&format!("{begin}0")))
+        {
+            hosts = stored.directory.hosts_of(&account.login, Some(&before), 2).await?;
+            hosts.retain(|name| begins(&name));
+        }
+        Ok(hosts)
     }
 
     /// The zone that holds `name`: the longest match.

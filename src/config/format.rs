@@ -32,6 +32,7 @@ pub(super) struct Document {
     pub(super) addresses: Spanned<AddressesSection>,
     pub(super) dialects: Spanned<DialectsSection>,
     pub(super) store: Option<Spanned<StoreSection>>,
+    pub(super) acme: Spanned<AcmeSection>,
 }
 
 #[derive(Default, serde::Deserialize)]
@@ -157,9 +158,18 @@ pub(super) struct StoreSection {
     pub(super) history: Option<Text>,
 }
 
+#[derive(Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AcmeSection {
+    #[serde(default)]
+    pub(super) dns01: bool,
+    pub(super) keep: Option<Text>,
+}
+
 /// What a later version serves: sections, below no title, and keys.
-pub(super) const LATER: [(&str, &[&str]); 3] = [
-    ("", &["web", "acme", "token"]),
+pub(super) const LATER: [(&str, &[&str]); 4] = [
+    ("", &["web", "token"]),
+    ("[acme]", &["directory", "contact"]),
     ("[http.tls]", &["acme"]),
     ("[[host]]", &["follow", "interface_id", "prefix_from", "wildcard", "offline", "mx", "ptr", "certificate"]),
 ];
@@ -237,6 +247,10 @@ url = "sqlite:/var/lib/dyngate/dyngate.db"
 url_file = "store.url"
 grace = "1h"
 history = "90d"
+
+[acme]
+dns01 = true
+keep = "1h"
 "#;
 
 /// A right line for `key` in the section that errors call `title`.

@@ -30,7 +30,7 @@ use crate::model::{Hostname, PasswordDigest, TsigKey, ZoneName};
 
 use account::{check_accounts, check_hosts};
 use dialects::check_dialects;
-use engine::{check_engine, check_limits, check_store};
+use engine::{check_acme, check_engine, check_limits, check_store};
 use format::Document;
 use key::Keys;
 use listener::check_listeners;
@@ -71,6 +71,8 @@ pub struct Config {
     pub hosts: Vec<Host>,
     /// `[store]`
     pub store: Store,
+    /// `[acme]`
+    pub acme: Acme,
     /// The files that only their owner may write, and which secret only he may read in them.
     pub secret_files: Vec<(PathBuf, Option<&'static str>)>,
     /// SHA-256 over this file and those that it names: whether two programs have read the same.
@@ -143,6 +145,7 @@ impl Config {
             accounts: check_accounts(typed.accounts, &zones, problems),
             hosts: check_hosts(typed.hosts, &zones, problems),
             store,
+            acme: check_acme(typed.acme.into_inner(), problems),
             zones: zones.checked,
             secret_files,
             content: problems.content(),
@@ -225,6 +228,15 @@ pub struct Engine {
     pub verify_interval: Duration,
     /// How long what a request asked for is worth doing after it was answered `911`; `None` is "off".
     pub defer: Option<Duration>,
+}
+
+/// Challenges by which a certificate authority has a host's name proven (RFC 8555 section 8.4).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acme {
+    /// Whether each host's credential may write TXT at `_acme-challenge.HOST`.
+    pub dns01: bool,
+    /// How long a value stays that nobody removed.
+    pub keep: Duration,
 }
 
 /// Burst and steady rate; `None` in [`Limits`] is "off".

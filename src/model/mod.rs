@@ -1,6 +1,7 @@
 //! The words that every room shares. Imports nothing of ours; knows no socket and no file.
 
 mod address;
+mod challenge;
 mod listed;
 mod login;
 mod name;
@@ -15,6 +16,7 @@ mod token;
 mod tsig;
 
 pub use address::{Addresses, Families, Family, canonical};
+pub use challenge::{Challenge, ChallengeValue, NotAChallenge};
 pub(crate) use listed::listed;
 pub(crate) use login::{LoginError, check_login};
 pub use name::{Hostname, NameError, ZoneName};

@@ -306,6 +306,7 @@ async fn what_was_answered_later_is_known_by_type(stage: &Stage) {
 pub(crate) async fn turn_back(stage: &Stage) {
     let text = if stage.store.is_shared() { "TEXT COLLATE \"C\"" } else { "TEXT" };
     for sql in [
+        "DROP TABLE challenge",
         "DROP TABLE pending",
         "CREATE TABLE wanted (name {text} PRIMARY KEY, ipv4 {text}, ipv6 {text}, ttl BIGINT NOT NULL, since BIGINT NOT NULL, \
          expires BIGINT, account {text} NOT NULL, source {text}, agent {text}, taker {text}, taken BIGINT, asked4 BIGINT, \
@@ -314,7 +315,7 @@ pub(crate) async fn turn_back(stage: &Stage) {
         "ALTER TABLE state ADD COLUMN generation BIGINT NOT NULL DEFAULT 0",
         "ALTER TABLE state ADD COLUMN holder4 {text}",
         "ALTER TABLE state ADD COLUMN holder6 {text}",
-        "DELETE FROM dyngate_migrations WHERE version = 5",
+        "DELETE FROM dyngate_migrations WHERE version >= 5",
     ] {
         stage.sql(&sql.replace("{text}", text)).await;
     }

@@ -104,6 +104,17 @@ pub(super) struct AccountSection {
 pub(super) struct HostSection {
     pub(super) name: Option<Text>,
     pub(super) ttl: Option<Ttl>,
+    pub(super) follow: Option<Text>,
+    pub(super) interface_id: Option<Text>,
+    pub(super) prefix_from: Option<Text>,
+    #[serde(default)]
+    pub(super) wildcard: bool,
+    #[serde(default)]
+    pub(super) offline: bool,
+    #[serde(default)]
+    pub(super) mx: Vec<Text>,
+    #[serde(default)]
+    pub(super) ptr: bool,
 }
 
 #[derive(Default, serde::Deserialize)]
@@ -147,11 +158,8 @@ pub(super) struct StoreSection {
 }
 
 /// What a later version serves: sections, below no title, and keys.
-pub(super) const LATER: [(&str, &[&str]); 3] = [
-    ("", &["web", "acme", "dialects", "token"]),
-    ("[http.tls]", &["acme"]),
-    ("[[host]]", &["follow", "interface_id", "prefix_from", "wildcard", "offline", "mx", "ptr", "certificate"]),
-];
+pub(super) const LATER: [(&str, &[&str]); 3] =
+    [("", &["web", "acme", "dialects", "token"]), ("[http.tls]", &["acme"]), ("[[host]]", &["certificate"])];
 
 /// A right line for each key, below the title of its section.
 const EXAMPLES: &str = r#"
@@ -198,6 +206,13 @@ max_hosts = 100
 [[host]]
 name = "home.dyn.example"
 ttl = 120
+follow = "router.dyn.example"
+interface_id = "::10"
+prefix_from = "address"
+wildcard = true
+offline = true
+mx = ["mail.dyn.example"]
+ptr = true
 
 [engine]
 deadline = "5s"

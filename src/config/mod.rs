@@ -9,6 +9,7 @@ pub(crate) mod file;
 mod format;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
+mod host;
 mod key;
 mod key_file;
 mod listener;
@@ -25,11 +26,12 @@ use std::time::Duration;
 use ipnet::IpNet;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::model::{Hostname, PasswordDigest, TsigKey, ZoneName};
+use crate::model::{HostExtras, Hostname, PasswordDigest, TsigKey, ZoneName};
 
-use account::{check_accounts, check_hosts};
+use account::check_accounts;
 use engine::{check_engine, check_limits, check_store};
 use format::Document;
+use host::check_hosts;
 use key::Keys;
 use listener::check_listeners;
 use network::check_addresses;
@@ -109,6 +111,7 @@ impl Config {
         let mut keys = Keys::check(&typed.keys, problems);
         let zones = Zones::check(&typed.zones, &mut keys, problems);
         let has_accounts = !typed.accounts.is_empty();
+        let accounts = check_accounts(typed.accounts, &zones, problems);
         let (store, url_in) = check_store(typed.store, problems);
         let itself = || problems.path().to_owned();
         let keys = keys.into_files().into_iter().map(|file| (file, Some("the secret of a key")));
@@ -126,8 +129,8 @@ impl Config {
             engine: check_engine(typed.engine.into_inner(), problems),
             limits: check_limits(typed.limits.into_inner(), problems),
             refuse: check_addresses(typed.addresses.into_inner(), problems),
-            accounts: check_accounts(typed.accounts, &zones, problems),
-            hosts: check_hosts(typed.hosts, &zones, problems),
+            hosts: check_hosts(typed.hosts, &accounts, &zones, problems),
+            accounts: accounts.checked,
             store,
             zones: zones.checked,
             secret_files,
@@ -287,6 +290,8 @@ pub struct Host {
     pub name: Hostname,
     /// Its TTL in seconds, in place of the zone's.
     pub ttl: Option<u32>,
+    /// What few hosts have.
+    pub extras: HostExtras,
 }
 
 impl std::fmt::Display for Primary {

@@ -1,6 +1,7 @@
 //! The words that every room shares. Imports nothing of ours; knows no socket and no file.
 
 mod address;
+mod extras;
 mod listed;
 mod login;
 mod name;
@@ -16,6 +17,7 @@ mod token;
 mod tsig;
 
 pub use address::{Addresses, Families, Family, canonical};
+pub use extras::{ExtrasError, HostExtras, MAX_FOLLOWERS, PrefixFrom, UnknownPrefixFrom};
 pub(crate) use listed::listed;
 pub(crate) use login::{LoginError, check_login};
 pub use name::{Hostname, NameError, ZoneName};

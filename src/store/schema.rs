@@ -17,6 +17,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (3, "families", include_str!("migrations/0003_families.sql")),
     (4, "reserved", include_str!("migrations/0004_reserved.sql")),
     (5, "pending", include_str!("migrations/0005_pending.sql")),
+    (6, "extras", include_str!("migrations/0006_extras.sql")),
     (7, "secrets", include_str!("migrations/0007_secrets.sql")),
     (8, "challenge", include_str!("migrations/0008_challenge.sql")),
 ];

@@ -84,6 +84,8 @@ pub struct More {
 pub enum PrefixAsked {
     /// It is this one; bits below its length are zero.
     Is(Ipv6Net),
+    /// The same, said in the place of an address: a host without an interface id moves into it with the addresses that it has.
+    Moves(Ipv6Net),
     /// There is none any longer.
     Gone,
 }

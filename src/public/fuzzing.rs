@@ -126,7 +126,7 @@ pub fn update(octets: &[u8]) {
     round_trip(&parameters);
     let client = ClientAddress { source: CALLER, address: Some(CALLER) };
     let (head, ()) = Request::new(()).into_parts();
-    let request = DialectRequest { head: &head, rest: "", parameters: &parameters, client, settings: &Dialects::default() };
+    let request = DialectRequest { head: &head, rest: "", parameters: &parameters, body: b"", client, settings: &Dialects::default() };
     let parsed = dyndns2::parse(&request);
 
     for host in &parsed.hosts {

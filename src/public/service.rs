@@ -136,7 +136,7 @@ impl Public {
             (Ok(first), Err(verdicts)) => {
                 // The body is not read.
                 let query = Parameters::parse(head.uri.query().unwrap_or_default().as_bytes());
-                let spoken = self.claimant(&path, &head, &query, client).map_or(first, |(spoken, _)| spoken);
+                let spoken = self.claimant(&path, &head, (&query, b""), client).map_or(first, |(spoken, _)| spoken);
                 tell(&self.dialects[spoken.row], &line, &verdicts, self.turned_away.is_shown());
                 return answer(spoken.dialect, &verdicts, &Echo::default());
             }
@@ -163,12 +163,12 @@ impl Public {
         &'a self,
         path: &'p str,
         head: &'a Parts,
-        parameters: &'a Parameters,
+        (parameters, body): (&'a Parameters, &'a [u8]),
         client: ClientAddress,
     ) -> Option<(Spoken<'p>, DialectRequest<'a>)> {
         let settings = &self.settings;
         self.spoken_at(path).find_map(|spoken| {
-            let request = DialectRequest { head, rest: spoken.rest, parameters, client, settings };
+            let request = DialectRequest { head, rest: spoken.rest, parameters, body, client, settings };
             (spoken.dialect.claims)(&request).then_some((spoken, request))
         })
     }
@@ -191,7 +191,7 @@ impl Public {
         let (spoken, parsed) = {
             let query = Parameters::parse(head.uri.query().unwrap_or_default().as_bytes());
             let parameters = &query.and(Parameters::of_body(&body));
-            let Some((spoken, request)) = self.claimant(path, head, parameters, client) else {
+            let Some((spoken, request)) = self.claimant(path, head, (parameters, &body), client) else {
                 return self.refuse(&line, NO_SUCH_PATH, None);
             };
             Span::current().record("dialect", spoken.dialect.name);
@@ -234,7 +234,7 @@ impl Public {
         }
         match past_limit {
             // Nobody knows what the client speaks.
-            Some(verdicts) => answer(&TABLE[0], &verdicts, &Echo::default()),
+            Some(verdicts) => answer(dialect::spoken_to_strangers(), &verdicts, &Echo::default()),
             None => unserved.answer(),
         }
     }

@@ -237,7 +237,7 @@ fn status(outcome: Outcome) -> u16 {
     }
 }
 
-fn reason(outcome: Outcome) -> &'static str {
+pub(super) fn reason(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Changed => "changed",
         Outcome::Unchanged => "unchanged",
@@ -319,7 +319,7 @@ mod tests {
         let parameters = &Parameters::parse(query.as_bytes());
         let client = ClientAddress { source: Ipv4Addr::LOCALHOST.into(), address: "198.51.100.1".parse().ok() };
         let (head, ()) = Request::new(()).into_parts();
-        let Parsed { hosts, asked, .. } = parse(&DialectRequest { head: &head, rest: "", parameters, client, settings: &Dialects::default() });
+        let Parsed { hosts, asked, .. } = parse(&DialectRequest { head: &head, rest: "", parameters, body: b"", client, settings: &Dialects::default() });
         (hosts, asked)
     }
 

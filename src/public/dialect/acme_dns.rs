@@ -56,11 +56,14 @@ pub(super) fn parse(request: &DialectRequest<'_>) -> Parsed {
 
 /// The two headers, or what other clients send in their place.
 fn credentials(headers: &HeaderMap, query: Option<&str>) -> Identity {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).filter(|text| !text.is_empty());
-    match (text(USER), text(KEY)) {
-        (Some(user), Some(key)) => Identity::Password(Credentials::new(user.to_owned(), key.to_owned())),
-        (None, None) => identity(headers, &Parameters::parse(query.unwrap_or_default().as_bytes())),
-        (Some(_), None) | (None, Some(_)) => Identity::Nobody,
+    let said = |name| headers.get_all(name).iter().map(|value| value.to_str().unwrap_or_default()).collect::<Vec<_>>();
+    match (said(USER).as_slice(), said(KEY).as_slice()) {
+        ([user], [key]) if !user.is_empty() && !key.is_empty() => {
+            Identity::Password(Credentials::new((*user).to_owned(), (*key).to_owned()))
+        }
+        ([], []) => identity(headers, &Parameters::parse(query.unwrap_or_default().as_bytes())),
+        // Half of it, or two that say different things.
+        _ => Identity::Nobody,
     }
 }
 

@@ -367,9 +367,22 @@ fn a_single_bracket_is_explained_and_nothing_follows_from_it() {
 }
 
 #[test]
+fn no_more_than_64_follow_one() {
+    let host = |number| {
+        format!("[[host]]\nname = \"h{number}.dyn.example\"\nfollow = \"home.dyn.example\"\ninterface_id = \"::10\"\n")
+    };
+    let leader = "[[host]]\nname = \"home.dyn.example\"\n";
+    let many = |count| format!("{LEAST}{leader}{}", (0..count).map(host).collect::<String>());
+    assert!(parse(&many(64)).is_ok());
+    let errors = parse(&many(65)).unwrap_err();
+    let told: Vec<_> = errors.problems().iter().map(|problem| problem.message.as_str()).collect();
+    assert_eq!(told, ["more than 64 hosts follow \"home.dyn.example\""]);
+}
+
+#[test]
 fn what_a_later_version_serves_is_not_taken_for_a_slip() {
     let later = "[web]\n[acme]\ndirectory = \"https://ca.example/directory\"\n[[token]]\n[http.tls]\nlisten = [\"[::]:443\"]\nacme = [\"x.example\"]\n\
-                 [[host]]\nname = \"home.dyn.example\"\nwildcard = true\n";
+                 [[host]]\nname = \"home.dyn.example\"\ncertificate = true\n";
     let errors = parse(&format!("{LEAST}{later}")).unwrap_err();
     let told: Vec<_> = errors.problems().iter().map(|problem| problem.message.as_str()).collect();
     assert_eq!(
@@ -381,7 +394,7 @@ fn what_a_later_version_serves_is_not_taken_for_a_slip() {
             "[http.tls] has no `certificate`",
             "[http.tls] has no `private_key`",
             "`acme` in [http.tls] is not in this version",
-            "`wildcard` in [[host]] is not in this version",
+            "`certificate` in [[host]] is not in this version",
         ]
     );
 }

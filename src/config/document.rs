@@ -9,8 +9,7 @@ use super::problem::{Problems, label, quoted};
 use super::suggest::nearest;
 
 /// How the sections of the file's root are written.
-const TITLES: &str =
-    "[http], [admin], [[key]], [[zone]], [[account]], [[host]], [engine], [limits], [addresses], [dialects], [store], [acme]";
+const TITLES: &str = "[http], [admin], [[key]], [[zone]], [[account]], [[host]], [engine], [limits], [addresses], [dialects], [store], [acme]";
 
 /// How many unknown keys and wrong types of one section are told; each one costs another reading of the section.
 const MOST_TOLD: usize = 100;

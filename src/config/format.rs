@@ -106,6 +106,17 @@ pub(super) struct AccountSection {
 pub(super) struct HostSection {
     pub(super) name: Option<Text>,
     pub(super) ttl: Option<Ttl>,
+    pub(super) follow: Option<Text>,
+    pub(super) interface_id: Option<Text>,
+    pub(super) prefix_from: Option<Text>,
+    #[serde(default)]
+    pub(super) wildcard: bool,
+    #[serde(default)]
+    pub(super) offline: bool,
+    #[serde(default)]
+    pub(super) mx: Vec<Text>,
+    #[serde(default)]
+    pub(super) ptr: bool,
 }
 
 #[derive(Default, serde::Deserialize)]
@@ -171,7 +182,7 @@ pub(super) const LATER: [(&str, &[&str]); 4] = [
     ("", &["web", "token"]),
     ("[acme]", &["directory", "contact"]),
     ("[http.tls]", &["acme"]),
-    ("[[host]]", &["follow", "interface_id", "prefix_from", "wildcard", "offline", "mx", "ptr", "certificate"]),
+    ("[[host]]", &["certificate"]),
 ];
 
 /// A right line for each key, below the title of its section.
@@ -219,6 +230,13 @@ max_hosts = 100
 [[host]]
 name = "home.dyn.example"
 ttl = 120
+follow = "router.dyn.example"
+interface_id = "::10"
+prefix_from = "address"
+wildcard = true
+offline = true
+mx = ["mail.dyn.example"]
+ptr = true
 
 [engine]
 deadline = "5s"

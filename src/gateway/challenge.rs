@@ -164,7 +164,8 @@ impl Gateway {
         let challenges = self.registry.challenges();
         let mut meant = by(place.deadline, challenges.of(&place.key.name)).await?;
         meant.retain(is_meant);
-        let gone: Vec<_> = meant.iter().map(|known| &known.value).chain(named).filter_map(|value| txt(value).ok()).collect();
+        let gone: Vec<_> =
+            meant.iter().map(|known| &known.value).chain(named).filter_map(|value| txt(value).ok()).collect();
         let is_changed = !gone.is_empty() && place.edit(|held| held.retain(|value| !gone.contains(value))).await?;
         if is_changed {
             // Else they go by their age: what was read may be behind, and they may be there.

@@ -44,6 +44,8 @@ pub(crate) const MOST_HOSTS: usize = 20;
 #[derive(Debug, Clone)]
 struct Caller {
     account: Arc<Account>,
+    // The host whose token was shown: no other may be changed.
+    only: Option<Hostname>,
     source: IpAddr,
     agent: Option<Arc<str>>,
 }
@@ -202,28 +204,31 @@ impl Gateway {
         let UpdateRequest { identity, labels, asked, only_identity, admitted: Admitted(source), agent, .. } = request;
         let identity = match identity {
             // Seldom: in a box of its own, so that a request stays small.
-            Identity::Either(first, second) => match Box::pin(self.either(first, second, deadline)).await {
-                Ok(counts) => Identity::Password(counts),
+            Identity::Either(two) => match Box::pin(self.either(*two, deadline)).await {
+                Ok(counts) => counts,
                 Err(away) => return Verdicts::once(None, away.into()),
             },
             other => other,
         };
-        let account = match identity {
+        let identified = match identity {
             Identity::Nobody | Identity::Either(..) => {
                 return Verdicts::once(None, HostVerdict::new(Outcome::BadCredentials, "no credentials"));
             }
-            Identity::Password(credentials) => match self.log_in(&credentials, source, deadline).await {
-                Ok(account) => account,
-                Err(verdicts) => return verdicts,
-            },
-            Identity::Token(token) => match by(deadline, self.holder(&token)).await {
-                Ok((account, host)) => {
-                    *hosts = vec![host.to_string()];
-                    account
-                }
-                Err(verdict) => return Verdicts::once(None, verdict),
-            },
+            Identity::Password(credentials) => self.log_in(&credentials, source, deadline).await,
+            Identity::Secret(secret) => Box::pin(self.log_in_without_login(secret, hosts, source, deadline)).await,
+            Identity::Token(token) => {
+                // Its host is meant, whatever is said of others.
+                hosts.clear();
+                self.holder(&token, source, deadline).await.map_err(|verdict| Verdicts::once(None, verdict))
+            }
         };
+        let (account, only) = match identified {
+            Ok(identified) => identified,
+            Err(verdicts) => return verdicts,
+        };
+        if let (Some(only), true) = (&only, hosts.is_empty()) {
+            hosts.push(only.to_string());
+        }
         Span::current().record("login", &*account.login);
         let login = Some(Arc::clone(&account.login));
         if only_identity {
@@ -249,11 +254,11 @@ impl Gateway {
             }
         }
         if let Labels::Begin(default_zone) = &labels
-            && let Err(away) = by(deadline, self.qualify(&account, hosts, default_zone.as_ref())).await
+            && let Err(away) = by(deadline, self.qualify(&account, only.as_ref(), hosts, default_zone.as_ref())).await
         {
             return once(away.into());
         }
-        let caller = Caller { account, source, agent };
+        let caller = Caller { account, only, source, agent };
         let each = self.each(&caller, hosts, Ask { asked, deadline }).await;
         Verdicts { login, hosts: Vec::new(), each }
     }
@@ -262,10 +267,16 @@ impl Gateway {
     async fn qualify(
         &self,
         account: &Account,
+        only: Option<&Hostname>,
         hosts: &mut [String],
         default_zone: Option<&ZoneName>,
     ) -> Result<(), Unavailable> {
         for label in hosts.iter_mut().filter(|host| !host.contains('.')) {
+            let begins = |name: &&Hostname| name.as_str().split('.').next() == Some(&label.to_ascii_lowercase());
+            if let Some(only) = only.filter(begins) {
+                *label = only.to_string();
+                continue;
+            }
             match (self.registry.hosts_that_begin(account, label).await?.as_slice(), default_zone) {
                 ([only], _) => *label = only.to_string(),
                 ([], Some(zone)) => *label = format!("{label}.{zone}"),
@@ -308,6 +319,9 @@ impl Gateway {
             Ok(name) => name,
             Err(error) => return HostVerdict::new(Outcome::NotAName, error.to_string()),
         };
+        if caller.only.as_ref().is_some_and(|only| *only != name) {
+            return HostVerdict::new(Outcome::NotYourHost, "the token is another host's");
+        }
         let news = self.registry.news();
         let host = match by(ask.deadline, self.registry.host(&name)).await {
             Ok(host) => host,

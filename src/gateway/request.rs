@@ -1,12 +1,12 @@
 //! A request for changes, whatever dialect it came in. Knows nothing of HTTP.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::Ipv6Net;
 
-use crate::auth::Credentials;
-use crate::model::{Addresses, Families, TokenDigest, ZoneName};
+use crate::auth::{Credentials, Password};
+use crate::model::{Addresses, Families, InterfaceId, TokenDigest, ZoneName};
 
 /// A request for changes.
 #[derive(Debug)]
@@ -34,8 +34,10 @@ pub enum Identity {
     Nobody,
     /// A login and a password.
     Password(Credentials),
-    /// Two of them: the second counts where its login is an account's and the first one's is not.
-    Either(Credentials, Credentials),
+    /// A secret without a login: a host's token, or what was generated for an account.
+    Secret(Password),
+    /// Two of them: the second counts where it is somebody's and the first is nobody's.
+    Either(Box<[Self; 2]>),
     /// The token of one host.
     Token(TokenDigest),
 }
@@ -68,7 +70,7 @@ pub struct More {
     /// The network behind the router.
     pub prefix: Option<PrefixAsked>,
     /// The interface id that the host takes in that network, in this request.
-    pub interface_id: Option<Ipv6Addr>,
+    pub interface_id: Option<InterfaceId>,
     /// `*.HOST` is to have the same addresses.
     pub wildcard: bool,
     /// The names of the mail servers, as they were sent.

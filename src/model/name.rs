@@ -1,6 +1,7 @@
 //! Owner names and zone names: checked once, lower-case ASCII without the final dot from then on.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 /// Why a text is not a name (RFC 1035 section 2.3.1 and 2.3.4, RFC 1123 section 2.1).
@@ -52,6 +53,12 @@ impl Hostname {
         &self.0
     }
 
+    /// The wildcard owner directly below it (RFC 4592 section 2.1.1); none where there is no room for one, or it is one.
+    #[must_use]
+    pub fn wildcard(&self) -> Option<Self> {
+        Self::parse(&format!("*.{}", self.0)).ok()
+    }
+
     /// Whether any label holds a `_`: such names are not host names, and are served only where granted exactly.
     pub fn has_underscore(&self) -> bool {
         self.0.contains('_')
@@ -72,6 +79,14 @@ impl Hostname {
         std::iter::successors(self.0.split_once('.').map(|(_, rest)| rest), |name| {
             name.split_once('.').map(|(_, rest)| rest)
         })
+    }
+}
+
+impl FromStr for Hostname {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        Self::parse(text)
     }
 }
 

@@ -126,7 +126,14 @@ pub fn update(octets: &[u8]) {
     round_trip(&parameters);
     let client = ClientAddress { source: CALLER, address: Some(CALLER) };
     let (head, ()) = Request::new(()).into_parts();
-    let request = DialectRequest { head: &head, rest: "", parameters: &parameters, body: b"", client, settings: &Dialects::default() };
+    let request = DialectRequest {
+        head: &head,
+        rest: "",
+        parameters: &parameters,
+        body: b"",
+        client,
+        settings: &Dialects::default(),
+    };
     let parsed = dyndns2::parse(&request);
 
     for host in &parsed.hosts {
@@ -201,7 +208,7 @@ fn check_credentials(header: &[u8]) -> bool {
     let Ok(given) = headers(header) else { return false };
     let credentials = |headers: &HeaderMap| match identity(headers, &nothing) {
         Identity::Password(found) => Some(found),
-        Identity::Nobody | Identity::Either(..) | Identity::Token(_) => None,
+        Identity::Nobody | Identity::Secret(_) | Identity::Either(..) | Identity::Token(_) => None,
     };
     let Some(found) = credentials(&given) else { return false };
     assert!(!found.login.contains(':'));

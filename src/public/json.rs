@@ -136,7 +136,8 @@ mod tests {
 
     #[test]
     fn a_name_counts_in_any_letter_case_and_another_kind_of_value_is_no_text() {
-        let body = r#" {"SubDomain": "a\u0062", "Txt": null, "allowFrom": ["x", {"y": [[]]}], "n": -1, "f": 1e3, "t": true} "#;
+        let body =
+            r#" {"SubDomain": "a\u0062", "Txt": null, "allowFrom": ["x", {"y": [[]]}], "n": -1, "f": 1e3, "t": true} "#;
         assert!(JsonObject::is_begun_by(body.as_bytes()));
         assert_eq!(text(body, "subdomain").unwrap().as_deref(), Some("ab"));
         assert_eq!((text(body, "txt"), text(body, "none")), (Ok(None), Ok(None)));

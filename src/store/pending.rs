@@ -15,7 +15,7 @@ use super::session::{
     Database, Purpose, Statement, Work, at_most, number, optional_number, optional_text, statement, text,
 };
 use super::{Store, StoreError, Subject};
-use crate::model::{Desired, Families, Hostname, PendingChange, RrData, RrKey, RrType, Timestamp};
+use crate::model::{Desired, Families, Family, Hostname, PendingChange, RrData, RrKey, RrType, Timestamp};
 
 macro_rules! select {
     ($rest:literal) => {
@@ -263,18 +263,20 @@ impl Work {
         Ok(())
     }
 
-    /// Records of `name` go that are not of `families`; that others were to go, which it may have again, is over.
+    /// Addresses of `name` go that are not of `families`; that others were to go, which it may have again, is over.
     pub(super) async fn remove_other_families(
         &mut self,
         name: &Hostname,
         login: &str,
-        families: Families,
+        families: &[Family],
     ) -> Result<(), StoreError> {
-        let may_have = |rtype: RrType| families.iter().any(|family| RrType::from(family) == rtype);
+        let may_have = |rtype: RrType| families.iter().any(|family| RrType::from(*family) == rtype);
+        let is_address = |rtype: RrType| Families::Both.iter().any(|family| RrType::from(family) == rtype);
         let locked = self.lock_pending(std::iter::once(name)).await?;
         let over = locked.into_iter().filter(|row| row.is_removal && may_have(row.key.rtype)).map(|row| row.key);
         self.write(DELETE, &over.collect::<Vec<_>>(), bind_key).await?;
-        let removals = PendingChange::removal(name, login).into_iter().filter(|change| !may_have(change.key.rtype));
+        let forbidden = |change: &PendingChange| is_address(change.key.rtype) && !may_have(change.key.rtype);
+        let removals = PendingChange::removal(name, login).into_iter().filter(forbidden);
         self.put_pending(&removals.collect::<Vec<_>>()).await
     }
 

@@ -302,7 +302,7 @@ async fn what_was_answered_later_is_known_by_type(stage: &Stage) {
     assert_eq!(store.answered_since(&v6, ago(6)).await.unwrap(), Some(None), "that it holds nothing");
 }
 
-/// Makes the tables of the version before this one.
+/// Makes the tables of version 4.
 pub(crate) async fn turn_back(stage: &Stage) {
     let text = if stage.store.is_shared() { "TEXT COLLATE \"C\"" } else { "TEXT" };
     for sql in [
@@ -315,6 +315,14 @@ pub(crate) async fn turn_back(stage: &Stage) {
         "ALTER TABLE state ADD COLUMN generation BIGINT NOT NULL DEFAULT 0",
         "ALTER TABLE state ADD COLUMN holder4 {text}",
         "ALTER TABLE state ADD COLUMN holder6 {text}",
+        "DROP INDEX host_follow",
+        "ALTER TABLE host DROP COLUMN follow",
+        "ALTER TABLE host DROP COLUMN interface_id",
+        "ALTER TABLE host DROP COLUMN prefix_from",
+        "ALTER TABLE host DROP COLUMN wildcard",
+        "ALTER TABLE host DROP COLUMN offline",
+        "ALTER TABLE host DROP COLUMN ptr",
+        "ALTER TABLE host DROP COLUMN mx",
         "DELETE FROM dyngate_migrations WHERE version >= 5",
     ] {
         stage.sql(&sql.replace("{text}", text)).await;

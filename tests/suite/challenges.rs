@@ -98,13 +98,7 @@ async fn two_values_are_served_together_and_what_others_put_there_stays(kind: Ki
 }
 
 async fn a_value_that_nobody_removed_goes_by_its_age(kind: Kind) {
-    let stage = Stage::with(
-        kind,
-        |setup| setup,
-        &[],
-        |config| config.more = format!("{ON}keep = \"1s\"\n"),
-    )
-    .await;
+    let stage = Stage::with(kind, |setup| setup, &[], |config| config.more = format!("{ON}keep = \"1s\"\n")).await;
     stage.primary.edit(&[&format!("update add {AT_HOME} 60 TXT {}", value("h"))]).await.unwrap();
     for letter in ["a", "h", "b"] {
         assert_eq!(present(&stage.gateway, &value(letter)).await.0, 200);
@@ -199,17 +193,17 @@ async fn httpreq_tells_what_is_wrong_in_json_and_changes_nothing() {
         (format!("fqdn={AT_HOME}&value={}&value={}", value("a"), value("b")), 400),
         (format!("{{\"fqdn\":\"{AT_HOME}\",\"value\":[\"{}\"]}}", value("a")), 400),
         (
-            format!(
-                "{{\"fqdn\":\"{AT_HOME}\",\"value\":\"{}\",\"domain\":\"{HOME}\",\"keyAuth\":\"x\"}}",
-                value("a")
-            ),
+            format!("{{\"fqdn\":\"{AT_HOME}\",\"value\":\"{}\",\"domain\":\"{HOME}\",\"keyAuth\":\"x\"}}", value("a")),
             400,
         ),
         ("<xml/>".to_owned(), 400),
         (String::new(), 400),
     ] {
         let (told, text) = tell(LOGIN, &body).await;
-        assert!(told == status && text.starts_with("{\"error\":") && !text.contains(&value("a")), "{body}: {told} {text}");
+        assert!(
+            told == status && text.starts_with("{\"error\":") && !text.contains(&value("a")),
+            "{body}: {told} {text}"
+        );
     }
     let unknown = post(&stage.gateway, "nobody", "/httpreq/present", json(AT_HOME, &value("a"))).await;
     assert_eq!((unknown.status, unknown.header("WWW-Authenticate").is_some()), (401, true));
@@ -275,10 +269,15 @@ async fn below_a_wildcard_the_rules_of_its_hosts_hold() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outage_is_told_and_then_it_works() {
-    let mut stage = Stage::with(Kind::Knot, |setup| setup, &[], |config| {
-        on(config);
-        config.more.push_str("[engine]\ndeadline = \"500ms\"\n");
-    })
+    let mut stage = Stage::with(
+        Kind::Knot,
+        |setup| setup,
+        &[],
+        |config| {
+            on(config);
+            config.more.push_str("[engine]\ndeadline = \"500ms\"\n");
+        },
+    )
     .await;
     assert_eq!(present(&stage.gateway, &value("a")).await.0, 200);
     stage.primary.stop().await.unwrap();
@@ -293,10 +292,15 @@ async fn an_outage_is_told_and_then_it_works() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_earlier_run_presented_goes_by_its_age_too() {
     let folder = tempfile::tempdir().unwrap();
-    let mut stage = Stage::with(Kind::Bind, |setup| setup, &[], |config| {
-        let url = folder.path().join("dyngate.db");
-        config.more = format!("{ON}keep = \"3s\"\n[store]\nurl = \"sqlite:{}\"\n", url.display());
-    })
+    let mut stage = Stage::with(
+        Kind::Bind,
+        |setup| setup,
+        &[],
+        |config| {
+            let url = folder.path().join("dyngate.db");
+            config.more = format!("{ON}keep = \"3s\"\n[store]\nurl = \"sqlite:{}\"\n", url.display());
+        },
+    )
     .await;
     stage.primary.edit(&[&format!("update add {AT_HOME} 60 TXT by-hand")]).await.unwrap();
     assert_eq!(present(&stage.gateway, &value("a")).await.0, 200);

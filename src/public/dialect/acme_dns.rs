@@ -38,10 +38,11 @@ pub(super) fn asks_for_health(request: &DialectRequest<'_>) -> bool {
 /// Reads which host's value is meant: `subdomain` is the host, with or without `_acme-challenge.`
 pub(super) fn parse(request: &DialectRequest<'_>) -> Parsed {
     let DialectRequest { head, body, .. } = *request;
-    let read = JsonObject::parse(body).ok_or(BadAddress::NotUnderstood("the body is no JSON object")).and_then(|json| {
-        let [subdomain, txt] = ["subdomain", "txt"].map(|key| json.text(key).map(|text| text.map(str::to_owned)));
-        Ok((subdomain?, txt?.ok_or(BadAddress::NotUnderstood("there is no txt"))?))
-    });
+    let read =
+        JsonObject::parse(body).ok_or(BadAddress::NotUnderstood("the body is no JSON object")).and_then(|json| {
+            let [subdomain, txt] = ["subdomain", "txt"].map(|key| json.text(key).map(|text| text.map(str::to_owned)));
+            Ok((subdomain?, txt?.ok_or(BadAddress::NotUnderstood("there is no txt"))?))
+        });
     let (subdomain, value) = match read {
         Ok((subdomain, value)) => (subdomain, Ok(value)),
         Err(error) => (None, Err(error)),
@@ -51,7 +52,13 @@ pub(super) fn parse(request: &DialectRequest<'_>) -> Parsed {
     let echo = Echo { value: value.as_ref().ok().cloned(), ..Echo::default() };
     let asked = value.map(|value| Asked::of_challenge(ChallengeAsked::Present(value)));
     // One host in any case: another one than it names is never meant.
-    Parsed { identity: credentials(&head.headers, head.uri.query()), hosts: vec![host], labels: Labels::NoHost, asked, echo }
+    Parsed {
+        identity: credentials(&head.headers, head.uri.query()),
+        hosts: vec![host],
+        labels: Labels::NoHost,
+        asked,
+        echo,
+    }
 }
 
 /// The two headers, or what other clients send in their place.

@@ -319,7 +319,14 @@ mod tests {
         let parameters = &Parameters::parse(query.as_bytes());
         let client = ClientAddress { source: Ipv4Addr::LOCALHOST.into(), address: "198.51.100.1".parse().ok() };
         let (head, ()) = Request::new(()).into_parts();
-        let Parsed { hosts, asked, .. } = parse(&DialectRequest { head: &head, rest: "", parameters, body: b"", client, settings: &Dialects::default() });
+        let Parsed { hosts, asked, .. } = parse(&DialectRequest {
+            head: &head,
+            rest: "",
+            parameters,
+            body: b"",
+            client,
+            settings: &Dialects::default(),
+        });
         (hosts, asked)
     }
 

@@ -58,7 +58,8 @@ fn read(text: impl Fn(&str) -> Result<String, BadAddress>) -> Result<Said, BadAd
     let (domain, key_authorisation) = (text("domain")?, text("keyauth")?);
     match [&fqdn, &value, &domain, &key_authorisation].map(|text| !text.is_empty()) {
         [true, true, false, false] => {
-            let host = Hostname::challenged(&fqdn).ok_or(BadAddress::NotUnderstood("fqdn is not at _acme-challenge"))?;
+            let host =
+                Hostname::challenged(&fqdn).ok_or(BadAddress::NotUnderstood("fqdn is not at _acme-challenge"))?;
             Ok(Said { host: host.to_owned(), fqdn, value })
         }
         [false, false, true, true] => {

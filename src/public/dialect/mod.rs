@@ -213,7 +213,13 @@ fn of_challenge(verdicts: &Verdicts, of: impl Fn(Outcome) -> (u16, String)) -> R
     let outcome = verdict.map_or(Outcome::Unreachable, |verdict| verdict.outcome);
     let (status, body) = of(outcome);
     let retry_after = verdict.and_then(|verdict| verdict.retry_after);
-    Rendered { status, content_type: "application/json", body, reason: dyndns2::reason(outcome).to_owned(), retry_after }
+    Rendered {
+        status,
+        content_type: "application/json",
+        body,
+        reason: dyndns2::reason(outcome).to_owned(),
+        retry_after,
+    }
 }
 
 /// What a client is answered in of which nobody knows what it speaks.
@@ -238,8 +244,14 @@ mod tests {
         let parameters = Parameters::parse(query.as_bytes());
         let client = ClientAddress { source: std::net::Ipv4Addr::LOCALHOST.into(), address: None };
         let settings = Dialects::default();
-        let request =
-            |rest| DialectRequest { head: &head, rest, parameters: &parameters, body: b"", client, settings: &settings };
+        let request = |rest| DialectRequest {
+            head: &head,
+            rest,
+            parameters: &parameters,
+            body: b"",
+            client,
+            settings: &settings,
+        };
         let found = at(table, path).find(|spoken| (spoken.dialect.claims)(&request(spoken.rest)));
         found.map(|spoken| (spoken.dialect.name, spoken.rest))
     }

@@ -29,11 +29,7 @@ pub use pending::PendingChange;
 pub use prefix::{
     BadPrefix, InterfaceId, InterfaceIdError, Ipv6Text, Overlaps, PREFIX_LENGTHS, PrefixText, moved, network_of,
 };
-<<<<<<< HEAD
 pub use rr::{BadTxt, Desired, DesiredRecords, MailExchange, RrData, RrKey, RrType, Several, TxtValue, UnknownType};
-=======
-pub use rr::{Desired, DesiredRecords, RrData, RrKey, RrType, UnknownType};
->>>>>>> wt-grammar
 pub(crate) use source::{SourcePrefix, SourceTier};
 pub(crate) use text::{clean, escaped};
 pub use timestamp::Timestamp;

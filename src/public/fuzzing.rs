@@ -126,8 +126,14 @@ pub fn update(octets: &[u8]) {
     round_trip(&parameters);
     let client = ClientAddress { source: CALLER, address: Some(CALLER) };
     let (head, ()) = Request::new(()).into_parts();
-    let request =
-        DialectRequest { head: &head, rest: "", parameters: &parameters, client, settings: &Dialects::default() };
+    let request = DialectRequest {
+        head: &head,
+        rest: "",
+        parameters: &parameters,
+        body: b"",
+        client,
+        settings: &Dialects::default(),
+    };
     let parsed = dyndns2::parse(&request);
 
     for host in &parsed.hosts {
@@ -136,7 +142,7 @@ pub fn update(octets: &[u8]) {
     }
     let texts: Vec<&str> = ADDRESSES.iter().flat_map(|key| parameters.list(key)).collect();
     if let Ok(Asked { addresses, more }) = &parsed.asked {
-        assert!(!parameters.has_foreign_body() && !(addresses.is_empty() && more.is_none()));
+        assert!(!parameters.has_foreign_body() && (!addresses.is_empty() || more.is_some()));
         let address = |text: &&str| text.trim_matches(['[', ']']).split('/').next()?.parse().ok().map(canonical);
         let given: Vec<IpAddr> = texts.iter().filter_map(address).collect();
         let is_own = |set| set == CALLER && !texts.iter().any(|text| address(text).is_some() && !is_hollow(text));

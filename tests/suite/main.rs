@@ -5,6 +5,7 @@
 mod attack;
 mod authentication;
 mod below_wildcards;
+mod challenges;
 mod checking;
 mod client_config;
 mod command_line;

@@ -97,7 +97,7 @@ fn status(outcome: Outcome) -> u16 {
     }
 }
 
-fn reason(outcome: Outcome) -> &'static str {
+pub(super) fn reason(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Changed => "changed",
         Outcome::Unchanged => "unchanged",

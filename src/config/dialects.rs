@@ -11,7 +11,23 @@ use super::zone::Zones;
 const TITLE: &str = "[dialects]";
 
 /// The names of the rows of the table in `public/dialect`; a test there says which one is missing.
-pub(crate) const NAMES: [&str; 4] = ["checkip", "dyndns2", "myip", "token"];
+pub(crate) const NAMES: [&str; 15] = [
+    "checkip",
+    "duckdns",
+    "dyndns1",
+    "dyndns2",
+    "dynv6",
+    "easydns",
+    "freedns",
+    "freedns-v1",
+    "freemyip",
+    "he-txt",
+    "myip",
+    "namecheap",
+    "nic-delete",
+    "token",
+    "zoneedit",
+];
 
 pub(super) fn check_dialects(typed: &format::DialectsSection, zones: &Zones, problems: &mut Problems<'_>) -> Dialects {
     let default_zone = typed.default_zone.as_ref().and_then(|text| check_default_zone(text, zones, problems));

@@ -130,6 +130,12 @@ impl Asked {
         Self { addresses, more: None }
     }
 
+    /// This, and no addresses.
+    #[must_use]
+    pub fn only(more: More) -> Self {
+        Self { addresses: Addresses::default(), more: Some(Arc::new(more)) }
+    }
+
     /// Whether something is asked for that must be granted to the host.
     #[must_use]
     pub fn wants_extra(&self) -> bool {

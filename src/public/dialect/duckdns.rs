@@ -140,18 +140,27 @@ mod tests {
             ("/update?domains=home&token=t&ip=192.0.2.1,192.0.2.2", "home: two addresses of one family"),
             ("/update?domains=home&token=t&clear=false", "home: 198.51.100.1"),
             ("/update?domains=home&token=t&clear=true&ip=no", "home:  removals: Some(Both)"),
-            ("/update?domains=home&token=t&clear=yes", "home: a switch is neither true nor false, and is not understood"),
+            (
+                "/update?domains=home&token=t&clear=yes",
+                "home: a switch is neither true nor false, and is not understood",
+            ),
             ("/update?domains=home&token=t&txt=abc&ip=192.0.2.1", "home:  challenge: Some(Present(\"abc\"))"),
             ("/update?clear=false&domains=home&token=t&txt=abc", "home:  challenge: Some(Present(\"abc\"))"),
             ("/update?clear=true&domains=home&token=t&txt=", "home:  challenge: Some(RemoveAll)"),
             ("/update?domains=home&token=t&txt=", "home: the value is no TXT record's, and is not understood"),
             ("/update?domains=&token=t", ": 198.51.100.1"),
-            ("/update?domains=home&token=t&myip=192.0.2.1", "home: a parameter is called almost like myip, and is not understood"),
+            (
+                "/update?domains=home&token=t&myip=192.0.2.1",
+                "home: a parameter is called almost like myip, and is not understood",
+            ),
             ("/update/home/t", "home: 198.51.100.1"),
             ("/update/home.duckdns.org/t/192.0.2.1", "home: 192.0.2.1"),
             ("/update/home/t/2001:db8%3A%3a1", "home: 2001:db8::1"),
             ("/update/home/t/t", "home: not an address"),
-            ("/update/home.dyn.example/t?ip=192.0.2.1", "home.dyn.example: a parameter is called almost like ip, and is not understood"),
+            (
+                "/update/home.dyn.example/t?ip=192.0.2.1",
+                "home.dyn.example: a parameter is called almost like ip, and is not understood",
+            ),
         ] {
             assert_eq!(told("duckdns", target, "198.51.100.1"), expected, "{target}");
         }

@@ -10,7 +10,7 @@ use crate::public::authorization::{LOGIN, PASSWORD, identity};
 use crate::public::parameters::Parameters;
 
 /// What is counted and logged of a list of hosts that is too long anyway: each takes more room than its octets did.
-const MOST_READ: usize = 256;
+pub(super) const MOST_READ: usize = 256;
 
 /// What a host is called; the first that is given counts, and a later one may name a zone of it.
 const HOSTS: [&str; 8] = ["hostname", "host", "fqdn", "host_id", "domain", "domains", "subdomain", "zone"];
@@ -118,7 +118,7 @@ fn is_or_is_below(host: &[u8], named: &[u8]) -> bool {
 }
 
 /// The known name that somebody meant by `name`: one that ends in it, as `amp;myip` does, and `wanip`.
-fn resembled(name: &str) -> Option<&'static str> {
+pub(super) fn resembled(name: &str) -> Option<&'static str> {
     let addresses = ADDRESSES.iter().map(|(key, _)| *key);
     HOSTS.into_iter().chain(addresses).chain(PREFIXES).chain(["offline"]).find(|known| {
         let is_telling = ["hostname", "myip", "offline"].contains(known);
@@ -134,7 +134,7 @@ fn resembled(name: &str) -> Option<&'static str> {
 }
 
 /// An address; the brackets of a URL are no part of an IPv6 address.
-fn read_address(text: &str) -> Option<(IpAddr, &str)> {
+pub(super) fn read_address(text: &str) -> Option<(IpAddr, &str)> {
     let text = text.trim_ascii();
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).filter(|bare| bare.contains(':'));
     let text = bare.unwrap_or(text);
@@ -171,7 +171,7 @@ fn read_addresses(parameters: &Parameters, caller: Option<IpAddr>) -> Result<(Ad
     Ok((addresses, echo))
 }
 
-fn add(addresses: &mut Addresses, echo: &mut Echo, address: IpAddr, text: &str) -> Result<(), BadAddress> {
+pub(super) fn add(addresses: &mut Addresses, echo: &mut Echo, address: IpAddr, text: &str) -> Result<(), BadAddress> {
     let (is_first_or_same, spelled) = match canonical(address) {
         IpAddr::V4(v4) => (*addresses.v4.get_or_insert(v4) == v4, &mut echo.v4),
         IpAddr::V6(v6) => (*addresses.v6.get_or_insert(v6) == v6, &mut echo.v6),
@@ -199,7 +199,7 @@ pub(in crate::public) fn render(verdicts: &Verdicts, echo: &Echo) -> Rendered {
     }
 }
 
-fn line(outcome: Outcome, echo: &Echo) -> String {
+pub(super) fn line(outcome: Outcome, echo: &Echo) -> String {
     let word = match outcome {
         Outcome::Changed => "good",
         Outcome::Unchanged => "nochg",
@@ -237,7 +237,7 @@ fn status(outcome: Outcome) -> u16 {
     }
 }
 
-fn reason(outcome: Outcome) -> &'static str {
+pub(super) fn reason(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Changed => "changed",
         Outcome::Unchanged => "unchanged",

@@ -132,8 +132,14 @@ mod tests {
             ("zone=a.b&token=t&ipv6=2001:db8:1:2::10/64", "a.b: 2001:db8:1:2::10 prefix: Some(Is(2001:db8:1:2::/64))"),
             ("zone=a.b&token=t&ipv6=2001:db8:1:2::/56", "a.b:  prefix: Some(Is(2001:db8:1::/56))"),
             ("zone=a.b&token=t&ipv6=2001:db8::1/65", "a.b: not an address"),
-            ("zone=a.b&token=t&ipv6=2001:db8::1&ipv6prefix=2001:db8:1::/56", "a.b: 2001:db8::1 prefix: Some(Is(2001:db8:1::/56))"),
-            ("zone=a.b&token=t&ipv6=2001:db8::1/64&ipv6prefix=2001:db8:1::/56", "a.b: 2001:db8::1 prefix: Some(Is(2001:db8:1::/56))"),
+            (
+                "zone=a.b&token=t&ipv6=2001:db8::1&ipv6prefix=2001:db8:1::/56",
+                "a.b: 2001:db8::1 prefix: Some(Is(2001:db8:1::/56))",
+            ),
+            (
+                "zone=a.b&token=t&ipv6=2001:db8::1/64&ipv6prefix=2001:db8:1::/56",
+                "a.b: 2001:db8::1 prefix: Some(Is(2001:db8:1::/56))",
+            ),
             ("zone=a.b&token=t&ipv6prefix=-", "a.b:  prefix: Some(Gone)"),
             ("zone=a.b&token=t&ipv6prefix=auto", "a.b: no address is left to set"),
             ("zone=a.b&token=t&ip=192.0.2.1", "a.b: a parameter is called almost like ip, and is not understood"),

@@ -71,7 +71,10 @@ mod tests {
             ("hostname=_ACME-challenge.a.b&password=p&txt=.", "a.b:  challenge: Some(RemoveAll)"),
             ("hostname=a.b&password=p&txt=v", "a.b:  challenge: Some(Present(\"v\"))"),
             ("hostname=a.b&password=p&txt=", "a.b: the value is no TXT record's, and is not understood"),
-            ("hostname=a.b&password=p&txt=v&myip=192.0.2.1", "a.b: a parameter is called almost like myip, and is not understood"),
+            (
+                "hostname=a.b&password=p&txt=v&myip=192.0.2.1",
+                "a.b: a parameter is called almost like myip, and is not understood",
+            ),
         ] {
             assert_eq!(told("he-txt", &format!("/nic/update?{query}"), "198.51.100.1"), expected, "{query}");
         }

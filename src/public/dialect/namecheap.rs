@@ -88,7 +88,10 @@ mod tests {
             ("host=*&domain=dyn.example&password=p", "*.dyn.example: 198.51.100.1"),
             ("host=a.b&domain=dyn.example&password=p&ip=", "a.b.dyn.example: 198.51.100.1"),
             ("host=home&domain=dyn.example&password=p&ip=2001:db8::1", "home.dyn.example: not an address"),
-            ("host=home&domain=dyn.example&password=p&ipv6=2001:db8::1", "home.dyn.example: a parameter is called almost like ip, and is not understood"),
+            (
+                "host=home&domain=dyn.example&password=p&ipv6=2001:db8::1",
+                "home.dyn.example: a parameter is called almost like ipv6, and is not understood",
+            ),
             ("host=home&domain=&password=p", "home: 198.51.100.1"),
         ] {
             assert_eq!(told("namecheap", &format!("/update?{query}"), "198.51.100.1"), expected, "{query}");

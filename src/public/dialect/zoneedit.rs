@@ -53,7 +53,8 @@ mod tests {
         let each = outcomes.into_iter().map(|outcome| HostVerdict::new(outcome, "")).collect();
         let echo = |v6: &str| Echo { v6: Some(v6.to_owned()), ..Echo::default() };
         let verdicts = Verdicts { each, ..Verdicts::answered() };
-        let lines = "<SUCCESS CODE=\"200\" TEXT=\"updated\" IP=\"2001:db8::1\">\n<ERROR CODE=\"709\" TEXT=\"not your host\">";
+        let lines =
+            "<SUCCESS CODE=\"200\" TEXT=\"updated\" IP=\"2001:db8::1\">\n<ERROR CODE=\"709\" TEXT=\"not your host\">";
         assert_eq!(render(&verdicts, &echo("2001:db8::1")).body, lines);
         let misleading = Verdicts::once(None, HostVerdict::new(Outcome::Changed, ""));
         assert_eq!(render(&misleading, &echo("2001:db8:700::1")).body, "<SUCCESS CODE=\"200\" TEXT=\"updated\">");

@@ -188,25 +188,27 @@ async fn a_label_is_the_only_host_that_it_begins_or_one_of_the_default_zone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dialect_that_is_off_is_none_until_a_reload_and_leaves_its_path_to_the_next() {
     let config =
-        |config: &mut Config| config.more = "[dialects]\noff = [\"duckdns\", \"dynv6\", \"token\"]\n".to_owned();
+        |config: &mut Config| config.more = "[dialects]\noff = [\"duckdns\", \"freedns\", \"token\"]\n".to_owned();
     let mut stage = Stage::with(Kind::Knot, |setup| setup, &[], config).await;
-    let dynv6 = format!("/api/update?zone={HOST}&token={SECRET}&ipv4=203.0.113.7");
+    let freedns = format!("/u/{SECRET}?address=203.0.113.7&hostname={HOST}");
     let duckdns = format!("/update?domains={HOST}&token={SECRET}&ip=203.0.113.7");
     let in_path = format!("/update/{HOST}/{SECRET}/203.0.113.7");
-    async fn ask(stage: &Stage, target: &str) -> (u16, String) {
-        let answer = Request::get(target).send(stage.gateway.http()).await.unwrap();
-        (answer.status, answer.text())
-    }
-    assert_eq!(ask(&stage, &dynv6).await.0, 404);
+    assert_eq!(ask(&stage, &freedns).await.0, 404);
     assert_eq!(ask(&stage, &in_path).await.0, 404);
     assert_eq!(ask(&stage, &duckdns).await, (200, "good 203.0.113.7".to_owned()));
     assert!(!stage.gateway.log().contains(SECRET), "{}", stage.gateway.log());
     let written = std::fs::read_to_string(stage.gateway.folder().join("gateway.toml")).unwrap();
-    stage.gateway.write("gateway.toml", &written.replace("off = [", "# [")).unwrap();
+    stage.gateway.write("gateway.toml", &written.replace("\noff = [", "\n# [")).unwrap();
     stage.gateway.reload().unwrap();
-    soon("dynv6", async || ask(&stage, &dynv6).await == (200, "addresses unchanged".to_owned())).await;
+    let unchanged = format!("No IP change detected for {HOST} with IP 203.0.113.7, skipping update");
+    soon("FreeDNS", async || ask(&stage, &freedns).await == (200, unchanged.clone())).await;
     assert_eq!(ask(&stage, &duckdns).await, (200, "OK".to_owned()));
     assert_eq!(ask(&stage, &in_path).await, (200, "OK".to_owned()));
+}
+
+async fn ask(stage: &Stage, target: &str) -> (u16, String) {
+    let answer = Request::get(target).send(stage.gateway.http()).await.unwrap();
+    (answer.status, answer.text())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,9 +6,10 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode_str;
 
 use super::stated::{Stated, apart, flag, gives, is_of_a_name, text, understood};
-use super::{DialectRequest, Echo, Parsed, Rendered, dyndns2, secret, whole};
+use super::{DialectRequest, Echo, Parsed, Rendered, secret, whole};
 use crate::gateway::{Asked, BadAddress, ChallengeAsked, Labels, More, Verdicts};
 use crate::model::{Families, Family, Outcome};
+use crate::public::spellings::MOST_READ;
 
 const KNOWN: [&str; 7] = ["domains", "token", "ip", "ipv6", "clear", "verbose", "txt"];
 
@@ -36,7 +37,7 @@ pub(super) fn parse(request: &DialectRequest<'_>) -> Parsed {
     let (domains, token, address) = match segments.next() {
         Some(domain) => (vec![domain], segments.next(), segments.next()),
         None => {
-            let domains = parameters.list("domains").take(dyndns2::MOST_READ).map(Cow::Borrowed);
+            let domains = parameters.list("domains").take(MOST_READ).map(Cow::Borrowed);
             (domains.collect(), parameters.first_of(&["token"]), None)
         }
     };

@@ -2,10 +2,11 @@
 
 use std::net::IpAddr;
 
-use super::{DialectRequest, Echo, dyndns2};
+use super::{DialectRequest, Echo};
 use crate::gateway::{Asked, BadAddress};
-use crate::model::{Addresses, Family, Hostname};
+use crate::model::{Addresses, Family, Hostname, canonical};
 use crate::public::parameters::Parameters;
+use crate::public::spellings::{MOST_READ, is_almost_address, meant_by, read_address};
 
 /// The longest string of a TXT record (RFC 1035 section 3.3).
 const LONGEST_TEXT: usize = 255;
@@ -20,20 +21,29 @@ pub(super) struct Stated {
 impl Stated {
     /// An address of any family.
     pub(super) fn add(&mut self, text: &str) -> Result<(), BadAddress> {
-        let (address, text) = dyndns2::read_address(text).ok_or(BadAddress::Unparsable)?;
-        dyndns2::add(&mut self.addresses, &mut self.echo, address, text)
+        let (address, text) = read_address(text).ok_or(BadAddress::Unparsable)?;
+        self.set(address, text)
     }
 
     /// An address of this family.
     pub(super) fn add_of(&mut self, family: Family, text: &str) -> Result<(), BadAddress> {
-        let is_of_it = dyndns2::read_address(text).is_some_and(|(address, _)| Family::of(address) == family);
+        let is_of_it = read_address(text).is_some_and(|(address, _)| Family::of(address) == family);
         if is_of_it { self.add(text) } else { Err(BadAddress::Unparsable) }
     }
 
     /// The caller's own address, which must be of this family.
     pub(super) fn add_caller(&mut self, family: Family, caller: Option<IpAddr>) -> Result<(), BadAddress> {
         let own = caller.filter(|own| Family::of(*own) == family).ok_or(BadAddress::None)?;
-        dyndns2::add(&mut self.addresses, &mut self.echo, own, &own.to_string())
+        self.set(own, &own.to_string())
+    }
+
+    fn set(&mut self, address: IpAddr, text: &str) -> Result<(), BadAddress> {
+        let (is_first_or_same, spelled) = match canonical(address) {
+            IpAddr::V4(v4) => (*self.addresses.v4.get_or_insert(v4) == v4, &mut self.echo.v4),
+            IpAddr::V6(v6) => (*self.addresses.v6.get_or_insert(v6) == v6, &mut self.echo.v6),
+        };
+        spelled.get_or_insert_with(|| text.to_owned());
+        if is_first_or_same { Ok(()) } else { Err(BadAddress::TwoOfAFamily) }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -60,10 +70,10 @@ pub(super) fn understood(parameters: &Parameters, known: &[&str]) -> Result<(), 
         return Err(BadAddress::NotUnderstood("the body is no form"));
     }
     for (name, value) in parameters.iter().filter(|(name, _)| !known.contains(name)) {
-        if let Some(known) = dyndns2::resembled(name) {
+        if let Some(known) = meant_by(name) {
             return Err(BadAddress::AlmostKnown(known));
         }
-        if std::iter::once(name).chain(value.split(',')).any(|text| dyndns2::read_address(text).is_some()) {
+        if std::iter::once(name).chain(value.split(',')).any(is_almost_address) {
             return Err(BadAddress::NotUnderstood("an address stands under a name that is not known"));
         }
     }
@@ -72,7 +82,7 @@ pub(super) fn understood(parameters: &Parameters, known: &[&str]) -> Result<(), 
 
 /// The hosts under the first of `names` that is given; any other must say the same.
 pub(super) fn hosts(parameters: &Parameters, names: &[&str]) -> Result<Vec<String>, BadAddress> {
-    let list = |name: &&str| parameters.list(name).take(dyndns2::MOST_READ).map(str::to_owned).collect::<Vec<_>>();
+    let list = |name: &&str| parameters.list(name).take(MOST_READ).map(str::to_owned).collect::<Vec<_>>();
     let mut lists = names.iter().map(list).filter(|list| !list.is_empty());
     let first = lists.next().unwrap_or_default();
     if lists.all(|other| other == first) { Ok(first) } else { Err(BadAddress::Contradiction) }

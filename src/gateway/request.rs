@@ -145,6 +145,12 @@ impl Asked {
         self.more.as_ref()?.challenge.as_ref()
     }
 
+    /// This, and no addresses.
+    #[must_use]
+    pub fn only(more: More) -> Self {
+        Self { addresses: Addresses::default(), more: Some(Arc::new(more)) }
+    }
+
     /// Whether something is asked for that must be granted to the host.
     #[must_use]
     pub fn wants_extra(&self) -> bool {

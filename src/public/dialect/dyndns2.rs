@@ -59,7 +59,7 @@ pub(in crate::public) fn render(verdicts: &Verdicts, echo: &Echo) -> Rendered {
     }
 }
 
-fn line(outcome: Outcome, echo: &Echo) -> String {
+pub(super) fn line(outcome: Outcome, echo: &Echo) -> String {
     let word = match outcome {
         Outcome::Changed => "good",
         Outcome::Unchanged => "nochg",

@@ -11,9 +11,10 @@
 //! | `= NAME ADDRESS…` | what Knot serves for the name by now |
 //! | `---` | a new connection |
 //!
-//! `{host}` and `{host2}` are names of the file's own; `{gateway}` is the gateway's address; `{login}`, `{password}` and
-//! `{basic}` (both in base64) are an account's, `{wrong}` is `{basic}` with another password; `{length}` is that of the next
-//! `>>` line. The body is exactly what is written, unless the transcript states a Content-Length.
+//! `{host}` and `{host2}` are names of the file's own, `{label}` is the first label of the one; `{gateway}` is the gateway's
+//! address; `{login}`, `{password}` and `{basic}` (both in base64) are an account's, `{basic-host}` is `{basic}` with the host in
+//! the place of the login, `{wrong}` is `{basic}` with another password; `{length}` is that of the next `>>` line. The body is
+//! exactly what is written, unless the transcript states a Content-Length.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -45,6 +46,8 @@ fn parse(text: &str, name: &str, gateway: &str) -> Result<Vec<Line>, String> {
         ("{login}", LOGIN.to_owned()),
         ("{password}", SECRET.to_owned()),
         ("{basic}", basic(SECRET)),
+        ("{basic-host}", STANDARD.encode(format!("{name}.dyn.example:{SECRET}"))),
+        ("{label}", name.to_owned()),
         ("{wrong}", basic("an-old-password")),
     ];
     let text = placeholders.iter().fold(text.to_owned(), |text, (name, value)| text.replace(name, value));

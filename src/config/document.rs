@@ -10,7 +10,7 @@ use super::suggest::nearest;
 
 /// How the sections of the file's root are written.
 const TITLES: &str =
-    "[http], [admin], [[key]], [[zone]], [[account]], [[host]], [engine], [limits], [addresses], [store]";
+    "[http], [admin], [[key]], [[zone]], [[account]], [[host]], [engine], [limits], [addresses], [dialects], [store]";
 
 /// How many unknown keys and wrong types of one section are told; each one costs another reading of the section.
 const MOST_TOLD: usize = 100;
@@ -39,6 +39,7 @@ pub(super) fn read(text: &str, problems: &mut Problems<'_>) -> Option<Document> 
         engine: sections.once("[engine]").unwrap_or_else(absent),
         limits: sections.once("[limits]").unwrap_or_else(absent),
         addresses: sections.once("[addresses]").unwrap_or_else(absent),
+        dialects: sections.once("[dialects]").unwrap_or_else(absent),
         store: sections.once("[store]"),
     };
     sections.refuse_unknown();

@@ -30,6 +30,7 @@ pub(super) struct Document {
     pub(super) engine: Spanned<EngineSection>,
     pub(super) limits: Spanned<LimitsSection>,
     pub(super) addresses: Spanned<AddressesSection>,
+    pub(super) dialects: Spanned<DialectsSection>,
     pub(super) store: Option<Spanned<StoreSection>>,
 }
 
@@ -139,6 +140,16 @@ pub(super) struct AddressesSection {
 
 #[derive(Default, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(super) struct DialectsSection {
+    pub(super) default_zone: Option<Text>,
+    #[serde(default)]
+    pub(super) off: Vec<Text>,
+    #[serde(default)]
+    pub(super) empty_deletes: bool,
+}
+
+#[derive(Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct StoreSection {
     pub(super) url: Option<SecretText>,
     pub(super) url_file: Option<Text>,
@@ -148,7 +159,7 @@ pub(super) struct StoreSection {
 
 /// What a later version serves: sections, below no title, and keys.
 pub(super) const LATER: [(&str, &[&str]); 3] = [
-    ("", &["web", "acme", "dialects", "token"]),
+    ("", &["web", "acme", "token"]),
     ("[http.tls]", &["acme"]),
     ("[[host]]", &["follow", "interface_id", "prefix_from", "wildcard", "offline", "mx", "ptr", "certificate"]),
 ];
@@ -215,6 +226,11 @@ per_minute = 6
 
 [addresses]
 refuse = ["10.0.0.0/8", "fc00::/7"]
+
+[dialects]
+default_zone = "dyn.example"
+off = ["duckdns"]
+empty_deletes = true
 
 [store]
 url = "sqlite:/var/lib/dyngate/dyngate.db"

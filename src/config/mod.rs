@@ -2,6 +2,7 @@
 
 mod account;
 pub(crate) mod certificate;
+pub(crate) mod dialects;
 mod document;
 mod endpoint;
 mod engine;
@@ -28,6 +29,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use crate::model::{Hostname, PasswordDigest, TsigKey, ZoneName};
 
 use account::{check_accounts, check_hosts};
+use dialects::check_dialects;
 use engine::{check_engine, check_limits, check_store};
 use format::Document;
 use key::Keys;
@@ -59,6 +61,8 @@ pub struct Config {
     pub limits: Limits,
     /// `[addresses] refuse`
     pub refuse: Vec<IpNet>,
+    /// `[dialects]`
+    pub dialects: Dialects,
     /// `[[zone]]`, each with its key.
     pub zones: Vec<Zone>,
     /// `[[account]]`
@@ -103,6 +107,15 @@ impl Config {
         config.filter(|_| errors.problems().is_empty()).ok_or(errors)
     }
 
+    /// The zone of a name that is sent without one: where the file does not say, its only one.
+    pub fn default_zone(&self) -> Option<&ZoneName> {
+        let only = match self.zones.as_slice() {
+            [only] => Some(&only.name),
+            _ => None,
+        };
+        self.dialects.default_zone.as_ref().or(only)
+    }
+
     /// What was typed as what it means; right where no problem was found.
     fn check(typed: Document, problems: &mut Problems<'_>) -> Self {
         let (http, admin) = check_listeners(&typed.http, typed.tls.as_ref(), typed.admin.get_ref(), problems);
@@ -126,6 +139,7 @@ impl Config {
             engine: check_engine(typed.engine.into_inner(), problems),
             limits: check_limits(typed.limits.into_inner(), problems),
             refuse: check_addresses(typed.addresses.into_inner(), problems),
+            dialects: check_dialects(typed.dialects.get_ref(), &zones, problems),
             accounts: check_accounts(typed.accounts, &zones, problems),
             hosts: check_hosts(typed.hosts, &zones, problems),
             store,
@@ -235,6 +249,17 @@ pub struct Limits {
     pub failed_logins: Option<Quota>,
     /// The same address of one host, again: past it the host is answered `abuse`.
     pub repeats: Option<Quota>,
+}
+
+/// `[dialects]`
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Dialects {
+    /// The zone of a name that is sent without one; see [`Config::default_zone`].
+    pub default_zone: Option<ZoneName>,
+    /// The names of those that are not served.
+    pub off: Vec<&'static str>,
+    /// Whether an address that is given and empty asks for the removal of its family.
+    pub empty_deletes: bool,
 }
 
 /// A zone that we change.

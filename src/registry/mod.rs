@@ -157,16 +157,58 @@ impl Registry {
         Ok(in_force.map(|holder| holder.name))
     }
 
-    /// The host of an account whose grants name exactly one.
+    /// The account that the file declares with the generated secret of this SHA-256.
+    pub(crate) fn declared_by_secret(&self, digest: &TokenDigest) -> Option<Arc<Account>> {
+        self.declared.login_of_secret(digest).flatten().and_then(|login| self.declared.account(login)).cloned()
+    }
+
+    /// The same of the store: it may be disabled, and the secret may have expired. A secret of several accounts, of the file and
+    /// the store together too, is nobody's.
+    pub(crate) async fn account_by_secret(&self, digest: &TokenDigest) -> Result<Option<Arc<Account>>, Unavailable> {
+        let Some(stored) = &self.stored else { return Ok(None) };
+        match stored.directory.login_of_secret(digest).await? {
+            Some(login) if self.declared.login_of_secret(digest).is_none() => stored.directory.account(&login).await,
+            Some(_) | None => Ok(None),
+        }
+    }
+
+    /// The host of an account whose grants name exactly one, else the one that its login names.
     pub(crate) async fn only_host(&self, account: &Account) -> Result<Option<Hostname>, Unavailable> {
+        if let Some(only) = self.only_granted(account).await? {
+            return Ok(Some(only));
+        }
+        let Some(name) = Hostname::parse(&account.login).ok().filter(|name| name.as_str().contains('.')) else {
+            return Ok(None);
+        };
+        let host = self.host(&name).await?;
+        Ok(self.grant(account, &name, host.as_deref()).is_ok().then_some(name))
+    }
+
+    async fn only_granted(&self, account: &Account) -> Result<Option<Hostname>, Unavailable> {
         if !account.wildcards.is_empty() {
             return Ok(None);
         }
         let mut hosts: Vec<_> = account.exact.iter().take(2).cloned().collect();
         if let (false, Some(stored)) = (account.is_declared, &self.stored) {
-            hosts = stored.directory.hosts_of(&account.login, 2).await?;
+            hosts = stored.directory.hosts_of(&account.login, None, 2).await?;
         }
         Ok(if hosts.len() == 1 { hosts.pop() } else { None })
+    }
+
+    /// The hosts that are granted exactly to an account and whose first label is `label`; two at most.
+    pub(crate) async fn hosts_that_begin(&self, account: &Account, label: &str) -> Result<Vec<Hostname>, Unavailable> {
+        let begin = format!("{}.", label.to_ascii_lowercase());
+        let begins = |name: &&Hostname| name.as_str().starts_with(&begin);
+        let mut hosts: Vec<_> = account.exact.iter().filter(begins).take(2).cloned().collect();
+        // Stored names are in the order of their octets. Nothing but letters and digits begins a label after the first, but for a
+        // '_' that comes after both.
+        if let (false, Some(stored), Ok(before)) =
+            (account.is_declared, &self.stored, Hostname::parse(&format!("{begin}0")))
+        {
+            hosts = stored.directory.hosts_of(&account.login, Some(&before), 2).await?;
+            hosts.retain(|name| begins(&name));
+        }
+        Ok(hosts)
     }
 
     /// The zone that holds `name`: the longest match.

@@ -12,11 +12,12 @@ use super::{News, Store, Subject, account, pending, reserve, state};
 use crate::config::Location;
 
 /// Every look-up that a request or a command on one host may cost, and the feed's.
-const LOOK_UPS: [&str; 9] = [
+const LOOK_UPS: [&str; 10] = [
     account::ACCOUNT,
     account::HOST,
     account::NAMES_OF,
     account::TOKEN,
+    account::LOGINS_OF_SECRET,
     state::BY_NAME,
     reserve::LOGINS,
     pending::BY_NAME,

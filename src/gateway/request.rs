@@ -1,12 +1,12 @@
 //! A request for changes, whatever dialect it came in. Knows nothing of HTTP.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::Ipv6Net;
 
 use crate::auth::{Credentials, Password};
-use crate::model::{Addresses, Families, TokenDigest, ZoneName};
+use crate::model::{Addresses, Families, InterfaceId, TokenDigest, ZoneName};
 
 /// A request for changes.
 #[derive(Debug)]
@@ -70,7 +70,7 @@ pub struct More {
     /// The network behind the router.
     pub prefix: Option<PrefixAsked>,
     /// The interface id that the host takes in that network, in this request.
-    pub interface_id: Option<Ipv6Addr>,
+    pub interface_id: Option<InterfaceId>,
     /// `*.HOST` is to have the same addresses.
     pub wildcard: bool,
     /// The names of the mail servers, as they were sent.
@@ -84,6 +84,8 @@ pub struct More {
 pub enum PrefixAsked {
     /// It is this one; bits below its length are zero.
     Is(Ipv6Net),
+    /// The same, said in the place of an address: a host without an interface id moves into it with the addresses that it has.
+    Moves(Ipv6Net),
     /// There is none any longer.
     Gone,
 }

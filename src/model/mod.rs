@@ -7,6 +7,7 @@ mod name;
 mod outcome;
 mod password;
 mod pending;
+mod prefix;
 mod rr;
 mod source;
 mod text;
@@ -21,6 +22,9 @@ pub use name::{Hostname, NameError, ZoneName};
 pub use outcome::Outcome;
 pub use password::{MAX_ITERATIONS, MAX_MEMORY_KIB, PasswordDigest, PasswordError};
 pub use pending::PendingChange;
+pub use prefix::{
+    BadPrefix, InterfaceId, InterfaceIdError, Ipv6Text, Overlaps, PREFIX_LENGTHS, PrefixText, moved, network_of,
+};
 pub use rr::{Desired, DesiredRecords, RrData, RrKey, RrType, UnknownType};
 pub(crate) use source::{SourcePrefix, SourceTier};
 pub(crate) use text::{clean, escaped};

@@ -135,22 +135,25 @@ pub fn update(octets: &[u8]) {
         assert!(is_said && !host.is_empty() && !host.contains(','), "{host:?}");
     }
     let texts: Vec<&str> = ADDRESSES.iter().flat_map(|key| parameters.list(key)).collect();
-    if let Ok(Asked { addresses, .. }) = parsed.asked {
-        assert!(!addresses.is_empty() && !parameters.has_foreign_body());
-        let address = |text: &str| text.trim_matches(['[', ']']).parse().ok().map(canonical);
-        let mut given = texts.iter().filter_map(|text| address(text)).peekable();
-        if given.peek().is_some() {
-            // All that is said, and nothing else.
-            let given: Vec<IpAddr> = given.collect();
-            assert!(addresses.iter().all(|address| given.contains(&address)), "{addresses:?} of {texts:?}");
-            assert!(given.iter().all(|given| addresses.iter().any(|set| set == *given)), "{addresses:?} of {texts:?}");
-        } else {
-            let stays = |text: &&str| ["no", "preserve", "nochg"].iter().any(|word| text.eq_ignore_ascii_case(word));
-            assert!(addresses.iter().eq([CALLER]) && texts.iter().all(stays), "{addresses:?} of {texts:?}");
+    if let Ok(Asked { addresses, more }) = &parsed.asked {
+        assert!(!parameters.has_foreign_body() && !(addresses.is_empty() && more.is_none()));
+        let address = |text: &&str| text.trim_matches(['[', ']']).split('/').next()?.parse().ok().map(canonical);
+        let given: Vec<IpAddr> = texts.iter().filter_map(address).collect();
+        let is_own = |set| set == CALLER && !texts.iter().any(|text| address(text).is_some() && !is_hollow(text));
+        let is_auto = texts.iter().any(|text| text.eq_ignore_ascii_case("auto"));
+        let is_said = |set| given.contains(&set) || is_own(set) || set == CALLER && is_auto;
+        assert!(addresses.iter().all(is_said), "{addresses:?} of {texts:?}");
+        // All that is said, and nothing else.
+        if parameters.list("offline").next().is_none() {
+            let must = texts.iter().filter(|text| !text.contains('/') && !is_hollow(text)).filter_map(address);
+            let is_done = |must: IpAddr| {
+                addresses.iter().any(|set| set == must) || more.as_ref().is_some_and(|more| more.interface_id.is_some())
+            };
+            assert!(must.into_iter().all(is_done), "{addresses:?} of {texts:?}");
         }
         let good = dyndns2::render(&verdicts(Outcome::Changed, 1), &parsed.echo).body;
-        let echoed = good.strip_prefix("good ").map(|echo| echo.split(',').map(|text| text.parse().map(canonical)));
-        assert!(echoed.is_some_and(|echoed| echoed.eq(addresses.iter().map(Ok))), "{good}");
+        let echo = good.strip_prefix("good ").unwrap_or_default().split(',').filter(|text| !text.is_empty());
+        assert!(echo.map(|text| text.parse().map(canonical)).eq(addresses.iter().map(Ok)), "{good}");
     }
     for outcome in Outcome::ALL {
         for count in [1, 20] {
@@ -169,10 +172,36 @@ fn verdicts(outcome: Outcome, count: usize) -> Verdicts {
     Verdicts { each: vec![verdict; count], ..Verdicts::answered() }
 }
 
-const ADDRESSES: [&str; 15] = [
-    "myip", "myipv4", "myipv6", "ip", "ipv4", "ipv6", "ip4", "ip6", "ip4addr", "ip6addr", "myip6", "myip2", "address",
-    "addr", "dnsto",
+const ADDRESSES: [&str; 23] = [
+    "myip",
+    "myipv4",
+    "myipv6",
+    "myip4",
+    "ip",
+    "ipv4",
+    "ipv6",
+    "ip4",
+    "ip6",
+    "ip4addr",
+    "ip6addr",
+    "myip6",
+    "myip2",
+    "address",
+    "addr",
+    "dnsto",
+    "ipaddr",
+    "ipaddress",
+    "ip_address",
+    "ipv4addr",
+    "ipv6addr",
+    "a",
+    "aaaa",
 ];
+
+/// Sets nothing where something else does.
+fn is_hollow(text: &str) -> bool {
+    ["0.0.0.0", "::"].contains(&text.trim_matches(['[', ']'])) || text.parse() == Ok(std::net::Ipv6Addr::UNSPECIFIED)
+}
 
 /// What was read, written as a client would, is read as the same.
 fn round_trip(parameters: &Parameters) {

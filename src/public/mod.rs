@@ -7,6 +7,7 @@ mod dialect;
 pub mod fuzzing;
 mod parameters;
 mod service;
+mod spellings;
 
 pub(crate) use access_log::Several;
 pub use service::Public;

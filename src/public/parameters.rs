@@ -51,6 +51,12 @@ impl Parameters {
         elements.map(str::trim_ascii).filter(|element| !element.is_empty())
     }
 
+    /// Whether something of this name is there, and nothing in it.
+    pub(super) fn is_empty(&self, key: &str) -> bool {
+        let mut values = self.values(key).peekable();
+        values.peek().is_some() && values.all(|value| value.trim_ascii().is_empty())
+    }
+
     /// What the first of `keys` that is there and not empty says; of several different values all, joined by commas.
     pub(super) fn first_of(&self, keys: &[&str]) -> Option<Cow<'_, str>> {
         keys.iter().find_map(|key| {

@@ -19,8 +19,24 @@ use crate::net::ClientAddress;
 pub(super) static TABLE: [Dialect; 4] = [
     Dialect {
         name: "dyndns2",
-        paths: &["/nic/update", "/v3/update", "/v2/update", "/dyndns/update", "/update"],
-        claims: everything,
+        // Those after the first five are of services whose clients send Basic only once they are challenged.
+        paths: &[
+            "/nic/update",
+            "/v3/update",
+            "/v2/update",
+            "/dyndns/update",
+            "/update",
+            "/",
+            "/XDynDNSServer/XDynDNS.php",
+            "/api/v1/update",
+            "/v0/dyndns/update",
+            "/update.php",
+            "/upd.php",
+            "/setip",
+            "/servlet/updateip",
+            "/directip.html",
+        ],
+        claims: dyndns2::claims,
         parse: Parse::Update(dyndns2::parse),
         render: dyndns2::render,
         challenges: true,
@@ -152,6 +168,13 @@ pub(super) fn at<'a>(table: &'static [Dialect], path: &'a str) -> impl Iterator<
     })
 }
 
+/// What is spoken where no row claims `request`: dyndns2, where somebody says who asks, and for a host or an address.
+pub(super) fn fallback<'a>(request: &DialectRequest<'_>) -> Option<Spoken<'a>> {
+    let (row, dialect) = TABLE.iter().enumerate().find(|(_, dialect)| dialect.name == "dyndns2")?;
+    let spoken = Spoken { row, dialect, pattern: "/…", rest: "" };
+    (!request.settings.off.contains(&dialect.name) && dyndns2::is_meant(request)).then_some(spoken)
+}
+
 /// Of `path` what a log may show where no dialect is spoken: the words that the table has too. Any other may be a secret that
 /// somebody put in the wrong place.
 pub(super) fn known_words(path: &str) -> String {
@@ -175,7 +198,7 @@ mod tests {
     /// What speaks for a request, and what it sees of the path.
     fn spoken<'a>(table: &'static [Dialect], method: &Method, target: &'a str) -> Option<(&'static str, &'a str)> {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        let (head, _) = Request::builder().method(method).body(()).unwrap().into_parts();
+        let (head, ()) = Request::builder().method(method).uri(path).body(()).unwrap().into_parts();
         let parameters = Parameters::parse(query.as_bytes());
         let client = ClientAddress { source: std::net::Ipv4Addr::LOCALHOST.into(), address: None };
         let settings = Dialects::default();
@@ -199,12 +222,52 @@ mod tests {
             ("/update/…", Some(("token", "…")), "/update/…"),
             ("/nic/abcd/update", None, "/nic/…/update"),
             ("/", None, "/"),
+            ("/?hostname=a.example", Some(("dyndns2", "")), "/"),
+            ("/?page=a.example", None, "/"),
+            ("/update.php", Some(("dyndns2", "")), "/update.php"),
+            ("/update.php/abcd", None, "/update.php/…"),
             ("*", None, "…"),
         ] {
             assert_eq!(spoken(&TABLE, &Method::GET, path), expected, "{path}");
+            let path = path.split('?').next().unwrap();
             let said =
                 at(&TABLE, path).next().map_or_else(|| known_words(path), |spoken| spoken.shown(path).to_owned());
             assert_eq!(said, shown, "{path}");
+        }
+    }
+
+    #[test]
+    fn elsewhere_only_who_says_who_asks_and_for_what_is_heard() {
+        for (query, login, is_heard) in [
+            ("hostname=a.example", None, false),
+            ("hostname=a.example&myip=192.0.2.1", None, false),
+            ("hostname=a.example", Some("router1"), true),
+            ("myip=192.0.2.1", Some("router1"), true),
+            ("myip=", Some("router1"), false),
+            ("", Some("router1"), false),
+            ("page=1", Some("router1"), false),
+            ("", Some("a.example"), true),
+            ("hostname=a.example&token=x", None, true),
+            ("hostname=a.example&token=", None, false),
+            ("token=x", None, false),
+            ("username=a&hostname=a.example", None, false),
+        ] {
+            let basic = login.map(|login| {
+                format!(
+                    "Basic {}",
+                    base64::Engine::encode(&base64::engine::general_purpose::STANDARD, format!("{login}:x"))
+                )
+            });
+            let request = Request::builder().uri("/elsewhere");
+            let request = basic.into_iter().fold(request, |request, basic| request.header("Authorization", basic));
+            let (head, ()) = request.body(()).unwrap().into_parts();
+            let parameters = &Parameters::parse(query.as_bytes());
+            let client = ClientAddress { source: std::net::Ipv4Addr::LOCALHOST.into(), address: None };
+            let off = Dialects { off: vec!["dyndns2"], ..Dialects::default() };
+            for (settings, is_heard) in [(&Dialects::default(), is_heard), (&off, false)] {
+                let request = DialectRequest { head: &head, rest: "", parameters, client, settings };
+                assert_eq!(fallback(&request).is_some(), is_heard, "{query} as {login:?}");
+            }
         }
     }
 

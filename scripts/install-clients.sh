@@ -4,7 +4,8 @@
 set -euo pipefail
 
 # Every package by its exact version, those they need too.
-pypi=(noipy==2.0.0 requests==2.34.2 certifi==2026.10.18 charset-normalizer==3.5.2 idna==3.20 urllib3==2.8.0 ddns==4.2.0)
+pypi=(noipy==2.0.0 requests==2.34.2 certifi==2026.10.18 charset-normalizer==3.5.2 idna==3.20 urllib3==2.8.0 ddns==4.2.0
+    dyndnsc==0.6.1 json-logging==1.6.0)
 npm=(ddns-client@0.2.4)
 
 clients=$(cd "$(dirname "$0")/.." && pwd)/target/clients

@@ -5,6 +5,7 @@ mod account;
 mod declared;
 mod directory;
 mod dummy;
+mod one_family;
 mod pending;
 mod recorder;
 mod reserver;
@@ -108,7 +109,8 @@ impl Registry {
         let mut follower = JoinSet::new();
         follower.spawn(Arc::clone(&directory).follow(on_pending));
         let unwritten = metrics.store_unwritten();
-        let recorder = Recorder::start(store.clone(), config.store.history, unwritten, Arc::clone(&health));
+        let (known, healthy) = (Arc::clone(&directory), Arc::clone(&health));
+        let recorder = Recorder::start(store.clone(), config.store.history, unwritten, healthy, known);
         let reserver = Arc::new(Reserver::start(store.clone(), Arc::clone(&directory)));
         Ok(Self {
             declared,

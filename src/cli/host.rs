@@ -259,9 +259,7 @@ fn host_block(view: &HostView) -> String {
     let mut lines = vec![("account", Cell::from(view.account.as_deref().unwrap_or("-")))];
     lines.extend(view.description.as_ref().map(|text| ("description", Cell::from(text))));
     lines.push(("addresses", Cell::from(addresses(view).as_deref().unwrap_or("none known"))));
-    if let Some(only) = only_family(view) {
-        lines.push(("", Cell::new(Tone::Warning, only)));
-    }
+    lines.extend(only_family(view).map(|only| ("", Cell::from(only))));
     if view.pending {
         lines.push(("", Cell::new(Tone::Warning, "waits for the gateway to change its records")));
     }

@@ -126,8 +126,14 @@ pub fn update(octets: &[u8]) {
     round_trip(&parameters);
     let client = ClientAddress { source: CALLER, address: Some(CALLER) };
     let (head, ()) = Request::new(()).into_parts();
-    let request =
-        DialectRequest { head: &head, rest: "", parameters: &parameters, client, settings: &Dialects::default() };
+    let request = DialectRequest {
+        head: &head,
+        rest: "",
+        parameters: &parameters,
+        body: b"",
+        client,
+        settings: &Dialects::default(),
+    };
     let parsed = dyndns2::parse(&request);
 
     for host in &parsed.hosts {
@@ -136,7 +142,7 @@ pub fn update(octets: &[u8]) {
     }
     let texts: Vec<&str> = ADDRESSES.iter().flat_map(|key| parameters.list(key)).collect();
     if let Ok(Asked { addresses, more }) = &parsed.asked {
-        assert!(!parameters.has_foreign_body() && !(addresses.is_empty() && more.is_none()));
+        assert!(!parameters.has_foreign_body() && (!addresses.is_empty() || more.is_some()));
         let address = |text: &&str| text.trim_matches(['[', ']']).split('/').next()?.parse().ok().map(canonical);
         let given: Vec<IpAddr> = texts.iter().filter_map(address).collect();
         let is_own = |set| set == CALLER && !texts.iter().any(|text| address(text).is_some() && !is_hollow(text));
@@ -183,8 +189,14 @@ pub fn dialects(octets: &[u8]) {
     let settings = Dialects { empty_deletes: octets.len().is_multiple_of(2), ..Dialects::default() };
     let client = ClientAddress { source: CALLER, address: Some(CALLER) };
     for spoken in at(&TABLE, head.uri.path()) {
-        let request =
-            DialectRequest { head: &head, rest: spoken.rest, parameters: &parameters, client, settings: &settings };
+        let request = DialectRequest {
+            head: &head,
+            rest: spoken.rest,
+            parameters: &parameters,
+            body: form,
+            client,
+            settings: &settings,
+        };
         let _either = (spoken.dialect.claims)(&request);
         if let Parse::Update(parse) = spoken.dialect.parse {
             check_parsed(spoken.dialect, &request, &parse(&request));

@@ -1,6 +1,7 @@
 //! The table of dialects. Each is one file and one row: a pure `parse` from a request to what is asked for, and a pure, total
 //! `render` from outcomes to an answer. Knows no socket.
 
+pub(super) mod acme_dns;
 mod checkip;
 mod duckdns;
 mod dyndns1;
@@ -10,6 +11,7 @@ mod easydns;
 mod freedns;
 mod freemyip;
 mod he_txt;
+pub(super) mod httpreq;
 mod namecheap;
 mod nic_delete;
 mod stated;
@@ -25,10 +27,44 @@ use hyper::http::request::Parts;
 use super::parameters::Parameters;
 use crate::config::Dialects;
 use crate::gateway::{Asked, BadAddress, Identity, Labels, Verdicts};
+use crate::model::Outcome;
 use crate::net::ClientAddress;
 
-/// All dialects. Where several serve one path, the first that claims the request speaks.
-pub(super) static TABLE: [Dialect; 15] = [
+/// All dialects. Where several serve one path, the first that claims the request speaks, and the first of them where a request
+/// is turned away before its parameters are read.
+pub(super) static TABLE: [Dialect; 19] = [
+    Dialect {
+        name: "acme-dns",
+        paths: &["/acme-dns/update", "/update"],
+        claims: acme_dns::claims,
+        parse: Parse::Update(acme_dns::parse),
+        render: acme_dns::render,
+        challenges: false,
+    },
+    Dialect {
+        name: "acme-dns-register",
+        paths: &["/acme-dns/register", "/register"],
+        claims: acme_dns::registers,
+        parse: Parse::Answer(acme_dns::register),
+        render: acme_dns::render,
+        challenges: false,
+    },
+    Dialect {
+        name: "acme-dns-health",
+        paths: &["/acme-dns/health", "/health"],
+        claims: acme_dns::asks_for_health,
+        parse: Parse::Answer(acme_dns::health),
+        render: acme_dns::render,
+        challenges: false,
+    },
+    Dialect {
+        name: "httpreq",
+        paths: &["/httpreq/present", "/httpreq/cleanup", "/present", "/cleanup"],
+        claims: httpreq::claims,
+        parse: Parse::Update(httpreq::parse),
+        render: httpreq::render,
+        challenges: true,
+    },
     Dialect {
         name: "duckdns",
         paths: &["/update", "/update/…"],
@@ -202,6 +238,8 @@ pub(super) struct DialectRequest<'a> {
     pub(super) rest: &'a str,
     /// Those of the query, then those of the body.
     pub(super) parameters: &'a Parameters,
+    /// The body as it came.
+    pub(super) body: &'a [u8],
     pub(super) client: ClientAddress,
     pub(super) settings: &'a Dialects,
 }
@@ -222,6 +260,8 @@ pub(super) struct Parsed {
 pub(super) struct Echo {
     pub(super) v4: Option<String>,
     pub(super) v6: Option<String>,
+    /// The owner name of a challenge.
+    pub(super) fqdn: Option<String>,
     /// The value of a TXT record, where that is asked for; empty where it is to go.
     pub(super) txt: Option<String>,
     /// Whether more than a word is wanted.
@@ -289,6 +329,31 @@ pub(super) fn known_words(path: &str) -> String {
     words.collect::<Vec<_>>().join("/")
 }
 
+/// Whether a path of several words begins with `base`.
+fn is_below(head: &Parts, base: &str) -> bool {
+    head.uri.path().split('/').find(|segment| !segment.is_empty()) == Some(base)
+}
+
+/// The answer in JSON to a request for one host's challenge: `of` makes status and body of what became of it.
+fn of_challenge(verdicts: &Verdicts, of: impl Fn(Outcome) -> (u16, String)) -> Rendered {
+    let verdict = verdicts.each.first();
+    let outcome = verdict.map_or(Outcome::Unreachable, |verdict| verdict.outcome);
+    let (status, body) = of(outcome);
+    let retry_after = verdict.and_then(|verdict| verdict.retry_after);
+    Rendered {
+        status,
+        content_type: "application/json",
+        body,
+        reason: dyndns2::reason(outcome).to_owned(),
+        retry_after,
+    }
+}
+
+/// What a client is answered in of which nobody knows what it speaks.
+pub(super) fn spoken_to_strangers() -> &'static Dialect {
+    at(&TABLE, "/nic/update").next().map_or(&TABLE[0], |spoken| spoken.dialect)
+}
+
 fn everything(_: &DialectRequest<'_>) -> bool {
     true
 }
@@ -316,7 +381,14 @@ mod tests {
         let parameters = Parameters::parse(query.as_bytes());
         let client = ClientAddress { source: std::net::Ipv4Addr::LOCALHOST.into(), address: None };
         let settings = Dialects::default();
-        let request = |rest| DialectRequest { head: &head, rest, parameters: &parameters, client, settings: &settings };
+        let request = |rest| DialectRequest {
+            head: &head,
+            rest,
+            parameters: &parameters,
+            body: b"",
+            client,
+            settings: &settings,
+        };
         let found = at(table, path).find(|spoken| (spoken.dialect.claims)(&request(spoken.rest)));
         found.map(|spoken| (spoken.dialect.name, spoken.rest))
     }
@@ -329,7 +401,7 @@ mod tests {
         let client = ClientAddress { source: std::net::Ipv4Addr::LOCALHOST.into(), address: caller.parse().ok() };
         let settings = &Dialects { default_zone: ZoneName::parse("dyn.example").ok(), ..Dialects::default() };
         let spoken = at(&TABLE, path).find(|spoken| spoken.dialect.name == dialect).unwrap();
-        let request = DialectRequest { head: &head, rest: spoken.rest, parameters, client, settings };
+        let request = DialectRequest { head: &head, rest: spoken.rest, parameters, body: b"", client, settings };
         assert!((spoken.dialect.claims)(&request), "{target} is {dialect}'s");
         match spoken.dialect.parse {
             Parse::Update(parse) => parse(&request),
@@ -442,7 +514,7 @@ mod tests {
             let client = ClientAddress { source: std::net::Ipv4Addr::LOCALHOST.into(), address: None };
             let off = Dialects { off: vec!["dyndns2"], ..Dialects::default() };
             for (settings, is_heard) in [(&Dialects::default(), is_heard), (&off, false)] {
-                let request = DialectRequest { head: &head, rest: "", parameters, client, settings };
+                let request = DialectRequest { head: &head, rest: "", parameters, body: b"", client, settings };
                 assert_eq!(fallback(&request).is_some(), is_heard, "{query} as {login:?}");
             }
         }

@@ -171,7 +171,9 @@ async fn acme_dns_speaks_its_own_words() {
     }
     assert_eq!(send(Request::get("/register")).await.0, 404);
     let log = stage.gateway.log();
-    assert!(!log.contains(SECRET) && log.contains("dialect=acme-dns"), "{log}");
+    assert!(!log.contains(SECRET), "{log}");
+    let changed = "dyngate_requests_total{dialect=\"acme-dns\",outcome=\"changed\"";
+    assert_eq!(stage.gateway.metric(changed).await.unwrap(), 2.0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -84,6 +84,8 @@ pub struct More {
 pub enum PrefixAsked {
     /// It is this one; bits below its length are zero.
     Is(Ipv6Net),
+    /// The same, said in the place of an address: a host without an interface id moves into it with the addresses that it has.
+    Moves(Ipv6Net),
     /// There is none any longer.
     Gone,
 }
@@ -141,6 +143,12 @@ impl Asked {
     #[must_use]
     pub fn challenge(&self) -> Option<&ChallengeAsked> {
         self.more.as_ref()?.challenge.as_ref()
+    }
+
+    /// This, and no addresses.
+    #[must_use]
+    pub fn only(more: More) -> Self {
+        Self { addresses: Addresses::default(), more: Some(Arc::new(more)) }
     }
 
     /// Whether something is asked for that must be granted to the host.

@@ -8,6 +8,7 @@ pub mod fuzzing;
 mod json;
 mod parameters;
 mod service;
+mod spellings;
 
 pub(crate) use access_log::Several;
 pub use service::Public;

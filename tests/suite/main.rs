@@ -28,6 +28,7 @@ mod metrics;
 mod namespace;
 mod notify;
 mod operating;
+mod other_dialects;
 mod protocol;
 mod proxy_protocol;
 mod record_types;

@@ -49,7 +49,7 @@ pub(super) fn parse(request: &DialectRequest<'_>) -> Parsed {
     };
     let subdomain = subdomain.unwrap_or_default();
     let host = Hostname::challenged(&subdomain).unwrap_or(&subdomain).to_owned();
-    let echo = Echo { value: value.as_ref().ok().cloned(), ..Echo::default() };
+    let echo = Echo { txt: value.as_ref().ok().cloned(), ..Echo::default() };
     let asked = value.map(|value| Asked::of_challenge(ChallengeAsked::Present(value)));
     // One host in any case: another one than it names is never meant.
     Parsed {
@@ -81,7 +81,7 @@ pub(super) fn render(verdicts: &Verdicts, echo: &Echo) -> Rendered {
         match outcome {
             // With the blank, as it writes it.
             Outcome::Changed | Outcome::Unchanged => {
-                let value = serde_json::Value::from(echo.value.as_deref().unwrap_or_default());
+                let value = serde_json::Value::from(echo.txt.as_deref().unwrap_or_default());
                 (200, format!("{{\"txt\": {value}}}"))
             }
             Outcome::BadCredentials

@@ -45,7 +45,7 @@ pub(super) fn parse(request: &DialectRequest<'_>) -> Parsed {
     let (host, asked, echo) = match said {
         Ok(Said { fqdn, host, value }) => {
             let asked = Asked::of_challenge(ask(value.clone()));
-            (host, Ok(asked), Echo { fqdn: Some(fqdn), value: Some(value), ..Echo::default() })
+            (host, Ok(asked), Echo { fqdn: Some(fqdn), txt: Some(value), ..Echo::default() })
         }
         Err(error) => (String::new(), Err(error), Echo::default()),
     };
@@ -78,7 +78,7 @@ pub(super) fn render(verdicts: &Verdicts, echo: &Echo) -> Rendered {
         let error = |status, word: &str| (status, serde_json::json!({ "error": word }).to_string());
         match outcome {
             Outcome::Changed | Outcome::Unchanged => {
-                (200, serde_json::json!({ "fqdn": echo.fqdn, "value": echo.value }).to_string())
+                (200, serde_json::json!({ "fqdn": echo.fqdn, "value": echo.txt }).to_string())
             }
             Outcome::BadCredentials => error(401, "unauthorized"),
             Outcome::NotAName | Outcome::NotYourHost => error(403, "not your host"),

@@ -8,6 +8,7 @@
 mod authority;
 mod builtin;
 mod certificates;
+mod custom;
 mod ddclient;
 mod ddupdate;
 mod inadyn;

@@ -4,7 +4,7 @@
 use hyper::Method;
 use hyper::header::HeaderMap;
 
-use super::{DialectRequest, Echo, Parsed, Rendered};
+use super::{DialectRequest, Echo, Parsed, Rendered, whole};
 use crate::auth::Credentials;
 use crate::gateway::{Asked, BadAddress, ChallengeAsked, Identity, Labels, Verdicts};
 use crate::model::{Hostname, Outcome};
@@ -76,7 +76,7 @@ fn credentials(headers: &HeaderMap, query: Option<&str>) -> Identity {
 
 /// The answer for the one host of a request.
 pub(super) fn render(verdicts: &Verdicts, echo: &Echo) -> Rendered {
-    super::of_challenge(verdicts, |outcome| {
+    whole::json(verdicts, |outcome| {
         let error = |status, word: &str| (status, serde_json::json!({ "error": word }).to_string());
         match outcome {
             // With the blank, as it writes it.

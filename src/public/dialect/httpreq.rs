@@ -6,7 +6,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hyper::Method;
 use ring::digest::{SHA256, digest};
 
-use super::{DialectRequest, Echo, Parsed, Rendered};
+use super::{DialectRequest, Echo, Parsed, Rendered, whole};
 use crate::gateway::{Asked, BadAddress, ChallengeAsked, Labels, Verdicts};
 use crate::model::{Hostname, Outcome};
 use crate::public::authorization::identity;
@@ -74,7 +74,7 @@ fn read(text: impl Fn(&str) -> Result<String, BadAddress>) -> Result<Said, BadAd
 
 /// The answer for the one host of a request: acme.sh wants the value in it.
 pub(super) fn render(verdicts: &Verdicts, echo: &Echo) -> Rendered {
-    super::of_challenge(verdicts, |outcome| {
+    whole::json(verdicts, |outcome| {
         let error = |status, word: &str| (status, serde_json::json!({ "error": word }).to_string());
         match outcome {
             Outcome::Changed | Outcome::Unchanged => {

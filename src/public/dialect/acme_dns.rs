@@ -41,7 +41,8 @@ pub(super) fn parse(request: &DialectRequest<'_>) -> Parsed {
     let read =
         JsonObject::parse(body).ok_or(BadAddress::NotUnderstood("the body is no JSON object")).and_then(|json| {
             let [subdomain, txt] = ["subdomain", "txt"].map(|key| json.text(key).map(|text| text.map(str::to_owned)));
-            Ok((subdomain?, txt?.ok_or(BadAddress::NotUnderstood("there is no txt"))?))
+            let value = super::challenge_value(&txt?.unwrap_or_default())?;
+            Ok((subdomain?, value))
         });
     let (subdomain, value) = match read {
         Ok((subdomain, value)) => (subdomain, Ok(value)),

@@ -45,12 +45,17 @@ pub(super) fn parse(request: &DialectRequest<'_>) -> Parsed {
     let (host, asked, echo) = match said {
         Ok(Said { fqdn, host, value }) => {
             let asked = Asked::of_challenge(ask(value.clone()));
-            (host, Ok(asked), Echo { fqdn: Some(fqdn), txt: Some(value), ..Echo::default() })
+            (host, Ok(asked), Echo { fqdn: Some(fqdn).filter(is_name), txt: Some(value), ..Echo::default() })
         }
         Err(error) => (String::new(), Err(error), Echo::default()),
     };
     // One host in any case: another one than it names is never meant.
     Parsed { identity, hosts: vec![host], labels: Labels::NoHost, asked, echo }
+}
+
+/// Whether it may stand in an answer.
+fn is_name(fqdn: &String) -> bool {
+    Hostname::parse(fqdn).is_ok()
 }
 
 fn read(text: impl Fn(&str) -> Result<String, BadAddress>) -> Result<Said, BadAddress> {
@@ -60,7 +65,7 @@ fn read(text: impl Fn(&str) -> Result<String, BadAddress>) -> Result<Said, BadAd
         [true, true, false, false] => {
             let host =
                 Hostname::challenged(&fqdn).ok_or(BadAddress::NotUnderstood("fqdn is not at _acme-challenge"))?;
-            Ok(Said { host: host.to_owned(), fqdn, value })
+            Ok(Said { host: host.to_owned(), value: super::challenge_value(&value)?, fqdn })
         }
         [false, false, true, true] => {
             // lego leaves the `*.` out.

@@ -27,6 +27,7 @@ use hyper::http::request::Parts;
 use super::parameters::Parameters;
 use crate::config::Dialects;
 use crate::gateway::{Asked, BadAddress, Identity, Labels, Verdicts};
+use crate::model::ChallengeValue;
 use crate::net::ClientAddress;
 
 /// All dialects. Where several serve one path, the first that claims the request speaks, and the first of them where a request
@@ -331,6 +332,12 @@ pub(super) fn known_words(path: &str) -> String {
 /// Whether a path of several words begins with `base`.
 fn is_below(head: &Parts, base: &str) -> bool {
     head.uri.path().split('/').find(|segment| !segment.is_empty()) == Some(base)
+}
+
+/// The value of a challenge: a client learns at once that it has another shape.
+fn challenge_value(text: &str) -> Result<String, BadAddress> {
+    let value = ChallengeValue::parse(text);
+    value.map(|value| value.as_str().to_owned()).map_err(|_| BadAddress::NotUnderstood("the value is no challenge's"))
 }
 
 /// What a client is answered in of which nobody knows what it speaks.

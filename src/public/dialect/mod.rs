@@ -314,7 +314,7 @@ pub(super) fn at<'a>(table: &'static [Dialect], path: &'a str) -> impl Iterator<
 
 /// What is spoken where no row claims `request`: dyndns2, where somebody says who asks, and for a host or an address.
 pub(super) fn fallback<'a>(request: &DialectRequest<'_>) -> Option<Spoken<'a>> {
-    let (row, dialect) = TABLE.iter().enumerate().find(|(_, dialect)| dialect.name == "dyndns2")?;
+    let (row, dialect) = common()?;
     let spoken = Spoken { row, dialect, pattern: "/…", rest: "" };
     (!request.settings.off.contains(&dialect.name) && dyndns2::is_meant(request)).then_some(spoken)
 }
@@ -342,7 +342,12 @@ fn challenge_value(text: &str) -> Result<String, BadAddress> {
 
 /// What a client is answered in of which nobody knows what it speaks.
 pub(super) fn spoken_to_strangers() -> &'static Dialect {
-    at(&TABLE, "/nic/update").next().map_or(&TABLE[0], |spoken| spoken.dialect)
+    common().map_or(&TABLE[0], |(_, dialect)| dialect)
+}
+
+/// The row of what most clients speak.
+fn common() -> Option<(usize, &'static Dialect)> {
+    TABLE.iter().enumerate().find(|(_, dialect)| dialect.name == "dyndns2")
 }
 
 fn everything(_: &DialectRequest<'_>) -> bool {

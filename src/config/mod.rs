@@ -2,6 +2,7 @@
 
 mod account;
 pub(crate) mod certificate;
+pub(crate) mod dialects;
 mod document;
 mod endpoint;
 mod engine;
@@ -29,7 +30,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 use crate::model::{HostExtras, Hostname, PasswordDigest, TsigKey, ZoneName};
 
 use account::check_accounts;
-use engine::{check_engine, check_limits, check_store};
+use dialects::check_dialects;
+use engine::{check_acme, check_engine, check_limits, check_store};
 use format::Document;
 use host::check_hosts;
 use key::Keys;
@@ -61,6 +63,8 @@ pub struct Config {
     pub limits: Limits,
     /// `[addresses] refuse`
     pub refuse: Vec<IpNet>,
+    /// `[dialects]`
+    pub dialects: Dialects,
     /// `[[zone]]`, each with its key.
     pub zones: Vec<Zone>,
     /// `[[account]]`
@@ -69,6 +73,8 @@ pub struct Config {
     pub hosts: Vec<Host>,
     /// `[store]`
     pub store: Store,
+    /// `[acme]`
+    pub acme: Acme,
     /// The files that only their owner may write, and which secret only he may read in them.
     pub secret_files: Vec<(PathBuf, Option<&'static str>)>,
     /// SHA-256 over this file and those that it names: whether two programs have read the same.
@@ -105,6 +111,15 @@ impl Config {
         config.filter(|_| errors.problems().is_empty()).ok_or(errors)
     }
 
+    /// The zone of a name that is sent without one: where the file does not say, its only one.
+    pub fn default_zone(&self) -> Option<&ZoneName> {
+        let only = match self.zones.as_slice() {
+            [only] => Some(&only.name),
+            _ => None,
+        };
+        self.dialects.default_zone.as_ref().or(only)
+    }
+
     /// What was typed as what it means; right where no problem was found.
     fn check(typed: Document, problems: &mut Problems<'_>) -> Self {
         let (http, admin) = check_listeners(&typed.http, typed.tls.as_ref(), typed.admin.get_ref(), problems);
@@ -131,7 +146,9 @@ impl Config {
             refuse: check_addresses(typed.addresses.into_inner(), problems),
             hosts: check_hosts(typed.hosts, &accounts, &zones, problems),
             accounts: accounts.checked,
+            dialects: check_dialects(typed.dialects.get_ref(), &zones, problems),
             store,
+            acme: check_acme(typed.acme.into_inner(), problems),
             zones: zones.checked,
             secret_files,
             content: problems.content(),
@@ -216,6 +233,15 @@ pub struct Engine {
     pub defer: Option<Duration>,
 }
 
+/// Challenges by which a certificate authority has a host's name proven (RFC 8555 section 8.4).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acme {
+    /// Whether each host's credential may write TXT at `_acme-challenge.HOST`.
+    pub dns01: bool,
+    /// How long a value stays that nobody removed.
+    pub keep: Duration,
+}
+
 /// Burst and steady rate; `None` in [`Limits`] is "off".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quota {
@@ -238,6 +264,17 @@ pub struct Limits {
     pub failed_logins: Option<Quota>,
     /// The same address of one host, again: past it the host is answered `abuse`.
     pub repeats: Option<Quota>,
+}
+
+/// `[dialects]`
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Dialects {
+    /// The zone of a name that is sent without one; see [`Config::default_zone`].
+    pub default_zone: Option<ZoneName>,
+    /// The names of those that are not served.
+    pub off: Vec<&'static str>,
+    /// Whether an address that is given and empty asks for the removal of its family.
+    pub empty_deletes: bool,
 }
 
 /// A zone that we change.

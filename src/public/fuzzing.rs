@@ -16,7 +16,7 @@ use super::authorization::identity;
 use super::dialect::{DialectRequest, dyndns2};
 use super::parameters::Parameters;
 use crate::auth::Authenticator;
-use crate::config::{Config, ForwardingHeader};
+use crate::config::{Config, Dialects, ForwardingHeader};
 use crate::gateway::{Asked, Gateway, HostVerdict, Identity, Verdicts};
 use crate::limit::Limits;
 use crate::metrics::Metrics;
@@ -87,7 +87,7 @@ async fn speak(mut stream: DuplexStream, octets: &[u8]) -> Vec<u8> {
 async fn serve(stream: DuplexStream) {
     let proxies = Arc::new(Proxies { trusted: Vec::new(), unix: false, header: ForwardingHeader::XForwardedFor });
     let metrics = Metrics::register(&mut prometheus_client::registry::Registry::default());
-    let public = Arc::new(Public::new(Arc::clone(gateway()), proxies, &metrics));
+    let public = Arc::new(Public::new(Arc::clone(gateway()), proxies, Dialects::default(), &metrics));
     let told = Arc::clone(&public);
     let service = service_fn(move |request| {
         let public = Arc::clone(&public);
@@ -126,7 +126,8 @@ pub fn update(octets: &[u8]) {
     round_trip(&parameters);
     let client = ClientAddress { source: CALLER, address: Some(CALLER) };
     let (head, ()) = Request::new(()).into_parts();
-    let request = DialectRequest { head: &head, rest: "", parameters: &parameters, client };
+    let request =
+        DialectRequest { head: &head, rest: "", parameters: &parameters, client, settings: &Dialects::default() };
     let parsed = dyndns2::parse(&request);
 
     for host in &parsed.hosts {
@@ -201,7 +202,7 @@ fn check_credentials(header: &[u8]) -> bool {
     let Ok(given) = headers(header) else { return false };
     let credentials = |headers: &HeaderMap| match identity(headers, &nothing) {
         Identity::Password(found) => Some(found),
-        Identity::Nobody | Identity::Either(..) | Identity::Token(_) => None,
+        Identity::Nobody | Identity::Secret(_) | Identity::Either(..) | Identity::Token(_) => None,
     };
     let Some(found) = credentials(&given) else { return false };
     assert!(!found.login.contains(':'));

@@ -3,8 +3,10 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use subtle::ConstantTimeEq as _;
+
 use crate::config;
-use crate::model::{Families, HostExtras, Hostname, PasswordDigest, Timestamp, ZoneName};
+use crate::model::{Families, HostExtras, Hostname, PasswordDigest, Timestamp, TokenDigest, ZoneName};
 use crate::store::{StoredAccount, StoredHost, StoredSecret};
 
 /// Someone who may update.
@@ -81,6 +83,14 @@ impl Account {
         let now = Timestamp::now();
         let in_force = |secret: &&StoredSecret| self.enabled && secret.expires.is_none_or(|expires| now < expires);
         self.secrets.iter().filter(in_force).map(|secret| secret.digest.clone()).collect()
+    }
+
+    /// Whether a generated secret with this digest opens it now.
+    pub(crate) fn is_opened_by(&self, digest: &TokenDigest) -> bool {
+        self.secrets().iter().any(|secret| match secret {
+            PasswordDigest::Sha256(octets) => octets.ct_eq(&digest.0).into(),
+            PasswordDigest::Argon2id(_) => false,
+        })
     }
 
     /// The names that the file grants it exactly and that come after `after`, in their order.

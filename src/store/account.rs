@@ -85,6 +85,10 @@ const BAD_LEADERS: &str = "SELECT follow FROM host AS f WHERE follow IS NOT NULL
     AND NOT EXISTS (SELECT 1 FROM host AS l WHERE l.name = f.follow AND l.follow IS NULL) \
     UNION ALL SELECT follow FROM host WHERE follow IS NOT NULL GROUP BY follow HAVING COUNT(*) > 64 LIMIT 1";
 
+/// Two are as good as none.
+pub(super) const LOGINS_OF_SECRET: &str = "SELECT login FROM account_secret WHERE digest = $1 ORDER BY login LIMIT 2";
+const DELETE_SECRETS: &str = "DELETE FROM account_secret WHERE login = $1";
+
 pub(super) const TOKEN: &str = "SELECT name, expires FROM token WHERE digest = $1";
 const TOKENS_OF: &str = "SELECT digest FROM token WHERE name IN ({text})";
 const LET_EXPIRE: &str = "UPDATE token SET expires = $2 WHERE name = $1 AND (expires IS NULL OR expires > $2)";
@@ -265,6 +269,7 @@ impl Store {
         }
         work.insert_accounts([&account]).await?;
         work.changed(Subject::Account(Arc::clone(&account.login)));
+        work.secrets_changed(&account.secrets);
         work.add_hosts(hosts, account.created).await?;
         work.commit().await
     }
@@ -335,6 +340,7 @@ impl Store {
         let mut work = self.begin(Purpose::Administration).await?;
         let account = work.account(login).await?;
         let now = Timestamp::now();
+        work.secrets_changed(&account.secrets);
         let mut secrets = vec![StoredSecret { digest: digest.clone(), expires: None }];
         if let Some(until) = keep_old_until.filter(|until| *until > now) {
             let alive = account.secrets.into_iter().filter(|old| old.expires.is_none_or(|expires| expires > now));
@@ -350,8 +356,22 @@ impl Store {
             return Err(StoreError::Unfit { what: "the account", why });
         }
         work.run(statement(SET_SECRETS).bind(login.to_owned()).bind(secrets_text(&secrets))).await?;
+        work.run(statement(DELETE_SECRETS).bind(login.to_owned())).await?;
+        work.insert_secrets([(&account.login, secrets.as_slice())]).await?;
+        work.secrets_changed(&secrets);
         work.changed(Subject::Account(login.into()));
         work.commit().await
+    }
+
+    /// The login of the account whose generated secret has this SHA-256; none where several accounts have it. The secret may have
+    /// expired.
+    pub async fn login_of_secret(&self, digest: &[u8; 32]) -> Result<Option<Arc<str>>, StoreError> {
+        let digest = PasswordDigest::Sha256(*digest).text();
+        let rows = Session::new(&self.inner.readers).await?.rows(statement(LOGINS_OF_SECRET).bind(digest)).await?;
+        match rows.as_slice() {
+            [only] => Ok(Some(text(only, 0)?.into())),
+            _ => Ok(None),
+        }
     }
 
     // ---- Hosts.
@@ -675,7 +695,26 @@ impl Work {
                 .bind(i64::from(account.enabled))
                 .bind(account.created.0)
         };
-        self.write(INSERT, &Vec::from_iter(accounts), bind).await.map(drop)
+        let accounts = Vec::from_iter(accounts);
+        self.write(INSERT, &accounts, bind).await?;
+        self.insert_secrets(accounts.iter().map(|account| (&account.login, account.secrets.as_slice()))).await
+    }
+
+    /// What finds an account by a generated secret alone.
+    async fn insert_secrets<'a>(
+        &mut self,
+        secrets: impl IntoIterator<Item = (&'a Arc<str>, &'a [StoredSecret])>,
+    ) -> Result<(), StoreError> {
+        const INSERT: &str = "INSERT INTO account_secret (digest, login) {text, text} ON CONFLICT DO NOTHING";
+        let text = |digest: &[u8; 32]| PasswordDigest::Sha256(*digest).text();
+        let all = secrets.into_iter().flat_map(|(login, all)| generated(all).map(move |one| (text(one), login)));
+        let all: Vec<_> = all.collect();
+        self.write(INSERT, &all, |rows, (digest, login)| rows.bind(digest).bind(login.to_string())).await.map(drop)
+    }
+
+    /// Tells the feed of what was generated among them.
+    fn secrets_changed(&mut self, secrets: &[StoredSecret]) {
+        generated(secrets).for_each(|digest| self.changed(Subject::Token(*digest)));
     }
 
     async fn set_wildcards(&mut self, account: &StoredAccount) -> Result<(), StoreError> {
@@ -817,6 +856,14 @@ impl HostEdit {
         }
         host
     }
+}
+
+/// The digests of those that were generated.
+fn generated(secrets: &[StoredSecret]) -> impl Iterator<Item = &[u8; 32]> {
+    secrets.iter().filter_map(|secret| match &secret.digest {
+        PasswordDigest::Sha256(digest) => Some(digest),
+        PasswordDigest::Argon2id(_) => None,
+    })
 }
 
 fn no_account(login: &str) -> StoreError {

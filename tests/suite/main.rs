@@ -29,6 +29,7 @@ mod notify;
 mod operating;
 mod protocol;
 mod proxy_protocol;
+mod record_types;
 mod records;
 mod reliability;
 mod reload;

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::{DialectRequest, Echo, Parsed, Rendered};
-use crate::gateway::{Asked, BadAddress, MOST_HOSTS, More, Verdicts};
+use crate::gateway::{Asked, BadAddress, Labels, MOST_HOSTS, More, Verdicts};
 use crate::model::{Addresses, Families, Family, Hostname, Outcome, canonical};
 use crate::public::authorization::{LOGIN, PASSWORD, identity};
 use crate::public::parameters::Parameters;
@@ -68,7 +68,7 @@ pub(in crate::public) fn parse(request: &DialectRequest<'_>) -> Parsed {
         Ok((addresses, echo)) => (Ok(Asked { addresses, more }), echo),
         Err(error) => (Err(error), Echo::default()),
     };
-    Parsed { identity: identity(&head.headers, parameters), hosts, asked, echo }
+    Parsed { identity: identity(&head.headers, parameters), hosts, labels: Labels::NoHost, asked, echo }
 }
 
 fn is_one_of(said: &str, words: &[&str]) -> bool {
@@ -261,6 +261,7 @@ mod tests {
     use hyper::Request;
 
     use super::*;
+    use crate::config::Dialects;
     use crate::net::ClientAddress;
 
     fn read(query: &str, caller: &str) -> Result<(Addresses, Echo), BadAddress> {
@@ -318,7 +319,8 @@ mod tests {
         let parameters = &Parameters::parse(query.as_bytes());
         let client = ClientAddress { source: Ipv4Addr::LOCALHOST.into(), address: "198.51.100.1".parse().ok() };
         let (head, ()) = Request::new(()).into_parts();
-        let Parsed { hosts, asked, .. } = parse(&DialectRequest { head: &head, rest: "", parameters, client });
+        let Parsed { hosts, asked, .. } =
+            parse(&DialectRequest { head: &head, rest: "", parameters, client, settings: &Dialects::default() });
         (hosts, asked)
     }
 

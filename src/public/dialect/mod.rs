@@ -10,7 +10,8 @@ use std::time::Duration;
 use hyper::http::request::Parts;
 
 use super::parameters::Parameters;
-use crate::gateway::{Asked, BadAddress, Identity, Verdicts};
+use crate::config::Dialects;
+use crate::gateway::{Asked, BadAddress, Identity, Labels, Verdicts};
 use crate::net::ClientAddress;
 
 /// All dialects. Where several serve one path, the first that claims the request speaks, and the first of them where a request
@@ -86,6 +87,7 @@ pub(super) struct DialectRequest<'a> {
     /// Those of the query, then those of the body.
     pub(super) parameters: &'a Parameters,
     pub(super) client: ClientAddress,
+    pub(super) settings: &'a Dialects,
 }
 
 /// What is asked for.
@@ -93,6 +95,7 @@ pub(super) struct Parsed {
     pub(super) identity: Identity,
     /// The host names as they were sent.
     pub(super) hosts: Vec<String>,
+    pub(super) labels: Labels,
     pub(super) asked: Result<Asked, BadAddress>,
     pub(super) echo: Echo,
 }
@@ -175,7 +178,8 @@ mod tests {
         let (head, _) = Request::builder().method(method).body(()).unwrap().into_parts();
         let parameters = Parameters::parse(query.as_bytes());
         let client = ClientAddress { source: std::net::Ipv4Addr::LOCALHOST.into(), address: None };
-        let request = |rest| DialectRequest { head: &head, rest, parameters: &parameters, client };
+        let settings = Dialects::default();
+        let request = |rest| DialectRequest { head: &head, rest, parameters: &parameters, client, settings: &settings };
         let found = at(table, path).find(|spoken| (spoken.dialect.claims)(&request(spoken.rest)));
         found.map(|spoken| (spoken.dialect.name, spoken.rest))
     }
@@ -213,6 +217,8 @@ mod tests {
             }
             assert!(TABLE.iter().skip(row + 1).all(|other| other.name != dialect.name), "{}", dialect.name);
         }
+        let names: std::collections::BTreeSet<_> = TABLE.iter().map(|dialect| dialect.name).collect();
+        assert!(names.into_iter().eq(crate::config::dialects::NAMES), "what `off` may name");
     }
 
     #[test]

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::together::Part;
 use super::{Asked, Caller, Gateway, HostVerdict, by};
-use crate::engine::{self, Change};
+use crate::engine;
 use crate::model::{Addresses, DesiredRecords, Family, Hostname, Outcome};
 use crate::registry::{Account, Grant, Host, Unavailable};
 
@@ -27,6 +26,15 @@ pub(super) struct Authorised<'g> {
     pub(super) ttl: u32,
     /// What the registry had heard before it was asked.
     pub(super) news: u64,
+}
+
+/// Why a name may be changed, to be looked at again.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Right<'a> {
+    /// The account is granted it, with what is asked.
+    Own(&'a Asked),
+    /// The account is granted the host that it follows; with these records.
+    Followed(&'a DesiredRecords),
 }
 
 #[derive(Debug)]
@@ -63,6 +71,9 @@ impl Gateway {
         let Some(zone) = self.zone_of(name) else {
             return refused(Outcome::NotYourHost, "no zone of ours holds the name".to_owned());
         };
+        if asked.challenge().is_some() && !self.registry.acme().dns01 {
+            return refused(Outcome::NotAllowed, "[acme] dns01 is off".to_owned());
+        }
         if asked.wants_extra() {
             return refused(Outcome::NotAllowed, "offline, wildcard or mx is not granted".to_owned());
         }
@@ -181,7 +192,9 @@ impl Gateway {
     pub(super) async fn is_still_authorised(
         &self,
         caller: &Caller,
-        Part { authorised, change: Change { name, records, .. }, leader }: &Part<'_>,
+        authorised: &Authorised<'_>,
+        name: &Hostname,
+        right: Right<'_>,
         deadline: Instant,
     ) -> Result<(), HostVerdict> {
         let mut heard = authorised.news;
@@ -195,12 +208,14 @@ impl Gateway {
             let Some(account) = by(deadline, self.registry.account(&caller.account.login)).await? else {
                 return Err(HostVerdict::new(Outcome::BadCredentials, "the account is gone"));
             };
-            let again = if leader.is_some() {
-                by(deadline, self.may_follow(&account, name, host.as_deref(), news, records)).await?
-            } else {
-                let asked = Asked::of(records.addresses());
-                let authorised = self.authorise(&account, name, host.as_deref(), news, &asked).await;
-                authorised.map_err(|Refusal { verdict, .. }| verdict)
+            let again = match right {
+                Right::Own(asked) => {
+                    let authorised = self.authorise(&account, name, host.as_deref(), news, asked).await;
+                    authorised.map_err(|Refusal { verdict, .. }| verdict)
+                }
+                Right::Followed(records) => {
+                    by(deadline, self.may_follow(&account, name, host.as_deref(), news, records)).await?
+                }
             };
             match again {
                 Ok(again) if (again.grant, again.ttl) == (authorised.grant, authorised.ttl) => {}

@@ -4,6 +4,7 @@
 mod authorise;
 mod backlog;
 mod carried_out;
+mod challenge;
 mod identify;
 mod late;
 mod pending;
@@ -31,7 +32,7 @@ use crate::metrics::Metrics;
 use crate::model::{DesiredRecords, Hostname, Outcome, Timestamp, ZoneName};
 use crate::registry::{Account, Cleared, Grant, Registry, Sighting, Unavailable};
 
-use authorise::{Authorised, Refusal};
+use authorise::{Authorised, Refusal, Right};
 use backlog::Backlog;
 use carried_out::CarriedOut;
 use late::LateUpdates;
@@ -338,11 +339,12 @@ impl Gateway {
             }
             Ok(authorised) => {
                 let grant = Some(authorised.grant);
-                let more = host.as_deref().filter(|host| host.more.is_some());
-                let verdict = if more.is_none() && ask.asked.more.is_none() {
-                    self.set(caller, &name, ask, authorised).await
-                } else {
-                    Box::pin(self.set_together(caller, &name, host.as_deref(), ask, authorised)).await
+                let is_plain = ask.asked.more.is_none() && host.as_deref().is_none_or(|host| host.more.is_none());
+                let verdict = match ask.asked.challenge() {
+                    None if is_plain => self.set(caller, &name, ask, authorised).await,
+                    // Seldom: in boxes of their own, so that a request stays small.
+                    None => Box::pin(self.set_together(caller, &name, host.as_deref(), ask, authorised)).await,
+                    Some(asked) => Box::pin(self.challenge(caller, &name, asked, ask, &authorised)).await,
                 };
                 (verdict, grant)
             }
@@ -360,7 +362,7 @@ impl Gateway {
         }
         // What was answered is recorded already. Below a wildcard there are more names than anybody may fill the store with: only
         // those that came to be are recorded, and where they are counted.
-        if !is_answered && grant == Some(Grant::Exact) {
+        if !is_answered && grant == Some(Grant::Exact) && ask.asked.challenge().is_none() {
             self.saw(caller, &name, verdict.outcome, DesiredRecords::default(), Timestamp::now());
         }
         verdict
@@ -505,7 +507,10 @@ impl Gateway {
             return Ok(Some(verdict));
         }
         if self.registry.news() != authorised.news
-            && let Err(verdict) = Box::pin(self.is_still_authorised(caller, part, deadline)).await
+            && let asked = Asked::of(change.records.addresses())
+            && let right = if part.leader.is_some() { Right::Followed(&change.records) } else { Right::Own(&asked) }
+            && let Err(verdict) =
+                Box::pin(self.is_still_authorised(caller, authorised, &change.name, right, deadline)).await
         {
             return Ok(Some(verdict));
         }

@@ -127,20 +127,21 @@ impl Public {
             first.map_or_else(|| dialect::known_words(&path), |spoken| spoken.shown(head.uri.path()).to_owned());
         let agent = agent.map(|agent| shortened(&agent).into());
         let line = AccessLine { start, source: client.source, path: shown, agent };
-        let spoken = within_bounds.and_then(|()| match head.method {
-            Method::GET | Method::HEAD | Method::POST => first.ok_or(NO_SUCH_PATH),
+        let served = within_bounds.and(match head.method {
+            Method::GET | Method::HEAD | Method::POST => Ok(first),
             _ => Err(Unserved(StatusCode::METHOD_NOT_ALLOWED, "a method that is not served")),
         });
-        let (spoken, admitted) = match (spoken, self.gateway.admit(client.source)) {
+        let (first, admitted) = match (served, self.gateway.admit(client.source)) {
             (Err(unserved), admitted) => return self.refuse(&line, unserved, admitted.err()),
-            (Ok(first), Err(verdicts)) => {
+            (Ok(None), Err(verdicts)) => return self.refuse(&line, NO_SUCH_PATH, Some(verdicts)),
+            (Ok(Some(first)), Err(verdicts)) => {
                 // The body is not read.
                 let query = Parameters::parse(head.uri.query().unwrap_or_default().as_bytes());
-                let spoken = self.claimant(&path, &head, &query, client).map_or(first, |(spoken, _)| spoken);
+                let spoken = self.claimant(&path, &head, (&query, b""), client).map_or(first, |(spoken, _)| spoken);
                 tell(&self.dialects[spoken.row], &line, &verdicts, self.turned_away.is_shown());
                 return answer(spoken.dialect, &verdicts, &Echo::default());
             }
-            (Ok(spoken), Ok(admitted)) => (spoken, admitted),
+            (Ok(first), Ok(admitted)) => (first, admitted),
         };
         // At debug, so that nothing is made or formatted at the usual level.
         let span = debug_span!(
@@ -150,7 +151,7 @@ impl Public {
             dialect = field::Empty,
             login = field::Empty,
         );
-        self.converse(line, &head, body, &path, client, (spoken, admitted)).instrument(span).await
+        self.converse(line, &head, body, &path, client, (first, admitted)).instrument(span).await
     }
 
     /// What is spoken at `path`, but for what is off.
@@ -158,22 +159,22 @@ impl Public {
         dialect::at(&TABLE, path).filter(|spoken| !self.settings.off.contains(&spoken.dialect.name))
     }
 
-    /// The first of these that claims a request, and what it is to make something of.
+    /// The first of these that claims a request, else what is spoken anywhere; and what it is to make something of.
     fn claimant<'a, 'p: 'a>(
         &'a self,
         path: &'p str,
         head: &'a Parts,
-        parameters: &'a Parameters,
+        (parameters, body): (&'a Parameters, &'a [u8]),
         client: ClientAddress,
     ) -> Option<(Spoken<'p>, DialectRequest<'a>)> {
         let settings = &self.settings;
-        self.spoken_at(path).find_map(|spoken| {
-            let request = DialectRequest { head, rest: spoken.rest, parameters, client, settings };
-            (spoken.dialect.claims)(&request).then_some((spoken, request))
-        })
+        let asked = |rest| DialectRequest { head, rest, parameters, body, client, settings };
+        let claims = |spoken: &Spoken<'p>| (spoken.dialect.claims)(&asked(spoken.rest));
+        let spoken = self.spoken_at(path).find(claims).or_else(|| dialect::fallback(&asked("")));
+        spoken.map(|spoken| (spoken, asked(spoken.rest)))
     }
 
-    /// Answers a request to a path that dialects are spoken at, `first` being the first of them.
+    /// Answers a request that was admitted, `first` being the first of the dialects that are spoken at its path, if any is.
     async fn converse(
         &self,
         line: AccessLine,
@@ -181,7 +182,7 @@ impl Public {
         body: RequestBody,
         path: &str,
         client: ClientAddress,
-        (first, admitted): (Spoken<'_>, Admitted),
+        (first, admitted): (Option<Spoken<'_>>, Admitted),
     ) -> Response<Full<Bytes>> {
         let body = match read_body(body).await {
             Ok(octets) => octets,
@@ -191,7 +192,7 @@ impl Public {
         let (spoken, parsed) = {
             let query = Parameters::parse(head.uri.query().unwrap_or_default().as_bytes());
             let parameters = &query.and(Parameters::of_body(&body));
-            let Some((spoken, request)) = self.claimant(path, head, parameters, client) else {
+            let Some((spoken, request)) = self.claimant(path, head, (parameters, &body), client) else {
                 return self.refuse(&line, NO_SUCH_PATH, None);
             };
             Span::current().record("dialect", spoken.dialect.name);
@@ -214,10 +215,11 @@ impl Public {
         let only_identity = head.method == Method::HEAD;
         let agent = line.agent.clone();
         let request = UpdateRequest { identity, hosts, labels, asked, only_identity, admitted, agent };
-        let line = if spoken.row == first.row {
-            line
-        } else {
-            AccessLine { path: spoken.shown(head.uri.path()).to_owned(), ..line }
+        let line = match first {
+            Some(first) if first.row != spoken.row => {
+                AccessLine { path: spoken.shown(head.uri.path()).to_owned(), ..line }
+            }
+            Some(_) | None => line,
         };
         let metrics = Arc::clone(&self.dialects[spoken.row]);
         let verdicts = self.gateway.update(request, move |verdicts| tell(&metrics, &line, verdicts, true)).await;
@@ -234,7 +236,7 @@ impl Public {
         }
         match past_limit {
             // Nobody knows what the client speaks.
-            Some(verdicts) => answer(&TABLE[0], &verdicts, &Echo::default()),
+            Some(verdicts) => answer(dialect::spoken_to_strangers(), &verdicts, &Echo::default()),
             None => unserved.answer(),
         }
     }

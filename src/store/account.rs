@@ -834,6 +834,14 @@ impl Work {
     }
 }
 
+/// The digests of those that were generated.
+fn generated(secrets: &[StoredSecret]) -> impl Iterator<Item = &[u8; 32]> {
+    secrets.iter().filter_map(|secret| match &secret.digest {
+        PasswordDigest::Sha256(digest) => Some(digest),
+        PasswordDigest::Argon2id(_) => None,
+    })
+}
+
 impl HostEdit {
     fn applied(&self, mut host: StoredHost) -> StoredHost {
         let edit = self.clone();
@@ -856,14 +864,6 @@ impl HostEdit {
         }
         host
     }
-}
-
-/// The digests of those that were generated.
-fn generated(secrets: &[StoredSecret]) -> impl Iterator<Item = &[u8; 32]> {
-    secrets.iter().filter_map(|secret| match &secret.digest {
-        PasswordDigest::Sha256(digest) => Some(digest),
-        PasswordDigest::Argon2id(_) => None,
-    })
 }
 
 fn no_account(login: &str) -> StoreError {

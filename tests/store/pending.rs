@@ -307,6 +307,7 @@ pub(crate) async fn turn_back(stage: &Stage) {
     let text = if stage.store.is_shared() { "TEXT COLLATE \"C\"" } else { "TEXT" };
     for sql in [
         "DROP TABLE challenge",
+        "DROP TABLE account_secret",
         "DROP TABLE pending",
         "CREATE TABLE wanted (name {text} PRIMARY KEY, ipv4 {text}, ipv6 {text}, ttl BIGINT NOT NULL, since BIGINT NOT NULL, \
          expires BIGINT, account {text} NOT NULL, source {text}, agent {text}, taker {text}, taken BIGINT, asked4 BIGINT, \

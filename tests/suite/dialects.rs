@@ -11,7 +11,7 @@
 //! | `= NAME ADDRESS…` | what Knot serves for the name by now |
 //! | `---` | a new connection |
 //!
-//! `{host}` and `{host2}` are names of the file's own; `{gateway}` is the gateway's address; `{login}`, `{password}` and
+//! `{host}` and `{host2}` are names of the file's own, `{label}` is the first label of the one; `{gateway}` is the gateway's address; `{login}`, `{password}` and
 //! `{basic}` (both in base64) are an account's, `{wrong}` is `{basic}` with another password; `{length}` is that of the next
 //! `>>` line. The body is exactly what is written, unless the transcript states a Content-Length.
 
@@ -39,6 +39,7 @@ enum Line {
 fn parse(text: &str, name: &str, gateway: &str) -> Result<Vec<Line>, String> {
     let basic = |password: &str| STANDARD.encode(format!("{LOGIN}:{password}"));
     let placeholders = [
+        ("{label}", name.to_owned()),
         ("{host}", format!("{name}.dyn.example")),
         ("{host2}", format!("{name}-2.dyn.example")),
         ("{gateway}", gateway.to_owned()),

@@ -32,6 +32,7 @@ pub(super) struct Document {
     pub(super) addresses: Spanned<AddressesSection>,
     pub(super) dialects: Spanned<DialectsSection>,
     pub(super) store: Option<Spanned<StoreSection>>,
+    pub(super) acme: Spanned<AcmeSection>,
 }
 
 #[derive(Default, serde::Deserialize)]
@@ -105,6 +106,17 @@ pub(super) struct AccountSection {
 pub(super) struct HostSection {
     pub(super) name: Option<Text>,
     pub(super) ttl: Option<Ttl>,
+    pub(super) follow: Option<Text>,
+    pub(super) interface_id: Option<Text>,
+    pub(super) prefix_from: Option<Text>,
+    #[serde(default)]
+    pub(super) wildcard: bool,
+    #[serde(default)]
+    pub(super) offline: bool,
+    #[serde(default)]
+    pub(super) mx: Vec<Text>,
+    #[serde(default)]
+    pub(super) ptr: bool,
 }
 
 #[derive(Default, serde::Deserialize)]
@@ -157,11 +169,20 @@ pub(super) struct StoreSection {
     pub(super) history: Option<Text>,
 }
 
+#[derive(Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AcmeSection {
+    #[serde(default)]
+    pub(super) dns01: bool,
+    pub(super) keep: Option<Text>,
+}
+
 /// What a later version serves: sections, below no title, and keys.
-pub(super) const LATER: [(&str, &[&str]); 3] = [
-    ("", &["web", "acme", "token"]),
+pub(super) const LATER: [(&str, &[&str]); 4] = [
+    ("", &["web", "token"]),
+    ("[acme]", &["directory", "contact"]),
     ("[http.tls]", &["acme"]),
-    ("[[host]]", &["follow", "interface_id", "prefix_from", "wildcard", "offline", "mx", "ptr", "certificate"]),
+    ("[[host]]", &["certificate"]),
 ];
 
 /// A right line for each key, below the title of its section.
@@ -209,6 +230,13 @@ max_hosts = 100
 [[host]]
 name = "home.dyn.example"
 ttl = 120
+follow = "router.dyn.example"
+interface_id = "::10"
+prefix_from = "address"
+wildcard = true
+offline = true
+mx = ["mail.dyn.example"]
+ptr = true
 
 [engine]
 deadline = "5s"
@@ -237,6 +265,10 @@ url = "sqlite:/var/lib/dyngate/dyngate.db"
 url_file = "store.url"
 grace = "1h"
 history = "90d"
+
+[acme]
+dns01 = true
+keep = "1h"
 "#;
 
 /// A right line for `key` in the section that errors call `title`.

@@ -10,6 +10,7 @@ pub(crate) mod file;
 mod format;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
+mod host;
 mod key;
 mod key_file;
 mod listener;
@@ -26,12 +27,13 @@ use std::time::Duration;
 use ipnet::IpNet;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::model::{Hostname, PasswordDigest, TsigKey, ZoneName};
+use crate::model::{HostExtras, Hostname, PasswordDigest, TsigKey, ZoneName};
 
-use account::{check_accounts, check_hosts};
+use account::check_accounts;
 use dialects::check_dialects;
-use engine::{check_engine, check_limits, check_store};
+use engine::{check_acme, check_engine, check_limits, check_store};
 use format::Document;
+use host::check_hosts;
 use key::Keys;
 use listener::check_listeners;
 use network::check_addresses;
@@ -71,6 +73,8 @@ pub struct Config {
     pub hosts: Vec<Host>,
     /// `[store]`
     pub store: Store,
+    /// `[acme]`
+    pub acme: Acme,
     /// The files that only their owner may write, and which secret only he may read in them.
     pub secret_files: Vec<(PathBuf, Option<&'static str>)>,
     /// SHA-256 over this file and those that it names: whether two programs have read the same.
@@ -122,6 +126,7 @@ impl Config {
         let mut keys = Keys::check(&typed.keys, problems);
         let zones = Zones::check(&typed.zones, &mut keys, problems);
         let has_accounts = !typed.accounts.is_empty();
+        let accounts = check_accounts(typed.accounts, &zones, problems);
         let (store, url_in) = check_store(typed.store, problems);
         let itself = || problems.path().to_owned();
         let keys = keys.into_files().into_iter().map(|file| (file, Some("the secret of a key")));
@@ -140,9 +145,10 @@ impl Config {
             limits: check_limits(typed.limits.into_inner(), problems),
             refuse: check_addresses(typed.addresses.into_inner(), problems),
             dialects: check_dialects(typed.dialects.get_ref(), &zones, problems),
-            accounts: check_accounts(typed.accounts, &zones, problems),
-            hosts: check_hosts(typed.hosts, &zones, problems),
+            hosts: check_hosts(typed.hosts, &accounts, &zones, problems),
+            accounts: accounts.checked,
             store,
+            acme: check_acme(typed.acme.into_inner(), problems),
             zones: zones.checked,
             secret_files,
             content: problems.content(),
@@ -225,6 +231,15 @@ pub struct Engine {
     pub verify_interval: Duration,
     /// How long what a request asked for is worth doing after it was answered `911`; `None` is "off".
     pub defer: Option<Duration>,
+}
+
+/// Challenges by which a certificate authority has a host's name proven (RFC 8555 section 8.4).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acme {
+    /// Whether each host's credential may write TXT at `_acme-challenge.HOST`.
+    pub dns01: bool,
+    /// How long a value stays that nobody removed.
+    pub keep: Duration,
 }
 
 /// Burst and steady rate; `None` in [`Limits`] is "off".
@@ -312,6 +327,8 @@ pub struct Host {
     pub name: Hostname,
     /// Its TTL in seconds, in place of the zone's.
     pub ttl: Option<u32>,
+    /// What few hosts have.
+    pub extras: HostExtras,
 }
 
 impl std::fmt::Display for Primary {

@@ -1,6 +1,8 @@
 //! The words that every room shares. Imports nothing of ours; knows no socket and no file.
 
 mod address;
+mod challenge;
+mod extras;
 mod listed;
 mod login;
 mod name;
@@ -16,6 +18,8 @@ mod token;
 mod tsig;
 
 pub use address::{Addresses, Families, Family, canonical};
+pub use challenge::{Challenge, ChallengeValue, NotAChallenge};
+pub use extras::{ExtrasError, HostExtras, MAX_FOLLOWERS, PrefixFrom, UnknownPrefixFrom};
 pub(crate) use listed::listed;
 pub(crate) use login::{LoginError, check_login};
 pub use name::{Hostname, NameError, ZoneName};
@@ -25,7 +29,7 @@ pub use pending::PendingChange;
 pub use prefix::{
     BadPrefix, InterfaceId, InterfaceIdError, Ipv6Text, Overlaps, PREFIX_LENGTHS, PrefixText, moved, network_of,
 };
-pub use rr::{Desired, DesiredRecords, RrData, RrKey, RrType, UnknownType};
+pub use rr::{BadTxt, Desired, DesiredRecords, MailExchange, RrData, RrKey, RrType, Several, TxtValue, UnknownType};
 pub(crate) use source::{SourcePrefix, SourceTier};
 pub(crate) use text::{clean, escaped};
 pub use timestamp::Timestamp;

@@ -172,30 +172,9 @@ fn verdicts(outcome: Outcome, count: usize) -> Verdicts {
     Verdicts { each: vec![verdict; count], ..Verdicts::answered() }
 }
 
-const ADDRESSES: [&str; 23] = [
-    "myip",
-    "myipv4",
-    "myipv6",
-    "myip4",
-    "ip",
-    "ipv4",
-    "ipv6",
-    "ip4",
-    "ip6",
-    "ip4addr",
-    "ip6addr",
-    "myip6",
-    "myip2",
-    "address",
-    "addr",
-    "dnsto",
-    "ipaddr",
-    "ipaddress",
-    "ip_address",
-    "ipv4addr",
-    "ipv6addr",
-    "a",
-    "aaaa",
+const ADDRESSES: [&str; 20] = [
+    "myip", "myipv4", "myipv6", "myip4", "ip", "ipv4", "ipv6", "ip4", "ip6", "ip4addr", "ip6addr", "myip6", "myip2",
+    "address", "addr", "dnsto", "ipv4addr", "ipv6addr", "a", "aaaa",
 ];
 
 /// Sets nothing where something else does.

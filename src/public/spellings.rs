@@ -21,15 +21,12 @@ const HOSTS: [&str; 11] =
 
 /// What an address is called: dyndnsd documents `myip6`, FreeDNS `address`, ZoneEdit `dnsto`, MyDNS.JP `ipv4addr`, njalla `a`,
 /// others are seen from routers. Each takes both families.
-const ADDRESSES: [(&str, Scope); 23] = [
+const ADDRESSES: [(&str, Scope); 20] = [
     ("myip", Scope::Both),
     ("ip", Scope::Both),
     ("address", Scope::Both),
     ("addr", Scope::Both),
     ("dnsto", Scope::Both),
-    ("ipaddr", Scope::Both),
-    ("ipaddress", Scope::Both),
-    ("ip_address", Scope::Both),
     ("myipv4", Scope::Only(Family::V4)),
     ("ipv4", Scope::Only(Family::V4)),
     ("ip4", Scope::Only(Family::V4)),
@@ -231,7 +228,8 @@ fn resembled(name: &str) -> Option<&'static str> {
             // Other words end in these too: `timezone`, `mac_addr`.
             Some(before) => {
                 let is_apart = before.ends_with(|end: char| !end.is_ascii_alphanumeric() && !"_-.".contains(end));
-                is_apart || is_telling || known.contains("ip")
+                let is_of_ip = known.contains("ip") || known.starts_with("addr") && before.contains("ip");
+                is_apart || is_telling || is_of_ip
             }
             None => is_telling && name.contains(known),
         }
@@ -534,7 +532,6 @@ mod tests {
             ("myip=[2001:db8::1]:80", "198.51.100.1", "not an address"),
             ("myip=[192.0.2.1]", "198.51.100.1", "not an address"),
             ("myip=192.0.2.01", "198.51.100.1", "not an address"),
-            ("ipaddr=192.0.2.01", "198.51.100.1", "not an address"),
             ("myip=1.1.1.1domain2.example.com", "198.51.100.1", "not an address"),
             ("myip=", "unknown", "no address is left to set"),
         ] {
@@ -680,6 +677,8 @@ mod tests {
             ("amp;myip=192.0.2.1", "myip"),
             ("amp;ip=192.0.2.1", "ip"),
             ("wanip=router", "ip"),
+            ("ipaddr=192.0.2.01", "addr"),
+            ("ip_address=", "address"),
             ("+myip=", "myip"),
             ("myip[]=x", "myip"),
             ("hostname=a.example&amp;hostname=b.example", "hostname"),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use subtle::ConstantTimeEq as _;
 
 use crate::config;
-use crate::model::{Families, Hostname, PasswordDigest, Timestamp, TokenDigest, ZoneName};
+use crate::model::{Families, HostExtras, Hostname, PasswordDigest, Timestamp, TokenDigest, ZoneName};
 use crate::store::{StoredAccount, StoredHost, StoredSecret};
 
 /// Someone who may update.
@@ -39,6 +39,16 @@ pub(crate) struct Host {
     pub(crate) families: Families,
     /// Why an operator has blocked it.
     pub(crate) blocked: Option<String>,
+    /// What few hosts have; apart, so that the others stay small.
+    pub(crate) more: Option<Arc<HostMore>>,
+}
+
+/// What few hosts have.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct HostMore {
+    pub(crate) extras: HostExtras,
+    /// The hosts that take its prefix, in their order; at most [`crate::model::MAX_FOLLOWERS`].
+    pub(crate) followers: Vec<Hostname>,
 }
 
 impl Account {
@@ -92,11 +102,26 @@ impl Account {
 }
 
 impl Host {
-    pub(super) fn declared(host: &config::Host) -> Self {
-        Self { login: None, ttl: host.ttl, families: Families::Both, blocked: None }
+    pub(super) fn declared(host: &config::Host, followers: Vec<Hostname>) -> Self {
+        let more = HostMore::of(host.extras.clone(), followers);
+        Self { login: None, ttl: host.ttl, families: Families::Both, blocked: None, more }
     }
 
-    pub(super) fn stored(host: StoredHost) -> Self {
-        Self { login: Some(host.login), ttl: host.ttl, families: host.families, blocked: host.blocked }
+    /// A name that the file grants and whose only setting is that it leads.
+    pub(super) fn leader(followers: Vec<Hostname>) -> Self {
+        let more = HostMore::of(HostExtras::default(), followers);
+        Self { login: None, ttl: None, families: Families::Both, blocked: None, more }
+    }
+
+    pub(super) fn stored((host, followers): (StoredHost, Vec<Hostname>)) -> Self {
+        let more = HostMore::of(host.extras, followers);
+        Self { login: Some(host.login), ttl: host.ttl, families: host.families, blocked: host.blocked, more }
+    }
+}
+
+impl HostMore {
+    fn of(extras: HostExtras, followers: Vec<Hostname>) -> Option<Arc<Self>> {
+        let more = Self { extras, followers };
+        (more != Self::default()).then(|| Arc::new(more))
     }
 }

@@ -63,8 +63,19 @@ impl Declared {
             secrets.extend(account.secrets.first().map(|secret| (Arc::clone(&account.login), secret.digest.clone())));
             accounts.insert(Arc::clone(&account.login), account);
         }
+        let mut followers: HashMap<&Hostname, Vec<Hostname>> = HashMap::new();
         for host in &config.hosts {
-            names.entry(host.name.clone()).or_default().host = Some(Arc::new(Host::declared(host)));
+            if let Some(leader) = &host.extras.follow {
+                followers.entry(leader).or_default().push(host.name.clone());
+            }
+        }
+        for host in &config.hosts {
+            let led = followers.remove(&host.name).unwrap_or_default();
+            names.entry(host.name.clone()).or_default().host = Some(Arc::new(Host::declared(host, led)));
+        }
+        // Names that are granted and have no `[[host]]`.
+        for (leader, led) in followers {
+            names.entry(leader.clone()).or_default().host = Some(Arc::new(Host::leader(led)));
         }
         Self {
             accounts,

@@ -167,7 +167,7 @@ impl Directory {
     }
 
     async fn fetch_host(&self, name: &Hostname) -> Result<Option<Arc<Host>>, StoreError> {
-        Ok(self.store.host(name).await?.map(|host| Arc::new(Host::stored(host))))
+        Ok(self.store.leader(name).await?.map(|host| Arc::new(Host::stored(host))))
     }
 
     /// Wrong credentials for `login` came at `since`: one look-up is made for them, and none for the next.

@@ -2,6 +2,7 @@
 //! which TTL; and what was last seen of each host. Knows nothing of HTTP and asks no name server.
 
 mod account;
+mod challenges;
 mod declared;
 mod directory;
 mod dummy;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::metrics::Metrics;
 use crate::model::{Addresses, Hostname, PasswordDigest, Timestamp, TokenDigest, ZoneName};
 use crate::store::{Store, StoreError};
@@ -30,6 +31,7 @@ use store_health::StoreHealth;
 
 pub use account::Account;
 pub(crate) use account::Host;
+pub(crate) use challenges::Challenges;
 pub(crate) use declared::Declared;
 pub(crate) use pending::{Cleared, PendingChanges};
 pub(crate) use recorder::Sighting;
@@ -41,6 +43,8 @@ pub struct Registry {
     declared: Declared,
     stored: Option<Arc<Stored>>,
     reserver: Arc<Reserver>,
+    challenges: Arc<Challenges>,
+    acme: config::Acme,
 }
 
 #[derive(Debug)]
@@ -89,7 +93,13 @@ pub(crate) enum Denied {
 impl Registry {
     /// What `config` declares, and nothing else.
     pub fn declared(config: &Config) -> Self {
-        Self { declared: Declared::new(config), stored: None, reserver: Arc::new(Reserver::in_memory()) }
+        Self {
+            declared: Declared::new(config),
+            stored: None,
+            reserver: Arc::new(Reserver::in_memory()),
+            challenges: Arc::new(Challenges::in_memory()),
+            acme: config.acme.clone(),
+        }
     }
 
     /// What `config` declares and `store` keeps, as one. Starts the tasks that follow the store and write to it; `on_pending`
@@ -110,10 +120,13 @@ impl Registry {
         let unwritten = metrics.store_unwritten();
         let recorder = Recorder::start(store.clone(), config.store.history, unwritten, Arc::clone(&health));
         let reserver = Arc::new(Reserver::start(store.clone(), Arc::clone(&directory)));
+        let challenges = Arc::new(Challenges::kept(store.clone()));
         Ok(Self {
             declared,
             stored: Some(Arc::new(Stored { store, directory, recorder, pending, health, _follower: follower })),
             reserver,
+            challenges,
+            acme: config.acme.clone(),
         })
     }
 
@@ -124,7 +137,13 @@ impl Registry {
         }
         let declared = Declared::new(config);
         self.reserver.retain(|login| declared.account(login).is_some());
-        Ok(Self { declared, stored: self.stored.clone(), reserver: Arc::clone(&self.reserver) })
+        Ok(Self {
+            declared,
+            stored: self.stored.clone(),
+            reserver: Arc::clone(&self.reserver),
+            challenges: Arc::clone(&self.challenges),
+            acme: config.acme.clone(),
+        })
     }
 
     /// The account of `login`.
@@ -266,6 +285,16 @@ impl Registry {
     /// What the store keeps of changes that are still to be made, if there is one.
     pub(crate) fn pending(&self) -> Option<&Arc<PendingChanges>> {
         self.stored.as_ref().map(|stored| &stored.pending)
+    }
+
+    /// The challenges that are served, or may be.
+    pub(crate) fn challenges(&self) -> &Challenges {
+        &self.challenges
+    }
+
+    /// Whether credentials may write challenges, and how long one stays.
+    pub(crate) fn acme(&self) -> &config::Acme {
+        &self.acme
     }
 
     /// What `config` declares and the store keeps too, each as a sentence that names both.

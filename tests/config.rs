@@ -380,6 +380,31 @@ fn no_more_than_64_follow_one() {
 }
 
 #[test]
+fn dialects_are_named_as_in_the_table_and_a_name_without_a_zone_is_of_one_of_ours() {
+    let config = parse(&format!(
+        "{LEAST}[dialects]\ndefault_zone = \"users.dyn.example.\"\noff = [\"duckdns\", \"token\"]\nempty_deletes = true\n"
+    ));
+    let dialects = config.unwrap().dialects;
+    assert_eq!(dialects.default_zone.unwrap().as_str(), "users.dyn.example");
+    assert_eq!((dialects.off, dialects.empty_deletes), (vec!["duckdns", "token"], true));
+    assert_eq!(parse(LEAST).unwrap().default_zone().unwrap().as_str(), "dyn.example", "the only one");
+    for (wrong, told) in [
+        (
+            "off = [\"duckdn\"]",
+            "\"duckdn\" is no dialect, and stands in `off` in [dialects]\n  did you mean \"duckdns\"? known dialects: acme-dns, acme-dns-health, acme-dns-register, checkip, duckdns, ",
+        ),
+        ("off = [\"token\", \"token\"]", "dialect \"token\""),
+        ("off = \"token\"", "`off` in [dialects] must be a list of strings, and here is a string"),
+        ("empty_deletes = \"yes\"", "`empty_deletes` in [dialects] must be true or false, and here is a string"),
+        ("default_zone = \"dyn.elsewhere\"", "no [[zone]] holds \"dyn.elsewhere\""),
+        ("default_zone = \"..\"", "\"..\" is not the name of a zone"),
+    ] {
+        let errors = errors_in(&format!("{LEAST}[dialects]\n{wrong}\n"));
+        assert!(errors.contains(told), "{told}:\n{errors}");
+    }
+}
+
+#[test]
 fn what_a_later_version_serves_is_not_taken_for_a_slip() {
     let later = "[web]\n[acme]\ndirectory = \"https://ca.example/directory\"\n[[token]]\n[http.tls]\nlisten = [\"[::]:443\"]\nacme = [\"x.example\"]\n\
                  [[host]]\nname = \"home.dyn.example\"\ncertificate = true\n";

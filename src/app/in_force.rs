@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
+use crate::config::dialects::OF_CHALLENGES;
 use crate::config::{Config, Dialects};
 use crate::gateway::Gateway;
 use crate::metrics::Metrics;
@@ -36,7 +37,10 @@ impl InForce {
             Some(before) => before.with(most, Arc::clone(&proxies)),
             None => ConnectionLimit::new(most, Arc::clone(&proxies)),
         };
-        let dialects = Dialects { default_zone: config.default_zone().cloned(), ..config.dialects.clone() };
+        let mut dialects = Dialects { default_zone: config.default_zone().cloned(), ..config.dialects.clone() };
+        if !config.acme.dns01 {
+            dialects.off.extend(OF_CHALLENGES);
+        }
         let public = Public::new(Arc::clone(&gateway), Arc::clone(&proxies), dialects, metrics);
         Self { gateway, public, proxies, per_source }
     }

@@ -11,7 +11,29 @@ use super::zone::Zones;
 const TITLE: &str = "[dialects]";
 
 /// The names of the rows of the table in `public/dialect`; a test there says which one is missing.
-pub(crate) const NAMES: [&str; 4] = ["checkip", "dyndns2", "myip", "token"];
+pub(crate) const NAMES: [&str; 19] = [
+    "acme-dns",
+    "acme-dns-health",
+    "acme-dns-register",
+    "checkip",
+    "duckdns",
+    "dyndns1",
+    "dyndns2",
+    "dynv6",
+    "easydns",
+    "freedns",
+    "freedns-v1",
+    "freemyip",
+    "he-txt",
+    "httpreq",
+    "myip",
+    "namecheap",
+    "nic-delete",
+    "token",
+    "zoneedit",
+];
+/// Those that serve nothing but challenges.
+pub(crate) const OF_CHALLENGES: [&str; 4] = ["acme-dns", "acme-dns-health", "acme-dns-register", "httpreq"];
 
 pub(super) fn check_dialects(typed: &format::DialectsSection, zones: &Zones, problems: &mut Problems<'_>) -> Dialects {
     let default_zone = typed.default_zone.as_ref().and_then(|text| check_default_zone(text, zones, problems));

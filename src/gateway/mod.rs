@@ -4,6 +4,7 @@
 mod authorise;
 mod backlog;
 mod carried_out;
+mod challenge;
 mod identify;
 mod late;
 mod pending;
@@ -333,7 +334,14 @@ impl Gateway {
             Ok(authorised) if ask.asked == Asked::default() => {
                 (HostVerdict::new(Outcome::Unchanged, "nothing is asked for"), Some(authorised.grant))
             }
-            Ok(authorised) => (self.set(caller, &name, ask, &authorised).await, Some(authorised.grant)),
+            Ok(authorised) => {
+                let verdict = match ask.asked.challenge() {
+                    // Seldom: in a box of its own, so that a request stays small.
+                    Some(asked) => Box::pin(self.challenge(caller, &name, asked, ask, &authorised)).await,
+                    None => self.set(caller, &name, ask, &authorised).await,
+                };
+                (verdict, Some(authorised.grant))
+            }
             Err(Refusal { verdict, grant }) => (verdict, grant),
         };
         if grant.is_none() {
@@ -348,7 +356,7 @@ impl Gateway {
         }
         // What was answered is recorded already. Below a wildcard there are more names than anybody may fill the store with: only
         // those that came to be are recorded, and where they are counted.
-        if !is_answered && grant == Some(Grant::Exact) {
+        if !is_answered && grant == Some(Grant::Exact) && ask.asked.challenge().is_none() {
             self.saw(caller, &name, verdict.outcome, DesiredRecords::default(), Timestamp::now());
         }
         verdict
@@ -476,7 +484,9 @@ impl Gateway {
             return Ok(verdict);
         }
         if self.registry.news() != authorised.news
-            && let Err(verdict) = Box::pin(self.is_still_authorised(caller, authorised, &change, deadline)).await
+            && let asked = Asked::of(change.records.addresses())
+            && let Err(verdict) =
+                Box::pin(self.is_still_authorised(caller, authorised, &change.name, &asked, deadline)).await
         {
             return Ok(verdict);
         }

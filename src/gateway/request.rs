@@ -126,10 +126,29 @@ pub enum BadAddress {
 }
 
 impl Asked {
+    /// A challenge, and nothing else.
+    #[must_use]
+    pub fn of_challenge(challenge: ChallengeAsked) -> Self {
+        let more = More { challenge: Some(challenge), ..More::default() };
+        Self { addresses: Addresses::default(), more: Some(Arc::new(more)) }
+    }
+
     /// These addresses, and nothing else.
     #[must_use]
     pub fn of(addresses: Addresses) -> Self {
         Self { addresses, more: None }
+    }
+
+    /// What shall become of the hosts' challenges; no address is looked at then.
+    #[must_use]
+    pub fn challenge(&self) -> Option<&ChallengeAsked> {
+        self.more.as_ref()?.challenge.as_ref()
+    }
+
+    /// This, and no addresses.
+    #[must_use]
+    pub fn only(more: More) -> Self {
+        Self { addresses: Addresses::default(), more: Some(Arc::new(more)) }
     }
 
     /// Whether something is asked for that must be granted to the host.

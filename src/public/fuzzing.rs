@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
 use super::Public;
 use super::authorization::identity;
-use super::dialect::{DialectRequest, dyndns2};
+use super::dialect::{Dialect, DialectRequest, Parse, Parsed, Rendered, TABLE, at, dyndns2};
 use super::parameters::Parameters;
 use crate::auth::Authenticator;
 use crate::config::{Config, Dialects, ForwardingHeader};
@@ -111,7 +111,7 @@ fn check_answers(mut octets: &[u8]) {
         let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
         let Some(length) = length.and_then(|length| length.parse().ok()) else { panic!("no length: {head}") };
         let Some((body, next)) = rest.split_at_checked(length) else { panic!("less than {length} octets") };
-        assert!(body.len() < 1024, "{head}");
+        assert!(body.len() < 4096, "{head}");
         assert!(body.iter().all(|octet| octet.is_ascii_graphic() || b" \r\n".contains(octet)), "{head}");
         octets = next;
     }
@@ -126,8 +126,14 @@ pub fn update(octets: &[u8]) {
     round_trip(&parameters);
     let client = ClientAddress { source: CALLER, address: Some(CALLER) };
     let (head, ()) = Request::new(()).into_parts();
-    let request =
-        DialectRequest { head: &head, rest: "", parameters: &parameters, client, settings: &Dialects::default() };
+    let request = DialectRequest {
+        head: &head,
+        rest: "",
+        parameters: &parameters,
+        body: b"",
+        client,
+        settings: &Dialects::default(),
+    };
     let parsed = dyndns2::parse(&request);
 
     for host in &parsed.hosts {
@@ -136,7 +142,7 @@ pub fn update(octets: &[u8]) {
     }
     let texts: Vec<&str> = ADDRESSES.iter().flat_map(|key| parameters.list(key)).collect();
     if let Ok(Asked { addresses, more }) = &parsed.asked {
-        assert!(!parameters.has_foreign_body() && !(addresses.is_empty() && more.is_none()));
+        assert!(!parameters.has_foreign_body() && (!addresses.is_empty() || more.is_some()));
         let address = |text: &&str| text.trim_matches(['[', ']']).split('/').next()?.parse().ok().map(canonical);
         let given: Vec<IpAddr> = texts.iter().filter_map(address).collect();
         let is_own = |set| set == CALLER && !texts.iter().any(|text| address(text).is_some() && !is_hollow(text));
@@ -164,6 +170,102 @@ pub fn update(octets: &[u8]) {
             assert!(HeaderValue::from_str(&answer.reason).is_ok(), "{}", answer.reason);
             assert!([200, 400, 401, 503].contains(&answer.status));
         }
+    }
+}
+
+/// A target, and after a line end the value of an Authorization header; after another one a form: read by every row that serves the
+/// path. What is asked for is made of what was sent; the caller's own address takes the place of none; and no answer but that of
+/// a success reads like one.
+pub fn dialects(octets: &[u8]) {
+    let mut lines = octets.splitn(3, |octet| *octet == b'\n');
+    let [target, authorization, form] = std::array::from_fn(|_| lines.next().unwrap_or_default());
+    let mut request = Request::builder().uri(target);
+    if let Ok(value) = HeaderValue::from_bytes(authorization) {
+        request = request.header(AUTHORIZATION, value);
+    }
+    let Ok((head, ())) = request.body(()).map(Request::into_parts) else { return };
+    let query = head.uri.query().unwrap_or_default();
+    let parameters = Parameters::parse(query.as_bytes()).and(Parameters::of_body(form));
+    let settings = Dialects { empty_deletes: octets.len().is_multiple_of(2), ..Dialects::default() };
+    let client = ClientAddress { source: CALLER, address: Some(CALLER) };
+    for spoken in at(&TABLE, head.uri.path()) {
+        let request = DialectRequest {
+            head: &head,
+            rest: spoken.rest,
+            parameters: &parameters,
+            body: form,
+            client,
+            settings: &settings,
+        };
+        let _either = (spoken.dialect.claims)(&request);
+        if let Parse::Update(parse) = spoken.dialect.parse {
+            check_parsed(spoken.dialect, &request, &parse(&request));
+        }
+    }
+}
+
+fn check_parsed(dialect: &Dialect, request: &DialectRequest<'_>, parsed: &Parsed) {
+    let DialectRequest { head, rest, parameters, .. } = *request;
+    let path = percent_encoding::percent_decode_str(rest).decode_utf8_lossy();
+    let values = || parameters.iter().flat_map(|(name, value)| [name, value]).chain([&*path]);
+    for host in &parsed.hosts {
+        let is_said = host.split('.').all(|label| values().any(|value| value.contains(label)));
+        assert!(is_said && !host.contains(','), "{host:?} of {:?}", head.uri);
+    }
+    if let Ok(Asked { addresses, .. }) = &parsed.asked {
+        let ends = |octet: char| ",/[] \t\r\n".contains(octet);
+        let said = || values().flat_map(|value| value.split(ends)).filter_map(|text| text.parse().ok().map(canonical));
+        let is_said = |address: IpAddr| said().any(|said| said == address);
+        assert!(
+            addresses.iter().all(|address| address == CALLER || is_said(address)),
+            "{addresses:?} of {:?}",
+            head.uri
+        );
+        let says_auto = values().any(|value| value.split(ends).any(|word| word.eq_ignore_ascii_case("auto")));
+        if addresses.iter().any(|address| address == CALLER && !is_said(address)) && !says_auto {
+            let mut given = ADDRESSES.iter().flat_map(|key| parameters.list(key));
+            assert!(given.all(|text| text.parse::<IpAddr>().is_err()), "{addresses:?} of {:?}", head.uri);
+        }
+    }
+    for outcome in Outcome::ALL {
+        for count in [1, 20] {
+            check_answer(dialect.name, outcome, &(dialect.render)(&verdicts(outcome, count), &parsed.echo));
+        }
+    }
+}
+
+/// What clients take for well done, wherever it stands and in whatever letter case.
+const WELL_DONE: [&str; 13] = [
+    "good",
+    "nochg",
+    "ok",
+    "updated",
+    "unchanged",
+    "success",
+    "true",
+    "noerror",
+    "<errcount>0",
+    "200",
+    "no ip change",
+    "has not changed",
+    "deleted",
+];
+
+/// What holds for an answer of every dialect.
+pub(super) fn check_answer(dialect: &str, outcome: Outcome, answer: &Rendered) {
+    let body = answer.body.to_ascii_lowercase();
+    assert!(!body.is_empty() && body.len() < 4096 && !body.ends_with(['\r', '\n']), "{dialect}: {answer:?}");
+    assert!(body.bytes().all(|octet| octet.is_ascii_graphic() || b" \n".contains(&octet)), "{dialect}: {answer:?}");
+    assert!(HeaderValue::from_str(&answer.reason).is_ok(), "{dialect}: {answer:?}");
+    assert!([200, 400, 401, 403, 404, 503].contains(&answer.status), "{dialect}: {answer:?}");
+    let is_temporary = matches!(outcome, Outcome::TooFast | Outcome::Unreachable | Outcome::Refused);
+    assert_eq!(answer.status == 503, is_temporary, "{dialect}: {answer:?}");
+    assert!(!is_temporary || answer.retry_after.is_some(), "{dialect}: {answer:?}");
+    let is_done = matches!(outcome, Outcome::Changed | Outcome::Unchanged);
+    if !is_done {
+        assert!(!WELL_DONE.iter().any(|word| body.contains(word)), "{dialect} {outcome:?}: {answer:?}");
+        let reads_as_address = body.split([' ', ',', '"', '<', '>', '\n']).any(|word| word.parse::<IpAddr>().is_ok());
+        assert!(!reads_as_address && !body.contains(".example"), "{dialect} {outcome:?}: {answer:?}");
     }
 }
 

@@ -5,6 +5,7 @@ mod authorization;
 mod dialect;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
+mod json;
 mod parameters;
 mod service;
 mod spellings;

@@ -67,6 +67,18 @@ impl Parameters {
         })
     }
 
+    /// Whether one is called `key`, be it empty.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.values(key).next().is_some()
+    }
+
+    /// All but the item `bare` of a query, which is a name without a value.
+    pub(super) fn without(&self, bare: &str) -> Self {
+        let (bare, _) = parse_pair(bare.as_bytes());
+        let pairs = self.pairs.iter().filter(|(name, value)| *name != bare || !value.is_empty()).cloned().collect();
+        Self { pairs, has_foreign_body: self.has_foreign_body }
+    }
+
     fn values<'a, 'k>(&'a self, key: &'k str) -> impl Iterator<Item = &'a str> + use<'a, 'k> {
         self.iter().filter(move |(name, _)| *name == key).map(|(_, value)| value)
     }

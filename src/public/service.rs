@@ -127,7 +127,7 @@ impl Public {
             first.map_or_else(|| dialect::known_words(&path), |spoken| spoken.shown(head.uri.path()).to_owned());
         let agent = agent.map(|agent| shortened(&agent).into());
         let line = AccessLine { start, source: client.source, path: shown, agent };
-        let served = within_bounds.and_then(|()| match head.method {
+        let served = within_bounds.and(match head.method {
             Method::GET | Method::HEAD | Method::POST => Ok(first),
             _ => Err(Unserved(StatusCode::METHOD_NOT_ALLOWED, "a method that is not served")),
         });
@@ -137,7 +137,7 @@ impl Public {
             (Ok(Some(first)), Err(verdicts)) => {
                 // The body is not read.
                 let query = Parameters::parse(head.uri.query().unwrap_or_default().as_bytes());
-                let spoken = self.claimant(&path, &head, &query, client).map_or(first, |(spoken, _)| spoken);
+                let spoken = self.claimant(&path, &head, (&query, b""), client).map_or(first, |(spoken, _)| spoken);
                 tell(&self.dialects[spoken.row], &line, &verdicts, self.turned_away.is_shown());
                 return answer(spoken.dialect, &verdicts, &Echo::default());
             }
@@ -164,11 +164,11 @@ impl Public {
         &'a self,
         path: &'p str,
         head: &'a Parts,
-        parameters: &'a Parameters,
+        (parameters, body): (&'a Parameters, &'a [u8]),
         client: ClientAddress,
     ) -> Option<(Spoken<'p>, DialectRequest<'a>)> {
         let settings = &self.settings;
-        let asked = |rest| DialectRequest { head, rest, parameters, client, settings };
+        let asked = |rest| DialectRequest { head, rest, parameters, body, client, settings };
         let claims = |spoken: &Spoken<'p>| (spoken.dialect.claims)(&asked(spoken.rest));
         let spoken = self.spoken_at(path).find(claims).or_else(|| dialect::fallback(&asked("")));
         spoken.map(|spoken| (spoken, asked(spoken.rest)))
@@ -192,7 +192,7 @@ impl Public {
         let (spoken, parsed) = {
             let query = Parameters::parse(head.uri.query().unwrap_or_default().as_bytes());
             let parameters = &query.and(Parameters::of_body(&body));
-            let Some((spoken, request)) = self.claimant(path, head, parameters, client) else {
+            let Some((spoken, request)) = self.claimant(path, head, (parameters, &body), client) else {
                 return self.refuse(&line, NO_SUCH_PATH, None);
             };
             Span::current().record("dialect", spoken.dialect.name);
@@ -236,7 +236,7 @@ impl Public {
         }
         match past_limit {
             // Nobody knows what the client speaks.
-            Some(verdicts) => answer(&TABLE[0], &verdicts, &Echo::default()),
+            Some(verdicts) => answer(dialect::spoken_to_strangers(), &verdicts, &Echo::default()),
             None => unserved.answer(),
         }
     }

@@ -12,7 +12,7 @@ use crate::gateway::{Asked, BadAddress, MOST_HOSTS, More, PrefixAsked};
 use crate::model::{Addresses, Families, Family, Hostname, InterfaceId, Ipv6Text, PrefixText, canonical, network_of};
 
 /// What is counted and logged of a list of hosts that is too long anyway: each takes more room than its octets did.
-const MOST_READ: usize = 256;
+pub(super) const MOST_READ: usize = 256;
 
 /// What a host is called; the first that is given counts, and a later one may name a zone of it. A single letter, here and below,
 /// is read where no longer name of its meaning is given.
@@ -100,8 +100,13 @@ pub(super) fn hosts(parameters: &Parameters) -> Vec<String> {
 
 /// Whether a host or an address is said under a name that is known: what tells a request for a change from any other.
 pub(super) fn are_in(parameters: &Parameters) -> bool {
+    HOSTS.iter().any(|key| parameters.list(key).next().is_some()) || address_is_in(parameters)
+}
+
+/// Whether an address or a prefix is.
+pub(super) fn address_is_in(parameters: &Parameters) -> bool {
     let addresses = ADDRESSES.iter().map(|(key, _)| key);
-    HOSTS.iter().chain(addresses).chain(&PREFIXES).any(|key| parameters.list(key).next().is_some())
+    addresses.chain(&PREFIXES).any(|key| parameters.list(key).next().is_some())
 }
 
 /// What is asked for each of `hosts` from `caller`, and how it is spelled.
@@ -218,6 +223,13 @@ fn is_or_is_below(host: &[u8], named: &[u8]) -> bool {
     parts.is_some_and(|(below, end)| end.eq_ignore_ascii_case(named) && (below.is_empty() || below.ends_with(b".")))
 }
 
+/// The name that `name` is of those that are read here, or almost is.
+pub(super) fn meant_by(name: &str) -> Option<&'static str> {
+    let addresses = ADDRESSES.iter().map(|(key, _)| *key);
+    let mut known = HOSTS.into_iter().chain(addresses).chain(PREFIXES);
+    known.find(|known| *known == name && name.len() > 1).or_else(|| resembled(name))
+}
+
 /// The known name that somebody meant by `name`: one that ends in it, as `amp;myip` does, and `wanip`.
 fn resembled(name: &str) -> Option<&'static str> {
     let addresses = ADDRESSES.iter().map(|(key, _)| *key);
@@ -237,7 +249,7 @@ fn resembled(name: &str) -> Option<&'static str> {
 }
 
 /// An address; the brackets of a URL are no part of an IPv6 address.
-fn read_address(text: &str) -> Option<(IpAddr, &str)> {
+pub(super) fn read_address(text: &str) -> Option<(IpAddr, &str)> {
     let text = text.trim_ascii();
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).filter(|bare| bare.contains(':'));
     let text = bare.unwrap_or(text);
@@ -246,7 +258,7 @@ fn read_address(text: &str) -> Option<(IpAddr, &str)> {
 
 /// Whether somebody wrote an address, readable or not: four numbers with dots between them, or groups of hexadecimal digits with
 /// `::` somewhere; a length, a port or a scope may follow. `1.2.3` is a version, `00:00:5e:00:53:01` a network card.
-fn is_almost_address(text: &str) -> bool {
+pub(super) fn is_almost_address(text: &str) -> bool {
     if read_address(text).is_some() {
         return true;
     }

@@ -104,7 +104,7 @@ impl Challenges {
 
 fn newest_first(all: &[InMemory], name: &Hostname) -> Vec<Challenge> {
     let mut of_name: Vec<_> = all.iter().map(|known| &known.challenge).filter(|known| known.name == *name).collect();
-    of_name.sort_by(|one, other| other.presented.cmp(&one.presented));
+    of_name.sort_by_key(|one| std::cmp::Reverse(one.presented));
     of_name.into_iter().cloned().collect()
 }
 

@@ -41,14 +41,15 @@ const DYNDNS: Row = Row {
     host: "dyndns.dyn.example",
     strange: STRANGE,
     has_callers: false,
+    has_token: false,
     changed: DONE,
     unchanged: DONE,
     refused: ends(50, "[401 Unauthorized] badauth"),
-    unknown: ends(0, "[200 OK] nohost"),
+    unknown: Some(ends(0, "[200 OK] nohost")),
     down: COMES_BACK,
 };
 
-const FAMILY: [Row; 12] = [
+const FAMILY: [Row; 15] = [
     DYNDNS,
     Row { protocol: "default@noip.com", host: "noip.dyn.example", ..DYNDNS },
     Row { protocol: "default@no-ip.com", host: "no-ip.dyn.example", ..DYNDNS },
@@ -61,6 +62,25 @@ const FAMILY: [Row; 12] = [
     Row { protocol: "default@selfhost.de", host: "selfhost.dyn.example", ..DYNDNS },
     Row { protocol: "default@strato.com", host: "strato.dyn.example", ..DYNDNS },
     Row { protocol: "default@changeip.com", host: "changeip.dyn.example", ..DYNDNS },
+    Row { protocol: "default@loopia.com", host: "loopia.dyn.example", ..DYNDNS },
+    // The host is the login, and its token the password.
+    Row {
+        protocol: "dyndns@he.net",
+        host: "he.dyn.example",
+        has_token: true,
+        unknown: Some(ends(50, "[401 Unauthorized] badauth")),
+        ..DYNDNS
+    },
+    // It looks for "Updated": what it asks for is done, and it does not believe it.
+    Row {
+        protocol: "default@ddnss.de",
+        host: "ddnss.dyn.example",
+        has_callers: true,
+        changed: ends(48, "[200 OK] good"),
+        unchanged: ends(48, "[200 OK] nochg"),
+        unknown: Some(ends(48, "[200 OK] nohost")),
+        ..DYNDNS
+    },
 ];
 
 async fn once(stage: &Stage, row: &Row, order: Order<'_>) -> Ran {

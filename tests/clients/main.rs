@@ -7,6 +7,7 @@
 
 mod authority;
 mod builtin;
+mod custom;
 mod ddclient;
 mod ddupdate;
 mod inadyn;

@@ -15,10 +15,11 @@ const DYNDNS2: Row = Row {
     host: "dyndns2.dyn.example",
     strange: STRANGE,
     has_callers: false,
+    has_token: false,
     changed: GOOD,
     unchanged: ends(0, "WARNING:  updating {host}: nochg: No update required"),
     refused: REFUSED,
-    unknown: ends(1, "FAILED:   updating {host}: nohost: The hostname specified does not exist"),
+    unknown: Some(ends(1, "FAILED:   updating {host}: nohost: The hostname specified does not exist")),
     down: SILENT,
 };
 
@@ -31,7 +32,7 @@ const FAMILY: [Row; 6] = [
         host: "ovh.dyn.example",
         unchanged: ends(0, "SUCCESS:  updating {host}: skipped: IP address was already set to {ip}."),
         refused: ends(1, "FAILED:   updating {host}: Server said: 'badauth'"),
-        unknown: ends(1, "FAILED:   updating {host}: Server said: 'nohost'"),
+        unknown: Some(ends(1, "FAILED:   updating {host}: Server said: 'nohost'")),
         // The one that reads the words of any status.
         down: ends(1, "FAILED:   updating {host}: Server said: '911'"),
         ..DYNDNS2
@@ -42,7 +43,7 @@ const FAMILY: [Row; 6] = [
         host: "googledomains.dyn.example",
         changed: SILENT,
         unchanged: SILENT,
-        unknown: SILENT,
+        unknown: Some(SILENT),
         ..DYNDNS2
     },
     // It looks for "success", which nobody else does: what it asks for is done, and it does not believe it.
@@ -51,7 +52,7 @@ const FAMILY: [Row; 6] = [
         host: "changeip.dyn.example",
         changed: ends(1, "FAILED:   updating {host}: Invalid reply."),
         unchanged: ends(1, "FAILED:   updating {host}: Invalid reply."),
-        unknown: ends(1, "FAILED:   updating {host}: Invalid reply."),
+        unknown: Some(ends(1, "FAILED:   updating {host}: Invalid reply.")),
         ..DYNDNS2
     },
 ];

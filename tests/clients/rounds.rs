@@ -51,10 +51,13 @@ pub(crate) struct Row {
     pub(crate) strange: &'static str,
     /// Whether the request states no address, so that the host gets the caller's.
     pub(crate) has_callers: bool,
+    /// Whether its secret is its host's token, and not the account's.
+    pub(crate) has_token: bool,
     pub(crate) changed: Says,
     pub(crate) unchanged: Says,
     pub(crate) refused: Says,
-    pub(crate) unknown: Says,
+    /// Nothing where the secret is the host, and no other can be named.
+    pub(crate) unknown: Option<Says>,
     pub(crate) down: Says,
 }
 
@@ -90,11 +93,11 @@ pub(crate) async fn play(stage: &mut Stage, rows: &[Row], update: impl AsyncFn(&
     }
     stage.begin_outage().await;
     // Each of them waits for the gateway's deadline.
-    let down = rows.iter().map(|row| step(stage, row, "outage", row.down, row.host, SECRET, THIRD, &update));
+    let down = rows.iter().map(|row| step(stage, row, "outage", row.down, row.host, stage.secret(row), THIRD, &update));
     wrong.extend(at_once(down).await.into_iter().flatten());
     stage.end_outage().await;
     for row in rows {
-        wrong.extend(step(stage, row, "recovery", row.changed, row.host, SECRET, THIRD, &update).await);
+        wrong.extend(step(stage, row, "recovery", row.changed, row.host, stage.secret(row), THIRD, &update).await);
         wrong.extend(serves(stage, row, "recovery", row.host, &[callers_or(row, stage, THIRD)]).await);
     }
     assert!(wrong.is_empty(), "{}\n{}", wrong.join("\n\n"), stage.gateway.log());
@@ -119,16 +122,18 @@ async fn alone(stage: &Stage, row: &Row, update: &impl AsyncFn(&Stage, &Row, Ord
     let mut wrong = Vec::new();
     wrong.extend(step(stage, row, "wrong secret", row.refused, row.host, WRONG, FIRST, update).await);
     wrong.extend(serves(stage, row, "wrong secret", row.host, &[]).await);
-    wrong.extend(step(stage, row, "unknown host", row.unknown, row.strange, SECRET, FIRST, update).await);
-    wrong.extend(serves(stage, row, "unknown host", row.strange, &[]).await);
+    if let Some(unknown) = row.unknown {
+        wrong.extend(step(stage, row, "unknown host", unknown, row.strange, stage.secret(row), FIRST, update).await);
+        wrong.extend(serves(stage, row, "unknown host", row.strange, &[]).await);
+    }
     for (what, address) in [("change", FIRST), ("second change", SECOND)] {
         if row.has_callers {
             elsewhere(stage, row.host).await;
         }
-        wrong.extend(step(stage, row, what, row.changed, row.host, SECRET, address, update).await);
+        wrong.extend(step(stage, row, what, row.changed, row.host, stage.secret(row), address, update).await);
         wrong.extend(serves(stage, row, what, row.host, &[callers_or(row, stage, address)]).await);
         let before = stage.outcomes(row.dialect, "unchanged").await;
-        wrong.extend(step(stage, row, "no change", row.unchanged, row.host, SECRET, address, update).await);
+        wrong.extend(step(stage, row, "no change", row.unchanged, row.host, stage.secret(row), address, update).await);
         if stage.outcomes(row.dialect, "unchanged").await <= before {
             wrong.push(format!("{}: no change: {} did not count it", row.protocol, row.dialect));
         }

@@ -5,6 +5,7 @@
 mod attack;
 mod authentication;
 mod below_wildcards;
+mod challenges;
 mod checking;
 mod client_config;
 mod command_line;
@@ -27,6 +28,7 @@ mod metrics;
 mod namespace;
 mod notify;
 mod operating;
+mod other_dialects;
 mod protocol;
 mod proxy_protocol;
 mod record_types;

@@ -59,7 +59,7 @@ pub(in crate::public) fn render(verdicts: &Verdicts, echo: &Echo) -> Rendered {
     }
 }
 
-fn line(outcome: Outcome, echo: &Echo) -> String {
+pub(super) fn line(outcome: Outcome, echo: &Echo) -> String {
     let word = match outcome {
         Outcome::Changed => "good",
         Outcome::Unchanged => "nochg",
@@ -97,7 +97,7 @@ fn status(outcome: Outcome) -> u16 {
     }
 }
 
-fn reason(outcome: Outcome) -> &'static str {
+pub(super) fn reason(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Changed => "changed",
         Outcome::Unchanged => "unchanged",

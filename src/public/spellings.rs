@@ -160,18 +160,17 @@ fn is_host(text: &&str) -> bool {
     !is_placeholder(text) && !is_one_of(text, &["yes", "1"])
 }
 
-/// Whether a letter gives way to a longer name that speaks of the same.
-fn is_letter_beside_word(parameters: &Parameters, key: &str) -> bool {
+/// The letters that give way to a longer name, of the same meaning, that is given. Found once: a request may hold thousands of
+/// letters.
+fn shadowed_letters(parameters: &Parameters) -> Vec<&'static str> {
     let is_given = |name: &str| name.len() > 1 && name != "aaaa" && parameters.list(name).next().is_some();
-    let longer = |scope: Scope| {
-        ADDRESSES.iter().any(|(name, other)| (*other == scope || *other == Scope::Both) && is_given(name))
+    let longer = |family| {
+        let is_of_it = |scope: &Scope| [Scope::Both, Scope::Only(family)].contains(scope);
+        ADDRESSES.iter().any(|(name, scope)| is_of_it(scope) && is_given(name))
     };
-    match key {
-        "h" => HOSTS.iter().any(|name| is_given(name)),
-        "a" => longer(Scope::Only(Family::V4)),
-        "aaaa" => longer(Scope::Only(Family::V6)),
-        _ => false,
-    }
+    let host = HOSTS.iter().any(|name| is_given(name)).then_some("h");
+    let (v4, v6) = (longer(Family::V4).then_some("a"), longer(Family::V6).then_some("aaaa"));
+    [host, v4, v6].into_iter().flatten().collect()
 }
 
 /// Whether nothing is said of a host or an address that is not read: to drop it would set something else than what somebody
@@ -187,9 +186,10 @@ fn understood(parameters: &Parameters, hosts: &[String]) -> Result<(), BadAddres
     if TXT.iter().any(|key| parameters.list(key).next().is_some()) {
         return Err(BadAddress::NotUnderstood("a TXT record is asked for"));
     }
+    let shadowed = shadowed_letters(parameters);
     let is_known_name = |name: &str| {
         let is_read = HOSTS.contains(&name) || ADDRESSES.iter().any(|(key, _)| *key == name);
-        is_read && !is_letter_beside_word(parameters, name)
+        is_read && !shadowed.contains(&name)
             || KEEPS.iter().any(|(key, _)| *key == name)
             || name == PAIR
             || [&PREFIXES[..], &OTHERS, &LOGIN, &PASSWORD].iter().any(|keys| keys.contains(&name))
@@ -208,7 +208,7 @@ fn understood(parameters: &Parameters, hosts: &[String]) -> Result<(), BadAddres
     }
     let is_one_of_them = |named: &str| hosts.iter().any(|host| is_or_is_below(host.as_bytes(), named.as_bytes()));
     // More hosts than may be asked for are not looked at.
-    let keys = HOSTS.iter().filter(|key| !is_letter_beside_word(parameters, key));
+    let keys = HOSTS.iter().filter(|key| !shadowed.contains(key));
     let mut named = keys.flat_map(|key| parameters.list(key)).filter(is_host);
     if hosts.len() <= MOST_HOSTS && named.any(|named| !is_one_of_them(named)) {
         return Err(BadAddress::Contradiction);
@@ -321,7 +321,8 @@ impl Said {
                 self.read_prefix(text, caller)?;
             }
         }
-        for (key, scope) in ADDRESSES.into_iter().filter(|(key, _)| !is_letter_beside_word(parameters, key)) {
+        let shadowed = shadowed_letters(parameters);
+        for (key, scope) in ADDRESSES.into_iter().filter(|(key, _)| !shadowed.contains(key)) {
             for text in parameters.list(key) {
                 self.read_value(text, scope, caller)?;
             }

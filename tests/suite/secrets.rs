@@ -8,7 +8,7 @@ use lab::http::Request;
 use lab::{Gateway, Key, Kind, Postgres, Server, Setup, digest, soon};
 use tempfile::TempDir;
 
-use crate::stage::{Config, LOGIN, SECRET, ZONE, program};
+use crate::stage::{Config, LOGIN, SECRET, ZONE};
 
 /// What was generated for the account `kept`, which has the hosts `home` and `office`, and the token of `home`.
 const GENERATED: &str = "mzxw-6ytb-generated";

@@ -3,7 +3,7 @@
 
 use super::stated::{apart, gives, hosts, text, understood};
 use super::{DialectRequest, Echo, Parsed, Rendered, dyndns2, whole};
-use crate::gateway::{Asked, ChallengeAsked, Labels, More, Verdicts};
+use crate::gateway::{Asked, ChallengeAsked, Labels, Verdicts};
 use crate::model::Outcome;
 use crate::public::authorization::{LOGIN, PASSWORD, identity};
 
@@ -34,7 +34,7 @@ pub(super) fn parse(request: &DialectRequest<'_>) -> Parsed {
 /// lego cleans up with a dot.
 fn challenge(txt: &str) -> Asked {
     let challenge = if txt == "." { ChallengeAsked::RemoveAll } else { ChallengeAsked::Present(txt.to_owned()) };
-    Asked::only(More { challenge: Some(challenge), ..More::default() })
+    Asked::of_challenge(challenge)
 }
 
 /// The host whose challenge stands at `name`.

@@ -16,6 +16,7 @@ mod deploying;
 mod dialects;
 mod fail2ban;
 mod faults;
+mod followers;
 mod health;
 mod journal;
 mod kept;

@@ -201,6 +201,12 @@ pub(super) async fn one_family(kind: Kind) -> Check {
     one(kind, |key| served(key).restrict(key, &rights), |_| {}).await
 }
 
+pub(super) async fn no_challenges(kind: Kind) -> Check {
+    let rights = [Right::Type("A"), Right::Type("AAAA")];
+    let on = |config: &mut Config| config.more = "[acme]\ndns01 = true\n".to_owned();
+    one(kind, |key| served(key).restrict(key, &rights), on).await
+}
+
 pub(super) async fn frozen() -> Check {
     let check = all_well(Kind::Knot).await;
     let socket = check.servers[0].folder().join("knot.sock");

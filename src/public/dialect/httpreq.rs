@@ -45,7 +45,7 @@ pub(super) fn parse(request: &DialectRequest<'_>) -> Parsed {
     let (host, asked, echo) = match said {
         Ok(Said { fqdn, host, value }) => {
             let asked = Asked::of_challenge(ask(value.clone()));
-            (host, Ok(asked), Echo { fqdn: Some(fqdn).filter(is_name), txt: Some(value), ..Echo::default() })
+            (host, Ok(asked), Echo { fqdn: is_name(&fqdn).then_some(fqdn), txt: Some(value), ..Echo::default() })
         }
         Err(error) => (String::new(), Err(error), Echo::default()),
     };
@@ -54,7 +54,7 @@ pub(super) fn parse(request: &DialectRequest<'_>) -> Parsed {
 }
 
 /// Whether it may stand in an answer.
-fn is_name(fqdn: &String) -> bool {
+fn is_name(fqdn: &str) -> bool {
     Hostname::parse(fqdn).is_ok()
 }
 

@@ -629,6 +629,34 @@ mod tests {
         }
     }
 
+    /// The paths and the dialect of each line of the table in docs/DIALECTS.md.
+    fn documented() -> Vec<(Vec<&'static str>, &'static str)> {
+        let docs = include_str!("../../../docs/DIALECTS.md");
+        let (_, paths) = docs.split_once("\n## Paths\n").unwrap();
+        let lines = paths.split("\n## ").next().unwrap().lines().filter(|line| line.starts_with("| `/"));
+        let code = |cell: &'static str| cell.split('`').skip(1).step_by(2).collect::<Vec<_>>();
+        let line = |line: &'static str| {
+            let cells: Vec<_> = line.split(" | ").collect();
+            (code(cells[0]), code(cells[2])[0])
+        };
+        lines.map(line).collect()
+    }
+
+    #[test]
+    fn every_path_stands_in_the_docs_with_its_dialect() {
+        let documented = documented();
+        for dialect in &TABLE {
+            for pattern in dialect.paths {
+                let is_shown = |path: &&str| match pattern.strip_suffix('…') {
+                    Some(prefix) => path.starts_with(prefix),
+                    None => path == pattern,
+                };
+                let told = documented.iter().any(|(paths, name)| *name == dialect.name && paths.iter().any(is_shown));
+                assert!(told, "docs/DIALECTS.md does not say that {} is spoken at {pattern}", dialect.name);
+            }
+        }
+    }
+
     #[test]
     fn dialects_of_one_path_are_told_apart_by_what_is_asked() {
         const fn row(

@@ -81,6 +81,8 @@ struct AskedName {
     grant: String,
     /// Which addresses it may have.
     families: Families,
+    /// Where its challenges stand, where credentials may write any.
+    challenge: Option<Hostname>,
 }
 
 /// Checks `config` and calls `progress` with how many names were asked about, of how many.
@@ -153,7 +155,8 @@ impl<'c> NamesByZone<'c> {
         let zone = self.declared.zone_of(&name);
         let zone = zone.and_then(|apex| self.config.zones.iter().position(|zone| zone.name == *apex));
         if let Some(names) = zone.and_then(|number| self.names.get_mut(number)) {
-            names.push(AskedName { grant: name.to_string(), name, families });
+            let challenge = name.challenge_name().ok().filter(|_| self.config.acme.dns01);
+            names.push(AskedName { grant: name.to_string(), name, families, challenge });
         }
     }
 
@@ -164,7 +167,8 @@ impl<'c> NamesByZone<'c> {
             let within = if zone.name.is_within(above) { &zone.name } else { above };
             let Ok(name) = Hostname::parse(&format!("dyngate-check.{within}")) else { continue };
             if self.declared.zone_of(&name) == Some(&zone.name) {
-                names.push(AskedName { name, grant: format!("*.{above}"), families: Families::Both });
+                let challenge = name.challenge_name().ok().filter(|_| self.config.acme.dns01);
+                names.push(AskedName { name, grant: format!("*.{above}"), families: Families::Both, challenge });
             }
         }
     }

@@ -5,7 +5,7 @@ set -euo pipefail
 
 servers=(bind9 bind9-dnsutils knot pdns-server pdns-backend-lmdb pdns-backend-sqlite3 sqlite3)
 build=(gcc libc6-dev make curl)
-tests=("${build[@]}" faketime ddclient inadyn wget libio-socket-inet6-perl iproute2 nginx-light caddy systemd postgresql fail2ban mandoc haproxy prometheus)
+tests=("${build[@]}" faketime ddclient inadyn ddupdate wget pebble lego libio-socket-inet6-perl libio-socket-ssl-perl iproute2 nginx-light caddy systemd postgresql fail2ban mandoc haproxy prometheus)
 reports=(valgrind)
 images=(mmdebstrap debian-archive-keyring binutils python3)
 services=(named knot pdns ddclient inadyn nginx caddy postgresql fail2ban haproxy prometheus)

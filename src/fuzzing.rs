@@ -10,10 +10,11 @@ use crate::public;
 pub type FuzzTarget = fn(&[u8]);
 
 /// All targets by name: `fuzz/fuzz_targets/NAME.rs` runs one, `fuzz/corpus/NAME/` holds its inputs.
-pub const TARGETS: [(&str, FuzzTarget); 10] = [
+pub const TARGETS: [(&str, FuzzTarget); 11] = [
     ("authorization", public::fuzzing::authorization),
     ("configuration", config::fuzzing::configuration),
     ("connection", public::fuzzing::connection),
+    ("dialects", public::fuzzing::dialects),
     ("forwarding", net::fuzzing::forwarding),
     ("frames", dns::fuzzing::frames),
     ("key_file", config::fuzzing::key_file),

@@ -112,18 +112,19 @@ fn the_example_is_valid_and_shows_the_defaults() {
     assert_eq!(shown.zones[0].source, default.zones[0].source);
     assert!(matches!(&shown.store.location, Location::Sqlite(path) if path.ends_with("dyngate.db")));
     assert_eq!((shown.store.grace, shown.store.history), (default.store.grace, default.store.history));
+    assert_eq!(shown.acme, default.acme);
     assert!(shown.http.tls.is_none() && EXAMPLE.contains("# [http.tls]"), "its files are not there by default");
 }
 
 #[test]
 fn the_example_and_the_reference_name_every_key() {
     let reference = include_str!("../docs/CONFIG.md");
-    let sections = "[http]\n[http.tls]\n[admin]\n[[key]]\n[[zone]]\n[[account]]\n[[host]]\n[engine]\n[limits]\n[addresses]\n[store]\n";
+    let sections = "[http]\n[http.tls]\n[admin]\n[[key]]\n[[zone]]\n[[account]]\n[[host]]\n[engine]\n[limits]\n[addresses]\n[store]\n[acme]\n";
     let strange = sections.replace('\n', "\nxyzzyxyzzy = 1\n") + "\n[limits.host]\nxyzzyxyzzy = 1\n";
     let errors = parse(&strange).unwrap_err();
     let known: Vec<_> =
         errors.problems().iter().filter_map(|problem| problem.help.split_once("known here: ")).collect();
-    assert_eq!(known.len(), 12);
+    assert_eq!(known.len(), 13);
     for key in known.iter().flat_map(|(_, keys)| keys.split(", ")) {
         let begins = |line: &str| line.trim_start_matches("# ").starts_with(&format!("{key} = "));
         let inline = format!("{key} = 1");
@@ -366,22 +367,59 @@ fn a_single_bracket_is_explained_and_nothing_follows_from_it() {
 }
 
 #[test]
+fn no_more_than_64_follow_one() {
+    let host = |number| {
+        format!("[[host]]\nname = \"h{number}.dyn.example\"\nfollow = \"home.dyn.example\"\ninterface_id = \"::10\"\n")
+    };
+    let leader = "[[host]]\nname = \"home.dyn.example\"\n";
+    let many = |count| format!("{LEAST}{leader}{}", (0..count).map(host).collect::<String>());
+    assert!(parse(&many(64)).is_ok());
+    let errors = parse(&many(65)).unwrap_err();
+    let told: Vec<_> = errors.problems().iter().map(|problem| problem.message.as_str()).collect();
+    assert_eq!(told, ["more than 64 hosts follow \"home.dyn.example\""]);
+}
+
+#[test]
+fn dialects_are_named_as_in_the_table_and_a_name_without_a_zone_is_of_one_of_ours() {
+    let config = parse(&format!(
+        "{LEAST}[dialects]\ndefault_zone = \"users.dyn.example.\"\noff = [\"duckdns\", \"token\"]\nempty_deletes = true\n"
+    ));
+    let dialects = config.unwrap().dialects;
+    assert_eq!(dialects.default_zone.unwrap().as_str(), "users.dyn.example");
+    assert_eq!((dialects.off, dialects.empty_deletes), (vec!["duckdns", "token"], true));
+    assert_eq!(parse(LEAST).unwrap().default_zone().unwrap().as_str(), "dyn.example", "the only one");
+    for (wrong, told) in [
+        (
+            "off = [\"duckdn\"]",
+            "\"duckdn\" is no dialect, and stands in `off` in [dialects]\n  did you mean \"duckdns\"? known dialects: checkip, duckdns, ",
+        ),
+        ("off = [\"token\", \"token\"]", "dialect \"token\""),
+        ("off = \"token\"", "`off` in [dialects] must be a list of strings, and here is a string"),
+        ("empty_deletes = \"yes\"", "`empty_deletes` in [dialects] must be true or false, and here is a string"),
+        ("default_zone = \"dyn.elsewhere\"", "no [[zone]] holds \"dyn.elsewhere\""),
+        ("default_zone = \"..\"", "\"..\" is not the name of a zone"),
+    ] {
+        let errors = errors_in(&format!("{LEAST}[dialects]\n{wrong}\n"));
+        assert!(errors.contains(told), "{told}:\n{errors}");
+    }
+}
+
+#[test]
 fn what_a_later_version_serves_is_not_taken_for_a_slip() {
-    let later = "[web]\n[acme]\n[dialects]\n[[token]]\n[http.tls]\nlisten = [\"[::]:443\"]\nacme = [\"x.example\"]\n\
-                 [[host]]\nname = \"home.dyn.example\"\nwildcard = true\n";
+    let later = "[web]\n[acme]\ndirectory = \"https://ca.example/directory\"\n[[token]]\n[http.tls]\nlisten = [\"[::]:443\"]\nacme = [\"x.example\"]\n\
+                 [[host]]\nname = \"home.dyn.example\"\ncertificate = true\n";
     let errors = parse(&format!("{LEAST}{later}")).unwrap_err();
     let told: Vec<_> = errors.problems().iter().map(|problem| problem.message.as_str()).collect();
     assert_eq!(
         told,
         [
             "[web] is not in this version",
-            "[acme] is not in this version",
-            "[dialects] is not in this version",
+            "`directory` in [acme] is not in this version",
             "[[token]] is not in this version",
             "[http.tls] has no `certificate`",
             "[http.tls] has no `private_key`",
             "`acme` in [http.tls] is not in this version",
-            "`wildcard` in [[host]] is not in this version",
+            "`certificate` in [[host]] is not in this version",
         ]
     );
 }

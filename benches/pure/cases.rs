@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use dyngate::auth::{Authenticator, Credentials, LoginSubject, LoginVerdict};
-use dyngate::config::{Config, ForwardingHeader};
+use dyngate::config::{Config, Dialects, ForwardingHeader};
 use dyngate::dns::{EncodeError, Reply, RrsetUpdate, Signer, Update, Verifier, classify};
 use dyngate::engine::measuring::{Coalesced, Coalescing};
 use dyngate::engine::{Change, Keep, Origin};
@@ -71,7 +71,7 @@ impl Request {
         let registry = Registry::declared(&config);
         let gateway = Gateway::new(registry, authenticator, limits, [], metrics.clone(), &config.engine);
         let proxies = Arc::new(Proxies { trusted: vec![], unix: false, header: ForwardingHeader::XForwardedFor });
-        let public = Arc::new(Public::new(Arc::new(gateway), proxies, &metrics));
+        let public = Arc::new(Public::new(Arc::new(gateway), proxies, Dialects::default(), &metrics));
         let peer = Peer::Ip(([203, 0, 113, 7], 40_000).into());
         runtime.spawn(async move {
             let (_never, stop) = tokio::sync::watch::channel(false);

@@ -1,5 +1,5 @@
 //! Row "two gateways": the storm through two gateways on one PostgreSQL, against the storm through one of them. Each host
-//! comes to the other one in the next storm.
+//! comes to the other one in the next storm, and neither meets any for the first time in a storm that counts.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -30,7 +30,11 @@ pub(crate) async fn run(bench: &Bench) -> Result<Vec<Row>, Failure> {
     let stage = Plot { grants, database, ..Plot::new(bench, Kind::Bind) }.start().await?;
     let mut other = stage.another().await?;
     bench.say(&format!("two gateways: {hosts} hosts over {FEW} connections, against one of them"));
-    storm(bench, &stage, &[&stage.gateway, &other], 0).await?;
+    // Each gateway meets each host once before anything counts, as the one gateway has.
+    let mut first = 0.0;
+    for shift in 0..2 {
+        first = storm(bench, &stage, &[&stage.gateway, &other], shift).await?.rate;
+    }
     let (mut rounds, mut both, mut later) = (vec![], vec![], 0);
     for round in 0..bench.options.rounds {
         let mut gave = [Gave::default(), Gave::default()];
@@ -50,7 +54,10 @@ pub(crate) async fn run(bench: &Bench) -> Result<Vec<Row>, Failure> {
     let batch = |at: usize| Spread::of(both.iter().map(|batches| batches[at])).median;
     let share = 100.0 * float(later) / float(2 * hosts * rounds.len());
     let (two, one) = (batch(0), batch(1));
-    let note = format!("{two:.1} hosts an UPDATE, one {one:.1}; {share:.1} % answered `911`; all others read back");
+    let note = format!(
+        "{two:.1} hosts an UPDATE, one {one:.1}; {share:.1} % answered `911`; all others read back; those \
+         that a gateway meets for the first time {first:.0} host/s"
+    );
     let (name, against, compare, goal) = ("two gateways", "one of them", Compare::Ratio, Goal::AtLeast(0.9));
     Ok(vec![Row { name, on: "PostgreSQL".to_owned(), against, unit: "host/s", compare, goal, rounds, note }])
 }

@@ -41,6 +41,9 @@ pub(super) fn changed(old: &Config, new: &Config) -> Vec<String> {
         ("[limits] failed_logins", old.limits.failed_logins != new.limits.failed_logins),
         ("[limits] repeats", old.limits.repeats != new.limits.repeats),
         ("[addresses] refuse", old.refuse != new.refuse),
+        ("[dialects]", old.dialects != new.dialects),
+        ("[acme] dns01", old.acme.dns01 != new.acme.dns01),
+        ("[acme] keep", old.acme.keep != new.acme.keep),
     ] {
         changed.extend(is_changed.then(|| what.to_owned()));
     }
@@ -124,6 +127,9 @@ mod tests {
             (String::new(), "[limits]\nhost = \"off\"\n".to_owned(), "[limits] host"),
             (String::new(), "[limits]\nfailed_logins = \"off\"\n".to_owned(), "[limits] failed_logins"),
             (String::new(), "[addresses]\nrefuse = []\n".to_owned(), "[addresses] refuse"),
+            (String::new(), "[dialects]\nempty_deletes = true\n".to_owned(), "[dialects]"),
+            (String::new(), "[acme]\ndns01 = true\n".to_owned(), "[acme] dns01"),
+            (String::new(), "[acme]\nkeep = \"2h\"\n".to_owned(), "[acme] keep"),
             (String::new(), "[http]\ntrusted_proxies = [\"unix\"]\n".to_owned(), "[http] trusted_proxies"),
             (String::new(), "[http]\nconnections_per_source = 1\n".to_owned(), "[http] connections_per_source"),
             (String::new(), "[http]\nipv4_name = \"v4.example.net\"\n".to_owned(), "[http] ipv4_name"),

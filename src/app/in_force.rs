@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::config::Config;
+use crate::config::dialects::OF_CHALLENGES;
+use crate::config::{Config, Dialects};
 use crate::gateway::Gateway;
 use crate::metrics::Metrics;
 use crate::net::{ConnectionLimit, Proxies};
@@ -36,7 +37,11 @@ impl InForce {
             Some(before) => before.with(most, Arc::clone(&proxies)),
             None => ConnectionLimit::new(most, Arc::clone(&proxies)),
         };
-        let public = Public::new(Arc::clone(&gateway), Arc::clone(&proxies), metrics);
+        let mut dialects = Dialects { default_zone: config.default_zone().cloned(), ..config.dialects.clone() };
+        if !config.acme.dns01 {
+            dialects.off.extend(OF_CHALLENGES);
+        }
+        let public = Public::new(Arc::clone(&gateway), Arc::clone(&proxies), dialects, metrics);
         Self { gateway, public, proxies, per_source }
     }
 }

@@ -189,6 +189,7 @@ impl Running {
         }
         let mut background = JoinSet::new();
         background.spawn(Gateway::look_after_pending(in_force.clone(), Arc::clone(&wake), endings));
+        background.spawn(Gateway::look_after_challenges(in_force.clone()));
         let (public_stop, stopped) = watch::channel(false);
         let (mut http, mut https, mut public_servers) = (Vec::new(), Vec::new(), JoinSet::new());
         let listeners = plain.into_iter().map(|listener| (listener, None));
@@ -299,6 +300,9 @@ async fn build(
     let registry = match &config.store.location {
         Location::Memory => {
             info!("no [store]: what is seen of hosts is not kept over a restart");
+            if config.acme.dns01 {
+                info!("no [store]: challenges that are served when the gateway stops stay in the zone");
+            }
             Registry::declared(config)
         }
         Location::Sqlite(_) | Location::Postgres(_) => {

@@ -6,6 +6,8 @@ use ring::digest::{SHA256, digest};
 use secrecy::{ExposeSecret, SecretSlice};
 use subtle::ConstantTimeEq;
 
+use crate::model::TokenDigest;
+
 /// A login and a password, as a client sent them.
 #[derive(Clone, Debug)]
 pub struct Credentials {
@@ -32,9 +34,21 @@ impl Password {
         self.0.expose_secret()
     }
 
+    /// What it is looked up by where it came without a login.
+    pub fn token_digest(&self) -> TokenDigest {
+        let mut octets = [0; 32];
+        octets.copy_from_slice(digest(&SHA256, self.expose()).as_ref());
+        TokenDigest(octets)
+    }
+
+    /// Whether it is `text`, in constant time where both are as long.
+    pub(crate) fn is(&self, text: &str) -> bool {
+        self.expose().ct_eq(text.as_bytes()).into()
+    }
+
     /// Whether `expected` is the SHA-256 of this password, in constant time.
     pub(super) fn has_sha256(&self, expected: &[u8; 32]) -> bool {
-        digest(&SHA256, self.expose()).as_ref().ct_eq(expected).into()
+        self.token_digest().0.ct_eq(expected).into()
     }
 }
 

@@ -1,15 +1,17 @@
 //! `dyngate host`: arguments and tables. Knows no rule of hosts.
 
 use std::net::IpAddr;
+use std::str::FromStr;
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::CommandResult;
 use super::operating::{self, CommandError, Common, Output, duration, kept_in, note, note_records, records_policy};
 use super::table::{Cell, Paint, Tone, block, counted};
 use crate::config::MAX_TTL;
-use crate::model::{Families, Timestamp};
+use crate::model::{Families, HostExtras, Hostname, InterfaceId, NameError, PrefixFrom, Timestamp};
 use crate::operator::{Access, Actor, Cursor, EventView, HostView, NewHostOptions, Operator, PAGE, Page, TokenView};
 use crate::store::HostEdit;
 
@@ -115,10 +117,37 @@ pub(super) struct Edit {
     /// Which addresses it may have: ipv4, ipv6, or both with a comma between
     #[arg(long, value_name = "FAMILIES", value_delimiter = ',')]
     families: Vec<FamilyName>,
+    /// The host whose IPv6 prefix it takes; "" for nobody's
+    #[arg(long, value_name = "NAME", value_parser = or_none::<Hostname>)]
+    follow: Option<OrNone<Hostname>>,
+    /// Its bits in that prefix, such as ::10; "" for none
+    #[arg(long, value_name = "ID", value_parser = or_none::<InterfaceId>)]
+    interface_id: Option<OrNone<InterfaceId>>,
+    /// Whether it takes the prefix that the other host reports, or also that of its address
+    #[arg(long, value_name = "WHICH", value_parser = prefix_from())]
+    prefix_from: Option<PrefixFrom>,
+    /// Whether the wildcard below it has the same addresses
+    #[arg(long, value_name = "BOOL")]
+    wildcard: Option<bool>,
+    /// Whether a request may remove its addresses
+    #[arg(long, value_name = "BOOL")]
+    offline: Option<bool>,
+    /// The mail servers that a request may name, with commas between; "" for none
+    #[arg(long, value_name = "NAMES", value_parser = mail_servers)]
+    mx: Option<MailServers>,
+    /// Whether its PTR records are kept in step, where we have the reverse zone
+    #[arg(long, value_name = "BOOL")]
+    ptr: Option<bool>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct OwnTtl(Option<u32>);
+
+#[derive(Debug, Clone)]
+struct OrNone<T>(Option<T>);
+
+#[derive(Debug, Clone)]
+struct MailServers(Vec<Hostname>);
 
 /// An address family as it is typed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -143,6 +172,20 @@ fn own_ttl(text: &str) -> Result<OwnTtl, String> {
     }
 }
 
+fn or_none<T: FromStr>(text: &str) -> Result<OrNone<T>, T::Err> {
+    if text.is_empty() { Ok(OrNone(None)) } else { text.parse().map(|value| OrNone(Some(value))) }
+}
+
+fn prefix_from() -> impl TypedValueParser<Value = PrefixFrom> {
+    let words = [PrefixFrom::Prefix, PrefixFrom::Address].map(PrefixFrom::as_str);
+    PossibleValuesParser::new(words).try_map(|word| word.parse::<PrefixFrom>())
+}
+
+fn mail_servers(text: &str) -> Result<MailServers, NameError> {
+    let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+    names.map(Hostname::parse).collect::<Result<_, _>>().map(MailServers)
+}
+
 pub(super) fn run(common: &Common, command: HostCommand) -> CommandResult {
     let access = match command {
         HostCommand::List { .. } | HostCommand::Show(_) | HostCommand::History { .. } => Access::Read,
@@ -163,7 +206,7 @@ async fn act(operator: &Operator, actor: &Actor, output: Output, command: HostCo
         HostCommand::Show(Name { name }) => operator.host(&name).await?,
         HostCommand::Set { name, edit } => {
             let (view, records) = operator.set_host(actor, &name, &edit.into()).await?;
-            note_records("records of a family that it may not have", "gone from the zone", records);
+            note_records("records that it may not have", "gone from the zone", records);
             view
         }
         HostCommand::Block { name, reason } => operator.block(actor, &name, Some(&reason)).await?,
@@ -268,6 +311,7 @@ fn host_block(view: &HostView) -> String {
     lines.extend(seen.into_iter().filter_map(|(label, text)| Some((label, Cell::from(text.as_ref()?)))));
     lines.push(("ttl", Cell::from(ttl)));
     lines.push(("families", Cell::from(view.family_names().join(", "))));
+    lines.extend(extras(&view.extras).into_iter().map(|(label, text)| (label, Cell::from(text))));
     lines.push(("blocked", view.blocked.as_ref().map_or(Cell::from("no"), |reason| Cell::new(Tone::Bad, reason))));
     let by = if view.below_wildcard { ", below a wildcard" } else { "" };
     lines.push(("kept in", Cell::from(format!("{}{by}", kept_in(view.declared)))));
@@ -276,13 +320,32 @@ fn host_block(view: &HostView) -> String {
 
 /// A word about a host that may have both families and has only ever reported one.
 fn only_family(view: &HostView) -> Option<&'static str> {
-    // What a command set is no report.
-    view.last_seen?;
+    // What a command set is no report, nor what comes with its leader's.
+    view.last_seen.filter(|_| view.extras.follow.is_none())?;
     match (view.families, view.ipv4, view.ipv6) {
         (Families::Both, Some(_), None) => Some("only IPv4 has ever been reported; if it has both, see ipv6_name"),
         (Families::Both, None, Some(_)) => Some("only IPv6 has ever been reported; if it has both, see ipv4_name"),
         (Families::Both, ..) | (Families::V4 | Families::V6, ..) => None,
     }
+}
+
+/// What few hosts have: nothing of most.
+fn extras(extras: &HostExtras) -> Vec<(&'static str, String)> {
+    let mut lines = Vec::new();
+    if let Some(leader) = &extras.follow {
+        let from = match extras.prefix_from {
+            PrefixFrom::Prefix => "",
+            PrefixFrom::Address => ", its address too",
+        };
+        lines.push(("follows", format!("{leader}{from}")));
+    }
+    lines.extend(extras.interface_id.map(|id| ("interface id", id.to_string())));
+    let may = [("wildcard", extras.wildcard), ("offline", extras.offline), ("ptr", extras.ptr)];
+    lines.extend(may.into_iter().filter(|(_, may)| *may).map(|(label, _)| (label, "yes".to_owned())));
+    if !extras.mx.is_empty() {
+        lines.push(("mx", extras.mx.iter().map(Hostname::as_str).collect::<Vec<_>>().join(", ")));
+    }
+    lines
 }
 
 fn addresses(view: &HostView) -> Option<String> {
@@ -303,6 +366,17 @@ pub(super) fn families(names: &[FamilyName]) -> Option<Families> {
 impl From<Edit> for HostEdit {
     fn from(edit: Edit) -> Self {
         let families = families(&edit.families);
-        Self { ttl: edit.ttl.map(|ttl| ttl.0), families, description: edit.description }
+        Self {
+            ttl: edit.ttl.map(|ttl| ttl.0),
+            families,
+            description: edit.description,
+            follow: edit.follow.map(|follow| follow.0),
+            interface_id: edit.interface_id.map(|id| id.0),
+            prefix_from: edit.prefix_from,
+            wildcard: edit.wildcard,
+            offline: edit.offline,
+            mx: edit.mx.map(|mx| mx.0),
+            ptr: edit.ptr,
+        }
     }
 }

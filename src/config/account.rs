@@ -1,24 +1,32 @@
-//! `[[account]]` and `[[host]]`: who may update what.
+//! `[[account]]`: who may update what.
 
 use secrecy::ExposeSecret as _;
 use toml::Spanned;
 
 use crate::model::{Hostname, LoginError, NameError, PasswordDigest, PasswordError, ZoneName, check_login};
 
+use super::Account;
 use super::format::{self, SecretText, Text};
 use super::problem::{Once, Problems, quoted};
 use super::zone::Zones;
-use super::{Account, Host};
 
 /// How many names an account's wildcard grants may bring into being, where it does not say.
 pub const DEFAULT_MAX_HOSTS: u32 = 100;
 
-/// All `[[account]]` sections; those with something wrong are left out.
+/// All `[[account]]` sections.
+pub(super) struct Accounts {
+    /// Those with nothing wrong.
+    pub(super) checked: Vec<Account>,
+    /// Whether none is left out, and so whether a name that none is granted is really none's.
+    pub(super) is_complete: bool,
+}
+
 pub(super) fn check_accounts(
     typed: Vec<Spanned<format::AccountSection>>,
     zones: &Zones,
     problems: &mut Problems<'_>,
-) -> Vec<Account> {
+) -> Accounts {
+    let count = typed.len();
     let mut logins = Once::new();
     let mut accounts = Vec::with_capacity(typed.len());
     for typed in typed {
@@ -38,32 +46,7 @@ pub(super) fn check_accounts(
             accounts.push(Account { login, secret, hosts, wildcards, max_hosts });
         }
     }
-    accounts
-}
-
-pub(super) fn check_hosts(
-    typed: Vec<Spanned<format::HostSection>>,
-    zones: &Zones,
-    problems: &mut Problems<'_>,
-) -> Vec<Host> {
-    let mut names = Once::new();
-    let mut hosts = Vec::with_capacity(typed.len());
-    for typed in typed {
-        let format::HostSection { name, ttl } = typed.get_ref();
-        let Some(text) = problems.required(("[[host]]", typed.span().start), "name", name.as_ref()) else { continue };
-        let at = text.span().start;
-        if text.get_ref().starts_with('*') {
-            let message = format!("{} is not the name of one host", quoted(text.get_ref()));
-            problems.add(at, message, "a [[host]] is one name; a wildcard may stand in an account's `hosts`");
-            continue;
-        }
-        let Some(name) = check_exact(text, zones, problems) else { continue };
-        zones.check_holds(name.as_str(), text, problems);
-        if names.check(name.clone(), at, &format!("host \"{name}\""), problems) {
-            hosts.push(Host { name, ttl: ttl.map(|ttl| ttl.0) });
-        }
-    }
-    hosts
+    Accounts { is_complete: accounts.len() == count, checked: accounts }
 }
 
 /// Whether Basic (RFC 7617 section 2) can carry `login`.
@@ -143,7 +126,7 @@ fn check_wildcard(above: &str, text: &Text, zones: &Zones, problems: &mut Proble
     })
 }
 
-fn check_exact(text: &Text, zones: &Zones, problems: &mut Problems<'_>) -> Option<Hostname> {
+pub(super) fn check_exact(text: &Text, zones: &Zones, problems: &mut Problems<'_>) -> Option<Hostname> {
     let (at, text) = (text.span().start, text.get_ref());
     problems.ok(at, Hostname::parse(text), |error| {
         let help = match error {

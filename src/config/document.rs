@@ -9,8 +9,7 @@ use super::problem::{Problems, label, quoted};
 use super::suggest::nearest;
 
 /// How the sections of the file's root are written.
-const TITLES: &str =
-    "[http], [admin], [[key]], [[zone]], [[account]], [[host]], [engine], [limits], [addresses], [store]";
+const TITLES: &str = "[http], [admin], [[key]], [[zone]], [[account]], [[host]], [engine], [limits], [addresses], [dialects], [store], [acme]";
 
 /// How many unknown keys and wrong types of one section are told; each one costs another reading of the section.
 const MOST_TOLD: usize = 100;
@@ -39,7 +38,9 @@ pub(super) fn read(text: &str, problems: &mut Problems<'_>) -> Option<Document> 
         engine: sections.once("[engine]").unwrap_or_else(absent),
         limits: sections.once("[limits]").unwrap_or_else(absent),
         addresses: sections.once("[addresses]").unwrap_or_else(absent),
+        dialects: sections.once("[dialects]").unwrap_or_else(absent),
         store: sections.once("[store]"),
+        acme: sections.once("[acme]").unwrap_or_else(absent),
     };
     sections.refuse_unknown();
     sections.complete.then_some(document)

@@ -1,4 +1,4 @@
-//! `[engine]`, `[limits]` and `[store]`: durations, rates, and where things are kept.
+//! `[engine]`, `[limits]`, `[store]` and `[acme]`: durations, rates, and where things are kept.
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use toml::Spanned;
 use super::file::read_secret;
 use super::format::{self, Text, TextOr, example};
 use super::problem::{Problems, label, quoted};
-use super::{Engine, Limits, Location, Quota, Store};
+use super::{Acme, Engine, Limits, Location, Quota, Store};
 
 const STORE: &str = "[store]";
 
@@ -22,6 +22,11 @@ pub(super) fn check_engine(typed: format::EngineSection, problems: &mut Problems
         verify_interval: duration("verify_interval", typed.verify_interval, "60s", ("0s", "1d")),
         defer: (!is_off).then(|| duration("defer", typed.defer, "1h", ("1s", "7d"))),
     }
+}
+
+pub(super) fn check_acme(typed: format::AcmeSection, problems: &mut Problems<'_>) -> Acme {
+    let keep = check_duration("[acme]", "keep", typed.keep, "1h", ("1s", "7d"), problems);
+    Acme { dns01: typed.dns01, keep }
 }
 
 /// `default` and `bounds`, both included, are durations as one would type them.

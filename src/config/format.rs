@@ -30,7 +30,9 @@ pub(super) struct Document {
     pub(super) engine: Spanned<EngineSection>,
     pub(super) limits: Spanned<LimitsSection>,
     pub(super) addresses: Spanned<AddressesSection>,
+    pub(super) dialects: Spanned<DialectsSection>,
     pub(super) store: Option<Spanned<StoreSection>>,
+    pub(super) acme: Spanned<AcmeSection>,
 }
 
 #[derive(Default, serde::Deserialize)]
@@ -106,6 +108,17 @@ pub(super) struct AccountSection {
 pub(super) struct HostSection {
     pub(super) name: Option<Text>,
     pub(super) ttl: Option<Ttl>,
+    pub(super) follow: Option<Text>,
+    pub(super) interface_id: Option<Text>,
+    pub(super) prefix_from: Option<Text>,
+    #[serde(default)]
+    pub(super) wildcard: bool,
+    #[serde(default)]
+    pub(super) offline: bool,
+    #[serde(default)]
+    pub(super) mx: Vec<Text>,
+    #[serde(default)]
+    pub(super) ptr: bool,
 }
 
 #[derive(Default, serde::Deserialize)]
@@ -141,6 +154,16 @@ pub(super) struct AddressesSection {
 
 #[derive(Default, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(super) struct DialectsSection {
+    pub(super) default_zone: Option<Text>,
+    #[serde(default)]
+    pub(super) off: Vec<Text>,
+    #[serde(default)]
+    pub(super) empty_deletes: bool,
+}
+
+#[derive(Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct StoreSection {
     pub(super) url: Option<SecretText>,
     pub(super) url_file: Option<Text>,
@@ -148,11 +171,20 @@ pub(super) struct StoreSection {
     pub(super) history: Option<Text>,
 }
 
+#[derive(Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AcmeSection {
+    #[serde(default)]
+    pub(super) dns01: bool,
+    pub(super) keep: Option<Text>,
+}
+
 /// What a later version serves: sections, below no title, and keys.
-pub(super) const LATER: [(&str, &[&str]); 3] = [
-    ("", &["web", "acme", "dialects", "token"]),
+pub(super) const LATER: [(&str, &[&str]); 4] = [
+    ("", &["web", "token"]),
+    ("[acme]", &["directory", "contact"]),
     ("[http.tls]", &["acme"]),
-    ("[[host]]", &["follow", "interface_id", "prefix_from", "wildcard", "offline", "mx", "ptr", "certificate"]),
+    ("[[host]]", &["certificate"]),
 ];
 
 /// A right line for each key, below the title of its section.
@@ -202,6 +234,13 @@ max_hosts = 100
 [[host]]
 name = "home.dyn.example"
 ttl = 120
+follow = "router.dyn.example"
+interface_id = "::10"
+prefix_from = "address"
+wildcard = true
+offline = true
+mx = ["mail.dyn.example"]
+ptr = true
 
 [engine]
 deadline = "5s"
@@ -220,11 +259,20 @@ per_minute = 6
 [addresses]
 refuse = ["10.0.0.0/8", "fc00::/7"]
 
+[dialects]
+default_zone = "dyn.example"
+off = ["duckdns"]
+empty_deletes = true
+
 [store]
 url = "sqlite:/var/lib/dyngate/dyngate.db"
 url_file = "store.url"
 grace = "1h"
 history = "90d"
+
+[acme]
+dns01 = true
+keep = "1h"
 "#;
 
 /// A right line for `key` in the section that errors call `title`.

@@ -2,6 +2,7 @@
 
 mod account;
 pub(crate) mod certificate;
+pub(crate) mod dialects;
 mod document;
 mod endpoint;
 mod engine;
@@ -9,6 +10,7 @@ pub(crate) mod file;
 mod format;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
+mod host;
 mod key;
 mod key_file;
 mod listener;
@@ -25,11 +27,13 @@ use std::time::Duration;
 use ipnet::IpNet;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::model::{Hostname, PasswordDigest, TsigKey, ZoneName};
+use crate::model::{HostExtras, Hostname, PasswordDigest, TsigKey, ZoneName};
 
-use account::{check_accounts, check_hosts};
-use engine::{check_engine, check_limits, check_store};
+use account::check_accounts;
+use dialects::check_dialects;
+use engine::{check_acme, check_engine, check_limits, check_store};
 use format::Document;
+use host::check_hosts;
 use key::Keys;
 use listener::check_listeners;
 use network::check_addresses;
@@ -59,6 +63,8 @@ pub struct Config {
     pub limits: Limits,
     /// `[addresses] refuse`
     pub refuse: Vec<IpNet>,
+    /// `[dialects]`
+    pub dialects: Dialects,
     /// `[[zone]]`, each with its key.
     pub zones: Vec<Zone>,
     /// `[[account]]`
@@ -67,6 +73,8 @@ pub struct Config {
     pub hosts: Vec<Host>,
     /// `[store]`
     pub store: Store,
+    /// `[acme]`
+    pub acme: Acme,
     /// The files that only their owner may write, and which secret only he may read in them.
     pub secret_files: Vec<(PathBuf, Option<&'static str>)>,
     /// SHA-256 over this file and those that it names: whether two programs have read the same.
@@ -103,12 +111,22 @@ impl Config {
         config.filter(|_| errors.problems().is_empty()).ok_or(errors)
     }
 
+    /// The zone of a name that is sent without one: where the file does not say, its only one.
+    pub fn default_zone(&self) -> Option<&ZoneName> {
+        let only = match self.zones.as_slice() {
+            [only] => Some(&only.name),
+            _ => None,
+        };
+        self.dialects.default_zone.as_ref().or(only)
+    }
+
     /// What was typed as what it means; right where no problem was found.
     fn check(typed: Document, problems: &mut Problems<'_>) -> Self {
         let (http, admin) = check_listeners(&typed.http, typed.tls.as_ref(), typed.admin.get_ref(), problems);
         let mut keys = Keys::check(&typed.keys, problems);
         let zones = Zones::check(&typed.zones, &mut keys, problems);
         let has_accounts = !typed.accounts.is_empty();
+        let accounts = check_accounts(typed.accounts, &zones, problems);
         let (store, url_in) = check_store(typed.store, problems);
         let itself = || problems.path().to_owned();
         let keys = keys.into_files().into_iter().map(|file| (file, Some("the secret of a key")));
@@ -126,9 +144,11 @@ impl Config {
             engine: check_engine(typed.engine.into_inner(), problems),
             limits: check_limits(typed.limits.into_inner(), problems),
             refuse: check_addresses(typed.addresses.into_inner(), problems),
-            accounts: check_accounts(typed.accounts, &zones, problems),
-            hosts: check_hosts(typed.hosts, &zones, problems),
+            dialects: check_dialects(typed.dialects.get_ref(), &zones, problems),
+            hosts: check_hosts(typed.hosts, &accounts, &zones, problems),
+            accounts: accounts.checked,
             store,
+            acme: check_acme(typed.acme.into_inner(), problems),
             zones: zones.checked,
             secret_files,
             content: problems.content(),
@@ -217,6 +237,15 @@ pub struct Engine {
     pub defer: Option<Duration>,
 }
 
+/// Challenges by which a certificate authority has a host's name proven (RFC 8555 section 8.4).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acme {
+    /// Whether each host's credential may write TXT at `_acme-challenge.HOST`.
+    pub dns01: bool,
+    /// How long a value stays that nobody removed.
+    pub keep: Duration,
+}
+
 /// Burst and steady rate; `None` in [`Limits`] is "off".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quota {
@@ -239,6 +268,17 @@ pub struct Limits {
     pub failed_logins: Option<Quota>,
     /// The same address of one host, again: past it the host is answered `abuse`.
     pub repeats: Option<Quota>,
+}
+
+/// `[dialects]`
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Dialects {
+    /// The zone of a name that is sent without one; see [`Config::default_zone`].
+    pub default_zone: Option<ZoneName>,
+    /// The names of those that are not served.
+    pub off: Vec<&'static str>,
+    /// Whether an address that is given and empty asks for the removal of its family.
+    pub empty_deletes: bool,
 }
 
 /// A zone that we change.
@@ -291,6 +331,8 @@ pub struct Host {
     pub name: Hostname,
     /// Its TTL in seconds, in place of the zone's.
     pub ttl: Option<u32>,
+    /// What few hosts have.
+    pub extras: HostExtras,
 }
 
 impl std::fmt::Display for Primary {

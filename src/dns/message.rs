@@ -3,10 +3,11 @@
 use std::collections::HashSet;
 
 use hickory_proto::op::{Message, MessageType, OpCode, Query};
+use hickory_proto::rr::rdata::{MX, PTR, TXT};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 
 use super::tsig::{Signed, Signer};
-use crate::model::{Desired, DesiredRecords, Hostname, RrData, RrType, ZoneName};
+use crate::model::{Desired, DesiredRecords, Hostname, MailExchange, RrData, RrType, Several, TxtValue, ZoneName};
 
 /// The largest message that we send, in octets: half of what a frame holds, far from where hickory cuts.
 pub(crate) const MAX_MESSAGE: usize = 32 * 1024;
@@ -37,14 +38,22 @@ impl RrsetUpdate<'_> {
     /// Whether the change must be guarded: only a record that is set can fail to be served. Where an RRset is only removed,
     /// whatever stands there instead (a CNAME, say) makes the removal no less true, and must not fail the message.
     pub(crate) fn is_guarded(&self) -> bool {
-        *self.desired != Desired::Absent
+        self.desired.is_set()
     }
 
-    /// "Delete an RRset", and where it is set anew, "Add To An RRset" (RFC 2136 sections 2.5.2 and 2.5.1).
-    fn write(&self, message: &mut Message, owner: &Name) {
+    /// "Delete an RRset", and where it is set anew, "Add To An RRset"; or "Delete An RR From An RRset" (RFC 2136 sections 2.5.2,
+    /// 2.5.1 and 2.5.4).
+    fn write(&self, message: &mut Message, owner: &Name) -> Result<(), EncodeError> {
+        if let Desired::Without(gone) = self.desired {
+            let first = message.authorities.len();
+            push(&mut message.authorities, owner, 0, gone)?;
+            message.authorities.iter_mut().skip(first).for_each(|record| record.dns_class = DNSClass::NONE);
+            return Ok(());
+        }
         message.authorities.push(delete_rrset(owner.clone(), record_type(self.rtype)));
-        if let Desired::Set { data, ttl } = self.desired {
-            message.authorities.push(Record::from_rdata(owner.clone(), *ttl, rdata(data)));
+        match self.desired {
+            Desired::Set { data, ttl } => push(&mut message.authorities, owner, *ttl, data),
+            Desired::Absent | Desired::Without(_) => Ok(()),
         }
     }
 }
@@ -77,7 +86,7 @@ impl Update {
         for of_name in changes.chunk_by(|one, next| one.name == next.name) {
             let Some(first) = of_name.first() else { continue };
             let owner = wire_name(first.name.as_str())?;
-            of_name.iter().for_each(|change| change.write(&mut message, &owner));
+            of_name.iter().try_for_each(|change| change.write(&mut message, &owner))?;
         }
         self.signer.sign(&message, id)
     }
@@ -95,11 +104,11 @@ impl Update {
         if expected.is_empty() {
             message.answers.push(absent(owner.clone(), record_type(change.rtype)));
         }
-        message.answers.extend(expected.iter().map(|data| Record::from_rdata(owner.clone(), 0, rdata(data))));
+        expected.iter().try_for_each(|data| push(&mut message.answers, &owner, 0, data))?;
         if change.is_guarded() {
             self.guard(&mut message, std::iter::once(change.name))?;
         }
-        change.write(&mut message, &owner);
+        change.write(&mut message, &owner)?;
         self.signer.sign(&message, id)
     }
 
@@ -116,15 +125,18 @@ impl Update {
     }
 
     /// Prerequisites alone (RFC 2136 sections 2.4.2 and 2.4.3): NOERROR where the name itself holds exactly `records`, NXRRSET or
-    /// YXRRSET where not. A wildcard's answer does not count; the TTL does not either.
+    /// YXRRSET where not. A wildcard's answer does not count; the TTL does not either. That an RRset is without some records no
+    /// prerequisite says.
     pub(super) fn holds_exactly(&self, name: &Hostname, records: &DesiredRecords) -> Result<Message, EncodeError> {
         let mut message = self.empty();
         let owner = wire_name(name.as_str())?;
-        let prerequisite = |(rtype, desired): (RrType, &Desired)| match desired {
-            Desired::Absent => absent(owner.clone(), record_type(rtype)),
-            Desired::Set { data, .. } => Record::from_rdata(owner.clone(), 0, rdata(data)),
-        };
-        message.answers.extend(records.iter().map(prerequisite));
+        for (rtype, desired) in records.iter() {
+            match desired {
+                Desired::Absent => message.answers.push(absent(owner.clone(), record_type(rtype))),
+                Desired::Without(_) => {}
+                Desired::Set { data, .. } => push(&mut message.answers, &owner, 0, data)?,
+            }
+        }
         Ok(message)
     }
 
@@ -194,23 +206,53 @@ pub(super) fn record_type(rtype: RrType) -> RecordType {
     match rtype {
         RrType::A => RecordType::A,
         RrType::Aaaa => RecordType::AAAA,
+        RrType::Txt => RecordType::TXT,
+        RrType::Ptr => RecordType::PTR,
+        RrType::Mx => RecordType::MX,
     }
 }
 
-pub(super) fn rdata(data: &RrData) -> RData {
+/// Adds the records of `owner` that hold `data`.
+pub(super) fn push(records: &mut Vec<Record>, owner: &Name, ttl: u32, data: &RrData) -> Result<(), EncodeError> {
+    let mut add = |rdata| records.push(Record::from_rdata(owner.clone(), ttl, rdata));
     match data {
-        RrData::A(v4) => RData::A((*v4).into()),
-        RrData::Aaaa(v6) => RData::AAAA((*v6).into()),
+        RrData::A(v4) => add(RData::A((*v4).into())),
+        RrData::Aaaa(v6) => add(RData::AAAA((*v6).into())),
+        RrData::Txt(values) => {
+            values.iter().for_each(|value| add(RData::TXT(TXT::new(vec![value.as_str().to_owned()]))));
+        }
+        RrData::Ptr(name) => add(RData::PTR(PTR(wire_name(name.as_str())?))),
+        RrData::Mx(exchanges) => {
+            for MailExchange { preference, exchange } in exchanges.iter() {
+                add(RData::MX(MX::new(*preference, wire_name(exchange.as_str())?)));
+            }
+        }
     }
+    Ok(())
 }
 
-/// What a record holds, of a type that is written here.
+/// What a record holds, of a type that is written here and as it is written here.
 pub(super) fn rr_data(rdata: &RData) -> Option<RrData> {
     match rdata {
         RData::A(a) => Some(RrData::A(a.0)),
         RData::AAAA(aaaa) => Some(RrData::Aaaa(aaaa.0)),
+        RData::TXT(txt) => {
+            let [only] = &*txt.txt_data else { return None };
+            Several::new([TxtValue::new(std::str::from_utf8(only).ok()?).ok()?]).map(RrData::Txt)
+        }
+        RData::PTR(ptr) => host_name(&ptr.0).map(RrData::Ptr),
+        RData::MX(mx) => {
+            let exchange = host_name(&mx.exchange)?;
+            Several::new([MailExchange { preference: mx.preference, exchange }]).map(RrData::Mx)
+        }
         _ => None,
     }
+}
+
+/// What an RRset holds that consists of `records`, where it could be written here.
+pub(super) fn rrset_data(records: &[Record]) -> Option<RrData> {
+    let (first, others) = records.split_first()?;
+    others.iter().try_fold(rr_data(&first.data)?, |all, record| all.and(&rr_data(&record.data)?))
 }
 
 /// "RRset does not exist" (RFC 2136 section 2.4.3).
@@ -282,7 +324,7 @@ mod tests {
     #[test]
     fn a_removal_is_a_deletion_alone_and_unguarded() {
         let names = ["gone.dyn.example", "half.b.dyn.example"].map(|name| Hostname::parse(name).unwrap());
-        let gone = RrType::ALL.map(|rtype| remove(&names[0], rtype));
+        let gone = RrType::OF_ADDRESSES.map(|rtype| remove(&names[0], rtype));
         let half = [write(&names[1]), remove(&names[1], RrType::Aaaa)];
         let content = |writes: &[RrsetUpdate<'_>]| {
             let message = Message::from_vec(&update().replace(7, writes).unwrap().octets).unwrap();
@@ -315,6 +357,57 @@ mod tests {
         let message = Message::from_vec(&signed.octets).unwrap();
         assert!(show(&message.answers[0]).starts_with("NONE AAAA"));
         assert_eq!((message.answers.len(), message.authorities.len()), (1, 1), "a removal has no guard");
+    }
+
+    #[test]
+    fn an_rrset_of_several_records_is_written_and_expected_whole() {
+        let data = |rtype, text| RrData::parse(rtype, text).unwrap();
+        let texts = Desired::Set { data: data(RrType::Txt, "one\ntwo"), ttl: 60 };
+        let exchanges = data(RrType::Mx, "5 home.dyn.example\n10 mail.example");
+        let gone = Desired::Without(exchanges.clone());
+        let (challenge, home) = (["_acme-challenge.home.dyn.example", "home.dyn.example"])
+            .map(|name| Hostname::parse(name).unwrap())
+            .into();
+        let writes = [
+            RrsetUpdate { name: &challenge, rtype: RrType::Txt, desired: &texts },
+            RrsetUpdate { name: &home, rtype: RrType::Mx, desired: &gone },
+        ];
+        let message = Message::from_vec(&update().replace(7, &writes).unwrap().octets).unwrap();
+        let show = |record: &Record| format!("{} {} {}", record.dns_class, record.record_type(), record.ttl);
+        let changes: Vec<_> = message.authorities.iter().map(show).collect();
+        assert_eq!(changes, ["ANY TXT 0", "IN TXT 60", "IN TXT 60", "NONE MX 0", "NONE MX 0"]);
+        assert_eq!(Some(&exchanges), rrset_data(&message.authorities[3..]).as_ref());
+        assert_eq!(texts.data(), rrset_data(&message.authorities[1..3]).as_ref());
+        assert_eq!(rrset_data(&message.authorities[2..4]), None, "two types are no RRset");
+        let is_of_home =
+            |record: &Record| record.name.to_ascii() == "home.dyn.example." && record.record_type() != RecordType::NS;
+        assert!(!message.answers.iter().any(|guard| is_of_home(guard) && guard.record_type() == RecordType::CNAME));
+        let swap = update().compare_and_swap(7, &[exchanges], &writes[1]).unwrap();
+        let message = Message::from_vec(&swap.octets).unwrap();
+        assert_eq!(message.answers.iter().map(show).collect::<Vec<_>>(), ["IN MX 0", "IN MX 0"]);
+        let records = DesiredRecords::from_iter([(RrType::Txt, texts)]);
+        assert_eq!(update().holds_exactly(&challenge, &records).unwrap().answers.len(), 2);
+    }
+
+    #[test]
+    fn what_is_not_written_here_is_not_read_as_if_it_were() {
+        let name = || Name::from_ascii("mail.example.").unwrap();
+        for foreign in [
+            RData::TXT(TXT::new(vec!["two".to_owned(), "strings".to_owned()])),
+            RData::TXT(TXT::from_bytes(vec![b"\xff"])),
+            RData::MX(MX::new(0, Name::root())),
+            RData::PTR(PTR(Name::from_ascii("localhost.").unwrap())),
+            RData::CNAME(hickory_proto::rr::rdata::CNAME(name())),
+        ] {
+            assert_eq!(rr_data(&foreign), None, "{foreign:?}");
+        }
+        let of = |rdata| Record::from_rdata(name(), 60, rdata);
+        let texts = |text: &str| of(RData::TXT(TXT::new(vec![text.to_owned()])));
+        assert!(rrset_data(&[texts("a"), texts("b")]).is_some());
+        assert_eq!(rrset_data(&[texts("a"), texts("")]), None);
+        let pointer = || of(RData::PTR(PTR(name())));
+        assert!(rrset_data(&[pointer()]).is_some());
+        assert_eq!(rrset_data(&[pointer(), pointer()]), None);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use super::exchange::AskError;
-use super::message::{EncodeError, Update, absent, delete_rrset, query, rdata, record_type, rr_data, wire_name};
+use super::message::{EncodeError, Update, absent, delete_rrset, push, query, record_type, rr_data, wire_name};
 use super::pool::Pool;
 use super::reader::{Reader, Route};
 use super::reply::{Failure, Rcode};
@@ -390,7 +390,9 @@ fn example(family: Family) -> RrData {
 /// Such an address of each family, as records of `name`.
 fn examples(name: &Hostname, families: Families) -> Result<Vec<Record>, EncodeError> {
     let owner = wire_name(name.as_str())?;
-    Ok(families.iter().map(|family| Record::from_rdata(owner.clone(), 0, rdata(&example(family)))).collect())
+    let mut records = Vec::with_capacity(2);
+    families.iter().try_for_each(|family| push(&mut records, &owner, 0, &example(family)))?;
+    Ok(records)
 }
 
 fn text(record: &Record) -> Option<String> {

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::exchange::{AskError, Event, Exchange};
-use super::message::{Update, host_name, query, record_type, rr_data, wire_name};
+use super::message::{Update, host_name, query, record_type, rr_data, rrset_data, wire_name};
 use super::pool::{Path, Pool};
 use super::reply::{Failure, Rcode};
 use super::tsig::Signer;
@@ -95,8 +95,8 @@ impl Reader {
         for (rtype, desired) in records.iter() {
             let Desired::Set { data, ttl } = desired else { continue };
             let message = self.ask(query(name.as_str(), record_type(rtype))?).await?;
-            let [only] = message.answers.as_slice() else { return Ok(Held::Other) };
-            if only.ttl != *ttl || rr_data(&only.data).as_ref() != Some(data) {
+            let answers = message.answers.as_slice();
+            if answers.iter().any(|record| record.ttl != *ttl) || rrset_data(answers).as_ref() != Some(data) {
                 return Ok(Held::Other);
             }
         }
@@ -144,12 +144,14 @@ impl Reader {
                 read => Some(read?),
             };
             let is_served = match (&message, desired) {
-                (None, desired) => *desired == Desired::Absent,
+                (None, desired) => !desired.is_set(),
                 (Some(message), Desired::Absent) => message.answers.is_empty(),
+                (Some(message), Desired::Without(gone)) => {
+                    !message.answers.iter().any(|record| rr_data(&record.data).is_some_and(|data| gone.shares(&data)))
+                }
                 (Some(message), Desired::Set { data, .. }) => {
                     let is_ours = message.authoritative && message.authorities.iter().all(|record| record.name == apex);
-                    let [only] = message.answers.as_slice() else { return Ok(false) };
-                    is_ours && rr_data(&only.data).as_ref() == Some(data)
+                    is_ours && rrset_data(&message.answers).as_ref() == Some(data)
                 }
             };
             if !is_served {
@@ -189,18 +191,27 @@ impl Reader {
         Ok(soa.filter(|_| message.authoritative))
     }
 
-    /// What an RRset holds, a wildcard's (RFC 4592) too; nothing where it does not exist.
+    /// What an RRset holds, a wildcard's (RFC 4592) too; nothing where it does not exist. Records that could not be written here
+    /// are left out: as a prerequisite, what is read then fails.
     pub(crate) async fn read(&self, key: &RrKey) -> Result<Vec<Desired>, AskError> {
         let message = match self.ask(query(key.name.as_str(), record_type(key.rtype))?).await {
             // There is not even the name.
             Err(AskError::Failed(Failure { rcode: Rcode::NXDOMAIN, .. })) => return Ok(Vec::new()),
             read => read?,
         };
-        let desired = |record: &Record| {
-            let data = rr_data(&record.data).filter(|data| data.rtype() == key.rtype)?;
-            Some(Desired::Set { data, ttl: record.ttl })
-        };
-        Ok(message.answers.iter().filter_map(desired).collect())
+        let mut held: Vec<Desired> = Vec::new();
+        for record in &message.answers {
+            let Some(data) = rr_data(&record.data).filter(|data| data.rtype() == key.rtype) else { continue };
+            let others = match held.last_mut() {
+                Some(Desired::Set { data, .. }) => Some(data),
+                _ => None,
+            };
+            match others.and_then(|others| Some((others.and(&data)?, others))) {
+                Some((all, others)) => *others = all,
+                None => held.push(Desired::Set { data, ttl: record.ttl }),
+            }
+        }
+        Ok(held)
     }
 
     /// The targets of the SOA and NS records at the apex.

@@ -100,7 +100,7 @@ impl VerifiedCache {
         let mut compared = if records.is_empty() { Compared::Unknown } else { Compared::Same };
         for (rtype, desired) in records.iter() {
             match known.rrsets.iter().find(|(other, _)| *other == rtype) {
-                Some((_, verified)) if verified.held != *desired => return Compared::Differs,
+                Some((_, verified)) if !desired.is_met_by(&verified.held) => return Compared::Differs,
                 Some((_, verified)) if fresh(verified.at) => {}
                 Some(_) | None => compared = Compared::Unknown,
             }
@@ -246,6 +246,11 @@ impl Hosts {
     ) {
         let known = self.entry(name, capacity);
         for (rtype, held) in records {
+            if matches!(held, Desired::Without(_)) {
+                // What else it holds nobody said.
+                known.rrsets.retain(|(other, _)| *other != rtype);
+                continue;
+            }
             let verified = Verified { held: held.clone(), at };
             match known.rrsets.iter_mut().find(|(other, _)| *other == rtype) {
                 Some((_, older)) => *older = verified,

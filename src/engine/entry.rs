@@ -218,7 +218,7 @@ impl Entry {
     /// Takes out what only removes, and who only wants to remove: a guard that failed was not theirs. `None` where nothing is
     /// set, and so nothing guarded: whatever failed was the removal.
     pub(super) fn part_removals(&mut self, under_way: impl FnOnce() -> UnderWay) -> Option<Self> {
-        let set = self.rrsets.iter().find(|rrset| rrset.desired != Desired::Absent)?;
+        let set = self.rrsets.iter().find(|rrset| rrset.desired.is_set())?;
         let (origin, number) = (Arc::clone(&set.origin), set.number);
         let (setting, removing): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.waiters).into_iter().partition(|waiter| waiter.records.sets());
@@ -226,7 +226,7 @@ impl Entry {
         let fails_with_a_caller = |rtype: RrType| self.waiters.iter().any(|waiter| waiter.records.get(rtype).is_some());
         let (parted, failing) = std::mem::take(&mut self.rrsets)
             .into_iter()
-            .partition(|rrset| rrset.desired == Desired::Absent && !fails_with_a_caller(rrset.rtype));
+            .partition(|rrset| !rrset.desired.is_set() && !fails_with_a_caller(rrset.rtype));
         self.rrsets = failing;
         let mut parted = Self { rrsets: parted, ..Self::new(Arc::clone(&self.account), under_way()) };
         for waiter in removing {
@@ -253,7 +253,7 @@ impl Entry {
 
     /// Whether any record is set, and so guarded.
     pub(super) fn sets(&self) -> bool {
-        self.rrsets.iter().any(|rrset| rrset.desired != Desired::Absent)
+        self.rrsets.iter().any(|rrset| rrset.desired.is_set())
     }
 
     /// It is done. The change is over before the caller learns of it: the next request must find the verified cache in force.

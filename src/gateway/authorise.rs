@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Asked, Caller, Gateway, HostVerdict, by};
-use crate::engine::{self, Change};
+use crate::engine;
 use crate::model::{Family, Hostname, Outcome};
 use crate::registry::{Account, Grant, Host};
 
@@ -62,6 +62,9 @@ impl Gateway {
         let Some(zone) = self.zone_of(name) else {
             return refused(Outcome::NotYourHost, "no zone of ours holds the name".to_owned());
         };
+        if asked.challenge().is_some() && !self.registry.acme().dns01 {
+            return refused(Outcome::NotAllowed, "[acme] dns01 is off".to_owned());
+        }
         if asked.wants_extra() {
             return refused(Outcome::NotAllowed, "offline, wildcard or mx is not granted".to_owned());
         }
@@ -121,7 +124,8 @@ impl Gateway {
         &self,
         caller: &Caller,
         authorised: &Authorised<'_>,
-        Change { name, records, .. }: &Change,
+        name: &Hostname,
+        asked: &Asked,
         deadline: Instant,
     ) -> Result<(), HostVerdict> {
         let mut heard = authorised.news;
@@ -135,8 +139,7 @@ impl Gateway {
             let Some(account) = by(deadline, self.registry.account(&caller.account.login)).await? else {
                 return Err(HostVerdict::new(Outcome::BadCredentials, "the account is gone"));
             };
-            let asked = Asked::of(records.addresses());
-            match self.authorise(&account, name, host.as_deref(), news, &asked).await {
+            match self.authorise(&account, name, host.as_deref(), news, asked).await {
                 Ok(again) if (again.grant, again.ttl) == (authorised.grant, authorised.ttl) => {}
                 Ok(_) => break,
                 Err(Refusal { verdict, .. }) => return Err(verdict),

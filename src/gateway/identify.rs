@@ -1,30 +1,74 @@
-//! The first step: whose credentials or whose token these are. A guess learns nothing by it, and takes nothing from others.
+//! The first step: whose credentials, whose secret or whose token these are. A guess learns nothing by it, and takes nothing from others.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::{Gateway, HostVerdict, Verdicts, by};
-use crate::auth::{Credentials, LoginSubject, LoginVerdict};
-use crate::model::{Hostname, Outcome, TokenDigest};
+use super::{Gateway, HostVerdict, Identity, Verdicts, by};
+use crate::auth::{Credentials, LoginSubject, LoginVerdict, Password};
+use crate::model::{Hostname, Outcome, PasswordDigest, TokenDigest};
 use crate::registry::{Account, Unavailable};
 
+/// Whose credentials they were, and where they are a host's token, that host: no other may be changed.
+pub(super) type Identified = (Arc<Account>, Option<Hostname>);
+
+/// What a secret without a login opens.
+enum Opened {
+    This(Identified),
+    /// Nothing; the log's words for it.
+    Nothing(&'static str),
+}
+
+const WRONG: &str = "wrong credentials";
+const DISABLED: &str = "account disabled";
+const UNKNOWN_TOKEN: &str = "unknown token";
+
+/// What is held against a secret that no login came with: there is none to be told from others.
+const NOBODYS: LoginSubject = LoginSubject::Dummy(PasswordDigest::Sha256([0; 32]));
+
 impl Gateway {
-    /// Which of two credentials counts. Both logins are looked up in any case, and a disabled account is told from an unknown
-    /// one by nobody.
+    /// Which of two identities counts. Both are looked up in any case, and a disabled account is told from an unknown one by
+    /// nobody.
     pub(super) async fn either(
         &self,
-        first: Credentials,
-        second: Credentials,
+        [first, second]: [Identity; 2],
         deadline: Instant,
-    ) -> Result<Credentials, Unavailable> {
-        let is_account = async |credentials: &Credentials| {
-            let account = by(deadline, self.registry.account(&credentials.login)).await?;
-            Ok::<_, Unavailable>(account.is_some_and(|account| !account.secrets().is_empty()))
-        };
-        let (is_first, is_second) = (is_account(&first).await?, is_account(&second).await?);
+    ) -> Result<Identity, Unavailable> {
+        let (is_first, is_second) =
+            (self.is_somebodys(&first, deadline).await?, self.is_somebodys(&second, deadline).await?);
         Ok(if is_second && !is_first { second } else { first })
+    }
+
+    async fn is_somebodys(&self, identity: &Identity, deadline: Instant) -> Result<bool, Unavailable> {
+        match identity {
+            Identity::Password(credentials) => {
+                let account = by(deadline, self.registry.account(&credentials.login)).await?;
+                let is_account = account.is_some_and(|account| !account.secrets().is_empty());
+                Ok(self.opened_beside(credentials, deadline).await?.is_some() || is_account)
+            }
+            Identity::Secret(secret) => Ok(matches!(self.opened(secret, deadline).await?, Opened::This(_))),
+            Identity::Nobody | Identity::Either(_) | Identity::Token(_) => Ok(false),
+        }
+    }
+
+    /// Who has a secret that came without a login: a host's token, else what was generated for an account, both by their digest;
+    /// else the password of the account whose login is the host that is named. No argon2 hash is tried but that one's.
+    pub(super) async fn log_in_without_login(
+        &self,
+        secret: Password,
+        hosts: &[String],
+        source: IpAddr,
+        deadline: Instant,
+    ) -> Result<Identified, Verdicts> {
+        let away = |away: Unavailable| Verdicts::once(None, away.into());
+        match self.opened(&secret, deadline).await.map_err(away)? {
+            Opened::This(identified) => Ok(identified),
+            Opened::Nothing(reason) => {
+                let login = hosts.first().cloned().unwrap_or_default();
+                self.log_in_as(&Credentials { login, password: secret }, reason, source, deadline).await
+            }
+        }
     }
 
     pub(super) async fn log_in(
@@ -32,16 +76,81 @@ impl Gateway {
         credentials: &Credentials,
         source: IpAddr,
         deadline: Instant,
-    ) -> Result<Arc<Account>, Verdicts> {
+    ) -> Result<Identified, Verdicts> {
+        self.log_in_as(credentials, WRONG, source, deadline).await
+    }
+
+    /// What a secret alone opens, whatever stands beside it.
+    async fn opened(&self, secret: &Password, deadline: Instant) -> Result<Opened, Unavailable> {
+        // Somebody may have stored the digest of nothing.
+        if secret.expose().is_empty() {
+            return Ok(Opened::Nothing(WRONG));
+        }
+        let digest = secret.token_digest();
+        // Before the store is asked, which may be away.
+        let declared = self.registry.declared_by_secret(&digest).filter(|account| account.is_opened_by(&digest));
+        if let Some(account) = declared {
+            return Ok(Opened::This((account, None)));
+        }
+        let of_host = by(deadline, self.token_holder(&digest)).await?;
+        let account = by(deadline, self.registry.account_by_secret(&digest)).await?;
+        Ok(match (of_host, account) {
+            (Opened::Nothing(_), Some(account)) if account.is_opened_by(&digest) => Opened::This((account, None)),
+            (Opened::Nothing(_), Some(account)) if !account.enabled => Opened::Nothing(DISABLED),
+            (Opened::Nothing(UNKNOWN_TOKEN), _) => Opened::Nothing(WRONG),
+            (of_host, _) => of_host,
+        })
+    }
+
+    /// What the password opens where the login is none: empty or `none`, which devices insist on; the name of the host whose token
+    /// the password is, as HE.net and nsupdate.info have it; the secret once more.
+    async fn opened_beside(
+        &self,
+        credentials: &Credentials,
+        deadline: Instant,
+    ) -> Result<Option<Identified>, Unavailable> {
+        let Credentials { login, password } = credentials;
+        let is_no_login = login.is_empty() || login.eq_ignore_ascii_case("none");
+        let named = Hostname::parse(login).ok().filter(|name| name.as_str().contains('.'));
+        let is_twice = password.is(login);
+        if password.expose().is_empty() || !(is_no_login || is_twice || named.is_some()) {
+            return Ok(None);
+        }
+        if is_twice {
+            return Ok(match self.opened(password, deadline).await? {
+                Opened::This(identified) => Some(identified),
+                Opened::Nothing(_) => None,
+            });
+        }
+        match by(deadline, self.token_holder(&password.token_digest())).await? {
+            Opened::This(holder) if is_no_login || holder.1 == named => Ok(Some(holder)),
+            Opened::This(_) | Opened::Nothing(_) => Ok(None),
+        }
+    }
+
+    /// `wrong` is what the log says of a guess.
+    async fn log_in_as(
+        &self,
+        credentials: &Credentials,
+        wrong: &'static str,
+        source: IpAddr,
+        deadline: Instant,
+    ) -> Result<Identified, Verdicts> {
         let since = Instant::now();
-        let account = by(deadline, self.registry.account(&credentials.login)).await;
-        let account = account.map_err(|away| Verdicts::once(None, away.into()))?;
+        let away = |away: Unavailable| Verdicts::once(None, away.into());
+        let account = by(deadline, self.registry.account(&credentials.login)).await.map_err(away)?;
         let secrets = account.as_ref().map(|account| account.secrets()).unwrap_or_default();
         let subject = match &account {
             Some(account) if !secrets.is_empty() => LoginSubject::Known { login: Arc::clone(&account.login), secrets },
+            // No account has it: there is nothing to hide.
+            _ if credentials.login.is_empty() => NOBODYS,
             // A disabled account is told from an unknown one by nobody.
             Some(_) | None => LoginSubject::Dummy(self.registry.dummy(&credentials.login)),
         };
+        let is_known = matches!(subject, LoginSubject::Known { .. });
+        if !is_known && let Some(identified) = self.opened_beside(credentials, deadline).await.map_err(away)? {
+            return Ok(identified);
+        }
         // Kept until a failure is counted. An account with two secrets is one guess.
         let mut guess = None;
         let may_hash = |undecided| {
@@ -54,9 +163,10 @@ impl Gateway {
             LoginVerdict::Wrong { repeated } => {
                 let knock = self.registry.knock(&credentials.login, since);
                 let _no_time_left = Box::pin(timeout_at(deadline, knock)).await;
-                if matches!(subject, LoginSubject::Known { .. }) {
-                    // As much work as to find what an unknown one is held against.
+                if is_known {
+                    // As much work as to find what an unknown one is held against, and what opens without a login.
                     drop(self.registry.dummy(&credentials.login));
+                    drop(self.opened_beside(credentials, deadline).await);
                 }
                 self.metrics.auth_failure();
                 // A router that repeats an old password learns nothing by it. It must not use up what its neighbours behind
@@ -66,9 +176,9 @@ impl Gateway {
                 }
                 // The log's words tell a guess from such a router: packaging/fail2ban reads them.
                 let reason = match &account {
-                    Some(account) if !account.enabled => "account disabled",
-                    _ if repeated => "the same wrong credentials again",
-                    _ => "wrong credentials",
+                    Some(account) if !account.enabled => DISABLED,
+                    _ if repeated && wrong == WRONG => "the same wrong credentials again",
+                    _ => wrong,
                 };
                 Some(HostVerdict::new(Outcome::BadCredentials, reason))
             }
@@ -77,28 +187,44 @@ impl Gateway {
         };
         drop(guess);
         match (account, verdict) {
-            (Some(account), None) => Ok(account),
+            (Some(account), None) => Ok((account, None)),
             (account, verdict) => {
                 let login = account.map(|account| Arc::clone(&account.login));
-                let wrong = || HostVerdict::new(Outcome::BadCredentials, "wrong credentials");
+                let wrong = || HostVerdict::new(Outcome::BadCredentials, WRONG);
                 Err(Verdicts::once(login, verdict.unwrap_or_else(wrong)))
             }
         }
     }
 
-    pub(super) async fn holder(&self, token: &TokenDigest) -> Result<(Arc<Account>, Hostname), HostVerdict> {
-        let unknown = |reason| HostVerdict::new(Outcome::BadCredentials, reason);
-        let Some(name) = self.registry.host_of_token(token).await? else {
-            self.metrics.auth_failure();
-            return Err(unknown("unknown token"));
+    /// Whose the token in a URL is.
+    pub(super) async fn holder(
+        &self,
+        token: &TokenDigest,
+        source: IpAddr,
+        deadline: Instant,
+    ) -> Result<Identified, HostVerdict> {
+        let reason = match by(deadline, self.token_holder(token)).await? {
+            Opened::This(holder) => return Ok(holder),
+            Opened::Nothing(reason) => reason,
         };
+        self.metrics.auth_failure();
+        let credentials = Credentials { login: String::new(), password: token.0.to_vec().into() };
+        let verdict = self.authenticator.verify(&credentials, &NOBODYS, |_| Ok(()), deadline).await;
+        if verdict == (LoginVerdict::Wrong { repeated: false }) {
+            self.limits.failed_login(source, &credentials.login);
+        }
+        Err(HostVerdict::new(Outcome::BadCredentials, reason))
+    }
+
+    async fn token_holder(&self, token: &TokenDigest) -> Result<Opened, Unavailable> {
+        let Some(name) = self.registry.host_of_token(token).await? else { return Ok(Opened::Nothing(UNKNOWN_TOKEN)) };
         let host = self.registry.host(&name).await?;
         let Some(login) = host.and_then(|host| host.login.clone()) else {
-            return Err(unknown("the token's host is gone"));
+            return Ok(Opened::Nothing("the token's host is gone"));
         };
-        match self.registry.account(&login).await? {
-            Some(account) if account.enabled => Ok((account, name)),
-            Some(_) | None => Err(unknown("the token's account is disabled")),
-        }
+        Ok(match self.registry.account(&login).await? {
+            Some(account) if account.enabled => Opened::This((account, Some(name))),
+            Some(_) | None => Opened::Nothing("the token's account is disabled"),
+        })
     }
 }

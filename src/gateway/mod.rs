@@ -4,6 +4,7 @@
 mod authorise;
 mod backlog;
 mod carried_out;
+mod challenge;
 mod identify;
 mod late;
 mod pending;
@@ -34,7 +35,7 @@ use backlog::Backlog;
 use carried_out::CarriedOut;
 use late::LateUpdates;
 
-pub use request::{Admitted, Asked, BadAddress, ChallengeAsked, Identity, More, PrefixAsked, UpdateRequest};
+pub use request::{Admitted, Asked, BadAddress, ChallengeAsked, Identity, Labels, More, PrefixAsked, UpdateRequest};
 pub(crate) use verdict::{HostVerdict, Verdicts};
 
 pub(crate) const MOST_HOSTS: usize = 20;
@@ -43,6 +44,8 @@ pub(crate) const MOST_HOSTS: usize = 20;
 #[derive(Debug, Clone)]
 struct Caller {
     account: Arc<Account>,
+    // The host whose token was shown: no other may be changed.
+    only: Option<Hostname>,
     source: IpAddr,
     agent: Option<Arc<str>>,
 }
@@ -198,31 +201,34 @@ impl Gateway {
 
     async fn carry_out(self: &Arc<Self>, request: UpdateRequest, hosts: &mut Vec<String>) -> Verdicts {
         let deadline = Instant::now() + self.deadline;
-        let UpdateRequest { identity, asked, only_identity, admitted: Admitted(source), agent, .. } = request;
+        let UpdateRequest { identity, labels, asked, only_identity, admitted: Admitted(source), agent, .. } = request;
         let identity = match identity {
             // Seldom: in a box of its own, so that a request stays small.
-            Identity::Either(first, second) => match Box::pin(self.either(first, second, deadline)).await {
-                Ok(counts) => Identity::Password(counts),
+            Identity::Either(two) => match Box::pin(self.either(*two, deadline)).await {
+                Ok(counts) => counts,
                 Err(away) => return Verdicts::once(None, away.into()),
             },
             other => other,
         };
-        let account = match identity {
+        let identified = match identity {
             Identity::Nobody | Identity::Either(..) => {
                 return Verdicts::once(None, HostVerdict::new(Outcome::BadCredentials, "no credentials"));
             }
-            Identity::Password(credentials) => match self.log_in(&credentials, source, deadline).await {
-                Ok(account) => account,
-                Err(verdicts) => return verdicts,
-            },
-            Identity::Token(token) => match by(deadline, self.holder(&token)).await {
-                Ok((account, host)) => {
-                    *hosts = vec![host.to_string()];
-                    account
-                }
-                Err(verdict) => return Verdicts::once(None, verdict),
-            },
+            Identity::Password(credentials) => self.log_in(&credentials, source, deadline).await,
+            Identity::Secret(secret) => Box::pin(self.log_in_without_login(secret, hosts, source, deadline)).await,
+            Identity::Token(token) => {
+                // Its host is meant, whatever is said of others.
+                hosts.clear();
+                self.holder(&token, source, deadline).await.map_err(|verdict| Verdicts::once(None, verdict))
+            }
         };
+        let (account, only) = match identified {
+            Ok(identified) => identified,
+            Err(verdicts) => return verdicts,
+        };
+        if let (Some(only), true) = (&only, hosts.is_empty()) {
+            hosts.push(only.to_string());
+        }
         Span::current().record("login", &*account.login);
         let login = Some(Arc::clone(&account.login));
         if only_identity {
@@ -247,9 +253,37 @@ impl Gateway {
                 Err(away) => return once(away.into()),
             }
         }
-        let caller = Caller { account, source, agent };
+        if let Labels::Begin(default_zone) = &labels
+            && let Err(away) = by(deadline, self.qualify(&account, only.as_ref(), hosts, default_zone.as_ref())).await
+        {
+            return once(away.into());
+        }
+        let caller = Caller { account, only, source, agent };
         let each = self.each(&caller, hosts, Ask { asked, deadline }).await;
         Verdicts { login, hosts: Vec::new(), each }
+    }
+
+    /// Puts whole names in the place of single labels. A label that begins several hosts stays one, and is no host name.
+    async fn qualify(
+        &self,
+        account: &Account,
+        only: Option<&Hostname>,
+        hosts: &mut [String],
+        default_zone: Option<&ZoneName>,
+    ) -> Result<(), Unavailable> {
+        for label in hosts.iter_mut().filter(|host| !host.contains('.')) {
+            let begins = |name: &&Hostname| name.as_str().split('.').next() == Some(&label.to_ascii_lowercase());
+            if let Some(only) = only.filter(begins) {
+                *label = only.to_string();
+                continue;
+            }
+            match (self.registry.hosts_that_begin(account, label).await?.as_slice(), default_zone) {
+                ([only], _) => *label = only.to_string(),
+                ([], Some(zone)) => *label = format!("{label}.{zone}"),
+                ([], None) | ([_, _, ..], _) => {}
+            }
+        }
+        Ok(())
     }
 
     /// All hosts at once; one that is named twice is changed once and answered twice.
@@ -285,6 +319,9 @@ impl Gateway {
             Ok(name) => name,
             Err(error) => return HostVerdict::new(Outcome::NotAName, error.to_string()),
         };
+        if caller.only.as_ref().is_some_and(|only| *only != name) {
+            return HostVerdict::new(Outcome::NotYourHost, "the token is another host's");
+        }
         let news = self.registry.news();
         let host = match by(ask.deadline, self.registry.host(&name)).await {
             Ok(host) => host,
@@ -294,7 +331,17 @@ impl Gateway {
             }
         };
         let (verdict, grant) = match self.authorise(&caller.account, &name, host.as_deref(), news, &ask.asked).await {
-            Ok(authorised) => (self.set(caller, &name, ask, &authorised).await, Some(authorised.grant)),
+            Ok(authorised) if ask.asked == Asked::default() => {
+                (HostVerdict::new(Outcome::Unchanged, "nothing is asked for"), Some(authorised.grant))
+            }
+            Ok(authorised) => {
+                let verdict = match ask.asked.challenge() {
+                    // Seldom: in a box of its own, so that a request stays small.
+                    Some(asked) => Box::pin(self.challenge(caller, &name, asked, ask, &authorised)).await,
+                    None => self.set(caller, &name, ask, &authorised).await,
+                };
+                (verdict, Some(authorised.grant))
+            }
             Err(Refusal { verdict, grant }) => (verdict, grant),
         };
         if grant.is_none() {
@@ -302,14 +349,14 @@ impl Gateway {
             let _no_time_left = Box::pin(timeout_at(ask.deadline, knock)).await;
         }
         let is_answered = matches!(verdict.outcome, Outcome::Changed | Outcome::Unchanged);
-        if is_answered {
+        if is_answered && !ask.asked.addresses.is_empty() {
             self.limits.answered(&name, ask.asked.addresses);
         } else if matches!(verdict.outcome, Outcome::Unreachable | Outcome::Refused) {
             self.limits.failed(&name);
         }
         // What was answered is recorded already. Below a wildcard there are more names than anybody may fill the store with: only
         // those that came to be are recorded, and where they are counted.
-        if !is_answered && grant == Some(Grant::Exact) {
+        if !is_answered && grant == Some(Grant::Exact) && ask.asked.challenge().is_none() {
             self.saw(caller, &name, verdict.outcome, DesiredRecords::default(), Timestamp::now());
         }
         verdict
@@ -437,7 +484,9 @@ impl Gateway {
             return Ok(verdict);
         }
         if self.registry.news() != authorised.news
-            && let Err(verdict) = Box::pin(self.is_still_authorised(caller, authorised, &change, deadline)).await
+            && let asked = Asked::of(change.records.addresses())
+            && let Err(verdict) =
+                Box::pin(self.is_still_authorised(caller, authorised, &change.name, &asked, deadline)).await
         {
             return Ok(verdict);
         }

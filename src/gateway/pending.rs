@@ -153,8 +153,12 @@ impl Gateway {
         }
         let client = origin.client.as_ref();
         if client.is_none() {
-            let action = if desired == Desired::Absent { "removed" } else { "set" };
+            let action = if desired.is_set() { "set" } else { "removed" };
             info!(host = %key.name, rtype = %key.rtype, action, "a record changed as a command asked");
+        }
+        // What is known of a host is its addresses.
+        if !key.rtype.is_of_addresses() {
+            return;
         }
         self.registry.saw(Sighting {
             name: key.name.clone(),
@@ -418,17 +422,18 @@ impl Gateway {
         let known = (self.lately(), deadline);
         let ttl = self.may_still(key, desired, &to_make(change.clone()).origin, known).await?;
         // A command's removal is for good: its host is gone.
-        let is_for_good = change.source.is_none() && *desired == Desired::Absent;
+        let is_for_good = change.source.is_none() && !desired.is_set();
         if !is_for_good && pending.answered_since(key, *accepted).await?.is_some() {
             return Err(Unmade::Dropped("a later request was answered".into()));
         }
-        let desired = match desired.data() {
-            None => Desired::Absent,
-            Some(data) => Desired::Set { data: data.clone(), ttl },
+        let desired = match desired {
+            Desired::Set { data, .. } => Desired::Set { data: data.clone(), ttl },
+            Desired::Absent | Desired::Without(_) => desired.clone(),
         };
         let held = zone.read(key, deadline).await?;
         let is_held = match &desired {
             Desired::Absent => held.is_empty(),
+            Desired::Without(_) => held.iter().all(|held| desired.is_met_by(held)),
             Desired::Set { .. } => held.as_slice() == std::slice::from_ref(&desired),
         };
         if is_held {

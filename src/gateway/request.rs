@@ -1,12 +1,12 @@
 //! A request for changes, whatever dialect it came in. Knows nothing of HTTP.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::Ipv6Net;
 
-use crate::auth::Credentials;
-use crate::model::{Addresses, Families, TokenDigest};
+use crate::auth::{Credentials, Password};
+use crate::model::{Addresses, Families, InterfaceId, TokenDigest, ZoneName};
 
 /// A request for changes.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub struct UpdateRequest {
     pub identity: Identity,
     /// The host names as they were sent.
     pub hosts: Vec<String>,
+    /// What a host name of a single label stands for.
+    pub labels: Labels,
     /// What is asked for each of them; `Err` where something of it cannot be read, or contradicts itself.
     pub asked: Result<Asked, BadAddress>,
     /// Whether the identity is all that is looked at.
@@ -32,10 +34,23 @@ pub enum Identity {
     Nobody,
     /// A login and a password.
     Password(Credentials),
-    /// Two of them: the second counts where its login is an account's and the first one's is not.
-    Either(Credentials, Credentials),
+    /// A secret without a login: a host's token, or what was generated for an account.
+    Secret(Password),
+    /// Two of them: the second counts where it is somebody's and the first is nobody's.
+    Either(Box<[Self; 2]>),
     /// The token of one host.
     Token(TokenDigest),
+}
+
+/// What a host name of a single label stands for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Labels {
+    /// Nothing: it is no host name.
+    #[default]
+    NoHost,
+    /// The only host that begins with it, of those that are granted exactly to whoever asks; where there is none, that label in
+    /// this zone.
+    Begin(Option<ZoneName>),
 }
 
 /// What is asked for each host of a request.
@@ -55,7 +70,7 @@ pub struct More {
     /// The network behind the router.
     pub prefix: Option<PrefixAsked>,
     /// The interface id that the host takes in that network, in this request.
-    pub interface_id: Option<Ipv6Addr>,
+    pub interface_id: Option<InterfaceId>,
     /// `*.HOST` is to have the same addresses.
     pub wildcard: bool,
     /// The names of the mail servers, as they were sent.
@@ -69,6 +84,8 @@ pub struct More {
 pub enum PrefixAsked {
     /// It is this one; bits below its length are zero.
     Is(Ipv6Net),
+    /// The same, said in the place of an address: a host without an interface id moves into it with the addresses that it has.
+    Moves(Ipv6Net),
     /// There is none any longer.
     Gone,
 }
@@ -109,10 +126,29 @@ pub enum BadAddress {
 }
 
 impl Asked {
+    /// A challenge, and nothing else.
+    #[must_use]
+    pub fn of_challenge(challenge: ChallengeAsked) -> Self {
+        let more = More { challenge: Some(challenge), ..More::default() };
+        Self { addresses: Addresses::default(), more: Some(Arc::new(more)) }
+    }
+
     /// These addresses, and nothing else.
     #[must_use]
     pub fn of(addresses: Addresses) -> Self {
         Self { addresses, more: None }
+    }
+
+    /// What shall become of the hosts' challenges; no address is looked at then.
+    #[must_use]
+    pub fn challenge(&self) -> Option<&ChallengeAsked> {
+        self.more.as_ref()?.challenge.as_ref()
+    }
+
+    /// This, and no addresses.
+    #[must_use]
+    pub fn only(more: More) -> Self {
+        Self { addresses: Addresses::default(), more: Some(Arc::new(more)) }
     }
 
     /// Whether something is asked for that must be granted to the host.

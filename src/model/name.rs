@@ -1,6 +1,7 @@
 //! Owner names and zone names: checked once, lower-case ASCII without the final dot from then on.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 /// Why a text is not a name (RFC 1035 section 2.3.1 and 2.3.4, RFC 1123 section 2.1).
@@ -15,7 +16,8 @@ pub enum NameError {
     /// More than 253 octets of text.
     #[error("the name is longer than 253 octets")]
     LongName,
-    /// Anything but letters, digits, `-` inside a label and `_`; IDNs are written as A-labels (`xn--…`).
+    /// Anything but letters, digits, `-` inside a label and `_`, in a reverse zone also `/`; IDNs are written as A-labels
+    /// (`xn--…`).
     #[error("only letters, digits, '-' and '_' make a name; international names are written as A-labels (xn--…)")]
     ForeignCharacter,
     /// A single label, where a fully qualified name is needed.
@@ -51,6 +53,12 @@ impl Hostname {
         &self.0
     }
 
+    /// The wildcard owner directly below it (RFC 4592 section 2.1.1); none where there is no room for one, or it is one.
+    #[must_use]
+    pub fn wildcard(&self) -> Option<Self> {
+        Self::parse(&format!("*.{}", self.0)).ok()
+    }
+
     /// Whether any label holds a `_`: such names are not host names, and are served only where granted exactly.
     pub fn has_underscore(&self) -> bool {
         self.0.contains('_')
@@ -74,6 +82,14 @@ impl Hostname {
     }
 }
 
+impl FromStr for Hostname {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        Self::parse(text)
+    }
+}
+
 impl ZoneName {
     /// Checks `text`, with or without the final dot, in any letter case.
     pub fn parse(text: &str) -> Result<Self, NameError> {
@@ -91,6 +107,16 @@ impl ZoneName {
     pub fn is_within(&self, zone: &Self) -> bool {
         self == zone || is_below(&self.0, &zone.0)
     }
+
+    /// Whether its names are addresses turned around.
+    pub fn is_reverse(&self) -> bool {
+        is_reverse(&self.0)
+    }
+}
+
+/// Whether `name` is below a domain of addresses turned around (RFC 1035 section 3.5, RFC 3596 section 2.5).
+fn is_reverse(name: &str) -> bool {
+    is_below(name, "in-addr.arpa") || is_below(name, "ip6.arpa")
 }
 
 fn is_below(name: &str, ancestor: &str) -> bool {
@@ -101,8 +127,11 @@ fn check(name: &str) -> Result<(), NameError> {
     if name.len() > 253 {
         return Err(NameError::LongName);
     }
+    // RFC 2317 section 4 names a part of a network `0/25`.
+    let may_have_slash = is_reverse(name);
     name.split('.').try_for_each(|label| {
-        let foreign = |byte: u8| !(byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+        let known = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        let foreign = |byte: u8| !(known(byte) || byte == b'/' && may_have_slash);
         match label.len() {
             0 => Err(NameError::EmptyLabel),
             64.. => Err(NameError::LongLabel),
@@ -166,6 +195,21 @@ mod tests {
             assert_eq!(Hostname::parse(text), Err(error), "{text}");
         }
         assert!(Hostname::parse(&format!("{}com", "a.".repeat(125))).is_ok(), "253 octets are allowed");
+    }
+
+    #[test]
+    fn names_of_reverse_zones_may_have_a_slash() {
+        for name in ["7.113.0.203.in-addr.arpa", "7.0/25.113.0.203.in-addr.arpa", "7.0-127.113.0.203.in-addr.arpa"] {
+            assert_eq!(Hostname::parse(name).unwrap().as_str(), name);
+        }
+        let of_v6 = format!("{}ip6.arpa", "f.".repeat(32));
+        assert_eq!(Hostname::parse(&of_v6).unwrap().as_str(), of_v6);
+        let zone = |text| ZoneName::parse(text).unwrap();
+        assert!(zone("0/25.113.0.203.in-addr.arpa").is_reverse() && zone("8.b.d.0.1.0.0.2.ip6.arpa").is_reverse());
+        assert!(!zone("in-addr.arpa").is_reverse() && !zone("xin-addr.arpa.example").is_reverse());
+        for name in ["0/25.dyn.example", "0/25.ip6.arpa.example", "0/25.in-addr.arpa@"] {
+            assert_eq!(Hostname::parse(name), Err(NameError::ForeignCharacter), "{name}");
+        }
     }
 
     #[test]

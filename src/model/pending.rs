@@ -34,10 +34,10 @@ impl PendingChange {
         Self { key, desired, account, source: None, agent: None, accepted, expires: None, stamp }
     }
 
-    /// That a command wants `name` to have no record of any type that is written.
+    /// That a command wants `name` to have no address.
     #[must_use]
     pub fn removal(name: &Hostname, account: &str) -> [Self; 2] {
-        RrType::ALL
+        RrType::OF_ADDRESSES
             .map(|rtype| Self::of_command(RrKey { name: name.clone(), rtype }, Desired::Absent, account.to_owned()))
     }
 }

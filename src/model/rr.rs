@@ -4,6 +4,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use super::{Addresses, Family, Hostname};
 
@@ -14,18 +15,35 @@ pub enum RrType {
     A,
     /// An IPv6 address (RFC 3596 section 2.1).
     Aaaa,
+    /// Text (RFC 1035 section 3.3.14): what proves a name to a certificate authority.
+    Txt,
+    /// A host's name in a reverse zone (RFC 1035 section 3.3.12).
+    Ptr,
+    /// Who takes a name's mail (RFC 1035 section 3.3.9).
+    Mx,
 }
 
 impl RrType {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::A, Self::Aaaa];
+    pub const ALL: [Self; 5] = [Self::A, Self::Aaaa, Self::Txt, Self::Ptr, Self::Mx];
+    /// Those that hold an address.
+    pub const OF_ADDRESSES: [Self; 2] = [Self::A, Self::Aaaa];
 
     /// Its mnemonic.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::A => "A",
             Self::Aaaa => "AAAA",
+            Self::Txt => "TXT",
+            Self::Ptr => "PTR",
+            Self::Mx => "MX",
         }
+    }
+
+    /// Whether it holds an address.
+    #[must_use]
+    pub fn is_of_addresses(self) -> bool {
+        Self::OF_ADDRESSES.contains(&self)
     }
 }
 
@@ -72,13 +90,107 @@ impl fmt::Display for RrKey {
     }
 }
 
-/// What a record holds.
+/// What an RRset holds: one record, of TXT and MX also several.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum RrData {
     /// Of an A record.
     A(Ipv4Addr),
     /// Of an AAAA record.
     Aaaa(Ipv6Addr),
+    /// Of TXT records.
+    Txt(Several<TxtValue>),
+    /// Of a PTR record.
+    Ptr(Hostname),
+    /// Of MX records.
+    Mx(Several<MailExchange>),
+}
+
+/// What the records of one RRset hold: each once, in no order that matters, and at least one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Several<T>(Arc<[T]>);
+
+/// What a TXT record holds: one character-string of printable ASCII.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TxtValue(Box<str>);
+
+/// Not a text that is written into a TXT record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a TXT record's value is 1 to 255 characters of printable ASCII")]
+pub struct BadTxt;
+
+/// What an MX record holds.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MailExchange {
+    /// The lowest is tried first.
+    pub preference: u16,
+    /// The mail server.
+    pub exchange: Hostname,
+}
+
+impl<T: Ord + Clone> Several<T> {
+    /// `None` where there is nothing.
+    pub fn new(all: impl IntoIterator<Item = T>) -> Option<Self> {
+        let mut all: Vec<T> = all.into_iter().collect();
+        all.sort_unstable();
+        all.dedup();
+        (!all.is_empty()).then(|| Self(all.into()))
+    }
+
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.0.iter()
+    }
+
+    fn and(&self, others: &Self) -> Option<Self> {
+        Self::new(self.iter().chain(others.iter()).cloned())
+    }
+
+    fn shares(&self, others: &Self) -> bool {
+        self.iter().any(|one| others.0.contains(one))
+    }
+}
+
+impl TxtValue {
+    /// Checks `text` (RFC 1035 section 3.3: at most 255 octets).
+    ///
+    /// # Errors
+    /// [`BadTxt`]
+    pub fn new(text: &str) -> Result<Self, BadTxt> {
+        let is_printable = |byte: u8| (b' '..=b'~').contains(&byte);
+        if (1..=255).contains(&text.len()) && text.bytes().all(is_printable) {
+            Ok(Self(text.into()))
+        } else {
+            Err(BadTxt)
+        }
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for TxtValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for MailExchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.preference, self.exchange)
+    }
+}
+
+/// A record a line.
+impl<T: fmt::Display> fmt::Display for Several<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().enumerate().try_for_each(|(place, one)| {
+            let end = if place == 0 { "" } else { "\n" };
+            write!(f, "{end}{one}")
+        })
+    }
 }
 
 impl RrData {
@@ -87,6 +199,9 @@ impl RrData {
         match self {
             Self::A(_) => RrType::A,
             Self::Aaaa(_) => RrType::Aaaa,
+            Self::Txt(_) => RrType::Txt,
+            Self::Ptr(_) => RrType::Ptr,
+            Self::Mx(_) => RrType::Mx,
         }
     }
 
@@ -95,6 +210,40 @@ impl RrData {
         match rtype {
             RrType::A => text.parse().ok().map(Self::A),
             RrType::Aaaa => text.parse().ok().map(Self::Aaaa),
+            RrType::Txt => {
+                let values: Option<Vec<_>> = text.split('\n').map(|line| TxtValue::new(line).ok()).collect();
+                Several::new(values?).map(Self::Txt)
+            }
+            RrType::Ptr => Hostname::parse(text).ok().map(Self::Ptr),
+            RrType::Mx => {
+                let exchange = |line: &str| {
+                    let (preference, exchange) = line.split_once(' ')?;
+                    let exchange = Hostname::parse(exchange).ok()?;
+                    Some(MailExchange { preference: preference.parse().ok()?, exchange })
+                };
+                let exchanges: Option<Vec<_>> = text.split('\n').map(exchange).collect();
+                Several::new(exchanges?).map(Self::Mx)
+            }
+        }
+    }
+
+    /// What an RRset holds that holds both; `None` where it holds only one record, or they are of two types.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Option<Self> {
+        match (self, other) {
+            (Self::Txt(one), Self::Txt(other)) => one.and(other).map(Self::Txt),
+            (Self::Mx(one), Self::Mx(other)) => one.and(other).map(Self::Mx),
+            _ => None,
+        }
+    }
+
+    /// Whether a record of both is the same.
+    #[must_use]
+    pub fn shares(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Txt(one), Self::Txt(other)) => one.shares(other),
+            (Self::Mx(one), Self::Mx(other)) => one.shares(other),
+            _ => self == other,
         }
     }
 
@@ -103,6 +252,7 @@ impl RrData {
         match self {
             Self::A(v4) => Some(IpAddr::V4(*v4)),
             Self::Aaaa(v6) => Some(IpAddr::V6(*v6)),
+            Self::Txt(_) | Self::Ptr(_) | Self::Mx(_) => None,
         }
     }
 }
@@ -112,6 +262,9 @@ impl fmt::Display for RrData {
         match self {
             Self::A(v4) => v4.fmt(f),
             Self::Aaaa(v6) => v6.fmt(f),
+            Self::Txt(values) => values.fmt(f),
+            Self::Ptr(name) => name.fmt(f),
+            Self::Mx(exchanges) => exchanges.fmt(f),
         }
     }
 }
@@ -130,30 +283,48 @@ impl From<IpAddr> for RrData {
 pub enum Desired {
     /// Nothing: the RRset does not exist.
     Absent,
-    /// One record.
+    /// None of these records; what else it holds stays, for it is somebody else's (RFC 2136 section 2.5.4).
+    Without(RrData),
+    /// These records, and no others.
     Set {
-        /// What it holds.
+        /// What they hold.
         data: RrData,
-        /// Its TTL in seconds.
+        /// Their TTL in seconds.
         ttl: u32,
     },
 }
 
 impl Desired {
-    /// What the record holds, if there is to be one.
+    /// What the RRset holds, if it is to exist.
     pub fn data(&self) -> Option<&RrData> {
         match self {
-            Self::Absent => None,
+            Self::Absent | Self::Without(_) => None,
             Self::Set { data, .. } => Some(data),
         }
     }
 
-    /// The record's TTL in seconds; of no meaning where there is to be none.
+    /// The records' TTL in seconds; of no meaning where there is to be none.
     #[must_use]
     pub fn ttl(&self) -> u32 {
         match self {
-            Self::Absent => 0,
+            Self::Absent | Self::Without(_) => 0,
             Self::Set { ttl, .. } => *ttl,
+        }
+    }
+
+    /// Whether records shall exist.
+    #[must_use]
+    pub fn is_set(&self) -> bool {
+        matches!(self, Self::Set { .. })
+    }
+
+    /// Whether an RRset that is as `held` says is as it shall be.
+    #[must_use]
+    pub fn is_met_by(&self, held: &Self) -> bool {
+        match (self, held) {
+            (Self::Without(gone), Self::Set { data, .. }) => !gone.shares(data),
+            (Self::Without(_), Self::Absent) => true,
+            _ => self == held,
         }
     }
 }
@@ -196,12 +367,12 @@ impl DesiredRecords {
 
     /// Whether any record shall exist.
     pub fn sets(&self) -> bool {
-        self.0.iter().any(|(_, desired)| *desired != Desired::Absent)
+        self.0.iter().any(|(_, desired)| desired.is_set())
     }
 
-    /// Whether any RRset shall not.
+    /// Whether any shall not.
     pub fn removes(&self) -> bool {
-        self.0.iter().any(|(_, desired)| *desired == Desired::Absent)
+        self.0.iter().any(|(_, desired)| !desired.is_set())
     }
 
     /// The addresses that are set.
@@ -229,13 +400,53 @@ impl FromIterator<(RrType, Desired)> for DesiredRecords {
 mod tests {
     use super::*;
 
+    fn txt(values: &[&str]) -> RrData {
+        RrData::Txt(Several::new(values.iter().map(|value| TxtValue::new(value).unwrap())).unwrap())
+    }
+
+    fn mx(text: &str) -> RrData {
+        RrData::parse(RrType::Mx, text).unwrap()
+    }
+
     #[test]
     fn types_and_data_go_there_and_back() {
-        for address in ["192.0.2.1", "2001:db8::1"] {
-            let data = RrData::from(address.parse::<IpAddr>().unwrap());
+        let pointer = RrData::Ptr(Hostname::parse("home.dyn.example").unwrap());
+        let addresses = ["192.0.2.1", "2001:db8::1"].map(|address| RrData::from(address.parse::<IpAddr>().unwrap()));
+        let others =
+            [txt(&["one \"two\""]), txt(&["b", " a", "b"]), pointer, mx("10 mail.example\n5 home.dyn.example")];
+        for data in addresses.into_iter().chain(others) {
             assert_eq!(data.rtype().as_str().parse(), Ok(data.rtype()));
             assert_eq!(RrData::parse(data.rtype(), &data.to_string()), Some(data));
         }
-        assert_eq!("TXT".parse::<RrType>(), Err(UnknownType));
+        assert_eq!("CNAME".parse::<RrType>(), Err(UnknownType));
+    }
+
+    #[test]
+    fn the_order_of_records_does_not_matter() {
+        assert_eq!(txt(&["b", "a", "b"]), txt(&["a", "b"]));
+        assert_eq!(mx("10 a.example\n5 b.example"), mx("5 b.example\n10 a.example"));
+        assert_eq!(txt(&["a"]).and(&txt(&["b"])), Some(txt(&["b", "a"])));
+        assert_eq!(txt(&["a"]).and(&mx("5 b.example")), None);
+    }
+
+    #[test]
+    fn what_is_no_text_is_refused() {
+        for text in ["", "two\nlines", "ümlaut", &"x".repeat(256)] {
+            assert_eq!(TxtValue::new(text), Err(BadTxt), "{text:?}");
+        }
+        assert!(TxtValue::new(&"x".repeat(255)).is_ok());
+        assert_eq!(RrData::parse(RrType::Txt, ""), None);
+        for text in ["", "mail.example", "10 mail", "65536 mail.example", "10 mail.example\n"] {
+            assert_eq!(RrData::parse(RrType::Mx, text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn who_wants_records_gone_minds_no_others() {
+        let held = |data| Desired::Set { data, ttl: 60 };
+        let without = Desired::Without(txt(&["a", "b"]));
+        assert!(without.is_met_by(&Desired::Absent) && without.is_met_by(&held(txt(&["c"]))));
+        assert!(!without.is_met_by(&held(txt(&["b", "c"]))));
+        assert!(!Desired::Absent.is_met_by(&held(txt(&["c"]))));
     }
 }

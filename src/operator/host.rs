@@ -115,12 +115,19 @@ impl Operator {
     /// Changes its settings; it, and what becomes of records that it may no longer have.
     pub async fn set_host(&self, actor: &Actor, name: &str, edit: &HostEdit) -> Result<(HostView, RecordsState)> {
         let name = self.changeable_host(name).await?;
+        if let Some(Some(leader)) = &edit.follow {
+            self.must_not_declare_host(leader, "only hosts of the file follow it: add this one there as a [[host]]")?;
+        }
         self.store.set_host(&name, edit).await?;
         self.done(actor, "host.set", &name).await;
-        let records = match edit.families {
-            None | Some(Families::Both) => RecordsState::Untouched,
-            Some(Families::V4 | Families::V6) => self.wait_for(std::slice::from_ref(&name)).await?,
-        };
+        let mut changed = Vec::new();
+        if matches!(edit.families, Some(Families::V4 | Families::V6)) {
+            changed.push(name.clone());
+        }
+        if edit.wildcard == Some(false) {
+            changed.extend(name.wildcard());
+        }
+        let records = self.wait_for(&changed).await?;
         Ok((self.host(name.as_str()).await?, records))
     }
 

@@ -2,10 +2,11 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 
 use super::{Cursor, Part, Secret};
-use crate::model::{Addresses, Families, Hostname, Timestamp};
+use crate::model::{Addresses, Families, HostExtras, Hostname, Timestamp};
 use crate::registry::{self, Declared};
 use crate::store::{self, HostEvent, Imported, State};
 
@@ -75,6 +76,9 @@ pub struct HostView {
     pub from: Option<IpAddr>,
     /// Whether the file declares it, or the account whose wildcard it lies below.
     pub declared: bool,
+    /// What few hosts have.
+    #[serde(flatten, serialize_with = "extras")]
+    pub extras: HostExtras,
     /// Whether it lies below a wildcard grant, and is no host of its own.
     #[serde(skip)]
     pub below_wildcard: bool,
@@ -181,6 +185,7 @@ impl HostView {
             families: host.families,
             description: Some(host.description).filter(|text| !text.is_empty()),
             blocked: host.blocked,
+            extras: host.extras,
             declared: false,
             ..Self::new(&host.name, state, declared)
         }
@@ -195,6 +200,7 @@ impl HostView {
     /// As far as the file tells.
     pub(super) fn new(name: &Hostname, state: State, declared: &Declared) -> Self {
         let owner = declared.name(name).and_then(|name| name.owners.first());
+        let more = declared.host(name).and_then(|host| host.more.as_deref());
         Self {
             name: name.clone(),
             account: owner.map(ToString::to_string),
@@ -211,6 +217,7 @@ impl HostView {
             agent: state.agent,
             from: state.source,
             declared: true,
+            extras: more.map(|more| more.extras.clone()).unwrap_or_default(),
             below_wildcard: false,
             pending: false,
         }
@@ -260,6 +267,18 @@ fn family_names(families: Families) -> &'static [&'static str] {
 
 fn families<S: Serializer>(families: &Families, serializer: S) -> Result<S::Ok, S::Error> {
     family_names(*families).serialize(serializer)
+}
+
+fn extras<S: Serializer>(extras: &HostExtras, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(None)?;
+    map.serialize_entry("follow", &extras.follow.as_ref().map(Hostname::as_str))?;
+    map.serialize_entry("interface_id", &extras.interface_id.map(|id| id.to_string()))?;
+    map.serialize_entry("prefix_from", &extras.follow.as_ref().map(|_| extras.prefix_from.as_str()))?;
+    map.serialize_entry("wildcard", &extras.wildcard)?;
+    map.serialize_entry("offline", &extras.offline)?;
+    map.serialize_entry("mx", &extras.mx.iter().map(Hostname::as_str).collect::<Vec<_>>())?;
+    map.serialize_entry("ptr", &extras.ptr)?;
+    map.end()
 }
 
 fn name<S: Serializer>(name: &Hostname, serializer: S) -> Result<S::Ok, S::Error> {

@@ -13,10 +13,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
 use super::Public;
 use super::authorization::identity;
-use super::dialect::{DialectRequest, dyndns2};
+use super::dialect::{Dialect, DialectRequest, Parse, Parsed, Rendered, TABLE, at, dyndns2};
 use super::parameters::Parameters;
 use crate::auth::Authenticator;
-use crate::config::{Config, ForwardingHeader};
+use crate::config::{Config, Dialects, ForwardingHeader};
 use crate::gateway::{Asked, Gateway, HostVerdict, Identity, Verdicts};
 use crate::limit::Limits;
 use crate::metrics::Metrics;
@@ -87,7 +87,7 @@ async fn speak(mut stream: DuplexStream, octets: &[u8]) -> Vec<u8> {
 async fn serve(stream: DuplexStream) {
     let proxies = Arc::new(Proxies { trusted: Vec::new(), unix: false, header: ForwardingHeader::XForwardedFor });
     let metrics = Metrics::register(&mut prometheus_client::registry::Registry::default());
-    let public = Arc::new(Public::new(Arc::clone(gateway()), proxies, &metrics));
+    let public = Arc::new(Public::new(Arc::clone(gateway()), proxies, Dialects::default(), &metrics));
     let told = Arc::clone(&public);
     let service = service_fn(move |request| {
         let public = Arc::clone(&public);
@@ -111,7 +111,7 @@ fn check_answers(mut octets: &[u8]) {
         let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
         let Some(length) = length.and_then(|length| length.parse().ok()) else { panic!("no length: {head}") };
         let Some((body, next)) = rest.split_at_checked(length) else { panic!("less than {length} octets") };
-        assert!(body.len() < 1024, "{head}");
+        assert!(body.len() < 4096, "{head}");
         assert!(body.iter().all(|octet| octet.is_ascii_graphic() || b" \r\n".contains(octet)), "{head}");
         octets = next;
     }
@@ -126,7 +126,14 @@ pub fn update(octets: &[u8]) {
     round_trip(&parameters);
     let client = ClientAddress { source: CALLER, address: Some(CALLER) };
     let (head, ()) = Request::new(()).into_parts();
-    let request = DialectRequest { head: &head, rest: "", parameters: &parameters, client };
+    let request = DialectRequest {
+        head: &head,
+        rest: "",
+        parameters: &parameters,
+        body: b"",
+        client,
+        settings: &Dialects::default(),
+    };
     let parsed = dyndns2::parse(&request);
 
     for host in &parsed.hosts {
@@ -134,22 +141,25 @@ pub fn update(octets: &[u8]) {
         assert!(is_said && !host.is_empty() && !host.contains(','), "{host:?}");
     }
     let texts: Vec<&str> = ADDRESSES.iter().flat_map(|key| parameters.list(key)).collect();
-    if let Ok(Asked { addresses, .. }) = parsed.asked {
-        assert!(!addresses.is_empty() && !parameters.has_foreign_body());
-        let address = |text: &str| text.trim_matches(['[', ']']).parse().ok().map(canonical);
-        let mut given = texts.iter().filter_map(|text| address(text)).peekable();
-        if given.peek().is_some() {
-            // All that is said, and nothing else.
-            let given: Vec<IpAddr> = given.collect();
-            assert!(addresses.iter().all(|address| given.contains(&address)), "{addresses:?} of {texts:?}");
-            assert!(given.iter().all(|given| addresses.iter().any(|set| set == *given)), "{addresses:?} of {texts:?}");
-        } else {
-            let stays = |text: &&str| ["no", "preserve", "nochg"].iter().any(|word| text.eq_ignore_ascii_case(word));
-            assert!(addresses.iter().eq([CALLER]) && texts.iter().all(stays), "{addresses:?} of {texts:?}");
+    if let Ok(Asked { addresses, more }) = &parsed.asked {
+        assert!(!parameters.has_foreign_body() && (!addresses.is_empty() || more.is_some()));
+        let address = |text: &&str| text.trim_matches(['[', ']']).split('/').next()?.parse().ok().map(canonical);
+        let given: Vec<IpAddr> = texts.iter().filter_map(address).collect();
+        let is_own = |set| set == CALLER && !texts.iter().any(|text| address(text).is_some() && !is_hollow(text));
+        let is_auto = texts.iter().any(|text| text.eq_ignore_ascii_case("auto"));
+        let is_said = |set| given.contains(&set) || is_own(set) || set == CALLER && is_auto;
+        assert!(addresses.iter().all(is_said), "{addresses:?} of {texts:?}");
+        // All that is said, and nothing else.
+        if parameters.list("offline").next().is_none() {
+            let must = texts.iter().filter(|text| !text.contains('/') && !is_hollow(text)).filter_map(address);
+            let is_done = |must: IpAddr| {
+                addresses.iter().any(|set| set == must) || more.as_ref().is_some_and(|more| more.interface_id.is_some())
+            };
+            assert!(must.into_iter().all(is_done), "{addresses:?} of {texts:?}");
         }
         let good = dyndns2::render(&verdicts(Outcome::Changed, 1), &parsed.echo).body;
-        let echoed = good.strip_prefix("good ").map(|echo| echo.split(',').map(|text| text.parse().map(canonical)));
-        assert!(echoed.is_some_and(|echoed| echoed.eq(addresses.iter().map(Ok))), "{good}");
+        let echo = good.strip_prefix("good ").unwrap_or_default().split(',').filter(|text| !text.is_empty());
+        assert!(echo.map(|text| text.parse().map(canonical)).eq(addresses.iter().map(Ok)), "{good}");
     }
     for outcome in Outcome::ALL {
         for count in [1, 20] {
@@ -163,15 +173,137 @@ pub fn update(octets: &[u8]) {
     }
 }
 
+/// A target, and after a line end the value of an Authorization header; after another one a form: read by every row that serves the
+/// path. What is asked for is made of what was sent; the caller's own address takes the place of none; and no answer but that of
+/// a success reads like one.
+pub fn dialects(octets: &[u8]) {
+    let mut lines = octets.splitn(3, |octet| *octet == b'\n');
+    let [target, authorization, form] = std::array::from_fn(|_| lines.next().unwrap_or_default());
+    let mut request = Request::builder().uri(target);
+    if let Ok(value) = HeaderValue::from_bytes(authorization) {
+        request = request.header(AUTHORIZATION, value);
+    }
+    let Ok((head, ())) = request.body(()).map(Request::into_parts) else { return };
+    let query = head.uri.query().unwrap_or_default();
+    let parameters = Parameters::parse(query.as_bytes()).and(Parameters::of_body(form));
+    let settings = Dialects { empty_deletes: octets.len().is_multiple_of(2), ..Dialects::default() };
+    let client = ClientAddress { source: CALLER, address: Some(CALLER) };
+    for spoken in at(&TABLE, head.uri.path()) {
+        let request = DialectRequest {
+            head: &head,
+            rest: spoken.rest,
+            parameters: &parameters,
+            body: form,
+            client,
+            settings: &settings,
+        };
+        let _either = (spoken.dialect.claims)(&request);
+        if let Parse::Update(parse) = spoken.dialect.parse {
+            check_parsed(spoken.dialect, &request, &parse(&request));
+        }
+    }
+}
+
+fn check_parsed(dialect: &Dialect, request: &DialectRequest<'_>, parsed: &Parsed) {
+    let DialectRequest { head, rest, parameters, .. } = *request;
+    let path = percent_encoding::percent_decode_str(rest).decode_utf8_lossy();
+    let values = || parameters.iter().flat_map(|(name, value)| [name, value]).chain([&*path]);
+    for host in &parsed.hosts {
+        let is_said = host.split('.').all(|label| values().any(|value| value.contains(label)));
+        assert!(is_said && !host.contains(','), "{host:?} of {:?}", head.uri);
+    }
+    if let Ok(Asked { addresses, .. }) = &parsed.asked {
+        let ends = |octet: char| ",/[] \t\r\n".contains(octet);
+        let said = || values().flat_map(|value| value.split(ends)).filter_map(|text| text.parse().ok().map(canonical));
+        let is_said = |address: IpAddr| said().any(|said| said == address);
+        assert!(
+            addresses.iter().all(|address| address == CALLER || is_said(address)),
+            "{addresses:?} of {:?}",
+            head.uri
+        );
+        let says_auto = values().any(|value| value.split(ends).any(|word| word.eq_ignore_ascii_case("auto")));
+        if addresses.iter().any(|address| address == CALLER && !is_said(address)) && !says_auto {
+            let mut given = ADDRESSES.iter().flat_map(|key| parameters.list(key));
+            assert!(given.all(|text| text.parse::<IpAddr>().is_err()), "{addresses:?} of {:?}", head.uri);
+        }
+    }
+    for outcome in Outcome::ALL {
+        for count in [1, 20] {
+            check_answer(dialect.name, outcome, &(dialect.render)(&verdicts(outcome, count), &parsed.echo));
+        }
+    }
+}
+
+/// What clients take for well done, wherever it stands and in whatever letter case.
+const WELL_DONE: [&str; 13] = [
+    "good",
+    "nochg",
+    "ok",
+    "updated",
+    "unchanged",
+    "success",
+    "true",
+    "noerror",
+    "<errcount>0",
+    "200",
+    "no ip change",
+    "has not changed",
+    "deleted",
+];
+
+/// What holds for an answer of every dialect.
+pub(super) fn check_answer(dialect: &str, outcome: Outcome, answer: &Rendered) {
+    let body = answer.body.to_ascii_lowercase();
+    assert!(!body.is_empty() && body.len() < 4096 && !body.ends_with(['\r', '\n']), "{dialect}: {answer:?}");
+    assert!(body.bytes().all(|octet| octet.is_ascii_graphic() || b" \n".contains(&octet)), "{dialect}: {answer:?}");
+    assert!(HeaderValue::from_str(&answer.reason).is_ok(), "{dialect}: {answer:?}");
+    assert!([200, 400, 401, 403, 404, 503].contains(&answer.status), "{dialect}: {answer:?}");
+    let is_temporary = matches!(outcome, Outcome::TooFast | Outcome::Unreachable | Outcome::Refused);
+    assert_eq!(answer.status == 503, is_temporary, "{dialect}: {answer:?}");
+    assert!(!is_temporary || answer.retry_after.is_some(), "{dialect}: {answer:?}");
+    let is_done = matches!(outcome, Outcome::Changed | Outcome::Unchanged);
+    if !is_done {
+        assert!(!WELL_DONE.iter().any(|word| body.contains(word)), "{dialect} {outcome:?}: {answer:?}");
+        let reads_as_address = body.split([' ', ',', '"', '<', '>', '\n']).any(|word| word.parse::<IpAddr>().is_ok());
+        assert!(!reads_as_address && !body.contains(".example"), "{dialect} {outcome:?}: {answer:?}");
+    }
+}
+
 fn verdicts(outcome: Outcome, count: usize) -> Verdicts {
     let verdict = HostVerdict { outcome, ..HostVerdict::unreachable("fuzzing") };
     Verdicts { each: vec![verdict; count], ..Verdicts::answered() }
 }
 
-const ADDRESSES: [&str; 15] = [
-    "myip", "myipv4", "myipv6", "ip", "ipv4", "ipv6", "ip4", "ip6", "ip4addr", "ip6addr", "myip6", "myip2", "address",
-    "addr", "dnsto",
+const ADDRESSES: [&str; 23] = [
+    "myip",
+    "myipv4",
+    "myipv6",
+    "myip4",
+    "ip",
+    "ipv4",
+    "ipv6",
+    "ip4",
+    "ip6",
+    "ip4addr",
+    "ip6addr",
+    "myip6",
+    "myip2",
+    "address",
+    "addr",
+    "dnsto",
+    "ipaddr",
+    "ipaddress",
+    "ip_address",
+    "ipv4addr",
+    "ipv6addr",
+    "a",
+    "aaaa",
 ];
+
+/// Sets nothing where something else does.
+fn is_hollow(text: &str) -> bool {
+    ["0.0.0.0", "::"].contains(&text.trim_matches(['[', ']'])) || text.parse() == Ok(std::net::Ipv6Addr::UNSPECIFIED)
+}
 
 /// What was read, written as a client would, is read as the same.
 fn round_trip(parameters: &Parameters) {
@@ -201,7 +333,7 @@ fn check_credentials(header: &[u8]) -> bool {
     let Ok(given) = headers(header) else { return false };
     let credentials = |headers: &HeaderMap| match identity(headers, &nothing) {
         Identity::Password(found) => Some(found),
-        Identity::Nobody | Identity::Either(..) | Identity::Token(_) => None,
+        Identity::Nobody | Identity::Secret(_) | Identity::Either(..) | Identity::Token(_) => None,
     };
     let Some(found) = credentials(&given) else { return false };
     assert!(!found.login.contains(':'));

@@ -5,8 +5,10 @@ mod authorization;
 mod dialect;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
+mod json;
 mod parameters;
 mod service;
+mod spellings;
 
 pub(crate) use access_log::Several;
 pub use service::Public;

@@ -51,6 +51,12 @@ impl Parameters {
         elements.map(str::trim_ascii).filter(|element| !element.is_empty())
     }
 
+    /// Whether something of this name is there, and nothing in it.
+    pub(super) fn is_empty(&self, key: &str) -> bool {
+        let mut values = self.values(key).peekable();
+        values.peek().is_some() && values.all(|value| value.trim_ascii().is_empty())
+    }
+
     /// What the first of `keys` that is there and not empty says; of several different values all, joined by commas.
     pub(super) fn first_of(&self, keys: &[&str]) -> Option<Cow<'_, str>> {
         keys.iter().find_map(|key| {
@@ -59,6 +65,18 @@ impl Parameters {
             let others = values.filter(|value| *value != first);
             Some(others.fold(first.into(), |all, value| format!("{all},{value}").into()))
         })
+    }
+
+    /// Whether one is called `key`, be it empty.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.values(key).next().is_some()
+    }
+
+    /// All but the item `bare` of a query, which is a name without a value.
+    pub(super) fn without(&self, bare: &str) -> Self {
+        let (bare, _) = parse_pair(bare.as_bytes());
+        let pairs = self.pairs.iter().filter(|(name, value)| *name != bare || !value.is_empty()).cloned().collect();
+        Self { pairs, has_foreign_body: self.has_foreign_body }
     }
 
     fn values<'a, 'k>(&'a self, key: &'k str) -> impl Iterator<Item = &'a str> + use<'a, 'k> {

@@ -16,6 +16,7 @@ use tracing::{Instrument as _, Span, debug_span, field};
 use super::access_log::{self, AccessLine, TurnedAway, shortened};
 use super::dialect::{self, Dialect, DialectRequest, Echo, Parse, Parsed, Rendered, Spoken, TABLE};
 use super::parameters::Parameters;
+use crate::config::Dialects;
 use crate::gateway::{Admitted, Gateway, HostVerdict, UpdateRequest, Verdicts};
 use crate::metrics::{DialectMetrics, Metrics};
 use crate::model::Outcome;
@@ -39,6 +40,7 @@ const REASON: HeaderName = HeaderName::from_static("x-dyngate-reason");
 pub struct Public {
     gateway: Arc<Gateway>,
     proxies: Arc<Proxies>,
+    settings: Dialects,
     /// One for each row of the table.
     dialects: [Arc<DialectMetrics>; TABLE.len()],
     metrics: Metrics,
@@ -87,9 +89,9 @@ impl Unserved<'_> {
 impl Public {
     /// A service over `gateway`.
     #[must_use]
-    pub fn new(gateway: Arc<Gateway>, proxies: Arc<Proxies>, metrics: &Metrics) -> Self {
+    pub fn new(gateway: Arc<Gateway>, proxies: Arc<Proxies>, settings: Dialects, metrics: &Metrics) -> Self {
         let dialects = std::array::from_fn(|row| Arc::new(metrics.dialect(TABLE[row].name)));
-        Self { gateway, proxies, dialects, metrics: metrics.clone(), turned_away: TurnedAway::new() }
+        Self { gateway, proxies, settings, dialects, metrics: metrics.clone(), turned_away: TurnedAway::new() }
     }
 
     /// Answers one request of `peer`.
@@ -118,24 +120,28 @@ impl Public {
         let within_bounds = within_bounds(&request);
         let (head, body) = request.into_parts();
         let path = plain(head.uri.path());
-        let first = dialect::at(&TABLE, &path).next();
+        let first = self.spoken_at(&path).next();
         let client = self.proxies.client(peer, &head.headers);
         let agent = head.headers.get(header::USER_AGENT).map(|agent| String::from_utf8_lossy(agent.as_bytes()));
         let shown =
             first.map_or_else(|| dialect::known_words(&path), |spoken| spoken.shown(head.uri.path()).to_owned());
         let agent = agent.map(|agent| shortened(&agent).into());
         let line = AccessLine { start, source: client.source, path: shown, agent };
-        let spoken = within_bounds.and_then(|()| match head.method {
-            Method::GET | Method::HEAD | Method::POST => first.ok_or(NO_SUCH_PATH),
+        let served = within_bounds.and(match head.method {
+            Method::GET | Method::HEAD | Method::POST => Ok(first),
             _ => Err(Unserved(StatusCode::METHOD_NOT_ALLOWED, "a method that is not served")),
         });
-        let (spoken, admitted) = match (spoken, self.gateway.admit(client.source)) {
+        let (first, admitted) = match (served, self.gateway.admit(client.source)) {
             (Err(unserved), admitted) => return self.refuse(&line, unserved, admitted.err()),
-            (Ok(spoken), Err(verdicts)) => {
+            (Ok(None), Err(verdicts)) => return self.refuse(&line, NO_SUCH_PATH, Some(verdicts)),
+            (Ok(Some(first)), Err(verdicts)) => {
+                // The body is not read.
+                let query = Parameters::parse(head.uri.query().unwrap_or_default().as_bytes());
+                let spoken = self.claimant(&path, &head, (&query, b""), client).map_or(first, |(spoken, _)| spoken);
                 tell(&self.dialects[spoken.row], &line, &verdicts, self.turned_away.is_shown());
                 return answer(spoken.dialect, &verdicts, &Echo::default());
             }
-            (Ok(spoken), Ok(admitted)) => (spoken, admitted),
+            (Ok(first), Ok(admitted)) => (first, admitted),
         };
         // At debug, so that nothing is made or formatted at the usual level.
         let span = debug_span!(
@@ -145,10 +151,30 @@ impl Public {
             dialect = field::Empty,
             login = field::Empty,
         );
-        self.converse(line, &head, body, &path, client, (spoken, admitted)).instrument(span).await
+        self.converse(line, &head, body, &path, client, (first, admitted)).instrument(span).await
     }
 
-    /// Answers a request to a path that dialects are spoken at, `first` being the first of them.
+    /// What is spoken at `path`, but for what is off.
+    fn spoken_at<'a>(&self, path: &'a str) -> impl Iterator<Item = Spoken<'a>> {
+        dialect::at(&TABLE, path).filter(|spoken| !self.settings.off.contains(&spoken.dialect.name))
+    }
+
+    /// The first of these that claims a request, else what is spoken anywhere; and what it is to make something of.
+    fn claimant<'a, 'p: 'a>(
+        &'a self,
+        path: &'p str,
+        head: &'a Parts,
+        (parameters, body): (&'a Parameters, &'a [u8]),
+        client: ClientAddress,
+    ) -> Option<(Spoken<'p>, DialectRequest<'a>)> {
+        let settings = &self.settings;
+        let asked = |rest| DialectRequest { head, rest, parameters, body, client, settings };
+        let claims = |spoken: &Spoken<'p>| (spoken.dialect.claims)(&asked(spoken.rest));
+        let spoken = self.spoken_at(path).find(claims).or_else(|| dialect::fallback(&asked("")));
+        spoken.map(|spoken| (spoken, asked(spoken.rest)))
+    }
+
+    /// Answers a request that was admitted, `first` being the first of the dialects that are spoken at its path, if any is.
     async fn converse(
         &self,
         line: AccessLine,
@@ -156,7 +182,7 @@ impl Public {
         body: RequestBody,
         path: &str,
         client: ClientAddress,
-        (first, admitted): (Spoken<'_>, Admitted),
+        (first, admitted): (Option<Spoken<'_>>, Admitted),
     ) -> Response<Full<Bytes>> {
         let body = match read_body(body).await {
             Ok(octets) => octets,
@@ -166,15 +192,14 @@ impl Public {
         let (spoken, parsed) = {
             let query = Parameters::parse(head.uri.query().unwrap_or_default().as_bytes());
             let parameters = &query.and(Parameters::of_body(&body));
-            let asked = |rest| DialectRequest { head, rest, parameters, client };
-            let mut rows = dialect::at(&TABLE, path);
-            let found = rows.find(|spoken| (spoken.dialect.claims)(&asked(spoken.rest)));
-            let Some(spoken) = found else { return self.refuse(&line, NO_SUCH_PATH, None) };
+            let Some((spoken, request)) = self.claimant(path, head, (parameters, &body), client) else {
+                return self.refuse(&line, NO_SUCH_PATH, None);
+            };
             Span::current().record("dialect", spoken.dialect.name);
             match spoken.dialect.parse {
-                Parse::Update(parse) => (spoken, parse(&asked(spoken.rest))),
+                Parse::Update(parse) => (spoken, parse(&request)),
                 Parse::Answer(parse) => {
-                    let rendered = parse(&asked(spoken.rest));
+                    let rendered = parse(&request);
                     let verdicts = match client.address {
                         Some(_) => Verdicts::answered(),
                         None => {
@@ -186,14 +211,15 @@ impl Public {
                 }
             }
         };
-        let Parsed { identity, hosts, asked, echo } = parsed;
+        let Parsed { identity, hosts, labels, asked, echo } = parsed;
         let only_identity = head.method == Method::HEAD;
         let agent = line.agent.clone();
-        let request = UpdateRequest { identity, hosts, asked, only_identity, admitted, agent };
-        let line = if spoken.row == first.row {
-            line
-        } else {
-            AccessLine { path: spoken.shown(head.uri.path()).to_owned(), ..line }
+        let request = UpdateRequest { identity, hosts, labels, asked, only_identity, admitted, agent };
+        let line = match first {
+            Some(first) if first.row != spoken.row => {
+                AccessLine { path: spoken.shown(head.uri.path()).to_owned(), ..line }
+            }
+            Some(_) | None => line,
         };
         let metrics = Arc::clone(&self.dialects[spoken.row]);
         let verdicts = self.gateway.update(request, move |verdicts| tell(&metrics, &line, verdicts, true)).await;
@@ -210,7 +236,7 @@ impl Public {
         }
         match past_limit {
             // Nobody knows what the client speaks.
-            Some(verdicts) => answer(&TABLE[0], &verdicts, &Echo::default()),
+            Some(verdicts) => answer(dialect::spoken_to_strangers(), &verdicts, &Echo::default()),
             None => unserved.answer(),
         }
     }

@@ -3,8 +3,10 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use subtle::ConstantTimeEq as _;
+
 use crate::config;
-use crate::model::{Families, Hostname, PasswordDigest, Timestamp, ZoneName};
+use crate::model::{Families, HostExtras, Hostname, PasswordDigest, Timestamp, TokenDigest, ZoneName};
 use crate::store::{StoredAccount, StoredHost, StoredSecret};
 
 /// Someone who may update.
@@ -37,6 +39,16 @@ pub(crate) struct Host {
     pub(crate) families: Families,
     /// Why an operator has blocked it.
     pub(crate) blocked: Option<String>,
+    /// What few hosts have; apart, so that the others stay small.
+    pub(crate) more: Option<Arc<HostMore>>,
+}
+
+/// What few hosts have.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct HostMore {
+    pub(crate) extras: HostExtras,
+    /// The hosts that take its prefix, in their order; at most [`crate::model::MAX_FOLLOWERS`].
+    pub(crate) followers: Vec<Hostname>,
 }
 
 impl Account {
@@ -73,6 +85,14 @@ impl Account {
         self.secrets.iter().filter(in_force).map(|secret| secret.digest.clone()).collect()
     }
 
+    /// Whether a generated secret with this digest opens it now.
+    pub(crate) fn is_opened_by(&self, digest: &TokenDigest) -> bool {
+        self.secrets().iter().any(|secret| match secret {
+            PasswordDigest::Sha256(octets) => octets.ct_eq(&digest.0).into(),
+            PasswordDigest::Argon2id(_) => false,
+        })
+    }
+
     /// The names that the file grants it exactly and that come after `after`, in their order.
     pub(crate) fn names(&self, after: Option<&Hostname>) -> Vec<&Hostname> {
         let mut names: Vec<_> = self.exact.iter().filter(|name| after.is_none_or(|after| *name > after)).collect();
@@ -82,11 +102,31 @@ impl Account {
 }
 
 impl Host {
-    pub(super) fn declared(host: &config::Host) -> Self {
-        Self { login: None, ttl: host.ttl, families: Families::Both, blocked: None }
+    pub(super) fn declared(host: &config::Host, followers: Vec<Hostname>) -> Self {
+        let more = HostMore::of(host.extras.clone(), followers);
+        Self { login: None, ttl: host.ttl, families: Families::Both, blocked: None, more }
     }
 
-    pub(super) fn stored(host: StoredHost) -> Self {
-        Self { login: Some(host.login), ttl: host.ttl, families: host.families, blocked: host.blocked }
+    /// A name that the file grants and whose only setting is that it leads.
+    pub(super) fn leader(followers: Vec<Hostname>) -> Self {
+        let more = HostMore::of(HostExtras::default(), followers);
+        Self { login: None, ttl: None, families: Families::Both, blocked: None, more }
+    }
+
+    pub(super) fn stored((host, followers): (StoredHost, Vec<Hostname>)) -> Self {
+        let more = HostMore::of(host.extras, followers);
+        Self { login: Some(host.login), ttl: host.ttl, families: host.families, blocked: host.blocked, more }
+    }
+
+    /// Whether its IPv6 address comes with another host's reports.
+    pub(super) fn is_follower(&self) -> bool {
+        self.more.as_ref().is_some_and(|more| more.extras.follow.is_some())
+    }
+}
+
+impl HostMore {
+    fn of(extras: HostExtras, followers: Vec<Hostname>) -> Option<Arc<Self>> {
+        let more = Self { extras, followers };
+        (more != Self::default()).then(|| Arc::new(more))
     }
 }

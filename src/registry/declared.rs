@@ -10,12 +10,14 @@ use ipnet::IpNet;
 use super::dummy::{CopiedAccounts, DummyDigests};
 use super::{Account, Denied, Grant, Host};
 use crate::config::{self, Config};
-use crate::model::{Addresses, Hostname, PasswordDigest, ZoneName};
+use crate::model::{Addresses, Hostname, PasswordDigest, TokenDigest, ZoneName};
 
 /// A `gateway.toml`, indexed.
 #[derive(Debug)]
 pub(crate) struct Declared {
     accounts: HashMap<Arc<str>, Arc<Account>>,
+    // Whose a generated secret is; `None` where several accounts have it.
+    generated: HashMap<TokenDigest, Option<Arc<str>>>,
     zones: HashMap<ZoneName, ZoneRules>,
     names: HashMap<Hostname, DeclaredName>,
     // For lists, which no request asks for.
@@ -48,7 +50,12 @@ impl Declared {
         let mut names: HashMap<Hostname, DeclaredName> = HashMap::new();
         let mut accounts = HashMap::new();
         let mut secrets = CopiedAccounts::new();
+        let mut generated: HashMap<TokenDigest, Option<Arc<str>>> = HashMap::new();
         for account in &config.accounts {
+            if let PasswordDigest::Sha256(octets) = account.secret {
+                let login = Some(account.login.as_str().into());
+                generated.entry(TokenDigest(octets)).and_modify(|login| *login = None).or_insert(login);
+            }
             let account = Arc::new(Account::declared(account));
             for host in &account.exact {
                 names.entry(host.clone()).or_default().owners.push(Arc::clone(&account.login));
@@ -56,11 +63,23 @@ impl Declared {
             secrets.extend(account.secrets.first().map(|secret| (Arc::clone(&account.login), secret.digest.clone())));
             accounts.insert(Arc::clone(&account.login), account);
         }
+        let mut followers: HashMap<&Hostname, Vec<Hostname>> = HashMap::new();
         for host in &config.hosts {
-            names.entry(host.name.clone()).or_default().host = Some(Arc::new(Host::declared(host)));
+            if let Some(leader) = &host.extras.follow {
+                followers.entry(leader).or_default().push(host.name.clone());
+            }
+        }
+        for host in &config.hosts {
+            let led = followers.remove(&host.name).unwrap_or_default();
+            names.entry(host.name.clone()).or_default().host = Some(Arc::new(Host::declared(host, led)));
+        }
+        // Names that are granted and have no `[[host]]`.
+        for (leader, led) in followers {
+            names.entry(leader.clone()).or_default().host = Some(Arc::new(Host::leader(led)));
         }
         Self {
             accounts,
+            generated,
             zones: config.zones.iter().map(|zone| (zone.name.clone(), ZoneRules::new(zone))).collect(),
             names,
             logins_in_order: OnceLock::new(),
@@ -74,6 +93,11 @@ impl Declared {
 
     pub(crate) fn account(&self, login: &str) -> Option<&Arc<Account>> {
         self.accounts.get(login)
+    }
+
+    /// Whose the generated secret with this digest is; within, `None` where it is that of several accounts.
+    pub(super) fn login_of_secret(&self, digest: &TokenDigest) -> Option<Option<&Arc<str>>> {
+        self.generated.get(digest).map(Option::as_ref)
     }
 
     pub(crate) fn host(&self, name: &Hostname) -> Option<&Arc<Host>> {

@@ -22,13 +22,14 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 /// Between two tries of a store that is away.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// What the store says of an account, of a name and of a token; `None` is remembered too.
+/// What the store says of an account, of a name, of a token and of a generated secret; `None` is remembered too.
 #[derive(Debug)]
 pub(super) struct Directory {
     store: Store,
     accounts: Cache<Arc<str>, Remembered<Option<Arc<Account>>>>,
     hosts: Cache<Hostname, Remembered<Option<Arc<Host>>>>,
     tokens: Cache<TokenDigest, Remembered<Option<TokenHolder>>>,
+    secrets: Cache<TokenDigest, Remembered<Option<Arc<str>>>>,
     // How often the feed lost its thread: what was remembered before is looked up again, unless the store is away.
     lost: AtomicU64,
     // Grows with each change: an answer that was under way meanwhile may be old and is not remembered.
@@ -66,6 +67,7 @@ impl Directory {
             accounts: Cache::new(REMEMBERED),
             hosts: Cache::new(REMEMBERED),
             tokens: Cache::new(REMEMBERED),
+            secrets: Cache::new(REMEMBERED),
             lost: AtomicU64::new(0),
             news: AtomicU64::new(0),
             grace,
@@ -143,7 +145,10 @@ impl Directory {
         match subject {
             Subject::Account(login) => drop(self.accounts.remove(login)),
             Subject::Host(name) => drop(self.hosts.remove(name)),
-            Subject::Token(digest) => drop(self.tokens.remove(&TokenDigest(*digest))),
+            Subject::Token(digest) => {
+                self.tokens.remove(&TokenDigest(*digest));
+                self.secrets.remove(&TokenDigest(*digest));
+            }
             Subject::Pending(_) => on_pending(),
             Subject::Done(_) => {}
         }
@@ -162,7 +167,7 @@ impl Directory {
     }
 
     async fn fetch_host(&self, name: &Hostname) -> Result<Option<Arc<Host>>, StoreError> {
-        Ok(self.store.host(name).await?.map(|host| Arc::new(Host::stored(host))))
+        Ok(self.store.leader(name).await?.map(|host| Arc::new(Host::stored(host))))
     }
 
     /// Wrong credentials for `login` came at `since`: one look-up is made for them, and none for the next.
@@ -186,12 +191,23 @@ impl Directory {
         self.find(&self.tokens, digest, || *digest, async || self.store.host_of_token(&digest.0).await).await
     }
 
-    /// At most `limit` hosts of an account, never from memory.
-    pub(super) async fn hosts_of(&self, login: &str, limit: usize) -> Result<Vec<Hostname>, Unavailable> {
+    /// Whose a generated secret is: the account itself says whether it still serves.
+    pub(super) async fn login_of_secret(&self, digest: &TokenDigest) -> Result<Option<Arc<str>>, Unavailable> {
+        let fetch = async || self.store.login_of_secret(&digest.0).await;
+        self.find(&self.secrets, digest, || *digest, fetch).await
+    }
+
+    /// At most `limit` hosts of an account, those after `after`, never from memory.
+    pub(super) async fn hosts_of(
+        &self,
+        login: &str,
+        after: Option<&Hostname>,
+        limit: usize,
+    ) -> Result<Vec<Hostname>, Unavailable> {
         if self.is_known_away() {
             return Err(Unavailable);
         }
-        Box::pin(self.ask(self.store.hosts_of(login, None, limit))).await
+        Box::pin(self.ask(self.store.hosts_of(login, after, limit))).await
     }
 
     /// Asks the store, which is away where it does not answer.

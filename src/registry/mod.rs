@@ -2,6 +2,7 @@
 //! which TTL; and what was last seen of each host. Knows nothing of HTTP and asks no name server.
 
 mod account;
+mod challenges;
 mod declared;
 mod directory;
 mod dummy;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::metrics::Metrics;
 use crate::model::{Addresses, Hostname, PasswordDigest, Timestamp, TokenDigest, ZoneName};
 use crate::store::{Store, StoreError};
@@ -31,6 +32,7 @@ use store_health::StoreHealth;
 
 pub use account::Account;
 pub(crate) use account::Host;
+pub(crate) use challenges::Challenges;
 pub(crate) use declared::Declared;
 pub(crate) use pending::{Cleared, PendingChanges};
 pub(crate) use recorder::Sighting;
@@ -42,6 +44,8 @@ pub struct Registry {
     declared: Declared,
     stored: Option<Arc<Stored>>,
     reserver: Arc<Reserver>,
+    challenges: Arc<Challenges>,
+    acme: config::Acme,
 }
 
 #[derive(Debug)]
@@ -90,7 +94,13 @@ pub(crate) enum Denied {
 impl Registry {
     /// What `config` declares, and nothing else.
     pub fn declared(config: &Config) -> Self {
-        Self { declared: Declared::new(config), stored: None, reserver: Arc::new(Reserver::in_memory()) }
+        Self {
+            declared: Declared::new(config),
+            stored: None,
+            reserver: Arc::new(Reserver::in_memory()),
+            challenges: Arc::new(Challenges::in_memory()),
+            acme: config.acme.clone(),
+        }
     }
 
     /// What `config` declares and `store` keeps, as one. Starts the tasks that follow the store and write to it; `on_pending`
@@ -112,10 +122,13 @@ impl Registry {
         let (known, healthy) = (Arc::clone(&directory), Arc::clone(&health));
         let recorder = Recorder::start(store.clone(), config.store.history, unwritten, healthy, known);
         let reserver = Arc::new(Reserver::start(store.clone(), Arc::clone(&directory)));
+        let challenges = Arc::new(Challenges::kept(store.clone()));
         Ok(Self {
             declared,
             stored: Some(Arc::new(Stored { store, directory, recorder, pending, health, _follower: follower })),
             reserver,
+            challenges,
+            acme: config.acme.clone(),
         })
     }
 
@@ -126,7 +139,13 @@ impl Registry {
         }
         let declared = Declared::new(config);
         self.reserver.retain(|login| declared.account(login).is_some());
-        Ok(Self { declared, stored: self.stored.clone(), reserver: Arc::clone(&self.reserver) })
+        Ok(Self {
+            declared,
+            stored: self.stored.clone(),
+            reserver: Arc::clone(&self.reserver),
+            challenges: Arc::clone(&self.challenges),
+            acme: config.acme.clone(),
+        })
     }
 
     /// The account of `login`.
@@ -159,16 +178,58 @@ impl Registry {
         Ok(in_force.map(|holder| holder.name))
     }
 
-    /// The host of an account whose grants name exactly one.
+    /// The account that the file declares with the generated secret of this SHA-256.
+    pub(crate) fn declared_by_secret(&self, digest: &TokenDigest) -> Option<Arc<Account>> {
+        self.declared.login_of_secret(digest).flatten().and_then(|login| self.declared.account(login)).cloned()
+    }
+
+    /// The same of the store: it may be disabled, and the secret may have expired. A secret of several accounts, of the file and
+    /// the store together too, is nobody's.
+    pub(crate) async fn account_by_secret(&self, digest: &TokenDigest) -> Result<Option<Arc<Account>>, Unavailable> {
+        let Some(stored) = &self.stored else { return Ok(None) };
+        match stored.directory.login_of_secret(digest).await? {
+            Some(login) if self.declared.login_of_secret(digest).is_none() => stored.directory.account(&login).await,
+            Some(_) | None => Ok(None),
+        }
+    }
+
+    /// The host of an account whose grants name exactly one, else the one that its login names.
     pub(crate) async fn only_host(&self, account: &Account) -> Result<Option<Hostname>, Unavailable> {
+        if let Some(only) = self.only_granted(account).await? {
+            return Ok(Some(only));
+        }
+        let Some(name) = Hostname::parse(&account.login).ok().filter(|name| name.as_str().contains('.')) else {
+            return Ok(None);
+        };
+        let host = self.host(&name).await?;
+        Ok(self.grant(account, &name, host.as_deref()).is_ok().then_some(name))
+    }
+
+    async fn only_granted(&self, account: &Account) -> Result<Option<Hostname>, Unavailable> {
         if !account.wildcards.is_empty() {
             return Ok(None);
         }
         let mut hosts: Vec<_> = account.exact.iter().take(2).cloned().collect();
         if let (false, Some(stored)) = (account.is_declared, &self.stored) {
-            hosts = stored.directory.hosts_of(&account.login, 2).await?;
+            hosts = stored.directory.hosts_of(&account.login, None, 2).await?;
         }
         Ok(if hosts.len() == 1 { hosts.pop() } else { None })
+    }
+
+    /// The hosts that are granted exactly to an account and whose first label is `label`; two at most.
+    pub(crate) async fn hosts_that_begin(&self, account: &Account, label: &str) -> Result<Vec<Hostname>, Unavailable> {
+        let begin = format!("{}.", label.to_ascii_lowercase());
+        let begins = |name: &&Hostname| name.as_str().starts_with(&begin);
+        let mut hosts: Vec<_> = account.exact.iter().filter(begins).take(2).cloned().collect();
+        // Stored names are in the order of their octets. Nothing but letters and digits begins a label after the first, but for a
+        // '_' that comes after both.
+        if let (false, Some(stored), Ok(before)) =
+            (account.is_declared, &self.stored, Hostname::parse(&format!("{begin}0")))
+        {
+            hosts = stored.directory.hosts_of(&account.login, Some(&before), 2).await?;
+            hosts.retain(|name| begins(&name));
+        }
+        Ok(hosts)
     }
 
     /// The zone that holds `name`: the longest match.
@@ -219,6 +280,9 @@ impl Registry {
     /// Notes what became of a host's request; written within a second, and nobody waits for it.
     pub(crate) fn saw(&self, sighting: Sighting) {
         if let Some(stored) = &self.stored {
+            if self.declared.host(&sighting.name).is_some_and(|host| host.is_follower()) {
+                stored.recorder.is_no_reporter(&sighting.name);
+            }
             stored.recorder.note(sighting);
         }
     }
@@ -226,6 +290,16 @@ impl Registry {
     /// What the store keeps of changes that are still to be made, if there is one.
     pub(crate) fn pending(&self) -> Option<&Arc<PendingChanges>> {
         self.stored.as_ref().map(|stored| &stored.pending)
+    }
+
+    /// The challenges that are served, or may be.
+    pub(crate) fn challenges(&self) -> &Challenges {
+        &self.challenges
+    }
+
+    /// Whether credentials may write challenges, and how long one stays.
+    pub(crate) fn acme(&self) -> &config::Acme {
+        &self.acme
     }
 
     /// What `config` declares and the store keeps too, each as a sentence that names both.

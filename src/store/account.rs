@@ -13,7 +13,10 @@ use super::session::{
     Purpose, ROWS, Session, Work, at_most, number, of_names, optional_number, optional_text, statement, text,
 };
 use super::{Store, StoreError, Subject};
-use crate::model::{Families, Hostname, PasswordDigest, PendingChange, Timestamp, ZoneName};
+use crate::model::{
+    Families, HostExtras, Hostname, InterfaceId, MAX_FOLLOWERS, PasswordDigest, PendingChange, PrefixFrom, Timestamp,
+    ZoneName,
+};
 
 macro_rules! accounts {
     ($rest:literal) => {
@@ -22,8 +25,27 @@ macro_rules! accounts {
 }
 
 macro_rules! hosts {
+    ($more:literal, $rest:literal) => {
+        concat!(
+            "SELECT name, login, ttl, families, description, blocked, created, follow, interface_id, prefix_from, \
+             wildcard, offline, ptr, mx",
+            $more,
+            " FROM host ",
+            $rest
+        )
+    };
     ($rest:literal) => {
-        concat!("SELECT name, login, ttl, families, description, blocked, created FROM host ", $rest)
+        hosts!("", $rest)
+    };
+}
+/// With the names of those that follow it, and a space between them.
+macro_rules! leader {
+    ($rest:literal) => {
+        hosts!(
+            ", (SELECT string_agg(name, ' ') FROM \
+             (SELECT f.name FROM host AS f WHERE f.follow = host.name ORDER BY f.name LIMIT 64) AS followers)",
+            $rest
+        )
     };
 }
 
@@ -39,17 +61,33 @@ const SET_ENABLED: &str = "UPDATE account SET enabled = $2 WHERE login = $1";
 const SET_SECRETS: &str = "UPDATE account SET secrets = $2 WHERE login = $1";
 const SET_WILDCARDS: &str = "UPDATE account SET wildcards = $2 WHERE login = $1";
 
-pub(super) const HOST: &str = hosts!("WHERE name = $1");
+pub(super) const HOST: &str = leader!("WHERE name = $1");
 pub(super) const HOSTS: &str = hosts!("WHERE name > $1 ORDER BY name LIMIT $2");
 /// As [`ACCOUNT_OR_NEXT`].
 const HOST_OR_NEXT: &str =
-    hosts!("WHERE name = COALESCE((SELECT MIN(name) FROM host WHERE name >= $1), (SELECT MIN(name) FROM host))");
+    leader!("WHERE name = COALESCE((SELECT MIN(name) FROM host WHERE name >= $1), (SELECT MIN(name) FROM host))");
 const HOSTS_OF: &str = hosts!("WHERE login = $3 AND name > $1 ORDER BY name LIMIT $2");
 pub(super) const NAMES_OF: &str = "SELECT name FROM host WHERE login = $1 AND name > $2 ORDER BY name LIMIT $3";
 const NAMES_OF_ALL: &str = "SELECT login, name FROM host WHERE login IN ({text}) ORDER BY login, name LIMIT ?";
 const OWNERS: &str = "SELECT name, login FROM host WHERE name IN ({text})";
 const SET_OWNER: &str = "UPDATE host SET login = $2 WHERE name = $1";
-const SET_HOST: &str = "UPDATE host SET ttl = $2, families = $3, description = $4, blocked = $5 WHERE name = $1";
+const SET_HOST: &str = "UPDATE host SET ttl = $2, families = $3, description = $4, blocked = $5, follow = $6, \
+    interface_id = $7, prefix_from = $8, wildcard = $9, offline = $10, ptr = $11, mx = $12 WHERE name = $1";
+const FOLLOWERS_OF: &str = "SELECT name FROM host WHERE follow = $1 AND name <> $2 LIMIT 64";
+const LEADERS_OF: &str = "SELECT DISTINCT follow FROM host WHERE follow IS NOT NULL AND name IN ({text})";
+const FOLLOW_NO_LONGER: [&str; 2] = [
+    "UPDATE host SET follow = NULL, prefix_from = 'prefix' WHERE follow IN ({text}) RETURNING name",
+    "UPDATE host SET follow = NULL, prefix_from = 'prefix' WHERE follow IS NOT NULL AND name IN ({text}) RETURNING name",
+];
+const WITH_WILDCARD: &str = "SELECT name FROM host WHERE wildcard <> 0 AND name IN ({text})";
+/// What no command does: leaders that are not there, leaders that follow, and leaders of too many.
+const BAD_LEADERS: &str = "SELECT follow FROM host AS f WHERE follow IS NOT NULL \
+    AND NOT EXISTS (SELECT 1 FROM host AS l WHERE l.name = f.follow AND l.follow IS NULL) \
+    UNION ALL SELECT follow FROM host WHERE follow IS NOT NULL GROUP BY follow HAVING COUNT(*) > 64 LIMIT 1";
+
+/// Two are as good as none.
+pub(super) const LOGINS_OF_SECRET: &str = "SELECT login FROM account_secret WHERE digest = $1 ORDER BY login LIMIT 2";
+const DELETE_SECRETS: &str = "DELETE FROM account_secret WHERE login = $1";
 
 pub(super) const TOKEN: &str = "SELECT name, expires FROM token WHERE digest = $1";
 const TOKENS_OF: &str = "SELECT digest FROM token WHERE name IN ({text})";
@@ -124,6 +162,7 @@ pub struct StoredHost {
     /// Why it may not be updated, while it may not.
     pub blocked: Option<String>,
     pub(crate) created: Timestamp,
+    pub extras: HostExtras,
 }
 
 /// A host to be.
@@ -145,6 +184,14 @@ pub struct HostEdit {
     pub ttl: Option<Option<u32>>,
     pub families: Option<Families>,
     pub description: Option<String>,
+    /// The host whose prefix it takes, or nobody's.
+    pub follow: Option<Option<Hostname>>,
+    pub interface_id: Option<Option<InterfaceId>>,
+    pub prefix_from: Option<PrefixFrom>,
+    pub wildcard: Option<bool>,
+    pub offline: Option<bool>,
+    pub mx: Option<Vec<Hostname>>,
+    pub ptr: Option<bool>,
 }
 
 /// Whose a token is: a host's own secret in a URL, kept as its digest.
@@ -222,6 +269,7 @@ impl Store {
         }
         work.insert_accounts([&account]).await?;
         work.changed(Subject::Account(Arc::clone(&account.login)));
+        work.secrets_changed(&account.secrets);
         work.add_hosts(hosts, account.created).await?;
         work.commit().await
     }
@@ -292,6 +340,7 @@ impl Store {
         let mut work = self.begin(Purpose::Administration).await?;
         let account = work.account(login).await?;
         let now = Timestamp::now();
+        work.secrets_changed(&account.secrets);
         let mut secrets = vec![StoredSecret { digest: digest.clone(), expires: None }];
         if let Some(until) = keep_old_until.filter(|until| *until > now) {
             let alive = account.secrets.into_iter().filter(|old| old.expires.is_none_or(|expires| expires > now));
@@ -307,8 +356,22 @@ impl Store {
             return Err(StoreError::Unfit { what: "the account", why });
         }
         work.run(statement(SET_SECRETS).bind(login.to_owned()).bind(secrets_text(&secrets))).await?;
+        work.run(statement(DELETE_SECRETS).bind(login.to_owned())).await?;
+        work.insert_secrets([(&account.login, secrets.as_slice())]).await?;
+        work.secrets_changed(&secrets);
         work.changed(Subject::Account(login.into()));
         work.commit().await
+    }
+
+    /// The login of the account whose generated secret has this SHA-256; none where several accounts have it. The secret may have
+    /// expired.
+    pub async fn login_of_secret(&self, digest: &[u8; 32]) -> Result<Option<Arc<str>>, StoreError> {
+        let digest = PasswordDigest::Sha256(*digest).text();
+        let rows = Session::new(&self.inner.readers).await?.rows(statement(LOGINS_OF_SECRET).bind(digest)).await?;
+        match rows.as_slice() {
+            [only] => Ok(Some(text(only, 0)?.into())),
+            _ => Ok(None),
+        }
     }
 
     // ---- Hosts.
@@ -316,6 +379,12 @@ impl Store {
     /// The host `name`.
     pub async fn host(&self, name: &Hostname) -> Result<Option<StoredHost>, StoreError> {
         self.one_or_next([HOST_OR_NEXT, HOST], name.as_str(), read_host).await
+    }
+
+    /// The host `name`, and those that follow it.
+    pub async fn leader(&self, name: &Hostname) -> Result<Option<(StoredHost, Vec<Hostname>)>, StoreError> {
+        let read = |row: &AnyRow| Ok((read_host(row)?, read_followers(row)?));
+        self.one_or_next([HOST_OR_NEXT, HOST], name.as_str(), read).await
     }
 
     /// The accounts of those of `names` that are hosts, in no order.
@@ -383,25 +452,33 @@ impl Store {
         work.commit().await
     }
 
-    /// Changes its settings. From then on it is pending that records go of families that it may not have.
+    /// Changes its settings. From then on it is pending that records go which it may no longer have.
+    ///
+    /// # Errors
+    /// [`StoreError::Unknown`] where it is not there, or the host that it shall follow; [`StoreError::Unfit`]; or the store
+    /// cannot be written.
     pub async fn set_host(&self, name: &Hostname, edit: &HostEdit) -> Result<(), StoreError> {
-        self.change_host(name, |host| {
-            if let Some(ttl) = edit.ttl {
-                host.ttl = ttl;
-            }
-            if let Some(families) = edit.families {
-                host.families = families;
-            }
-            if let Some(description) = &edit.description {
-                host.description.clone_from(description);
-            }
-            edit.families
-        })
-        .await
+        let mut work = self.begin(Purpose::Administration).await?;
+        let before = work.host(name).await?;
+        let host = edit.applied(before.clone());
+        check(&host)?;
+        if host.extras.follow != before.extras.follow {
+            work.must_lead(&host).await?;
+            let leaders = [before.extras.follow, host.extras.follow.clone()];
+            leaders.into_iter().flatten().for_each(|leader| work.changed(Subject::Host(leader)));
+        }
+        if let Some(families) = edit.families {
+            work.remove_other_families(name, &host.login, &Vec::from_iter(families.iter())).await?;
+        }
+        if let Some(wildcard) = edit.wildcard {
+            work.allow_wildcard(name, &host.login, wildcard).await?;
+        }
+        work.update_host(&host).await?;
+        work.commit().await
     }
 
-    /// Makes it a host of `login`, with its settings and all that is known of it. Its tokens are taken back, since its former
-    /// owner has them; how many those were.
+    /// Makes it a host of `login`, with its settings and all that is known of it, but that it follows nobody and nobody follows
+    /// it. Its tokens are taken back, since its former owner has them; how many those were.
     ///
     /// # Errors
     /// [`StoreError::Unknown`]; or the store cannot be written.
@@ -411,6 +488,8 @@ impl Store {
         work.tokens_changed(std::slice::from_ref(name)).await?;
         let revoked = work.run(statement(DELETE_TOKENS).bind(name.to_string())).await?;
         work.run(statement(SET_OWNER).bind(name.to_string()).bind(login.to_owned())).await?;
+        // Whom it follows, and who follows it, was between its former owner and them.
+        work.follow_no_longer(std::slice::from_ref(name)).await?;
         for subject in [Subject::Host(name.clone()), Subject::Account(host.login), Subject::Account(account.login)] {
             work.changed(subject);
         }
@@ -420,30 +499,11 @@ impl Store {
 
     /// Forbids updates of it and says why, or with `None` allows them again.
     pub async fn block(&self, name: &Hostname, reason: Option<&str>) -> Result<(), StoreError> {
-        let change = |host: &mut StoredHost| {
-            host.blocked = reason.map(str::to_owned);
-            None
-        };
-        self.change_host(name, change).await
-    }
-
-    /// `change` says which families the host may have where that is set.
-    async fn change_host(
-        &self,
-        name: &Hostname,
-        change: impl FnOnce(&mut StoredHost) -> Option<Families>,
-    ) -> Result<(), StoreError> {
         let mut work = self.begin(Purpose::Administration).await?;
         let mut host = work.host(name).await?;
-        let families = change(&mut host);
+        host.blocked = reason.map(str::to_owned);
         check(&host)?;
-        if let Some(families) = families {
-            work.remove_other_families(name, &host.login, families).await?;
-        }
-        let set = statement(SET_HOST).bind(name.to_string()).bind(host.ttl.map(i64::from));
-        let set = set.bind(families_text(host.families).to_owned()).bind(host.description).bind(host.blocked);
-        work.run(set).await?;
-        work.changed(Subject::Host(name.clone()));
+        work.update_host(&host).await?;
         work.commit().await
     }
 
@@ -550,6 +610,77 @@ impl Work {
         read_host(&row.ok_or_else(|| no_host(name))?)
     }
 
+    /// Writes its settings.
+    async fn update_host(&mut self, host: &StoredHost) -> Result<(), StoreError> {
+        let extras = &host.extras;
+        let set = statement(SET_HOST).bind(host.name.to_string()).bind(host.ttl.map(i64::from));
+        let set = set.bind(families_text(host.families).to_owned()).bind(host.description.clone());
+        let set = set.bind(host.blocked.clone()).bind(extras.follow.as_ref().map(ToString::to_string));
+        let set = set.bind(extras.interface_id.map(|id| id.to_string())).bind(extras.prefix_from.to_string());
+        let set = set.bind(i64::from(extras.wildcard)).bind(i64::from(extras.offline)).bind(i64::from(extras.ptr));
+        self.run(set.bind(mx_text(&extras.mx))).await?;
+        self.changed(Subject::Host(host.name.clone()));
+        Ok(())
+    }
+
+    /// Refuses chains, and more followers than one request may move.
+    async fn must_lead(&mut self, host: &StoredHost) -> Result<(), StoreError> {
+        let Some(leader) = &host.extras.follow else { return Ok(()) };
+        let unfit = |why: String| Err(StoreError::Unfit { what: "the host", why });
+        if let Some(further) = self.host(leader).await?.extras.follow {
+            return unfit(format!(
+                "cannot follow {leader}, which follows {further}: only one that follows nobody is followed"
+            ));
+        }
+        let followers =
+            |of: &Hostname, other: &Hostname| statement(FOLLOWERS_OF).bind(of.to_string()).bind(other.to_string());
+        if let Some(row) = self.rows(followers(&host.name, &host.name)).await?.first() {
+            return unfit(format!("is followed by {}, so it cannot follow another", text(row, 0)?.escape_debug()));
+        }
+        if self.rows(followers(leader, &host.name)).await?.len() >= MAX_FOLLOWERS {
+            return unfit(format!("cannot follow {leader}, which has {MAX_FOLLOWERS} that follow it already"));
+        }
+        Ok(())
+    }
+
+    /// None of `names` follows another from now on, nor is followed.
+    async fn follow_no_longer(&mut self, names: &[Hostname]) -> Result<(), StoreError> {
+        for row in self.of_names(LEADERS_OF, names).await? {
+            self.changed(Subject::Host(name(&row, 0)?));
+        }
+        for sql in FOLLOW_NO_LONGER {
+            for row in self.of_names(sql, names).await? {
+                self.changed(Subject::Host(name(&row, 0)?));
+            }
+        }
+        Ok(())
+    }
+
+    /// What an import must not bring: as [`Self::must_lead`] for all at once.
+    pub(super) async fn check_leaders(&mut self) -> Result<(), StoreError> {
+        match self.row(statement(BAD_LEADERS)).await? {
+            None => Ok(()),
+            Some(row) => Err(StoreError::Unfit {
+                what: "the import",
+                why: format!(
+                    "has hosts that follow {}, which is no host, follows another itself, or has more than {MAX_FOLLOWERS} \
+                     that follow it",
+                    text(&row, 0)?.escape_debug()
+                ),
+            }),
+        }
+    }
+
+    /// Whether the wildcard below the host may have its addresses; unless it is a host of its own, its records go else.
+    async fn allow_wildcard(&mut self, name: &Hostname, login: &str, is_allowed: bool) -> Result<(), StoreError> {
+        let Some(wildcard) = name.wildcard() else { return Ok(()) };
+        if !self.owners(std::slice::from_ref(&wildcard)).await?.is_empty() {
+            return Ok(());
+        }
+        let families = if is_allowed { Vec::from_iter(Families::Both.iter()) } else { Vec::new() };
+        self.remove_other_families(&wildcard, login, &families).await
+    }
+
     pub(super) async fn insert_accounts(
         &mut self,
         accounts: impl IntoIterator<Item = &StoredAccount>,
@@ -564,7 +695,26 @@ impl Work {
                 .bind(i64::from(account.enabled))
                 .bind(account.created.0)
         };
-        self.write(INSERT, &Vec::from_iter(accounts), bind).await.map(drop)
+        let accounts = Vec::from_iter(accounts);
+        self.write(INSERT, &accounts, bind).await?;
+        self.insert_secrets(accounts.iter().map(|account| (&account.login, account.secrets.as_slice()))).await
+    }
+
+    /// What finds an account by a generated secret alone.
+    async fn insert_secrets<'a>(
+        &mut self,
+        secrets: impl IntoIterator<Item = (&'a Arc<str>, &'a [StoredSecret])>,
+    ) -> Result<(), StoreError> {
+        const INSERT: &str = "INSERT INTO account_secret (digest, login) {text, text} ON CONFLICT DO NOTHING";
+        let text = |digest: &[u8; 32]| PasswordDigest::Sha256(*digest).text();
+        let all = secrets.into_iter().flat_map(|(login, all)| generated(all).map(move |one| (text(one), login)));
+        let all: Vec<_> = all.collect();
+        self.write(INSERT, &all, |rows, (digest, login)| rows.bind(digest).bind(login.to_string())).await.map(drop)
+    }
+
+    /// Tells the feed of what was generated among them.
+    fn secrets_changed(&mut self, secrets: &[StoredSecret]) {
+        generated(secrets).for_each(|digest| self.changed(Subject::Token(*digest)));
     }
 
     async fn set_wildcards(&mut self, account: &StoredAccount) -> Result<(), StoreError> {
@@ -590,6 +740,7 @@ impl Work {
             description: host.description.clone(),
             blocked: None,
             created,
+            extras: HostExtras::default(),
         };
         let hosts: Vec<_> = hosts.iter().map(new).collect();
         hosts.iter().try_for_each(check)?;
@@ -606,8 +757,9 @@ impl Work {
         &mut self,
         hosts: impl IntoIterator<Item = &StoredHost>,
     ) -> Result<(), StoreError> {
-        const INSERT: &str = "INSERT INTO host (name, login, ttl, families, description, blocked, created) \
-                              {text, text, bigint, text, text, text, bigint}";
+        const INSERT: &str = "INSERT INTO host (name, login, ttl, families, description, blocked, created, follow, \
+                              interface_id, prefix_from, wildcard, offline, ptr, mx) {text, text, bigint, text, text, \
+                              text, bigint, text, text, text, bigint, bigint, bigint, text}";
         let hosts = Vec::from_iter(hosts);
         let bind = |rows: Rows, host: &&StoredHost| {
             rows.bind(host.name.to_string())
@@ -617,6 +769,13 @@ impl Work {
                 .bind(&host.description)
                 .bind(&host.blocked)
                 .bind(host.created.0)
+                .bind(host.extras.follow.as_ref().map(Hostname::as_str))
+                .bind(host.extras.interface_id.map(|id| id.to_string()))
+                .bind(host.extras.prefix_from.as_str())
+                .bind(i64::from(host.extras.wildcard))
+                .bind(i64::from(host.extras.offline))
+                .bind(i64::from(host.extras.ptr))
+                .bind(mx_text(&host.extras.mx))
         };
         self.write(INSERT, &hosts, bind).await?;
         self.drop_pending(&hosts.iter().map(|host| host.name.clone()).collect::<Vec<_>>()).await
@@ -655,18 +814,55 @@ impl Work {
         records: RecordsPolicy,
     ) -> Result<(), StoreError> {
         self.tokens_changed(names).await?;
+        self.follow_no_longer(names).await?;
+        let with_wildcard = self.of_names(WITH_WILDCARD, names).await?;
         for sql in DELETE_HOSTS {
             self.of_names(sql, names).await?;
         }
         match records {
             RecordsPolicy::Keep => self.drop_pending(names).await?,
             RecordsPolicy::Remove => {
+                for row in with_wildcard {
+                    self.allow_wildcard(&name(&row, 0)?, login, false).await?;
+                }
                 let removals = names.iter().flat_map(|name| PendingChange::removal(name, login));
                 self.put_pending(&removals.collect::<Vec<_>>()).await?;
             }
         }
         names.iter().for_each(|name| self.changed(Subject::Host(name.clone())));
         Ok(())
+    }
+}
+
+/// The digests of those that were generated.
+fn generated(secrets: &[StoredSecret]) -> impl Iterator<Item = &[u8; 32]> {
+    secrets.iter().filter_map(|secret| match &secret.digest {
+        PasswordDigest::Sha256(digest) => Some(digest),
+        PasswordDigest::Argon2id(_) => None,
+    })
+}
+
+impl HostEdit {
+    fn applied(&self, mut host: StoredHost) -> StoredHost {
+        let edit = self.clone();
+        host.ttl = edit.ttl.unwrap_or(host.ttl);
+        host.families = edit.families.unwrap_or(host.families);
+        host.description = edit.description.unwrap_or(host.description);
+        let extras = &mut host.extras;
+        if let Some(follow) = edit.follow {
+            extras.follow = follow;
+            // Of a follower alone.
+            extras.prefix_from = PrefixFrom::default();
+        }
+        extras.interface_id = edit.interface_id.unwrap_or(extras.interface_id);
+        extras.prefix_from = edit.prefix_from.unwrap_or(extras.prefix_from);
+        extras.wildcard = edit.wildcard.unwrap_or(extras.wildcard);
+        extras.offline = edit.offline.unwrap_or(extras.offline);
+        extras.ptr = edit.ptr.unwrap_or(extras.ptr);
+        if let Some(mx) = edit.mx {
+            extras.mx = mx;
+        }
+        host
     }
 }
 
@@ -688,6 +884,21 @@ fn secrets_text(secrets: &[StoredSecret]) -> String {
 
 fn wildcards_text(wildcards: &[ZoneName]) -> String {
     wildcards.iter().map(ZoneName::as_str).collect::<Vec<_>>().join(" ")
+}
+
+fn mx_text(names: &[Hostname]) -> String {
+    names.iter().map(Hostname::as_str).collect::<Vec<_>>().join(" ")
+}
+
+fn names(text: &str) -> Option<Vec<Hostname>> {
+    text.split_ascii_whitespace().map(|name| Hostname::parse(name).ok()).collect()
+}
+
+/// Of a row of a [`leader!`].
+fn read_followers(row: &AnyRow) -> Result<Vec<Hostname>, StoreError> {
+    let all = optional_text(row, 14)?.unwrap_or_default();
+    let unreadable = || StoreError::Unreadable { what: format!("a name of \"{}\"", all.escape_debug()) };
+    names(&all).ok_or_else(unreadable)
 }
 
 pub(super) fn read_account(row: &AnyRow) -> Result<StoredAccount, StoreError> {
@@ -720,6 +931,7 @@ pub(super) fn check(host: &StoredHost) -> Result<(), StoreError> {
     if let Some(reason) = &host.blocked {
         fit::line("the reason", reason)?;
     }
+    host.extras.check(&host.name).map_err(|error| StoreError::Unfit { what: "the host:", why: error.to_string() })?;
     host.ttl.map_or(Ok(()), fit::ttl)
 }
 
@@ -759,7 +971,21 @@ pub(super) fn read_host(row: &AnyRow) -> Result<StoredHost, StoreError> {
     };
     let ttl = optional_number(row, 2).ok().and_then(|ttl| ttl.map(u32::try_from).transpose().ok());
     let families = text(row, 3).ok().and_then(|text| parse_families(&text));
+    let parsed = |column| optional_text(row, column).ok();
+    let follow = parsed(7).and_then(|text| text.map(|text| Hostname::parse(&text)).transpose().ok());
+    let interface_id = parsed(8).and_then(|text| text.map(|text| text.parse()).transpose().ok());
+    let flag = |column| number(row, column).ok().map(|flag| flag != 0);
+    let extras = HostExtras {
+        follow: follow.ok_or_else(broken("the host that it follows"))?,
+        interface_id: interface_id.ok_or_else(broken("the interface id"))?,
+        prefix_from: parsed(9).flatten().and_then(|text| text.parse().ok()).ok_or_else(broken("`prefix_from`"))?,
+        wildcard: flag(10).ok_or_else(broken("`wildcard`"))?,
+        offline: flag(11).ok_or_else(broken("`offline`"))?,
+        ptr: flag(12).ok_or_else(broken("`ptr`"))?,
+        mx: parsed(13).flatten().and_then(|text| names(&text)).ok_or_else(broken("a mail server"))?,
+    };
     Ok(StoredHost {
+        extras,
         login: text(row, 1).ok().ok_or_else(broken("the account"))?.into(),
         ttl: ttl.ok_or_else(broken("the TTL"))?,
         families: families.ok_or_else(broken("the families"))?,

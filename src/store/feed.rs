@@ -45,7 +45,7 @@ pub enum Subject {
     Account(Arc<str>),
     /// A host.
     Host(Hostname),
-    /// A token, by the SHA-256 of it.
+    /// A host's token, or a generated secret of an account, by the SHA-256 of it.
     Token([u8; 32]),
     /// Changes that are still to be made, of this name at least.
     Pending(Hostname),

@@ -55,13 +55,13 @@ async fn fill(work: &mut Work, lines: impl Iterator<Item = io::Result<String>> +
         }
         let line = Line::read(&text).map_err(bad)?;
         match (&line, started) {
-            (Line::Start(start), false) if start.version == VERSION => {
+            (Line::Start(start), false) if (1..=VERSION).contains(&start.version) => {
                 started = true;
                 continue;
             }
             (Line::Start(start), false) => {
                 return Err(bad(format!(
-                    "an export of version {}; this dyngate reads version {VERSION}",
+                    "an export of version {}; this dyngate reads up to version {VERSION}",
                     start.version
                 )));
             }
@@ -84,6 +84,7 @@ async fn fill(work: &mut Work, lines: impl Iterator<Item = io::Result<String>> +
         return Err(StoreError::BadLine { line: 1, why: "not an export: it is empty".into() });
     }
     batch.write(work).await?;
+    work.check_leaders().await?;
     Ok(imported)
 }
 

@@ -5,10 +5,13 @@ use serde::{Deserialize, Serialize};
 use super::account::{check, families_text, parse_families};
 use super::fit;
 use super::{State, StoreError, StoredAccount, StoredHost, StoredSecret};
-use crate::model::{Addresses, Hostname, PasswordDigest, Timestamp, ZoneName, escaped};
+use crate::model::{
+    Addresses, HostExtras, Hostname, InterfaceIdError, PasswordDigest, PrefixFrom, Timestamp, UnknownPrefixFrom,
+    ZoneName, escaped,
+};
 
-/// The version that is written and read.
-pub(super) const VERSION: u32 = 1;
+/// The version that is written; older ones are read too.
+pub(super) const VERSION: u32 = 2;
 /// The longest line that is read, in octets: an account with all its wildcards.
 pub(super) const MAX_LINE: usize = 512 * 1024;
 
@@ -60,6 +63,26 @@ pub(super) struct HostLine {
     description: String,
     blocked: Option<String>,
     created: i64,
+    // From here on, of version 2, and only where they are set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    follow: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    interface_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    prefix_from: Option<String>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    wildcard: bool,
+    #[serde(default, skip_serializing_if = "is_false")]
+    offline: bool,
+    #[serde(default, skip_serializing_if = "is_false")]
+    ptr: bool,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    mx: Vec<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference to the field")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -157,6 +180,7 @@ impl AccountLine {
 
 impl From<&StoredHost> for HostLine {
     fn from(host: &StoredHost) -> Self {
+        let extras = &host.extras;
         Self {
             name: host.name.to_string(),
             account: host.login.to_string(),
@@ -165,6 +189,13 @@ impl From<&StoredHost> for HostLine {
             description: host.description.clone(),
             blocked: host.blocked.clone(),
             created: host.created.0,
+            follow: extras.follow.as_ref().map(ToString::to_string),
+            interface_id: extras.interface_id.map(|id| id.to_string()),
+            prefix_from: (extras.prefix_from != PrefixFrom::default()).then(|| extras.prefix_from.to_string()),
+            wildcard: extras.wildcard,
+            offline: extras.offline,
+            ptr: extras.ptr,
+            mx: extras.mx.iter().map(ToString::to_string).collect(),
         }
     }
 }
@@ -172,6 +203,21 @@ impl From<&StoredHost> for HostLine {
 impl HostLine {
     pub(super) fn check(self) -> Result<StoredHost, String> {
         let families = parse_families(&self.families);
+        let interface_id = self
+            .interface_id
+            .map(|text| text.parse().map_err(|error: InterfaceIdError| format!("`interface_id`: {error}")));
+        let prefix_from = self
+            .prefix_from
+            .map(|text| text.parse().map_err(|error: UnknownPrefixFrom| format!("`prefix_from`: {error}")));
+        let extras = HostExtras {
+            follow: self.follow.map(|text| hostname(&text)).transpose()?,
+            interface_id: interface_id.transpose()?,
+            prefix_from: prefix_from.transpose()?.unwrap_or_default(),
+            wildcard: self.wildcard,
+            offline: self.offline,
+            mx: self.mx.iter().map(|text| hostname(text)).collect::<Result<_, _>>()?,
+            ptr: self.ptr,
+        };
         let host = StoredHost {
             name: hostname(&self.name)?,
             families: families.ok_or_else(|| "`families` is \"4\", \"6\" or \"46\"".to_owned())?,
@@ -180,6 +226,7 @@ impl HostLine {
             description: self.description,
             blocked: self.blocked,
             created: Timestamp(self.created),
+            extras,
         };
         check(&host).map_err(|error| error.to_string())?;
         Ok(host)

@@ -2,6 +2,7 @@
 //! neither HTTP nor DNS, nor what a gateway does with it.
 
 mod account;
+mod challenge;
 mod clock;
 mod error;
 mod export;
@@ -38,6 +39,7 @@ use session::{Database, Purpose, ROWS, Session, Statement, Work, at_most, of_nam
 
 pub use account::{HostEdit, NewAccount, NewHost, RecordsPolicy, TokenHolder};
 pub(crate) use account::{StoredAccount, StoredHost, StoredSecret};
+pub(crate) use challenge::ChallengeTable;
 pub use error::StoreError;
 pub(crate) use export::Export;
 pub use feed::{Feed, News, Subject};
@@ -106,6 +108,11 @@ impl Store {
     /// The changes that are still to be made.
     pub fn pending(&self) -> PendingTable<'_> {
         PendingTable(self)
+    }
+
+    /// The challenges that are served, or may be.
+    pub fn challenges(&self) -> ChallengeTable<'_> {
+        ChallengeTable(self)
     }
 
     /// The names below wildcards.

@@ -15,7 +15,7 @@ use super::session::{
     Database, Purpose, Statement, Work, at_most, number, optional_number, optional_text, statement, text,
 };
 use super::{Store, StoreError, Subject};
-use crate::model::{Desired, Families, Hostname, PendingChange, RrData, RrKey, RrType, Timestamp};
+use crate::model::{Desired, Families, Family, Hostname, PendingChange, RrData, RrKey, RrType, Timestamp};
 
 macro_rules! select {
     ($rest:literal) => {
@@ -68,6 +68,8 @@ const DELETE_NAMES: &str = "DELETE FROM pending WHERE name IN ({text}) RETURNING
 const LEASE: &str = "UPDATE pending SET lease_owner = ?, lease_until = ? WHERE (name, rtype) IN ({text, text})";
 const LEASED_TO: &str = "SELECT name, rtype FROM pending WHERE lease_owner = $1";
 
+/// In place of a TTL: the records are to go, and no others.
+const WITHOUT: i64 = -1;
 /// A command is in force in each gateway after two seconds; in milliseconds, with some to spare.
 const HEARD_OF_WITHIN: i64 = 3_000;
 
@@ -261,18 +263,20 @@ impl Work {
         Ok(())
     }
 
-    /// Records of `name` go that are not of `families`; that others were to go, which it may have again, is over.
+    /// Addresses of `name` go that are not of `families`; that others were to go, which it may have again, is over.
     pub(super) async fn remove_other_families(
         &mut self,
         name: &Hostname,
         login: &str,
-        families: Families,
+        families: &[Family],
     ) -> Result<(), StoreError> {
-        let may_have = |rtype: RrType| families.iter().any(|family| RrType::from(family) == rtype);
+        let may_have = |rtype: RrType| families.iter().any(|family| RrType::from(*family) == rtype);
+        let is_address = |rtype: RrType| Families::Both.iter().any(|family| RrType::from(family) == rtype);
         let locked = self.lock_pending(std::iter::once(name)).await?;
         let over = locked.into_iter().filter(|row| row.is_removal && may_have(row.key.rtype)).map(|row| row.key);
         self.write(DELETE, &over.collect::<Vec<_>>(), bind_key).await?;
-        let removals = PendingChange::removal(name, login).into_iter().filter(|change| !may_have(change.key.rtype));
+        let forbidden = |change: &PendingChange| is_address(change.key.rtype) && !may_have(change.key.rtype);
+        let removals = PendingChange::removal(name, login).into_iter().filter(forbidden);
         self.put_pending(&removals.collect::<Vec<_>>()).await
     }
 
@@ -337,6 +341,7 @@ fn bind_key(rows: Rows, key: &RrKey) -> Rows {
 fn bind_row(rows: Rows, row: &PendingChange, clocks: Clocks) -> Rows {
     let (data, ttl) = match &row.desired {
         Desired::Absent => (None, 0),
+        Desired::Without(data) => (Some(data.to_string()), WITHOUT),
         Desired::Set { data, ttl } => (Some(data.to_string()), i64::from(*ttl)),
     };
     bind_key(rows, &row.key)
@@ -370,10 +375,11 @@ fn readable(row: &AnyRow, clocks: Clocks) -> Option<PendingChange> {
 fn read(row: &AnyRow, clocks: Clocks) -> Result<PendingChange, StoreError> {
     let key = key(row)?;
     let broken = |what| StoreError::Unreadable { what: format!("the {what} of the change of \"{}\"", key.name) };
-    let ttl = u32::try_from(number(row, 3)?).map_err(|_| broken("TTL"))?;
-    let desired = match optional_text(row, 2)? {
-        None => Desired::Absent,
-        Some(text) => Desired::Set { data: RrData::parse(key.rtype, &text).ok_or_else(|| broken("data"))?, ttl },
+    let data = optional_text(row, 2)?.map(|text| RrData::parse(key.rtype, &text).ok_or_else(|| broken("data")));
+    let desired = match (data.transpose()?, number(row, 3)?) {
+        (None, _) => Desired::Absent,
+        (Some(data), WITHOUT) => Desired::Without(data),
+        (Some(data), ttl) => Desired::Set { data, ttl: u32::try_from(ttl).map_err(|_| broken("TTL"))? },
     };
     let source = optional_text(row, 5)?.map(|text| text.parse()).transpose().map_err(|_| broken("source"))?;
     let stamp = Timestamp(number(row, 7)?);

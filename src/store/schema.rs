@@ -11,12 +11,15 @@ use super::error::{StoreError, classify};
 use super::session::{Database, number, optional_number, statement, text};
 
 /// Version, description and text of each migration; one that was released is never changed.
-const MIGRATIONS: [(i64, &str, &str); 5] = [
+const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "first", include_str!("migrations/0001_first.sql")),
     (2, "deferred", include_str!("migrations/0002_deferred.sql")),
     (3, "families", include_str!("migrations/0003_families.sql")),
     (4, "reserved", include_str!("migrations/0004_reserved.sql")),
     (5, "pending", include_str!("migrations/0005_pending.sql")),
+    (6, "extras", include_str!("migrations/0006_extras.sql")),
+    (7, "secrets", include_str!("migrations/0007_secrets.sql")),
+    (8, "challenge", include_str!("migrations/0008_challenge.sql")),
 ];
 
 /// The table that says which migrations were applied.
@@ -122,9 +125,10 @@ fn migrator(database: Database) -> Migrator {
 /// SQLite keeps a table sorted by its key only where it is told to. PostgreSQL sorts text by the rules of a language unless
 /// it is told to compare octets, as SQLite and our own lists do.
 fn dialect(text: &str, database: Database) -> String {
-    let (kind, clustered, identity) = match database {
-        Database::Sqlite => ("TEXT", "WITHOUT ROWID", "INTEGER PRIMARY KEY"),
-        Database::Postgres => ("TEXT COLLATE \"C\"", "", "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"),
+    let (kind, clustered, identity, position) = match database {
+        Database::Sqlite => ("TEXT", "WITHOUT ROWID", "INTEGER PRIMARY KEY", "INSTR"),
+        Database::Postgres => ("TEXT COLLATE \"C\"", "", "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY", "STRPOS"),
     };
-    text.replace("{text}", kind).replace("{clustered}", clustered).replace("{identity}", identity)
+    let text = text.replace("{text}", kind).replace("{clustered}", clustered);
+    text.replace("{identity}", identity).replace("{position}", position)
 }

@@ -75,17 +75,18 @@ impl Store {
     }
 
     /// What the RRset was last said to hold, or nothing, where a request was answered for it that had been accepted after
-    /// `accepted`, by our clock.
+    /// `accepted`, by our clock. Of addresses alone that is kept.
     pub async fn answered_since(&self, key: &RrKey, accepted: Timestamp) -> Result<Option<Option<RrData>>, StoreError> {
+        let (address, settled) = match key.rtype {
+            RrType::A => (0, 2),
+            RrType::Aaaa => (1, 3),
+            RrType::Txt | RrType::Ptr | RrType::Mx => return Ok(None),
+        };
         let mut work = self.begin(Purpose::Snapshot).await?;
         let row = work.row(statement(SETTLED).bind(key.name.to_string())).await?;
         let clocks = work.clocks().await?;
         work.abandon().await?;
         let Some(row) = row else { return Ok(None) };
-        let (address, settled) = match key.rtype {
-            RrType::A => (0, 2),
-            RrType::Aaaa => (1, 3),
-        };
         if optional_number(&row, settled)?.is_none_or(|settled| settled <= clocks.by_theirs(accepted).0) {
             return Ok(None);
         }

@@ -8,17 +8,19 @@ use tokio::time::{sleep, timeout};
 
 use super::rows::expanded;
 use super::session::{Purpose, Session, composed, text};
-use super::{News, Store, Subject, account, pending, reserve, state};
+use super::{News, Store, Subject, account, challenge, pending, reserve, state};
 use crate::config::Location;
 
 /// Every look-up that a request or a command on one host may cost, and the feed's.
-const LOOK_UPS: [&str; 9] = [
+const LOOK_UPS: &[&str] = &[
     account::ACCOUNT,
     account::HOST,
     account::NAMES_OF,
     account::TOKEN,
+    account::LOGINS_OF_SECRET,
     state::BY_NAME,
     reserve::LOGINS,
+    challenge::OF_NAME,
     pending::BY_NAME,
     pending::BY_NAMES,
     state::ADDRESSES,

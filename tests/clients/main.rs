@@ -5,11 +5,17 @@
 
 #![expect(clippy::expect_used, reason = "a test that cannot go on ends here")]
 
+mod authority;
+mod builtin;
+mod custom;
 mod ddclient;
+mod ddupdate;
 mod inadyn;
 mod namespace;
 mod packages;
 mod program;
+mod protocols;
 mod public;
+mod rounds;
 mod stage;
 mod transfer;

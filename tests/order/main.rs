@@ -162,7 +162,7 @@ fn records(chance: &mut Chance) -> DesiredRecords {
         4 => vec![v6],
         5 => vec![v4, v6],
         6 => vec![v4, (RrType::Aaaa, Desired::Absent)],
-        _ => RrType::ALL.map(|rtype| (rtype, Desired::Absent)).to_vec(),
+        _ => RrType::OF_ADDRESSES.map(|rtype| (rtype, Desired::Absent)).to_vec(),
     };
     records.into_iter().collect()
 }

@@ -82,11 +82,11 @@ async fn a_newer_schema_is_left_alone() {
     let stage = Stage::sqlite().await;
     stage.account("a", &[]).await;
     stage.store.close().await;
-    let newer = "INSERT INTO dyngate_migrations SELECT 7, 'later', installed_on, success, checksum, 1 FROM dyngate_migrations WHERE version = 1";
+    let newer = "INSERT INTO dyngate_migrations SELECT 99, 'later', installed_on, success, checksum, 1 FROM dyngate_migrations WHERE version = 1";
     sqlite(&stage.file(), newer);
     let before = fs::read(stage.file()).unwrap();
     let error = refused(&stage.file()).await;
-    assert!(matches!(error, StoreError::Newer { found: 7, known: 5 }), "{error}");
+    assert!(matches!(error, StoreError::Newer { found: 99, .. }), "{error}");
     assert_eq!(fs::read(stage.file()).unwrap(), before);
 }
 

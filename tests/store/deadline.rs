@@ -9,7 +9,7 @@ use dyngate::auth::{Authenticator, Credentials};
 use dyngate::config::Config;
 use dyngate::dns::{Pool, Tcp};
 use dyngate::engine::{Settings, Zone};
-use dyngate::gateway::{Asked, Gateway, Identity, More, UpdateRequest};
+use dyngate::gateway::{Asked, Gateway, Identity, Labels, More, UpdateRequest};
 use dyngate::limit::Limits;
 use dyngate::metrics::Metrics;
 use dyngate::model::{Addresses, Families, Outcome, PasswordDigest, TokenDigest};
@@ -68,6 +68,7 @@ fn request(gateway: &Gateway, identity: Identity, host: Option<&str>, last: u8) 
     UpdateRequest {
         identity,
         hosts: host.map(str::to_owned).into_iter().collect(),
+        labels: Labels::NoHost,
         asked: Ok(Asked::of(Addresses { v4: Some(address), v6: None })),
         only_identity: false,
         admitted: gateway.admit(address.into()).unwrap(),

@@ -2,13 +2,19 @@
 
 use std::time::Duration;
 
-use dyngate::model::{Desired, Families, PendingChange, RrData, RrKey, RrType, Timestamp};
-use dyngate::store::{HostEdit, NewHost, RecordsPolicy, StoreError, TokenHolder};
+use dyngate::model::{
+    Desired, Families, HostExtras, Hostname, PendingChange, PrefixFrom, RrData, RrKey, RrType, Timestamp,
+};
+use dyngate::store::{HostEdit, NewHost, News, RecordsPolicy, StoreError, Subject, TokenHolder};
 
 use crate::stage::{Stage, name, new_host, on_both, seen, together};
 
 on_both!(
     a_host_keeps_its_settings,
+    what_few_hosts_have_is_kept_too,
+    a_leader_leads_as_long_as_both_are_there_and_its_own,
+    nobody_follows_who_follows_nor_more_than_64,
+    a_wildcard_that_is_no_longer_allowed_leaves,
     hosts_are_paged_by_name,
     names_below_wildcards_are_paged_by_name,
     a_token_leads_to_its_host_until_it_ends,
@@ -34,7 +40,7 @@ async fn a_host_keeps_its_settings(stage: &Stage) {
     let unknown = stage.store.add_host(&new_host("x.dyn.example", "nobody"), &[]).await.unwrap_err();
     assert_eq!(unknown.to_string(), "the store has no account \"nobody\"");
 
-    let edit = HostEdit { ttl: Some(None), families: Some(Families::Both), description: None };
+    let edit = HostEdit { ttl: Some(None), families: Some(Families::Both), ..HostEdit::default() };
     stage.store.set_host(&new.name, &edit).await.unwrap();
     stage.store.block(&new.name, Some("abuse")).await.unwrap();
     let host = stage.store.host(&new.name).await.unwrap().unwrap();
@@ -53,6 +59,140 @@ async fn a_host_keeps_its_settings(stage: &Stage) {
     let unknown = stage.store.block(&name("y.dyn.example"), None).await.unwrap_err();
     assert_eq!(unknown.to_string(), "the store has no host \"y.dyn.example\"");
     assert_eq!(stage.store.host(&new.name).await.unwrap().unwrap().ttl, None, "the store still serves");
+}
+
+fn follows(leader: &str) -> HostEdit {
+    HostEdit { follow: Some(Some(name(leader))), interface_id: Some("::10".parse().ok()), ..HostEdit::default() }
+}
+
+async fn what_few_hosts_have_is_kept_too(stage: &Stage) {
+    stage.account("a", &["home.dyn.example", "router.dyn.example"]).await;
+    let home = name("home.dyn.example");
+    let extras = async || stage.store.host(&home).await.unwrap().unwrap().extras;
+    assert_eq!(extras().await, HostExtras::default());
+    let mx = vec![name("mail.dyn.example"), name("mail2.dyn.example")];
+    let edit = HostEdit {
+        prefix_from: Some(PrefixFrom::Address),
+        wildcard: Some(true),
+        offline: Some(true),
+        mx: Some(mx.clone()),
+        ptr: Some(true),
+        ..follows("router.dyn.example")
+    };
+    stage.store.set_host(&home, &edit).await.unwrap();
+    let all = HostExtras {
+        follow: Some(name("router.dyn.example")),
+        interface_id: "::10".parse().ok(),
+        prefix_from: PrefixFrom::Address,
+        wildcard: true,
+        offline: true,
+        mx,
+        ptr: true,
+    };
+    assert_eq!(extras().await, all);
+    stage.store.set_host(&home, &HostEdit { ttl: Some(Some(9)), ..HostEdit::default() }).await.unwrap();
+    stage.store.block(&home, Some("late")).await.unwrap();
+    assert_eq!(extras().await, all, "what is not named stays");
+    let none = HostEdit {
+        follow: Some(None),
+        interface_id: Some(None),
+        wildcard: Some(false),
+        offline: Some(false),
+        mx: Some(Vec::new()),
+        ptr: Some(false),
+        ..HostEdit::default()
+    };
+    stage.store.set_host(&home, &none).await.unwrap();
+    assert_eq!(extras().await, HostExtras::default());
+}
+
+async fn a_leader_leads_as_long_as_both_are_there_and_its_own(stage: &Stage) {
+    let [router, nas, cam] = ["router", "nas", "cam"].map(|host| name(&format!("{host}.dyn.example")));
+    stage.account("a", &["router.dyn.example", "nas.dyn.example", "cam.dyn.example"]).await;
+    stage.account("b", &[]).await;
+    let led = async || stage.store.leader(&router).await.unwrap().unwrap().1;
+    assert!(led().await.is_empty());
+    let mut feed = stage.store.feed();
+    feed.next().await.unwrap();
+    let follows = follows("router.dyn.example");
+    for host in [&nas, &cam] {
+        stage.store.set_host(host, &follows).await.unwrap();
+        // Whoever remembers the leader hears of it.
+        let mut subjects = Vec::new();
+        while !subjects.contains(&Subject::Host(router.clone())) {
+            let News::Changed(more) = feed.next().await.unwrap() else { panic!("lost") };
+            subjects.extend(more);
+        }
+    }
+    assert_eq!(led().await, [cam.clone(), nas.clone()]);
+    stage.store.set_host(&cam, &HostEdit { follow: Some(None), ..HostEdit::default() }).await.unwrap();
+    assert_eq!(led().await, std::slice::from_ref(&nas));
+    stage.store.move_host(&nas, "b").await.unwrap();
+    assert!(led().await.is_empty(), "its former owner's leader");
+    stage.store.set_host(&nas, &follows).await.unwrap();
+    assert_eq!(led().await, std::slice::from_ref(&nas), "an administrator decides");
+    stage.store.remove_host(&router, RecordsPolicy::Keep).await.unwrap();
+    let left = stage.store.host(&nas).await.unwrap().unwrap().extras;
+    assert_eq!((left.follow, left.interface_id), (None, "::10".parse().ok()), "whoever has the name next leads nobody");
+}
+
+async fn nobody_follows_who_follows_nor_more_than_64(stage: &Stage) {
+    let names: Vec<_> = (0..66).map(|number| format!("h{number}.dyn.example")).collect();
+    stage.account("a", &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let set = async |host: &str, edit: HostEdit| stage.store.set_host(&name(host), &edit).await;
+    set("h1.dyn.example", follows("h0.dyn.example")).await.unwrap();
+    for (host, edit, why) in [
+        ("h2.dyn.example", follows("h1.dyn.example"), "the host cannot follow h1.dyn.example, which follows h0.dyn"),
+        ("h0.dyn.example", follows("h2.dyn.example"), "the host is followed by h1.dyn.example, so it cannot"),
+        ("h2.dyn.example", follows("h2.dyn.example"), "the host: a host does not follow itself"),
+        ("h2.dyn.example", follows("x.dyn.example"), "the store has no host \"x.dyn.example\""),
+        (
+            "h2.dyn.example",
+            HostEdit { follow: Some(Some(name("h0.dyn.example"))), ..HostEdit::default() },
+            "the host: a host that follows another needs an interface id",
+        ),
+        (
+            "h1.dyn.example",
+            HostEdit { interface_id: Some(None), ..HostEdit::default() },
+            "the host: a host that follows another needs an interface id",
+        ),
+    ] {
+        let error = set(host, edit).await.unwrap_err().to_string();
+        assert!(error.starts_with(why), "{error}");
+    }
+    for host in names.iter().skip(2).take(63) {
+        set(host, follows("h0.dyn.example")).await.unwrap();
+    }
+    let error = set("h65.dyn.example", follows("h0.dyn.example")).await.unwrap_err();
+    assert_eq!(error.to_string(), "the host cannot follow h0.dyn.example, which has 64 that follow it already");
+    set("h64.dyn.example", follows("h0.dyn.example")).await.unwrap();
+    assert_eq!(stage.store.leader(&name("h0.dyn.example")).await.unwrap().unwrap().1.len(), 64);
+}
+
+async fn a_wildcard_that_is_no_longer_allowed_leaves(stage: &Stage) {
+    let home = name("home.dyn.example");
+    stage.account("a", &["home.dyn.example", "own.dyn.example", "*.own.dyn.example"]).await;
+    let set = async |host: &Hostname, wildcard| {
+        let edit = HostEdit { wildcard: Some(wildcard), ..HostEdit::default() };
+        stage.store.set_host(host, &edit).await.unwrap();
+    };
+    let going = async || {
+        let all = stage.store.pending().page(None, 99).await.unwrap();
+        all.into_iter().map(|change| (change.key.to_string(), change.desired)).collect::<Vec<_>>()
+    };
+    set(&home, true).await;
+    assert_eq!(going().await, []);
+    let gone = ["A", "AAAA"].map(|rtype| (format!("*.home.dyn.example {rtype}"), Desired::Absent));
+    set(&home, false).await;
+    assert_eq!(going().await, gone);
+    set(&home, true).await;
+    assert_eq!(going().await, [], "it may have them again");
+    set(&name("own.dyn.example"), false).await;
+    assert_eq!(going().await, [], "a host of its own");
+    stage.store.remove_host(&home, RecordsPolicy::Remove).await.unwrap();
+    let going = going().await;
+    assert_eq!(going.len(), 4, "{going:?}");
+    assert!(gone.iter().all(|key| going.contains(key)));
 }
 
 async fn hosts_are_paged_by_name(stage: &Stage) {

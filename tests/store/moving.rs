@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dyngate::model::{DesiredRecords, Families, PasswordDigest, Timestamp};
+use dyngate::model::{DesiredRecords, Families, HostExtras, PasswordDigest, PrefixFrom, Timestamp};
 use dyngate::store::{AddressChange, HostEdit, Imported, NewAccount, Seen, Store, StoreError};
 use proptest::prelude::*;
 
@@ -11,11 +11,13 @@ use crate::stage::{Stage, digest, folder, name, new_account, on_both, seen, toge
 on_both!(
     an_export_of_nothing_is_one_line,
     one_bad_line_and_nothing_is_imported,
+    who_follows_whom_is_looked_at_when_all_are_there,
+    an_export_of_version_1_is_read,
     what_is_there_already_is_named,
     an_export_is_of_one_moment,
 );
 
-const START: &str = r#"{"kind":"dyngate-export","version":1}"#;
+const START: &str = r#"{"kind":"dyngate-export","version":2}"#;
 
 async fn lines(store: &Store) -> Vec<String> {
     let mut export = store.export().await.unwrap();
@@ -52,7 +54,18 @@ async fn fill(store: &Store) {
     let below: Vec<_> = (0..1100).map(|number| format!("w{number}")).collect();
     crate::stage::reserve(store, "Grün 1", &below.iter().map(String::as_str).collect::<Vec<_>>(), 5000).await;
     let first = name("h0.dyn.example");
-    let edit = HostEdit { ttl: Some(Some(300)), families: Some(Families::V4), description: Some("ß \"q\" \\".into()) };
+    let edit = HostEdit {
+        ttl: Some(Some(300)),
+        families: Some(Families::V4),
+        description: Some("ß \"q\" \\".into()),
+        follow: Some(Some(name("h9.dyn.example"))),
+        interface_id: Some("::1:0:0:0:10".parse().ok()),
+        prefix_from: Some(PrefixFrom::Address),
+        wildcard: Some(true),
+        offline: Some(true),
+        mx: Some(vec![name("mail.dyn.example"), name("mail.example")]),
+        ptr: Some(true),
+    };
     store.set_host(&first, &edit).await.unwrap();
     store.block(&first, Some("late")).await.unwrap();
     store.set_token(&first, &[1; 32], None).await.unwrap();
@@ -99,6 +112,7 @@ async fn one_bad_line_and_nothing_is_imported(stage: &Stage) {
         r#"{{"kind":"token","name":"h.dyn.example","digest":"{}","created":1,"expires":null}}"#,
         "0".repeat(64)
     );
+    let with = |key: &str, value: &str| HOST.replace("\"created\"", &format!("\"{key}\":\"{value}\",\"created\""));
     for (bad, why) in [
         ("{".to_owned(), "not a JSON object"),
         ("[]".to_owned(), "missing field `kind`"),
@@ -108,6 +122,10 @@ async fn one_bad_line_and_nothing_is_imported(stage: &Stage) {
         (ACCOUNT.replace(r#""login":"a""#, r#""login":"a:b""#), "the login has a colon in it, where HTTP ends it"),
         (HOST.replace("h.dyn", "-.dyn"), "\"-.dyn.example\" is not a host name"),
         (HOST.replace("60", "4000000000"), "the TTL is larger"),
+        (with("follow", "h.dyn.example"), "the host: a host does not follow itself"),
+        (with("follow", "other.dyn.example"), "the host: a host that follows another needs an interface id"),
+        (with("interface_id", "::"), "`interface_id`: it is zero"),
+        (with("prefix_from", "both"), "`prefix_from`: it is neither"),
         (HOST.replace("\"46\"", "\"64\""), "`families` is"),
         (HOST.replace("\"ttl\"", "\"tll\""), "unknown field `tll`"),
         (HOST.replace("\"a\"", "\"nobody\""), "no account \"nobody\" before this line, nor in the store"),
@@ -122,7 +140,7 @@ async fn one_bad_line_and_nothing_is_imported(stage: &Stage) {
         assert!(error.to_string().ends_with("nothing was imported"), "{error}");
         assert!(!error.to_string().contains("hunter2"), "{error}");
     }
-    for (text, line) in [(&[ACCOUNT][..], 1), (&[], 1), (&["", r#"{"kind":"dyngate-export","version":2}"#], 2)] {
+    for (text, line) in [(&[ACCOUNT][..], 1), (&[], 1), (&["", r#"{"kind":"dyngate-export","version":3}"#], 2)] {
         let error = import(&stage.store, text).await.unwrap_err();
         assert!(matches!(error, StoreError::BadLine { line: at, .. } if at == line), "{error}");
     }
@@ -131,6 +149,33 @@ async fn one_bad_line_and_nothing_is_imported(stage: &Stage) {
     assert_eq!(error.to_string(), "line 2: the disk is gone; nothing was imported");
     assert_eq!(lines(&stage.store).await, [START], "nothing of it was applied");
     import(&stage.store, &[START, ACCOUNT, HOST, &token]).await.unwrap();
+}
+
+async fn who_follows_whom_is_looked_at_when_all_are_there(stage: &Stage) {
+    let host = |name: &str, leader: &str| {
+        let more = format!("\"follow\":\"{leader}\",\"interface_id\":\"::10\",\"created\"");
+        HOST.replace("h.dyn", &format!("{name}.dyn")).replace("\"created\"", &more)
+    };
+    let many = |count| (0..count).map(|number| host(&format!("n{number}"), "h.dyn.example")).collect::<Vec<_>>();
+    for (hosts, leader) in [
+        (vec![host("i", "x.dyn.example")], "x.dyn.example"),
+        (vec![host("j", "i.dyn.example"), host("i", "h.dyn.example")], "i.dyn.example"),
+        (many(65), "h.dyn.example"),
+    ] {
+        let lines: Vec<_> =
+            [START.to_owned(), ACCOUNT.to_owned()].into_iter().chain(hosts).chain([HOST.to_owned()]).collect();
+        let error = import(&stage.store, &lines).await.unwrap_err().to_string();
+        assert!(error.starts_with(&format!("the import has hosts that follow {leader}, which")), "{error}");
+    }
+    assert_eq!(lines(&stage.store).await, [START], "nothing of it was applied");
+    let all: Vec<_> =
+        [START.to_owned(), ACCOUNT.to_owned()].into_iter().chain(many(64)).chain([HOST.to_owned()]).collect();
+    import(&stage.store, &all).await.unwrap();
+}
+
+async fn an_export_of_version_1_is_read(stage: &Stage) {
+    import(&stage.store, &[&START.replace('2', "1"), ACCOUNT, HOST]).await.unwrap();
+    assert_eq!(stage.store.host(&name("h.dyn.example")).await.unwrap().unwrap().extras, HostExtras::default());
 }
 
 async fn what_is_there_already_is_named(stage: &Stage) {

@@ -68,7 +68,14 @@ async fn what_is_kept_is_read_as_it_was(stage: &Stage) {
     let v4 = of_request(a("home.dyn.example"), set("192.0.2.1"), 5000);
     let v6 = of_request(key("home.dyn.example", RrType::Aaaa), Desired::Absent, 4000);
     let of_command = PendingChange::of_command(a("other.dyn.example"), set("192.0.2.2"), "b".to_owned());
-    let rows = [v4, v6, of_command];
+    let data = |rtype, text| RrData::parse(rtype, text).unwrap();
+    let texts = Desired::Set { data: data(RrType::Txt, "two\none"), ttl: 60 };
+    let texts = of_request(key("_acme-challenge.x.dyn.example", RrType::Txt), texts, 3000);
+    let pointer = Desired::Set { data: data(RrType::Ptr, "home.dyn.example"), ttl: 60 };
+    let pointer = of_request(key("7.0/25.113.0.203.in-addr.arpa", RrType::Ptr), pointer, 3000);
+    let not_our_mail = Desired::Without(data(RrType::Mx, "10 mail.example\n5 home.dyn.example"));
+    let not_our_mail = of_request(key("zzz.dyn.example", RrType::Mx), not_our_mail, 3000);
+    let rows = [pointer, texts, v4, v6, of_command, not_our_mail];
     let kept = store.pending().keep(&rows).await.unwrap();
     assert!(!store.pending().page(None, 1).await.unwrap().is_empty());
     let read = store.pending().page(None, 10).await.unwrap();
@@ -295,10 +302,12 @@ async fn what_was_answered_later_is_known_by_type(stage: &Stage) {
     assert_eq!(store.answered_since(&v6, ago(6)).await.unwrap(), Some(None), "that it holds nothing");
 }
 
-/// Makes the tables of the version before this one.
+/// Makes the tables of version 4.
 pub(crate) async fn turn_back(stage: &Stage) {
     let text = if stage.store.is_shared() { "TEXT COLLATE \"C\"" } else { "TEXT" };
     for sql in [
+        "DROP TABLE challenge",
+        "DROP TABLE account_secret",
         "DROP TABLE pending",
         "CREATE TABLE wanted (name {text} PRIMARY KEY, ipv4 {text}, ipv6 {text}, ttl BIGINT NOT NULL, since BIGINT NOT NULL, \
          expires BIGINT, account {text} NOT NULL, source {text}, agent {text}, taker {text}, taken BIGINT, asked4 BIGINT, \
@@ -307,7 +316,15 @@ pub(crate) async fn turn_back(stage: &Stage) {
         "ALTER TABLE state ADD COLUMN generation BIGINT NOT NULL DEFAULT 0",
         "ALTER TABLE state ADD COLUMN holder4 {text}",
         "ALTER TABLE state ADD COLUMN holder6 {text}",
-        "DELETE FROM dyngate_migrations WHERE version = 5",
+        "DROP INDEX host_follow",
+        "ALTER TABLE host DROP COLUMN follow",
+        "ALTER TABLE host DROP COLUMN interface_id",
+        "ALTER TABLE host DROP COLUMN prefix_from",
+        "ALTER TABLE host DROP COLUMN wildcard",
+        "ALTER TABLE host DROP COLUMN offline",
+        "ALTER TABLE host DROP COLUMN ptr",
+        "ALTER TABLE host DROP COLUMN mx",
+        "DELETE FROM dyngate_migrations WHERE version >= 5",
     ] {
         stage.sql(&sql.replace("{text}", text)).await;
     }

@@ -85,7 +85,8 @@ async fn an_unreadable_row_fails_its_own_account_alone(stage: &Stage) {
     store.pending().keep(&removals).await.unwrap();
     spoil(stage, "pending", "ttl = -1", "name = 'm.dyn.example'").await;
     assert_eq!(store.pending().page(None, 1).await.unwrap().len(), 1);
-    assert_eq!(store.pending().of(&both).await.unwrap().len(), 2, "A and AAAA of the other");
+    let of_the_other = PendingChange::removal(&name("a.dyn.example"), "good").into_iter().count();
+    assert_eq!(store.pending().of(&both).await.unwrap().len(), of_the_other, "those of the other");
 }
 
 async fn lists_of_any_length_pass_over_unreadable_rows(stage: &Stage) {

@@ -28,12 +28,12 @@ async fn a_reader_changes_nothing(stage: &Stage) {
 async fn a_reader_leaves_an_older_schema_as_it_is(stage: &Stage) {
     turn_back(stage).await;
     let refused = Store::open_read_only(&stage.location).await.unwrap_err();
-    assert!(matches!(refused, StoreError::Older { found: 4, known: 5 }), "{refused}");
+    assert!(matches!(refused, StoreError::Older { found: 4, .. }), "{refused}");
     assert!(refused.to_string().contains("restart the gateway"), "{refused}");
     assert_eq!(stage.sql("SELECT MAX(version) FROM dyngate_migrations").await.trim(), "4");
-    stage.sql("UPDATE dyngate_migrations SET version = 7 WHERE version = 4").await;
+    stage.sql("UPDATE dyngate_migrations SET version = 70 WHERE version = 4").await;
     let refused = Store::open_read_only(&stage.location).await.unwrap_err();
-    assert!(matches!(refused, StoreError::Newer { found: 7, known: 5 }), "{refused}");
+    assert!(matches!(refused, StoreError::Newer { found: 70, .. }), "{refused}");
 }
 
 #[tokio::test]
@@ -104,5 +104,5 @@ async fn a_file_that_an_older_gateway_serves_is_left_as_it_is() {
     assert_eq!(stage.sql("SELECT MAX(version) FROM dyngate_migrations").await.trim(), "4");
     drop(lock);
     stage.again().await;
-    assert_eq!(stage.sql("SELECT MAX(version) FROM dyngate_migrations").await.trim(), "5");
+    assert_eq!(stage.sql("SELECT MAX(version) FROM dyngate_migrations").await.trim(), "8");
 }

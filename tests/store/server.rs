@@ -50,10 +50,10 @@ async fn what_keeps_us_out_is_named_without_the_password() {
 #[tokio::test]
 async fn a_newer_schema_is_left_alone() {
     let stage = Stage::postgres().await;
-    let newer = "INSERT INTO dyngate_migrations SELECT 7, 'later', installed_on, success, checksum, 1 FROM dyngate_migrations WHERE version = 1";
+    let newer = "INSERT INTO dyngate_migrations SELECT 70, 'later', installed_on, success, checksum, 1 FROM dyngate_migrations WHERE version = 1";
     stage.sql(newer).await;
     let error = Store::open(&stage.location).await.unwrap_err();
-    assert!(matches!(error, StoreError::Newer { found: 7, known: 5 }), "{error}");
+    assert!(matches!(error, StoreError::Newer { found: 70, .. }), "{error}");
 }
 
 #[tokio::test]

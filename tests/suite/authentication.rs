@@ -52,7 +52,7 @@ async fn none_is_a_challenge_and_wrong_is_a_failure() {
     for request in [
         Request::get("/nic/update?hostname=home.dyn.example"),
         Request::get("/nic/update?hostname=home.dyn.example").header("Authorization", "Basic Og=="),
-        Request::get("/nic/update?hostname=home.dyn.example").header("Authorization", "Bearer abc"),
+        Request::get("/nic/update?hostname=home.dyn.example").header("Authorization", "Digest abc"),
         Request::get("/nic/update?hostname=home.dyn.example").header("Authorization", "Basic !"),
     ] {
         let none = stage.send(request).await;

@@ -5,6 +5,7 @@
 mod attack;
 mod authentication;
 mod below_wildcards;
+mod challenges;
 mod checking;
 mod client_config;
 mod command_line;
@@ -27,8 +28,10 @@ mod metrics;
 mod namespace;
 mod notify;
 mod operating;
+mod other_dialects;
 mod protocol;
 mod proxy_protocol;
+mod record_types;
 mod records;
 mod reliability;
 mod reload;

@@ -25,11 +25,11 @@ on_every_primary!(
     removed_and_set_in_one_storm,
 );
 
-const DONE: Answer = Ok(Applied { superseded: false });
+pub(crate) const DONE: Answer = Ok(Applied { superseded: false });
 
 /// No addresses.
 fn none() -> DesiredRecords {
-    DesiredRecords::absent(RrType::ALL)
+    DesiredRecords::absent(RrType::OF_ADDRESSES)
 }
 
 fn without(rtype: RrType) -> DesiredRecords {
@@ -37,14 +37,14 @@ fn without(rtype: RrType) -> DesiredRecords {
 }
 
 /// A primary, and the engine of its zone.
-struct Bench {
-    primary: Server,
-    engine: Zone,
+pub(crate) struct Bench {
+    pub(crate) primary: Server,
+    pub(crate) engine: Zone,
     metrics: Registry,
 }
 
 impl Bench {
-    async fn new(kind: Kind, lines: &[&str]) -> Self {
+    pub(crate) async fn new(kind: Kind, lines: &[&str]) -> Self {
         Self::with(kind, Setup::new(), lines).await
     }
 
@@ -60,11 +60,11 @@ impl Bench {
         Self { primary, engine, metrics }
     }
 
-    async fn change(&self, host: &str, records: DesiredRecords) -> Answer {
+    pub(crate) async fn change(&self, host: &str, records: DesiredRecords) -> Answer {
         change(&self.engine, wanted(host, records)).await
     }
 
-    fn compare(&self, host: &str, records: DesiredRecords) -> Compared {
+    pub(crate) fn compare(&self, host: &str, records: DesiredRecords) -> Compared {
         self.engine.compare(&wanted(host, records))
     }
 
@@ -90,7 +90,7 @@ async fn change(engine: &Zone, change: Change) -> Answer {
     engine.change(change, Instant::now() + Duration::from_secs(30)).await
 }
 
-fn wanted(host: &str, records: DesiredRecords) -> Change {
+pub(crate) fn wanted(host: &str, records: DesiredRecords) -> Change {
     let name = Hostname::parse(&format!("{host}.{ZONE}")).unwrap();
     let (account, accepted) = (Arc::from("operator"), Timestamp::now());
     let origin = Arc::new(Origin { account, client: None, accepted, keep: Keep::WithCaller });

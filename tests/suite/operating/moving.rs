@@ -41,7 +41,7 @@ async fn what_goes_out_comes_in_again(stage: Stage) {
     assert_eq!(stage.done("export /dev/stdout").lines().count(), text.lines().count());
 }
 
-const START: &str = "{\"kind\":\"dyngate-export\",\"version\":1}\n";
+const START: &str = "{\"kind\":\"dyngate-export\",\"version\":2}\n";
 
 fn account(login: &str) -> String {
     let secret = lab::digest("x");

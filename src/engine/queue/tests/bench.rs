@@ -197,7 +197,7 @@ pub(super) fn set(addresses: &str) -> DesiredRecords {
 }
 
 pub(super) fn removed() -> DesiredRecords {
-    DesiredRecords::absent(RrType::ALL)
+    DesiredRecords::absent(RrType::OF_ADDRESSES)
 }
 
 pub(super) fn without(rtype: RrType) -> DesiredRecords {

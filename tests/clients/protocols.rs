@@ -1,0 +1,86 @@
+//! Every protocol of Debian's ddclient that can be pointed at the gateway and that it speaks.
+
+use crate::program::{Program, Ran};
+use crate::rounds::{Order, Row, Says, carry_out, ends, play};
+use crate::stage::{LOGIN, STRANGE, Stage};
+
+const REFUSED: Says = ends(1, "FAILED:   updating {host}: authorization failed (HTTP/1.1 401");
+/// An answer of 503 is not mentioned at all, and is tried again.
+const SILENT: Says = ends(0, "");
+const GOOD: Says = ends(0, "SUCCESS:  updating {host}: good: IP address set to {ip}");
+
+const DYNDNS2: Row = Row {
+    protocol: "dyndns2",
+    dialect: "dyndns2",
+    host: "dyndns2.dyn.example",
+    strange: STRANGE,
+    has_callers: false,
+    has_token: false,
+    changed: GOOD,
+    unchanged: ends(0, "WARNING:  updating {host}: nochg: No update required"),
+    refused: REFUSED,
+    unknown: Some(ends(1, "FAILED:   updating {host}: nohost: The hostname specified does not exist")),
+    down: SILENT,
+};
+
+const FAMILY: [Row; 6] = [
+    DYNDNS2,
+    Row { protocol: "noip", host: "noip.dyn.example", ..DYNDNS2 },
+    Row { protocol: "woima", host: "woima.dyn.example", ..DYNDNS2 },
+    Row {
+        protocol: "ovh",
+        host: "ovh.dyn.example",
+        unchanged: ends(0, "SUCCESS:  updating {host}: skipped: IP address was already set to {ip}."),
+        refused: ends(1, "FAILED:   updating {host}: Server said: 'badauth'"),
+        unknown: Some(ends(1, "FAILED:   updating {host}: Server said: 'nohost'")),
+        // The one that reads the words of any status.
+        down: ends(1, "FAILED:   updating {host}: Server said: '911'"),
+        ..DYNDNS2
+    },
+    // It looks at the status alone, and takes `nohost` for done.
+    Row {
+        protocol: "googledomains",
+        host: "googledomains.dyn.example",
+        changed: SILENT,
+        unchanged: SILENT,
+        unknown: Some(SILENT),
+        ..DYNDNS2
+    },
+    // It looks for "success", which nobody else does: what it asks for is done, and it does not believe it.
+    Row {
+        protocol: "changeip",
+        host: "changeip.dyn.example",
+        changed: ends(1, "FAILED:   updating {host}: Invalid reply."),
+        unchanged: ends(1, "FAILED:   updating {host}: Invalid reply."),
+        unknown: Some(ends(1, "FAILED:   updating {host}: Invalid reply.")),
+        ..DYNDNS2
+    },
+];
+
+async fn once(stage: &Stage, row: &Row, order: Order<'_>) -> Ran {
+    let Row { protocol, .. } = row;
+    let Order { host, secret, address, .. } = order;
+    let https = stage.gateway.https().expect("a TLS listener");
+    let (server, more) = match *protocol {
+        // The only one that is made without TLS, whatever `ssl` says.
+        "woima" => (stage.gateway.http(), "ssl=no"),
+        "dyndns2" => (https, "ssl=yes\nscript=/v3/update"),
+        _ => (https, "ssl=yes"),
+    };
+    // Namecheap's login is the domain.
+    let login = if *protocol == "namecheap" { "dyn.example" } else { LOGIN };
+    let authority = stage.authority();
+    let text = format!(
+        "protocol={protocol}\n{more}\nssl_ca_file={authority}\nserver={server}\nlogin={login}\npassword={secret}\n\
+         use=ip, ip={address}\nmin-interval=0s\nmin-error-interval=0s\n{host}\n"
+    );
+    stage.write(&format!("{protocol}/ddclient.conf"), &text);
+    let arguments = ["-foreground", "-daemon=0", "-force", "-file", "ddclient.conf", "-cache", "cache"];
+    carry_out(Program::start("ddclient", &arguments, &stage.folder_of(protocol)), &order).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ddclients_protocols_of_the_family_of_dyndns2() {
+    let mut stage = Stage::of_rows("127.0.0.1", (0, 0), &[], &FAMILY).await;
+    play(&mut stage, &FAMILY, once).await;
+}

@@ -138,7 +138,7 @@ async fn printed_configurations_work_with_ddclient_curl_and_wget() {
         let commands = scene.printed(&host, device, &at);
         let value = |key: &str| {
             let lines = commands.lines().filter_map(|line| line.strip_prefix("set ")?.rsplit_once(' '));
-            let (_, value) = lines.filter(|(left, _)| left.ends_with(key)).last().unwrap();
+            let (_, value) = lines.filter(|(left, _)| left.ends_with(key)).next_back().unwrap();
             value.to_owned()
         };
         let login = if device == "edgeos" { value(" login") } else { value(" username") };
@@ -160,6 +160,29 @@ async fn printed_configurations_work_with_ddclient_curl_and_wget() {
     assert_eq!(scene.client(&["sh", &script, "203.0.113.1"]).await, "updated 1\n");
     assert_eq!(scene.client(&["sh", &script, "nonsense"]).await, "updated 0\n");
     assert_eq!(scene.served("merlin.dyn.example").await, ["203.0.113.1"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn printed_configurations_work_with_dyndnsc_and_ddns_where_installed() {
+    let modules = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/clients/pypi");
+    let [dyndnsc, ddns] = ["dyndnsc", "ddns"].map(|program| modules.join("bin").join(program));
+    if !dyndnsc.is_file() || !ddns.is_file() {
+        eprintln!("SKIPPED: dyndnsc, ddns: not installed; scripts/install-clients.sh");
+        return;
+    }
+    eprintln!("RAN: dyndnsc, ddns: from target/clients");
+    let scene = Scene::new("\"127.0.0.1:0\"", "allow = [\"127.0.0.0/8\"]").await;
+    let url = format!("http://{}", scene.gateway.http());
+    let at = ["--url", &url, "--families", "ipv4"];
+    let python = format!("PYTHONPATH={}", modules.display());
+    let ini = scene.private("dyndnsc.ini", &scene.printed("dyndnsc.dyn.example", "dyndnsc", &at));
+    scene.client(&["env", &python, dyndnsc.to_str().unwrap(), "-c", &ini]).await;
+    assert_eq!(scene.served("dyndnsc.dyn.example").await, ["127.0.0.1"]);
+
+    let lines = scene.printed("ddns.dyn.example", "ddns", &at);
+    let lines = lines.replace("\nddns ", &format!("\n{} ", ddns.display()));
+    scene.client(&["env", &python, "PYTHONIOENCODING=utf-8", "sh", "-c", &lines]).await;
+    assert_eq!(scene.served("ddns.dyn.example").await, ["127.0.0.1"]);
 }
 
 /// The value of a UCI option in the section `at`, counted from 0.

@@ -155,7 +155,21 @@ async fn dyndnsc(script: &str, stage: &Stage, row: &Row, order: Order<'_>) -> Ra
 #[tokio::test(flavor = "multi_thread")]
 async fn dyndnsc_where_installed() {
     let Some(script) = installed("pypi/bin/dyndnsc") else { return };
-    let rows = [DYNDNSC];
+    let rows = [
+        DYNDNSC,
+        // It sends the first label alone.
+        Row {
+            protocol: "duckdns",
+            dialect: "duckdns",
+            host: "duck.dyn.example",
+            changed: ends(0, "status 200, OK"),
+            unchanged: ends(0, "status 200, OK"),
+            refused: ends(0, "status 200, KO"),
+            unknown: Some(ends(0, "status 200, KO")),
+            down: ends(0, "status 503, KO"),
+            ..DYNDNSC
+        },
+    ];
     let mut stage = Stage::of_rows("127.0.0.1", (0, 0), &[], &rows).await;
     play(&mut stage, &rows, async |stage, row, order| dyndnsc(&script, stage, row, order).await).await;
 }

@@ -23,7 +23,7 @@ const DYNDNS2: Row = Row {
     down: SILENT,
 };
 
-const FAMILY: [Row; 6] = [
+const FAMILY: [Row; 7] = [
     DYNDNS2,
     Row { protocol: "noip", host: "noip.dyn.example", ..DYNDNS2 },
     Row { protocol: "woima", host: "woima.dyn.example", ..DYNDNS2 },
@@ -55,6 +55,75 @@ const FAMILY: [Row; 6] = [
         unknown: Some(ends(1, "FAILED:   updating {host}: Invalid reply.")),
         ..DYNDNS2
     },
+    // It looks for JSON, which nobody else does: what it asks for is done, and it does not believe it.
+    Row {
+        protocol: "njalla",
+        host: "njalla.dyn.example",
+        changed: ends(1, "FAILED:   Unknown response"),
+        unchanged: ends(1, "FAILED:   Unknown response"),
+        refused: ends(1, "FAILED:   Unknown response"),
+        unknown: Some(ends(1, "FAILED:   Unknown response")),
+        down: ends(1, "FAILED:   Unknown response"),
+        ..DYNDNS2
+    },
+];
+
+const OWN: [Row; 6] = [
+    Row {
+        protocol: "duckdns",
+        dialect: "duckdns",
+        host: "duckdns.dyn.example",
+        unchanged: GOOD,
+        refused: ends(1, "FAILED:   updating {host}: Server said: 'KO'"),
+        unknown: Some(ends(1, "FAILED:   updating {host}: Server said: 'KO'")),
+        ..DYNDNS2
+    },
+    Row {
+        protocol: "freemyip",
+        dialect: "freemyip",
+        host: "freemyip.dyn.example",
+        has_callers: true,
+        unchanged: GOOD,
+        refused: ends(1, "FAILED:   updating {host}: Server said: 'ERROR'"),
+        unknown: Some(ends(1, "FAILED:   updating {host}: Server said: 'ERROR'")),
+        ..DYNDNS2
+    },
+    Row {
+        protocol: "easydns",
+        dialect: "easydns",
+        host: "easydns.dyn.example",
+        changed: ends(0, "SUCCESS:  updating {host}: NOERROR: IP address set to {ip}"),
+        unchanged: ends(0, "SUCCESS:  updating {host}: NOERROR: IP address set to {ip}"),
+        unknown: Some(ends(1, "FAILED:   updating {host}: NOACCESS: Authentication failed.")),
+        ..DYNDNS2
+    },
+    Row {
+        protocol: "zoneedit1",
+        dialect: "zoneedit",
+        host: "zoneedit1.dyn.example",
+        changed: ends(0, "SUCCESS:  updating {host}: IP address set to {ip} (200: "),
+        unchanged: ends(0, "SUCCESS:  updating {host}: IP address set to {ip} (201: "),
+        unknown: Some(ends(1, "FAILED:   updating {host}: 709: ")),
+        ..DYNDNS2
+    },
+    Row {
+        protocol: "namecheap",
+        dialect: "namecheap",
+        host: "namecheap.dyn.example",
+        unchanged: GOOD,
+        refused: ends(1, "FAILED:   updating {host}: Invalid reply."),
+        unknown: Some(ends(1, "FAILED:   updating {host}: Invalid reply.")),
+        ..DYNDNS2
+    },
+    Row {
+        protocol: "dyndns1",
+        dialect: "dyndns1",
+        host: "dyndns1.dyn.example",
+        changed: ends(0, "SUCCESS:  updating {host}: NOERROR: IP address set to {ip} ("),
+        unchanged: ends(0, "SUCCESS:  updating {host}: NOERROR: IP address set to {ip} ("),
+        unknown: Some(ends(1, "FAILED:   updating {host}: ")),
+        ..DYNDNS2
+    },
 ];
 
 async fn once(stage: &Stage, row: &Row, order: Order<'_>) -> Ran {
@@ -62,9 +131,10 @@ async fn once(stage: &Stage, row: &Row, order: Order<'_>) -> Ran {
     let Order { host, secret, address, .. } = order;
     let https = stage.gateway.https().expect("a TLS listener");
     let (server, more) = match *protocol {
-        // The only one that is made without TLS, whatever `ssl` says.
+        // One of them without TLS.
         "woima" => (stage.gateway.http(), "ssl=no"),
         "dyndns2" => (https, "ssl=yes\nscript=/v3/update"),
+        "njalla" => (https, "ssl=yes\nusev4=ipv4"),
         _ => (https, "ssl=yes"),
     };
     // Namecheap's login is the domain.
@@ -72,7 +142,7 @@ async fn once(stage: &Stage, row: &Row, order: Order<'_>) -> Ran {
     let authority = stage.authority();
     let text = format!(
         "protocol={protocol}\n{more}\nssl_ca_file={authority}\nserver={server}\nlogin={login}\npassword={secret}\n\
-         use=ip, ip={address}\nmin-interval=0s\nmin-error-interval=0s\n{host}\n"
+         use=ip, ip={address}, ipv4={address}\nmin-interval=0s\nmin-error-interval=0s\n{host}\n"
     );
     stage.write(&format!("{protocol}/ddclient.conf"), &text);
     let arguments = ["-foreground", "-daemon=0", "-force", "-file", "ddclient.conf", "-cache", "cache"];
@@ -83,4 +153,10 @@ async fn once(stage: &Stage, row: &Row, order: Order<'_>) -> Ran {
 async fn ddclients_protocols_of_the_family_of_dyndns2() {
     let mut stage = Stage::of_rows("127.0.0.1", (0, 0), &[], &FAMILY).await;
     play(&mut stage, &FAMILY, once).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ddclients_protocols_with_words_of_their_own() {
+    let mut stage = Stage::of_rows("127.0.0.1", (0, 0), &[], &OWN).await;
+    play(&mut stage, &OWN, once).await;
 }

@@ -5,6 +5,7 @@ mod advice;
 mod certificate;
 mod finding;
 mod listeners;
+mod names;
 mod primary;
 mod rights;
 mod secrets;
@@ -90,6 +91,7 @@ pub(crate) async fn run(config: &Config, extent: Extent, mut progress: impl FnMu
         return report;
     }
     report.here.extend(listeners::examine(config));
+    report.here.extend(names::examine(&config.http, config.engine.deadline).await);
     let mut names = NamesByZone::declared(config);
     report.here.extend(store::examine(config, &mut names).await);
     let asked = names.in_order();

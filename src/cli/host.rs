@@ -302,6 +302,7 @@ fn host_block(view: &HostView) -> String {
     let mut lines = vec![("account", Cell::from(view.account.as_deref().unwrap_or("-")))];
     lines.extend(view.description.as_ref().map(|text| ("description", Cell::from(text))));
     lines.push(("addresses", Cell::from(addresses(view).as_deref().unwrap_or("none known"))));
+    lines.extend(only_family(view).map(|only| ("", Cell::from(only))));
     if view.pending {
         lines.push(("", Cell::new(Tone::Warning, "waits for the gateway to change its records")));
     }
@@ -334,6 +335,17 @@ fn extras(extras: &HostExtras) -> Vec<(&'static str, String)> {
         lines.push(("mx", extras.mx.iter().map(Hostname::as_str).collect::<Vec<_>>().join(", ")));
     }
     lines
+}
+
+/// A word about a host that may have both families and has only ever reported one.
+fn only_family(view: &HostView) -> Option<&'static str> {
+    // What a command set is no report.
+    view.last_seen?;
+    match (view.families, view.ipv4, view.ipv6) {
+        (Families::Both, Some(_), None) => Some("only IPv4 has ever been reported; if it has both, see ipv6_name"),
+        (Families::Both, None, Some(_)) => Some("only IPv6 has ever been reported; if it has both, see ipv4_name"),
+        (Families::Both, ..) | (Families::V4 | Families::V6, ..) => None,
+    }
 }
 
 fn addresses(view: &HostView) -> Option<String> {

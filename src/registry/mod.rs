@@ -6,6 +6,7 @@ mod challenges;
 mod declared;
 mod directory;
 mod dummy;
+mod one_family;
 mod pending;
 mod recorder;
 mod reserver;
@@ -30,7 +31,7 @@ use reserver::Reserver;
 use store_health::StoreHealth;
 
 pub use account::Account;
-pub(crate) use account::Host;
+pub(crate) use account::{Host, HostMore};
 pub(crate) use challenges::Challenges;
 pub(crate) use declared::Declared;
 pub(crate) use pending::{Cleared, PendingChanges};
@@ -118,7 +119,8 @@ impl Registry {
         let mut follower = JoinSet::new();
         follower.spawn(Arc::clone(&directory).follow(on_pending));
         let unwritten = metrics.store_unwritten();
-        let recorder = Recorder::start(store.clone(), config.store.history, unwritten, Arc::clone(&health));
+        let (known, healthy) = (Arc::clone(&directory), Arc::clone(&health));
+        let recorder = Recorder::start(store.clone(), config.store.history, unwritten, healthy, known);
         let reserver = Arc::new(Reserver::start(store.clone(), Arc::clone(&directory)));
         let challenges = Arc::new(Challenges::kept(store.clone()));
         Ok(Self {

@@ -40,6 +40,7 @@ const DYNDNS: Row = Row {
     host: "dyndns.dyn.example",
     strange: STRANGE,
     has_callers: false,
+    has_ipv6: false,
     has_token: false,
     changed: DONE,
     unchanged: DONE,

@@ -14,6 +14,7 @@ const SPELLING: Row = Row {
     host: "ipv64.dyn.example",
     strange: STRANGE,
     has_callers: false,
+    has_ipv6: true,
     has_token: false,
     changed: DONE,
     unchanged: DONE,
@@ -24,7 +25,7 @@ const SPELLING: Row = Row {
 
 const FAMILY: [Row; 3] = [
     SPELLING,
-    Row { protocol: "desec", host: "desec.dyn.example", ..SPELLING },
+    Row { protocol: "desec", host: "desec.dyn.example", has_ipv6: false, ..SPELLING },
     Row {
         protocol: "secret-url",
         dialect: "token",
@@ -56,6 +57,7 @@ const OWN: [Row; 7] = [
         protocol: "dynv6",
         dialect: "dynv6",
         host: "dynv6.dyn.example",
+        has_ipv6: false,
         unknown: Some(ends(48, "[404 Not Found] zone not found")),
         ..SPELLING
     },
@@ -63,6 +65,7 @@ const OWN: [Row; 7] = [
         protocol: "namecheap",
         dialect: "namecheap",
         host: "namecheap.dyn.example",
+        has_ipv6: false,
         refused: ends(48, "<ErrCount>1</ErrCount>"),
         unknown: Some(ends(48, "<ErrCount>1</ErrCount>")),
         ..SPELLING
@@ -113,7 +116,8 @@ async fn once(stage: &Stage, row: &Row, order: Order<'_>) -> Ran {
     };
     let responses = if responses.is_empty() { String::new() } else { format!("ddns-response = {{ {responses} }}\n") };
     let text = format!(
-        "custom dyngate {{\n\
+        "allow-ipv6 = true\n\
+         custom dyngate {{\n\
              ssl = false\n\
              username = \"{username}\"\n\
              password = \"{secret}\"\n\

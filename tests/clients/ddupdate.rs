@@ -24,6 +24,7 @@ const NO_IP: Row = Row {
     host: "noip.dyn.example",
     strange: STRANGE,
     has_callers: false,
+    has_ipv6: false,
     has_token: false,
     changed: DONE,
     unchanged: DONE,

@@ -2,7 +2,7 @@
 
 use crate::program::{Program, Ran};
 use crate::rounds::{Order, Row, Says, carry_out, ends, play};
-use crate::stage::{LOGIN, STRANGE, Stage};
+use crate::stage::{LOGIN, SECRET, STRANGE, Stage};
 
 const REFUSED: Says = ends(1, "FAILED:   updating {host}: authorization failed (HTTP/1.1 401");
 /// An answer of 503 is not mentioned at all, and is tried again.
@@ -15,6 +15,7 @@ const DYNDNS2: Row = Row {
     host: "dyndns2.dyn.example",
     strange: STRANGE,
     has_callers: false,
+    has_ipv6: true,
     has_token: false,
     changed: GOOD,
     unchanged: ends(0, "WARNING:  updating {host}: nochg: No update required"),
@@ -59,6 +60,7 @@ const FAMILY: [Row; 7] = [
     Row {
         protocol: "njalla",
         host: "njalla.dyn.example",
+        has_ipv6: false,
         changed: ends(1, "FAILED:   Unknown response"),
         unchanged: ends(1, "FAILED:   Unknown response"),
         refused: ends(1, "FAILED:   Unknown response"),
@@ -82,6 +84,7 @@ const OWN: [Row; 6] = [
         protocol: "freemyip",
         dialect: "freemyip",
         host: "freemyip.dyn.example",
+        has_ipv6: false,
         has_callers: true,
         unchanged: GOOD,
         refused: ends(1, "FAILED:   updating {host}: Server said: 'ERROR'"),
@@ -110,6 +113,8 @@ const OWN: [Row; 6] = [
         protocol: "namecheap",
         dialect: "namecheap",
         host: "namecheap.dyn.example",
+        // The service has IPv4 alone.
+        has_ipv6: false,
         unchanged: GOOD,
         refused: ends(1, "FAILED:   updating {host}: Invalid reply."),
         unknown: Some(ends(1, "FAILED:   updating {host}: Invalid reply.")),
@@ -134,15 +139,16 @@ async fn once(stage: &Stage, row: &Row, order: Order<'_>) -> Ran {
         // One of them without TLS.
         "woima" => (stage.gateway.http(), "ssl=no"),
         "dyndns2" => (https, "ssl=yes\nscript=/v3/update"),
-        "njalla" => (https, "ssl=yes\nusev4=ipv4"),
+        "njalla" => (https, "ssl=yes\nusev4=ipv4\nipv4={address}"),
         _ => (https, "ssl=yes"),
     };
     // Namecheap's login is the domain.
     let login = if *protocol == "namecheap" { "dyn.example" } else { LOGIN };
     let authority = stage.authority();
+    let more = more.replace("{address}", address);
     let text = format!(
         "protocol={protocol}\n{more}\nssl_ca_file={authority}\nserver={server}\nlogin={login}\npassword={secret}\n\
-         use=ip, ip={address}, ipv4={address}\nmin-interval=0s\nmin-error-interval=0s\n{host}\n"
+         use=ip, ip={address}\nmin-interval=0s\nmin-error-interval=0s\n{host}\n"
     );
     stage.write(&format!("{protocol}/ddclient.conf"), &text);
     let arguments = ["-foreground", "-daemon=0", "-force", "-file", "ddclient.conf", "-cache", "cache"];
@@ -153,6 +159,31 @@ async fn once(stage: &Stage, row: &Row, order: Order<'_>) -> Ran {
 async fn ddclients_protocols_of_the_family_of_dyndns2() {
     let mut stage = Stage::of_rows("127.0.0.1", (0, 0), &[], &FAMILY).await;
     play(&mut stage, &FAMILY, once).await;
+}
+
+/// One element for each host, in their order.
+#[tokio::test(flavor = "multi_thread")]
+async fn zoneedit1_tells_two_hosts_in_one_request_apart() {
+    let rows = [
+        Row { protocol: "zoneedit1", ..DYNDNS2 },
+        Row { protocol: "zoneedit1", host: "second.dyn.example", ..DYNDNS2 },
+    ];
+    let stage = Stage::of_rows("127.0.0.1", (0, 0), &[], &rows).await;
+    let order = |host, address| Order { host, secret: SECRET, address, until: None };
+    let [first, second] = rows;
+    let both = format!("{},{}", first.host, second.host);
+    let ran = once(&stage, &first, order(&both, "203.0.113.7")).await;
+    for host in [first.host, second.host] {
+        ran.assert(0, &format!("SUCCESS:  updating {host}: IP address set to 203.0.113.7 (200: "));
+        assert_eq!(stage.served(host).await, ["203.0.113.7"]);
+    }
+    // The second is another's: the first is changed nevertheless.
+    let mixed = format!("{},{STRANGE}", first.host);
+    let ran = once(&stage, &first, order(&mixed, "203.0.113.8")).await;
+    ran.assert(1, &format!("SUCCESS:  updating {}: IP address set to 203.0.113.8 (200: ", first.host));
+    ran.assert(1, &format!("FAILED:   updating {STRANGE}: 709: "));
+    assert_eq!(stage.served(first.host).await, ["203.0.113.8"]);
+    assert!(stage.served(STRANGE).await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -90,6 +90,7 @@ const EASYDNS: Row = Row {
     host: "wget-easydns.dyn.example",
     strange: STRANGE,
     has_callers: false,
+    has_ipv6: true,
     has_token: false,
     changed: NOERROR,
     unchanged: NOERROR,

@@ -136,7 +136,7 @@ struct NamesByZone<'c> {
 }
 
 impl<'c> NamesByZone<'c> {
-    /// Those of the file: the names that accounts are granted, and one below each wildcard grant.
+    /// Those of the file: the names that accounts are granted, one below each wildcard grant, and hosts that follow others.
     fn declared(config: &'c Config) -> Self {
         let names = config.zones.iter().map(|_| Vec::new()).collect();
         let mut all = Self { config, declared: Declared::new(config), names };
@@ -144,6 +144,9 @@ impl<'c> NamesByZone<'c> {
             account.hosts.iter().for_each(|host| all.add(host.clone(), Families::Both));
             account.wildcards.iter().for_each(|above| all.add_below(above));
         }
+        // They may be granted to nobody, and move with those whom they follow.
+        let followers = config.hosts.iter().filter(|host| host.extras.follow.is_some());
+        followers.for_each(|host| all.add(host.name.clone(), Families::V6));
         all
     }
 

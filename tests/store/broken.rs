@@ -152,7 +152,7 @@ async fn a_disk_that_is_read_only_is_named() {
 async fn a_full_disk_is_named_and_costs_nothing() {
     let inside = namespace::inside(
         "broken::a_full_disk_is_named_and_costs_nothing",
-        "mkdir disk && mount -t tmpfs -o size=2m none disk",
+        "mkdir disk && mount -t tmpfs -o size=3m none disk",
     );
     let Some(folder) = inside else { return };
     let path = folder.join("disk/store.db");
@@ -167,7 +167,7 @@ async fn a_full_disk_is_named_and_costs_nothing() {
             break;
         }
     }
-    let (round, error) = error.expect("two megabytes are full");
+    let (round, error) = error.expect("three megabytes are full");
     assert!(matches!(error, StoreError::Full { .. }), "{error:?}");
     assert!(store.account("kept").await.unwrap().is_some());
     let first = name(&format!("h{round}-0.dyn.example"));

@@ -12,6 +12,7 @@ pub(crate) enum Name {
     Storm,
     Store,
     TwoGateways,
+    Dialects,
     NewConnections,
     NoChange,
     OneAtATime,
@@ -27,10 +28,11 @@ pub(crate) enum Name {
 
 impl Name {
     /// In the order in which they are measured.
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::Storm,
         Self::Store,
         Self::TwoGateways,
+        Self::Dialects,
         Self::NewConnections,
         Self::NoChange,
         Self::OneAtATime,
@@ -51,6 +53,7 @@ impl fmt::Display for Name {
             Self::Storm => "storm",
             Self::Store => "store",
             Self::TwoGateways => "two-gateways",
+            Self::Dialects => "dialects",
             Self::NewConnections => "new-connections",
             Self::NoChange => "no-change",
             Self::OneAtATime => "one-at-a-time",

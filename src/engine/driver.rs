@@ -55,8 +55,10 @@ pub(super) struct Driver {
 /// What a zone's driver is told.
 #[derive(Debug)]
 pub(super) enum Order {
-    /// To make a change; without a waiter it is parked, and the store has a row of it.
-    Change { change: Change, waiter: Option<Waiter>, row: Option<Timestamp>, under_way: UnderWay },
+    /// To make a change.
+    Change(ChangeOrder),
+    /// To make several, which are to travel together.
+    Changes(Vec<ChangeOrder>),
     /// To compare and swap.
     Swap(Swap),
     /// To list what nobody waits for.
@@ -65,6 +67,15 @@ pub(super) enum Order {
     Settle(Vec<(Parked, Verdict)>, oneshot::Sender<()>),
     /// To park all that is not in flight.
     ParkAll(oneshot::Sender<()>),
+}
+
+/// A change to be made; without a waiter it is parked, and the store has a row of it.
+#[derive(Debug)]
+pub(super) struct ChangeOrder {
+    pub(super) change: Change,
+    pub(super) waiter: Option<Waiter>,
+    pub(super) row: Option<Timestamp>,
+    pub(super) under_way: UnderWay,
 }
 
 /// What the driver knows of its connection and what is on it.
@@ -95,6 +106,13 @@ struct Running {
 struct Retry {
     last: Instant,
     next: Instant,
+}
+
+impl ChangeOrder {
+    fn submit(self, queue: &mut ZoneQueue, now: Instant) {
+        let Self { change, waiter, row, under_way } = self;
+        queue.submit(&change, waiter, row, under_way, now);
+    }
 }
 
 impl Driver {
@@ -154,9 +172,13 @@ impl Running {
         while let Some(order) = next {
             let queue = &mut self.driver.queue;
             match order {
-                Order::Change { change, waiter, row, under_way } => {
+                Order::Change(order) => {
                     self.fresh_change = true;
-                    queue.submit(&change, waiter, row, under_way, now);
+                    order.submit(queue, now);
+                }
+                Order::Changes(orders) => {
+                    self.fresh_change = true;
+                    orders.into_iter().for_each(|order| order.submit(queue, now));
                 }
                 Order::Swap(swap) => queue.swap(swap),
                 Order::List { after, most, answer } => {
@@ -475,7 +497,7 @@ impl Running {
 
     fn done(&mut self, flight: FlightId, now: Instant) {
         self.fruitless = 0;
-        if self.driver.queue.swaps(flight).is_some() {
+        if self.driver.queue.puts_right(flight) {
             info!(zone = %self.zone(), primary = %self.primary(), "a compare and swap put a record right");
         }
         if let Some(ended) = self.driver.queue.acknowledged(flight, now) {

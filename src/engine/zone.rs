@@ -7,7 +7,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
 use super::cache::{Compared, Served, VerifiedCache};
-use super::driver::{Driver, Order};
+use super::driver::{ChangeOrder, Driver, Order};
 use super::entry::{Parked, Verdict, Waiter};
 use super::health::PrimaryHealth;
 use super::jitter::Jitter;
@@ -62,6 +62,13 @@ pub struct Submitted {
 pub struct Unanswered(oneshot::Receiver<Late>);
 
 impl Submitted {
+    /// A caller that waits for `change`, and what it waits with.
+    fn new(change: &Change, until: Instant) -> (Waiter, Self) {
+        let ((answer, answered), (tell, late)) = (oneshot::channel(), oneshot::channel());
+        let waiter = Waiter { records: change.records.clone(), until, answer, late: Some(tell) };
+        (waiter, Self { answered, until, late })
+    }
+
     /// Waits for what becomes of it.
     ///
     /// # Errors
@@ -240,10 +247,25 @@ impl Zone {
     /// # Errors
     /// [`Trouble::Overloaded`]
     pub fn submit(&self, change: Change, until: Instant) -> Result<Submitted, Trouble> {
-        let ((answer, answered), (tell, late)) = (oneshot::channel(), oneshot::channel());
-        let waiter = Waiter { records: change.records.clone(), until, answer, late: Some(tell) };
+        let (waiter, submitted) = Submitted::new(&change, until);
         self.enqueue(change, Some(waiter), None)?;
-        Ok(Submitted { answered, until, late })
+        Ok(submitted)
+    }
+
+    /// Hands over changes that travel in one message where there is room for all of them; what becomes of each, in their order.
+    ///
+    /// # Errors
+    /// [`Trouble::Overloaded`]; none was taken.
+    pub fn submit_all(&self, changes: Vec<Change>, until: Instant) -> Result<Vec<Submitted>, Trouble> {
+        let (mut orders, mut submitted) = (Vec::with_capacity(changes.len()), Vec::with_capacity(changes.len()));
+        for change in changes {
+            let (waiter, one) = Submitted::new(&change, until);
+            let under_way = self.0.cache.begin(&change.name);
+            orders.push(ChangeOrder { change, waiter: Some(waiter), row: None, under_way });
+            submitted.push(one);
+        }
+        self.0.orders.try_send(Order::Changes(orders)).map_err(|_| Trouble::Overloaded)?;
+        Ok(submitted)
     }
 
     /// Hands over a change for which nobody waits, in place of all that was handed over before for its RRsets: it leaves once
@@ -257,7 +279,7 @@ impl Zone {
 
     fn enqueue(&self, change: Change, waiter: Option<Waiter>, row: Option<Timestamp>) -> Result<(), Trouble> {
         let under_way = self.0.cache.begin(&change.name);
-        let order = Order::Change { change, waiter, row, under_way };
+        let order = Order::Change(ChangeOrder { change, waiter, row, under_way });
         self.0.orders.try_send(order).map_err(|_| Trouble::Overloaded)
     }
 

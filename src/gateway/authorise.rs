@@ -6,8 +6,8 @@ use tokio::time::Instant;
 
 use super::{Asked, Caller, Gateway, HostVerdict, by};
 use crate::engine;
-use crate::model::{Family, Hostname, Outcome};
-use crate::registry::{Account, Grant, Host};
+use crate::model::{Addresses, DesiredRecords, Family, Hostname, Outcome};
+use crate::registry::{Account, Grant, Host, Unavailable};
 
 /// How long it counts what a zone's servers were, and for how many zones it is longer: each is asked once in half of that time,
 /// however many changes need to know.
@@ -26,6 +26,15 @@ pub(super) struct Authorised<'g> {
     pub(super) ttl: u32,
     /// What the registry had heard before it was asked.
     pub(super) news: u64,
+}
+
+/// Why a name may be changed, to be looked at again.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Right<'a> {
+    /// The account is granted it, with what is asked.
+    Own(&'a Asked),
+    /// The account is granted the host that it follows; with these records.
+    Followed(&'a DesiredRecords),
 }
 
 #[derive(Debug)]
@@ -71,18 +80,78 @@ impl Gateway {
         if let Some(reason) = host.and_then(|host| host.blocked.as_ref()) {
             return refused(Outcome::Blocked, format!("blocked: {reason}"));
         }
-        if let Some(address) = self.registry.refused(zone.name(), asked.addresses) {
-            return refused(Outcome::BadAddress, format!("{address} is refused here"));
-        }
-        let allows = |address| host.is_none_or(|host| host.families.allow(Family::of(address)));
-        if let Some(address) = asked.addresses.iter().find(|address| !allows(*address)) {
-            return refused(Outcome::BadAddress, format!("{address} is not of a family that the host may have"));
+        if let Some(unfit) = self.unfit(zone, host, asked.addresses) {
+            return refused(Outcome::BadAddress, unfit);
         }
         if grant == Grant::Wildcard && self.zones.values().any(|zone| zone.was_target(name)) {
             return refused(Outcome::NotYourHost, SERVES.to_owned());
         }
-        let ttl = host.and_then(|host| host.ttl).unwrap_or_else(|| self.registry.ttl(zone.name()));
-        Ok(Authorised { zone, grant, ttl, news })
+        Ok(Authorised { zone, grant, ttl: self.ttl(zone, host), news })
+    }
+
+    /// Whether a request of `account`, which may change `leader`, may change `name` as well, whose settings are `host`, as was heard
+    /// up to `news`: it follows the other by its own settings, which are its owner's word.
+    pub(super) async fn may_accompany(
+        &self,
+        account: &Account,
+        leader: &Hostname,
+        name: &Hostname,
+        host: Option<&Host>,
+        news: u64,
+        records: &DesiredRecords,
+    ) -> Result<Result<Authorised<'_>, HostVerdict>, Unavailable> {
+        let refused = |outcome, reason: String| Ok(Err(HostVerdict::new(outcome, reason)));
+        let not_along = |reason: &str| refused(Outcome::NotYourHost, reason.to_owned());
+        let Some(host) = host.filter(|host| host.follows() == Some(leader)) else {
+            return not_along("it does not follow");
+        };
+        if let Some(login) = host.login.as_deref().filter(|login| **login != *account.login)
+            && self.registry.account(login).await?.is_none_or(|account| !account.enabled)
+        {
+            return not_along("its account is disabled");
+        }
+        let Some(zone) = self.zone_of(name) else { return not_along("no zone of ours holds the name") };
+        if let Some(reason) = &host.blocked {
+            return refused(Outcome::Blocked, format!("blocked: {reason}"));
+        }
+        if let Some(unfit) = self.unfit(zone, Some(host), records.addresses()) {
+            return refused(Outcome::BadAddress, unfit);
+        }
+        Ok(Ok(Authorised { zone, grant: Grant::Exact, ttl: self.ttl(zone, Some(host)), news }))
+    }
+
+    /// The same of a change that is made by itself: the host that it follows is looked up, and whether `account` may change that.
+    pub(super) async fn may_follow(
+        &self,
+        account: &Account,
+        name: &Hostname,
+        host: Option<&Host>,
+        news: u64,
+        records: &DesiredRecords,
+    ) -> Result<Result<Authorised<'_>, HostVerdict>, Unavailable> {
+        let Some(leader) = host.and_then(Host::follows) else {
+            return Ok(Err(HostVerdict::new(Outcome::NotYourHost, "it follows nobody")));
+        };
+        let leads = self.registry.host(leader).await?;
+        match self.authorise(account, leader, leads.as_deref(), news, &Asked::default()).await {
+            Ok(_) => self.may_accompany(account, leader, name, host, news, records).await,
+            Err(Refusal { verdict, .. }) => Ok(Err(verdict)),
+        }
+    }
+
+    /// Why a host in `zone` may not have one of `addresses`.
+    pub(super) fn unfit(&self, zone: &engine::Zone, host: Option<&Host>, addresses: Addresses) -> Option<String> {
+        if let Some(address) = self.registry.refused(zone.name(), addresses) {
+            return Some(format!("{address} is refused here"));
+        }
+        let allows = |address| host.is_none_or(|host| host.families.allow(Family::of(address)));
+        let foreign = addresses.iter().find(|address| !allows(*address))?;
+        Some(format!("{foreign} is not of a family that the host may have"))
+    }
+
+    /// The TTL of records of a host in `zone`, in seconds.
+    pub(super) fn ttl(&self, zone: &engine::Zone, host: Option<&Host>) -> u32 {
+        host.and_then(|host| host.ttl).unwrap_or_else(|| self.registry.ttl(zone.name()))
     }
 
     /// Whether no zone's SOA or NS records name what a wildcard grant covers, as all their primaries said when they were asked at
@@ -125,7 +194,7 @@ impl Gateway {
         caller: &Caller,
         authorised: &Authorised<'_>,
         name: &Hostname,
-        asked: &Asked,
+        right: Right<'_>,
         deadline: Instant,
     ) -> Result<(), HostVerdict> {
         let mut heard = authorised.news;
@@ -139,10 +208,19 @@ impl Gateway {
             let Some(account) = by(deadline, self.registry.account(&caller.account.login)).await? else {
                 return Err(HostVerdict::new(Outcome::BadCredentials, "the account is gone"));
             };
-            match self.authorise(&account, name, host.as_deref(), news, asked).await {
+            let again = match right {
+                Right::Own(asked) => {
+                    let authorised = self.authorise(&account, name, host.as_deref(), news, asked).await;
+                    authorised.map_err(|Refusal { verdict, .. }| verdict)
+                }
+                Right::Followed(records) => {
+                    by(deadline, self.may_follow(&account, name, host.as_deref(), news, records)).await?
+                }
+            };
+            match again {
                 Ok(again) if (again.grant, again.ttl) == (authorised.grant, authorised.ttl) => {}
                 Ok(_) => break,
-                Err(Refusal { verdict, .. }) => return Err(verdict),
+                Err(verdict) => return Err(verdict),
             }
         }
         Err(HostVerdict::unreachable("its settings changed meanwhile"))

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracing::{info, warn};
 
-use super::authorise::Authorised;
+use super::authorise::{Authorised, Right};
 use super::{Ask, Caller, ChallengeAsked, Gateway, HostVerdict, by};
 use crate::engine::{self, Trouble};
 use crate::model::{
@@ -111,7 +111,7 @@ impl Gateway {
             }
         }
         if self.registry.news() != authorised.news {
-            self.is_still_authorised(caller, authorised, host, &ask.asked, ask.deadline).await?;
+            self.is_still_authorised(caller, authorised, host, Right::Own(&ask.asked), ask.deadline).await?;
         }
         let account = &caller.account.login;
         let done = match (asked, value) {

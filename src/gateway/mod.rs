@@ -8,7 +8,9 @@ mod challenge;
 mod identify;
 mod late;
 mod pending;
+mod plan;
 mod request;
+mod together;
 mod verdict;
 
 use std::collections::HashMap;
@@ -24,16 +26,17 @@ use tracing::{Instrument as _, Span};
 
 use crate::auth::Authenticator;
 use crate::config;
-use crate::engine::{self, Change, Client, Compared, Keep, Origin, Trouble};
+use crate::engine::{self, Change, Compared, Submitted, Trouble};
 use crate::limit::Limits;
 use crate::metrics::Metrics;
 use crate::model::{DesiredRecords, Hostname, Outcome, Timestamp, ZoneName};
 use crate::registry::{Account, Cleared, Grant, Registry, Sighting, Unavailable};
 
-use authorise::{Authorised, Refusal};
+use authorise::{Authorised, Refusal, Right};
 use backlog::Backlog;
 use carried_out::CarriedOut;
 use late::LateUpdates;
+use together::Part;
 
 pub use request::{Admitted, Asked, BadAddress, ChallengeAsked, Identity, Labels, More, PrefixAsked, UpdateRequest};
 pub(crate) use verdict::{HostVerdict, Verdicts};
@@ -335,12 +338,15 @@ impl Gateway {
                 (HostVerdict::new(Outcome::Unchanged, "nothing is asked for"), Some(authorised.grant))
             }
             Ok(authorised) => {
+                let grant = Some(authorised.grant);
+                let is_plain = ask.asked.more.is_none() && host.as_deref().is_none_or(|host| host.more.is_none());
                 let verdict = match ask.asked.challenge() {
-                    // Seldom: in a box of its own, so that a request stays small.
+                    None if is_plain => self.set(caller, &name, ask, authorised).await,
+                    // Seldom: in boxes of their own, so that a request stays small.
+                    None => Box::pin(self.set_together(caller, &name, host.as_deref(), ask, authorised)).await,
                     Some(asked) => Box::pin(self.challenge(caller, &name, asked, ask, &authorised)).await,
-                    None => self.set(caller, &name, ask, &authorised).await,
                 };
-                (verdict, Some(authorised.grant))
+                (verdict, grant)
             }
             Err(Refusal { verdict, grant }) => (verdict, grant),
         };
@@ -368,41 +374,36 @@ impl Gateway {
         caller: &Caller,
         name: &Hostname,
         &Ask { ref asked, deadline }: &Ask,
-        authorised: &Authorised<'_>,
+        authorised: Authorised<'_>,
     ) -> HostVerdict {
-        let client = Client { source: caller.source, agent: caller.agent.clone() };
-        let origin = Arc::new(Origin {
-            account: Arc::clone(&caller.account.login),
-            client: Some(client),
-            accepted: Timestamp::now(),
-            keep: self.defer.map_or(Keep::WithCaller, |worth| Keep::Until(deadline + worth)),
-        });
-        let change =
-            Change { name: name.clone(), records: DesiredRecords::set(asked.addresses, authorised.ttl), origin };
-        match authorised.grant {
-            Grant::Exact => self.change(caller, authorised, change, deadline).await,
-            Grant::Wildcard => self.change_below_wildcard(caller, authorised, change, deadline).await,
+        let origin = self.origin(caller, deadline);
+        let records = DesiredRecords::set(asked.addresses, authorised.ttl);
+        let grant = authorised.grant;
+        let part = Part { authorised, change: Change { name: name.clone(), records, origin }, leader: None };
+        let made = self.change(caller, &part, deadline);
+        match grant {
+            Grant::Exact => made.await,
+            Grant::Wildcard => self.below_wildcard(caller, name, deadline, made).await,
         }
     }
 
-    async fn change_below_wildcard(
+    /// Makes a change of `name` below a wildcard, which counts.
+    async fn below_wildcard(
         &self,
         caller: &Caller,
-        authorised: &Authorised<'_>,
-        change: Change,
+        name: &Hostname,
         deadline: Instant,
+        made: impl Future<Output = HostVerdict>,
     ) -> HostVerdict {
-        let account = &caller.account;
-        let name = change.name.clone();
         // One that is reserved when nobody waits any longer goes on counting, as after any 911.
-        let reservation = match by(deadline, self.registry.reserve(account, &name)).await {
+        let reservation = match by(deadline, self.registry.reserve(&caller.account, name)).await {
             Ok(Some(reservation)) => reservation,
             Ok(None) => return HostVerdict::new(Outcome::NotYourHost, "the account's max_hosts is reached"),
             Err(away) => return away.into(),
         };
-        let verdict = self.change(caller, authorised, change, deadline).await;
+        let verdict = made.await;
         if verdict.outcome == Outcome::Unreachable {
-            self.saw(caller, &name, verdict.outcome, DesiredRecords::default(), Timestamp::now());
+            self.saw(caller, name, verdict.outcome, DesiredRecords::default(), Timestamp::now());
         }
         // After a timeout the name may yet come into being, so it goes on counting.
         if matches!(verdict.outcome, Outcome::NotYourHost | Outcome::TooFast | Outcome::Refused) {
@@ -411,26 +412,19 @@ impl Gateway {
         verdict
     }
 
-    async fn change(
-        &self,
-        caller: &Caller,
-        authorised: &Authorised<'_>,
-        change: Change,
-        deadline: Instant,
-    ) -> HostVerdict {
-        let (name, records) = (change.name.clone(), change.records.clone());
-        let accepted = change.origin.accepted;
-        let compared = authorised.zone.compare(&change);
+    async fn change(&self, caller: &Caller, part: &Part<'_>, deadline: Instant) -> HostVerdict {
+        let Change { name, records, origin } = &part.change;
+        let compared = part.authorised.zone.compare(&part.change);
         // What is asked for is what the host was told and what the primary last said: past the rate not even a question.
-        if compared != Compared::Differs && self.limits.may_repeat(&name, records.addresses()).is_err() {
+        if compared != Compared::Differs && self.limits.may_repeat(name, records.addresses()).is_err() {
             return HostVerdict::new(Outcome::Blocked, "repeats limit");
         }
-        let verdict = match self.compare_and_change(caller, authorised, change, compared, deadline).await {
+        let verdict = match self.compare_and_change(caller, part, compared, deadline).await {
             Ok(verdict) => verdict,
             Err(away) => return away.into(),
         };
         if matches!(verdict.outcome, Outcome::Changed | Outcome::Unchanged) {
-            self.saw(caller, &name, verdict.outcome, records, accepted);
+            self.saw(caller, name, verdict.outcome, records.clone(), origin.accepted);
         }
         verdict
     }
@@ -438,38 +432,67 @@ impl Gateway {
     async fn compare_and_change(
         &self,
         caller: &Caller,
-        authorised: &Authorised<'_>,
-        change: Change,
+        part: &Part<'_>,
         compared: Compared,
         deadline: Instant,
     ) -> Result<HostVerdict, Unavailable> {
-        let zone = authorised.zone;
+        if let Some(verdict) = self.settle(part, compared, deadline).await? {
+            return Ok(verdict);
+        }
+        if let Err(wait) = self.limits.host(&part.change.name) {
+            return Ok(HostVerdict::too_fast(wait, "host limit"));
+        }
+        if let Some(verdict) = self.ask_before(caller, part, compared, deadline).await? {
+            return Ok(verdict);
+        }
+        match part.authorised.zone.submit(part.change.clone(), deadline) {
+            Ok(submitted) => self.end(part, submitted, deadline).await,
+            Err(trouble) => Ok(HostVerdict::of(Err(trouble))),
+        }
+    }
+
+    /// What becomes of a change that meets no limit for it: it is known to be made, or another gateway works on an older one.
+    async fn settle(
+        &self,
+        part: &Part<'_>,
+        compared: Compared,
+        deadline: Instant,
+    ) -> Result<Option<HostVerdict>, Unavailable> {
+        let (zone, change) = (part.authorised.zone, &part.change);
         let is_shared = self.registry.is_shared();
         if compared == Compared::Same && !is_shared {
-            return Ok(HostVerdict::new(Outcome::Unchanged, "verified lately"));
+            return Ok(Some(HostVerdict::new(Outcome::Unchanged, "verified lately")));
         }
         // Another gateway may be doing what was asked for before, and must not be done after us. Rows that a store keeps which is
         // away are worked on only once all gateways have told it what they answered meanwhile.
         if is_shared
             && self.registry.trouble().is_none()
-            && self.clear_pending(&change, deadline).await == Cleared::Leased
+            && self.clear_pending(change, deadline).await == Cleared::Leased
         {
             // It is the newest all the same: what is pending here of an older request gives way to it.
-            let _no_more_room = zone.park(change, None);
-            return Ok(HostVerdict::of(Err(Trouble::Timeout)));
+            let _no_more_room = zone.park(change.clone(), None);
+            return Ok(Some(HostVerdict::of(Err(Trouble::Timeout))));
         }
         // Where another gateway may have changed it since it was verified, a repeat asks, and meets no limit for that.
-        if compared == Compared::Same && zone.holds(&change, deadline).await {
-            return Ok(HostVerdict::verified_now());
-        }
-        if let Err(wait) = self.limits.host(&change.name) {
-            return Ok(HostVerdict::too_fast(wait, "host limit"));
-        }
-        if compared == Compared::Unknown && zone.holds(&change, deadline).await {
-            return Ok(HostVerdict::verified_now());
+        let is_held = compared == Compared::Same && zone.holds(change, deadline).await;
+        Ok(is_held.then(HostVerdict::verified_now))
+    }
+
+    /// What becomes of a change instead of being handed over, by what is asked of the primary and of the registry before.
+    async fn ask_before(
+        &self,
+        caller: &Caller,
+        part: &Part<'_>,
+        compared: Compared,
+        deadline: Instant,
+    ) -> Result<Option<HostVerdict>, Unavailable> {
+        let Part { authorised, change, .. } = part;
+        let zone = authorised.zone;
+        if compared == Compared::Unknown && zone.holds(change, deadline).await {
+            return Ok(Some(HostVerdict::verified_now()));
         }
         if zone.is_elsewhere(&change.name, deadline).await {
-            return Ok(HostVerdict::of(Err(Trouble::Elsewhere)));
+            return Ok(Some(HostVerdict::of(Err(Trouble::Elsewhere))));
         }
         // Half of the time at most, so that a change can still be made.
         let since = self.lately();
@@ -479,27 +502,31 @@ impl Gateway {
         {
             if verdict.outcome == Outcome::Unreachable && self.defer.is_some() {
                 // It is judged again when all zones can be read.
-                let _no_more_room = zone.park(change, None);
+                let _no_more_room = zone.park(change.clone(), None);
             }
-            return Ok(verdict);
+            return Ok(Some(verdict));
         }
         if self.registry.news() != authorised.news
             && let asked = Asked::of(change.records.addresses())
+            && let right = if part.leader.is_some() { Right::Followed(&change.records) } else { Right::Own(&asked) }
             && let Err(verdict) =
-                Box::pin(self.is_still_authorised(caller, authorised, &change.name, &asked, deadline)).await
+                Box::pin(self.is_still_authorised(caller, authorised, &change.name, right, deadline)).await
         {
-            return Ok(verdict);
+            return Ok(Some(verdict));
         }
-        let submitted = match zone.submit(change.clone(), deadline) {
-            Ok(submitted) => submitted,
-            Err(trouble) => return Ok(HostVerdict::of(Err(trouble))),
-        };
+        Ok(None)
+    }
+
+    /// Waits for what becomes of a change that was handed over.
+    async fn end(&self, part: &Part<'_>, submitted: Submitted, deadline: Instant) -> Result<HostVerdict, Unavailable> {
+        let (zone, change) = (part.authorised.zone, &part.change);
+        let is_shared = self.registry.is_shared();
         let (answer, unanswered) = submitted.answer_or_none().await;
         if let Some(unanswered) = unanswered {
             if let Some(pending) = self.registry.pending().filter(|_| is_shared) {
-                self.late.watch(pending, zone, change, unanswered, self.deadline);
+                self.late.watch(pending, zone, change.clone(), unanswered, self.deadline);
             }
-        } else if answer.is_ok() && !is_shared && self.clear_pending(&change, deadline).await != Cleared::Yes {
+        } else if answer.is_ok() && !is_shared && self.clear_pending(change, deadline).await != Cleared::Yes {
             // A row of an older request would bring that back at the next start.
             return Err(Unavailable);
         }

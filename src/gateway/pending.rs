@@ -204,10 +204,18 @@ impl Gateway {
         let host = self.registry.host(&key.name).await?;
         let account = self.registry.account(&origin.account).await?;
         let account = account.ok_or(Unmade::Dropped("its account is gone".into()))?;
-        let asked = Asked::of(DesiredRecords::from_iter([(key.rtype, desired.clone())]).addresses());
-        let authorised = self.authorise(&account, &key.name, host.as_deref(), news, &asked).await;
-        let Authorised { ttl, grant, .. } =
-            authorised.map_err(|Refusal { verdict, .. }| Unmade::Dropped(verdict.reason))?;
+        let records = DesiredRecords::from_iter([(key.rtype, desired.clone())]);
+        let asked = Asked::of(records.addresses());
+        let authorised = match self.authorise(&account, &key.name, host.as_deref(), news, &asked).await {
+            Ok(authorised) => Ok(authorised),
+            // The right to it may be that to the host which it follows.
+            Err(Refusal { verdict, .. }) if verdict.outcome == Outcome::NotYourHost => {
+                let followed = self.may_follow(&account, &key.name, host.as_deref(), news, &records).await?;
+                followed.map_err(|_| verdict)
+            }
+            Err(Refusal { verdict, .. }) => Err(verdict),
+        };
+        let Authorised { ttl, grant, .. } = authorised.map_err(|verdict| Unmade::Dropped(verdict.reason))?;
         match grant {
             Grant::Exact => Ok(ttl),
             Grant::Wildcard => match self.is_no_target(&key.name, since, until).await {

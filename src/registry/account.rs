@@ -113,6 +113,11 @@ impl Host {
         Self { login: None, ttl: None, families: Families::Both, blocked: None, more }
     }
 
+    /// The host whose prefix it takes.
+    pub(crate) fn follows(&self) -> Option<&Hostname> {
+        self.more.as_deref()?.extras.follow.as_ref()
+    }
+
     pub(super) fn stored((host, followers): (StoredHost, Vec<Hostname>)) -> Self {
         let more = HostMore::of(host.extras, followers);
         Self { login: Some(host.login), ttl: host.ttl, families: host.families, blocked: host.blocked, more }

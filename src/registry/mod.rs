@@ -31,7 +31,7 @@ use reserver::Reserver;
 use store_health::StoreHealth;
 
 pub use account::Account;
-pub(crate) use account::Host;
+pub(crate) use account::{Host, HostMore};
 pub(crate) use challenges::Challenges;
 pub(crate) use declared::Declared;
 pub(crate) use pending::{Cleared, PendingChanges};

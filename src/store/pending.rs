@@ -15,7 +15,7 @@ use super::session::{
     Database, Purpose, Statement, Work, at_most, number, optional_number, optional_text, statement, text,
 };
 use super::{Store, StoreError, Subject};
-use crate::model::{Desired, Families, Family, Hostname, PendingChange, RrData, RrKey, RrType, Timestamp};
+use crate::model::{Desired, Family, Hostname, PendingChange, RrData, RrKey, RrType, Timestamp};
 
 macro_rules! select {
     ($rest:literal) => {
@@ -271,12 +271,10 @@ impl Work {
         families: &[Family],
     ) -> Result<(), StoreError> {
         let may_have = |rtype: RrType| families.iter().any(|family| RrType::from(*family) == rtype);
-        let is_address = |rtype: RrType| Families::Both.iter().any(|family| RrType::from(family) == rtype);
         let locked = self.lock_pending(std::iter::once(name)).await?;
         let over = locked.into_iter().filter(|row| row.is_removal && may_have(row.key.rtype)).map(|row| row.key);
         self.write(DELETE, &over.collect::<Vec<_>>(), bind_key).await?;
-        let forbidden = |change: &PendingChange| is_address(change.key.rtype) && !may_have(change.key.rtype);
-        let removals = PendingChange::removal(name, login).into_iter().filter(forbidden);
+        let removals = PendingChange::removal(name, login).into_iter().filter(|change| !may_have(change.key.rtype));
         self.put_pending(&removals.collect::<Vec<_>>()).await
     }
 

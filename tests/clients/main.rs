@@ -7,6 +7,7 @@
 
 mod authority;
 mod builtin;
+mod certificates;
 mod custom;
 mod ddclient;
 mod ddupdate;

@@ -10,7 +10,7 @@ use crate::rounds::{Order, Row, Says, carry_out, ends, play};
 use crate::stage::{HOME, LOGIN, SECRET, STRANGE, Stage, ZONE};
 
 /// The program in target/clients, or the word that it was not run.
-fn installed(program: &str) -> Option<String> {
+pub(crate) fn installed(program: &str) -> Option<String> {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/clients").join(program);
     let name = Path::new(program).file_name().unwrap_or_default().to_string_lossy();
     if !file.is_file() {
@@ -22,7 +22,7 @@ fn installed(program: &str) -> Option<String> {
 }
 
 /// Where a script of PyPI finds the modules that lie beside it.
-fn modules(script: &str) -> String {
+pub(crate) fn modules(script: &str) -> String {
     let modules = Path::new(script).ancestors().nth(2).expect("bin/ lies beside the modules");
     format!("PYTHONPATH={}", modules.display())
 }

@@ -137,8 +137,8 @@ async fn printed_configurations_work_with_ddclient_curl_and_wget() {
         let host = format!("{device}.dyn.example");
         let commands = scene.printed(&host, device, &at);
         let value = |key: &str| {
-            let lines = commands.lines().filter_map(|line| line.strip_prefix("set ")?.rsplit_once(' '));
-            let (_, value) = lines.filter(|(left, _)| left.ends_with(key)).next_back().unwrap();
+            let mut lines = commands.lines().filter_map(|line| line.strip_prefix("set ")?.rsplit_once(' '));
+            let (_, value) = lines.rfind(|(left, _)| left.ends_with(key)).unwrap();
             value.to_owned()
         };
         let login = if device == "edgeos" { value(" login") } else { value(" username") };

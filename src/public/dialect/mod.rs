@@ -27,7 +27,7 @@ use hyper::http::request::Parts;
 use super::parameters::Parameters;
 use crate::config::Dialects;
 use crate::gateway::{Asked, BadAddress, Identity, Labels, Verdicts};
-use crate::model::Outcome;
+use crate::model::ChallengeValue;
 use crate::net::ClientAddress;
 
 /// All dialects. Where several serve one path, the first that claims the request speaks, and the first of them where a request
@@ -314,7 +314,7 @@ pub(super) fn at<'a>(table: &'static [Dialect], path: &'a str) -> impl Iterator<
 
 /// What is spoken where no row claims `request`: dyndns2, where somebody says who asks, and for a host or an address.
 pub(super) fn fallback<'a>(request: &DialectRequest<'_>) -> Option<Spoken<'a>> {
-    let (row, dialect) = TABLE.iter().enumerate().find(|(_, dialect)| dialect.name == "dyndns2")?;
+    let (row, dialect) = common()?;
     let spoken = Spoken { row, dialect, pattern: "/…", rest: "" };
     (!request.settings.off.contains(&dialect.name) && dyndns2::is_meant(request)).then_some(spoken)
 }
@@ -334,24 +334,20 @@ fn is_below(head: &Parts, base: &str) -> bool {
     head.uri.path().split('/').find(|segment| !segment.is_empty()) == Some(base)
 }
 
-/// The answer in JSON to a request for one host's challenge: `of` makes status and body of what became of it.
-fn of_challenge(verdicts: &Verdicts, of: impl Fn(Outcome) -> (u16, String)) -> Rendered {
-    let verdict = verdicts.each.first();
-    let outcome = verdict.map_or(Outcome::Unreachable, |verdict| verdict.outcome);
-    let (status, body) = of(outcome);
-    let retry_after = verdict.and_then(|verdict| verdict.retry_after);
-    Rendered {
-        status,
-        content_type: "application/json",
-        body,
-        reason: dyndns2::reason(outcome).to_owned(),
-        retry_after,
-    }
+/// The value of a challenge: a client learns at once that it has another shape.
+fn challenge_value(text: &str) -> Result<String, BadAddress> {
+    let value = ChallengeValue::parse(text);
+    value.map(|value| value.as_str().to_owned()).map_err(|_| BadAddress::NotUnderstood("the value is no challenge's"))
 }
 
 /// What a client is answered in of which nobody knows what it speaks.
 pub(super) fn spoken_to_strangers() -> &'static Dialect {
-    at(&TABLE, "/nic/update").next().map_or(&TABLE[0], |spoken| spoken.dialect)
+    common().map_or(&TABLE[0], |(_, dialect)| dialect)
+}
+
+/// The row of what most clients speak.
+fn common() -> Option<(usize, &'static Dialect)> {
+    TABLE.iter().enumerate().find(|(_, dialect)| dialect.name == "dyndns2")
 }
 
 fn everything(_: &DialectRequest<'_>) -> bool {

@@ -311,6 +311,10 @@ fn host_block(view: &HostView) -> String {
     lines.extend(seen.into_iter().filter_map(|(label, text)| Some((label, Cell::from(text.as_ref()?)))));
     lines.push(("ttl", Cell::from(ttl)));
     lines.push(("families", Cell::from(view.family_names().join(", "))));
+    if !view.followers.is_empty() {
+        let followers: Vec<_> = view.followers.iter().map(Hostname::as_str).collect();
+        lines.push(("followed by", Cell::from(followers.join(", "))));
+    }
     lines.extend(extras(&view.extras).into_iter().map(|(label, text)| (label, Cell::from(text))));
     lines.push(("blocked", view.blocked.as_ref().map_or(Cell::from("no"), |reason| Cell::new(Tone::Bad, reason))));
     let by = if view.below_wildcard { ", below a wildcard" } else { "" };

@@ -14,6 +14,7 @@ const SPELLING: Row = Row {
     host: "ipv64.dyn.example",
     strange: STRANGE,
     has_callers: false,
+    has_ipv6: true,
     has_token: false,
     changed: DONE,
     unchanged: DONE,
@@ -24,11 +25,69 @@ const SPELLING: Row = Row {
 
 const FAMILY: [Row; 3] = [
     SPELLING,
-    Row { protocol: "desec", host: "desec.dyn.example", ..SPELLING },
+    Row { protocol: "desec", host: "desec.dyn.example", has_ipv6: false, ..SPELLING },
     Row {
         protocol: "secret-url",
         dialect: "token",
         host: "secret-url.dyn.example",
+        has_token: true,
+        unknown: None,
+        ..SPELLING
+    },
+];
+
+const OWN: [Row; 7] = [
+    Row {
+        protocol: "duckdns",
+        dialect: "duckdns",
+        host: "duckdns.dyn.example",
+        refused: ends(48, "[200 OK] KO"),
+        unknown: Some(ends(48, "[200 OK] KO")),
+        ..SPELLING
+    },
+    Row {
+        protocol: "duckdns-path",
+        dialect: "duckdns",
+        host: "duckdns-path.dyn.example",
+        refused: ends(48, "[200 OK] KO"),
+        unknown: Some(ends(48, "[200 OK] KO")),
+        ..SPELLING
+    },
+    Row {
+        protocol: "dynv6",
+        dialect: "dynv6",
+        host: "dynv6.dyn.example",
+        has_ipv6: false,
+        unknown: Some(ends(48, "[404 Not Found] zone not found")),
+        ..SPELLING
+    },
+    Row {
+        protocol: "namecheap",
+        dialect: "namecheap",
+        host: "namecheap.dyn.example",
+        has_ipv6: false,
+        refused: ends(48, "<ErrCount>1</ErrCount>"),
+        unknown: Some(ends(48, "<ErrCount>1</ErrCount>")),
+        ..SPELLING
+    },
+    Row {
+        protocol: "easydns",
+        dialect: "easydns",
+        host: "easydns.dyn.example",
+        unknown: Some(ends(48, "[200 OK] NOACCESS")),
+        ..SPELLING
+    },
+    Row {
+        protocol: "zoneedit",
+        dialect: "zoneedit",
+        host: "zoneedit.dyn.example",
+        unknown: Some(ends(48, "[200 OK] <ERROR CODE=\"709\"")),
+        ..SPELLING
+    },
+    Row {
+        protocol: "freedns",
+        dialect: "freedns",
+        host: "freedns.dyn.example",
         has_token: true,
         unknown: None,
         ..SPELLING
@@ -51,13 +110,14 @@ async fn once(stage: &Stage, row: &Row, order: Order<'_>) -> Ran {
             ("none", path, "\"<ErrCount>0</ErrCount>\"")
         }
         "easydns" => (LOGIN, "/dyn/generic.php?hostname=%h&myip=%i".to_owned(), ""),
-        "zoneedit" => (LOGIN, "/auth/dynamic.html?host=%h&dnsto=%i".to_owned(), ""),
+        "zoneedit" => (LOGIN, "/auth/dynamic.html?host=%h&dnsto=%i".to_owned(), "\"SUCCESS\""),
         "freedns" => ("none", format!("/u/{secret}/?address=%i"), "\"Updated\", \"No IP change detected\""),
         unknown => panic!("{unknown}"),
     };
     let responses = if responses.is_empty() { String::new() } else { format!("ddns-response = {{ {responses} }}\n") };
     let text = format!(
-        "custom dyngate {{\n\
+        "allow-ipv6 = true\n\
+         custom dyngate {{\n\
              ssl = false\n\
              username = \"{username}\"\n\
              password = \"{secret}\"\n\
@@ -85,4 +145,10 @@ async fn once(stage: &Stage, row: &Row, order: Order<'_>) -> Ran {
 async fn inadyn_custom_with_spellings_of_the_family_of_dyndns2() {
     let mut stage = Stage::of_rows("127.0.0.1", (0, 0), &[], &FAMILY).await;
     play(&mut stage, &FAMILY, once).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn inadyn_custom_with_words_of_their_own() {
+    let mut stage = Stage::of_rows("127.0.0.1", (0, 0), &[], &OWN).await;
+    play(&mut stage, &OWN, once).await;
 }

@@ -24,6 +24,7 @@ const NO_IP: Row = Row {
     host: "noip.dyn.example",
     strange: STRANGE,
     has_callers: false,
+    has_ipv6: false,
     has_token: false,
     changed: DONE,
     unchanged: DONE,
@@ -67,6 +68,27 @@ const FAMILY: [Row; 5] = [
     },
 ];
 
+const OWN: [Row; 2] = [
+    Row {
+        protocol: "duckdns.org",
+        dialect: "duckdns",
+        host: "duck.duckdns.org",
+        strange: "strange.duckdns.org",
+        refused: ends(4, "Update error, got: KO"),
+        unknown: Some(ends(4, "Update error, got: KO")),
+        ..NO_IP
+    },
+    // It wants `auto` for the family that it has no address of.
+    Row {
+        protocol: "dynv6.com",
+        dialect: "dynv6",
+        host: "home.dynv6.net",
+        strange: "strange.dynv6.net",
+        unknown: Some(ends(4, "HTTP Error 404: Not Found")),
+        ..NO_IP
+    },
+];
+
 async fn once(stage: &Stage, row: &Row, order: Order<'_>) -> Ran {
     let Order { host, secret, address, .. } = order;
     let service = row.protocol;
@@ -89,6 +111,11 @@ async fn once(stage: &Stage, row: &Row, order: Order<'_>) -> Ran {
 #[tokio::test(flavor = "multi_thread")]
 async fn ddupdates_plugins_of_the_family_of_dyndns2_where_namespaces_are_allowed() {
     run("ddupdate::ddupdates_plugins_of_the_family_of_dyndns2_where_namespaces_are_allowed", &FAMILY).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ddupdates_plugins_with_words_of_their_own_where_namespaces_are_allowed() {
+    run("ddupdate::ddupdates_plugins_with_words_of_their_own_where_namespaces_are_allowed", &OWN).await;
 }
 
 async fn run(test: &str, rows: &[Row]) {

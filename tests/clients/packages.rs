@@ -127,6 +127,7 @@ const DYNDNSC: Row = Row {
     host: "dyndnsc.dyn.example",
     strange: STRANGE,
     has_callers: false,
+    has_ipv6: true,
     has_token: false,
     changed: ends(0, "status 200, good {ip}"),
     unchanged: ends(0, "status 200, nochg {ip}"),
@@ -155,7 +156,21 @@ async fn dyndnsc(script: &str, stage: &Stage, row: &Row, order: Order<'_>) -> Ra
 #[tokio::test(flavor = "multi_thread")]
 async fn dyndnsc_where_installed() {
     let Some(script) = installed("pypi/bin/dyndnsc") else { return };
-    let rows = [DYNDNSC];
+    let rows = [
+        DYNDNSC,
+        // It sends the first label alone.
+        Row {
+            protocol: "duckdns",
+            dialect: "duckdns",
+            host: "duck.dyn.example",
+            changed: ends(0, "status 200, OK"),
+            unchanged: ends(0, "status 200, OK"),
+            refused: ends(0, "status 200, KO"),
+            unknown: Some(ends(0, "status 200, KO")),
+            down: ends(0, "status 503, KO"),
+            ..DYNDNSC
+        },
+    ];
     let mut stage = Stage::of_rows("127.0.0.1", (0, 0), &[], &rows).await;
     play(&mut stage, &rows, async |stage, row, order| dyndnsc(&script, stage, row, order).await).await;
 }
@@ -169,6 +184,7 @@ const CALLBACK: Row = Row {
     host: "callback.dyn.example",
     strange: STRANGE,
     has_callers: false,
+    has_ipv6: false,
     has_token: false,
     changed: ends(0, "set {host}[IPv4]: {ip} successfully."),
     unchanged: ends(0, "set {host}[IPv4]: {ip} successfully."),

@@ -1,5 +1,5 @@
-//! Many clients at one gateway and one primary, each through wrong secret, unknown host, change, no change and another
-//! change; then all of them through an outage and its end.
+//! Many clients at one gateway and one primary, each through wrong secret, unknown host, change, no change, another
+//! change and an IPv6 address; then all of them through an outage and its end.
 
 use std::future::poll_fn;
 use std::task::Poll;
@@ -14,6 +14,7 @@ use crate::stage::{LOGIN, SECRET, Stage};
 const FIRST: &str = "203.0.113.7";
 const SECOND: &str = "203.0.113.8";
 const THIRD: &str = "203.0.113.10";
+const IPV6: &str = "2001:db8::7";
 /// Where a host is moved to by somebody else when its client can only send it to its own address.
 const ELSEWHERE: &str = "198.51.100.1";
 const WRONG: &str = "not-the-secret";
@@ -51,6 +52,8 @@ pub(crate) struct Row {
     pub(crate) strange: &'static str,
     /// Whether the request states no address, so that the host gets the caller's.
     pub(crate) has_callers: bool,
+    /// Whether it can send an IPv6 address, which stands beside the IPv4 one then.
+    pub(crate) has_ipv6: bool,
     /// Whether its secret is its host's token, and not the account's.
     pub(crate) has_token: bool,
     pub(crate) changed: Says,
@@ -98,7 +101,9 @@ pub(crate) async fn play(stage: &mut Stage, rows: &[Row], update: impl AsyncFn(&
     stage.end_outage().await;
     for row in rows {
         wrong.extend(step(stage, row, "recovery", row.changed, row.host, stage.secret(row), THIRD, &update).await);
-        wrong.extend(serves(stage, row, "recovery", row.host, &[callers_or(row, stage, THIRD)]).await);
+        let ipv6 = row.has_ipv6.then(|| IPV6.to_owned());
+        let addresses: Vec<_> = [callers_or(row, stage, THIRD)].into_iter().chain(ipv6).collect();
+        wrong.extend(serves(stage, row, "recovery", row.host, &addresses).await);
     }
     assert!(wrong.is_empty(), "{}\n{}", wrong.join("\n\n"), stage.gateway.log());
 }
@@ -141,6 +146,10 @@ async fn alone(stage: &Stage, row: &Row, update: &impl AsyncFn(&Stage, &Row, Ord
     }
     if row.has_callers {
         elsewhere(stage, row.host).await;
+    }
+    if row.has_ipv6 {
+        wrong.extend(step(stage, row, "IPv6", row.changed, row.host, stage.secret(row), IPV6, update).await);
+        wrong.extend(serves(stage, row, "IPv6", row.host, &[SECOND.to_owned(), IPV6.to_owned()]).await);
     }
     wrong
 }

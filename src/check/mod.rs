@@ -81,6 +81,8 @@ struct AskedName {
     grant: String,
     /// Which addresses it may have.
     families: Families,
+    /// Where its challenges stand, where credentials may write any.
+    challenge: Option<Hostname>,
 }
 
 /// Checks `config` and calls `progress` with how many names were asked about, of how many.
@@ -134,7 +136,7 @@ struct NamesByZone<'c> {
 }
 
 impl<'c> NamesByZone<'c> {
-    /// Those of the file: the names that accounts are granted, and one below each wildcard grant.
+    /// Those of the file: the names that accounts are granted, one below each wildcard grant, and hosts that follow others.
     fn declared(config: &'c Config) -> Self {
         let names = config.zones.iter().map(|_| Vec::new()).collect();
         let mut all = Self { config, declared: Declared::new(config), names };
@@ -142,6 +144,9 @@ impl<'c> NamesByZone<'c> {
             account.hosts.iter().for_each(|host| all.add(host.clone(), Families::Both));
             account.wildcards.iter().for_each(|above| all.add_below(above));
         }
+        // They may be granted to nobody, and move with those whom they follow.
+        let followers = config.hosts.iter().filter(|host| host.extras.follow.is_some());
+        followers.for_each(|host| all.add(host.name.clone(), Families::V6));
         all
     }
 
@@ -150,7 +155,8 @@ impl<'c> NamesByZone<'c> {
         let zone = self.declared.zone_of(&name);
         let zone = zone.and_then(|apex| self.config.zones.iter().position(|zone| zone.name == *apex));
         if let Some(names) = zone.and_then(|number| self.names.get_mut(number)) {
-            names.push(AskedName { grant: name.to_string(), name, families });
+            let challenge = name.challenge_name().ok().filter(|_| self.config.acme.dns01);
+            names.push(AskedName { grant: name.to_string(), name, families, challenge });
         }
     }
 
@@ -161,7 +167,8 @@ impl<'c> NamesByZone<'c> {
             let within = if zone.name.is_within(above) { &zone.name } else { above };
             let Ok(name) = Hostname::parse(&format!("dyngate-check.{within}")) else { continue };
             if self.declared.zone_of(&name) == Some(&zone.name) {
-                names.push(AskedName { name, grant: format!("*.{above}"), families: Families::Both });
+                let challenge = name.challenge_name().ok().filter(|_| self.config.acme.dns01);
+                names.push(AskedName { name, grant: format!("*.{above}"), families: Families::Both, challenge });
             }
         }
     }

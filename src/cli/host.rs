@@ -311,11 +311,26 @@ fn host_block(view: &HostView) -> String {
     lines.extend(seen.into_iter().filter_map(|(label, text)| Some((label, Cell::from(text.as_ref()?)))));
     lines.push(("ttl", Cell::from(ttl)));
     lines.push(("families", Cell::from(view.family_names().join(", "))));
+    if !view.followers.is_empty() {
+        let followers: Vec<_> = view.followers.iter().map(Hostname::as_str).collect();
+        lines.push(("followed by", Cell::from(followers.join(", "))));
+    }
     lines.extend(extras(&view.extras).into_iter().map(|(label, text)| (label, Cell::from(text))));
     lines.push(("blocked", view.blocked.as_ref().map_or(Cell::from("no"), |reason| Cell::new(Tone::Bad, reason))));
     let by = if view.below_wildcard { ", below a wildcard" } else { "" };
     lines.push(("kept in", Cell::from(format!("{}{by}", kept_in(view.declared)))));
     block(view.name.as_str(), &lines, Paint::stdout())
+}
+
+/// A word about a host that may have both families and has only ever reported one.
+fn only_family(view: &HostView) -> Option<&'static str> {
+    // What a command set is no report, nor what comes with its leader's.
+    view.last_seen.filter(|_| view.extras.follow.is_none())?;
+    match (view.families, view.ipv4, view.ipv6) {
+        (Families::Both, Some(_), None) => Some("only IPv4 has ever been reported; if it has both, see ipv6_name"),
+        (Families::Both, None, Some(_)) => Some("only IPv6 has ever been reported; if it has both, see ipv4_name"),
+        (Families::Both, ..) | (Families::V4 | Families::V6, ..) => None,
+    }
 }
 
 /// What few hosts have: nothing of most.
@@ -335,17 +350,6 @@ fn extras(extras: &HostExtras) -> Vec<(&'static str, String)> {
         lines.push(("mx", extras.mx.iter().map(Hostname::as_str).collect::<Vec<_>>().join(", ")));
     }
     lines
-}
-
-/// A word about a host that may have both families and has only ever reported one.
-fn only_family(view: &HostView) -> Option<&'static str> {
-    // What a command set is no report.
-    view.last_seen?;
-    match (view.families, view.ipv4, view.ipv6) {
-        (Families::Both, Some(_), None) => Some("only IPv4 has ever been reported; if it has both, see ipv6_name"),
-        (Families::Both, None, Some(_)) => Some("only IPv6 has ever been reported; if it has both, see ipv4_name"),
-        (Families::Both, ..) | (Families::V4 | Families::V6, ..) => None,
-    }
 }
 
 fn addresses(view: &HostView) -> Option<String> {

@@ -25,7 +25,8 @@ pub(super) fn acme_sh(target: &Target) -> String {
 /// The variables of `httpreq`, by which programs know it.
 fn environment(target: &Target, prefix: &str) -> String {
     format!(
-        "{prefix}ENDPOINT={}\n{prefix}USERNAME={}\n{prefix}PASSWORD='PASSWORD'\n",
+        "# The variables' names stay as they are, with _PASSWORD in them.\n\
+         {prefix}ENDPOINT={}\n{prefix}USERNAME={}\n{prefix}PASSWORD='PASSWORD'\n",
         shell(&format!("{}/httpreq", target.url)),
         shell(&target.login),
     )

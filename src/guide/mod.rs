@@ -83,10 +83,10 @@ pub(crate) static DEVICES: [Device; 31] = [
     }
     .called(&["homeassistant"]),
     row("ddns-go", "ddns-go", "Form of ddns-go", Evidence::Read, ddns_go::render),
-    row("ddns", "ddns of PyPI", "Command line of ddns", Evidence::Read, ddns::render),
+    row("ddns", "ddns of PyPI", "Command line of ddns", Evidence::Run, ddns::render),
     row("ddns-updater", "ddns-updater", "config.json of qdm12/ddns-updater", Evidence::Read, ddns_updater::render)
         .called(&["qdm12"]),
-    row("dyndnsc", "dyndnsc", "~/.dyndnsc.ini", Evidence::Read, dyndnsc::render),
+    row("dyndnsc", "dyndnsc", "~/.dyndnsc.ini", Evidence::Run, dyndnsc::render),
     row("curl", "curl", "Command lines", Evidence::Run, curl::render),
     row("wget", "GNU Wget", "Command lines", Evidence::Run, wget::render),
     Device {

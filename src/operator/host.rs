@@ -72,12 +72,14 @@ impl Operator {
         let state = self.store.state(&name).await?.unwrap_or_default();
         let view = match self.declared.name(&name) {
             Some(_) => HostView::new(&name, state, &self.declared),
-            None => match self.stored_host(&name).await {
-                Ok(host) => HostView::stored(host, state, &self.declared),
-                Err(OperatorError::BelowWildcard { login, .. }) => {
-                    HostView::below_wildcard(&name, login, state, &self.declared)
-                }
-                Err(error) => return Err(error),
+            None => match self.store.leader(&name).await? {
+                Some((host, followers)) => HostView { followers, ..HostView::stored(host, state, &self.declared) },
+                None => match self.no_host(&name).await {
+                    OperatorError::BelowWildcard { login, .. } => {
+                        HostView::below_wildcard(&name, login, state, &self.declared)
+                    }
+                    error => return Err(error),
+                },
             },
         };
         Ok(HostView { pending: self.is_pending(&name).await?, ..view })

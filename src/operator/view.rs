@@ -79,6 +79,9 @@ pub struct HostView {
     /// What few hosts have.
     #[serde(flatten, serialize_with = "extras")]
     pub extras: HostExtras,
+    /// The hosts that take its prefix; known of one host that is shown, not in lists.
+    #[serde(skip)]
+    pub followers: Vec<Hostname>,
     /// Whether it lies below a wildcard grant, and is no host of its own.
     #[serde(skip)]
     pub below_wildcard: bool,
@@ -218,6 +221,7 @@ impl HostView {
             from: state.source,
             declared: true,
             extras: more.map(|more| more.extras.clone()).unwrap_or_default(),
+            followers: more.map(|more| more.followers.clone()).unwrap_or_default(),
             below_wildcard: false,
             pending: false,
         }

@@ -312,30 +312,9 @@ fn verdicts(outcome: Outcome, count: usize) -> Verdicts {
     Verdicts { each: vec![verdict; count], ..Verdicts::answered() }
 }
 
-const ADDRESSES: [&str; 23] = [
-    "myip",
-    "myipv4",
-    "myipv6",
-    "myip4",
-    "ip",
-    "ipv4",
-    "ipv6",
-    "ip4",
-    "ip6",
-    "ip4addr",
-    "ip6addr",
-    "myip6",
-    "myip2",
-    "address",
-    "addr",
-    "dnsto",
-    "ipaddr",
-    "ipaddress",
-    "ip_address",
-    "ipv4addr",
-    "ipv6addr",
-    "a",
-    "aaaa",
+const ADDRESSES: [&str; 20] = [
+    "myip", "myipv4", "myipv6", "myip4", "ip", "ipv4", "ipv6", "ip4", "ip6", "ip4addr", "ip6addr", "myip6", "myip2",
+    "address", "addr", "dnsto", "ipv4addr", "ipv6addr", "a", "aaaa",
 ];
 
 /// Sets nothing where something else does.
@@ -353,13 +332,30 @@ fn round_trip(parameters: &Parameters) {
     }
 }
 
-/// The value of an Authorization header, and the same octets as the pair that a device would encode.
+/// The value of an Authorization header, the same octets as the pair that a device would encode, and as a secret alone.
 pub fn authorization(octets: &[u8]) {
     check_credentials(octets);
+    check_secret(octets);
     let pair = [b"Basic ", STANDARD.encode(octets).as_bytes()].concat();
     let found = check_credentials(&pair);
     let is_pair = octets.contains(&b':') && octets != b":";
     assert_eq!(found, is_pair, "a pair, and only a pair, is credentials");
+}
+
+/// A secret alone is read as it came, but for blanks around it, and never shown.
+fn check_secret(octets: &[u8]) {
+    for scheme in ["Bearer ", "Token ", "tOKEN  "] {
+        let Ok(value) = HeaderValue::from_bytes(&[scheme.as_bytes(), octets].concat()) else { continue };
+        let found = identity(&HeaderMap::from_iter([(AUTHORIZATION, value)]), &Parameters::default());
+        let said = octets.trim_ascii();
+        match found {
+            Identity::Secret(secret) => {
+                assert_eq!(secret.expose(), super::parameters::text(said.to_vec()).as_bytes());
+                assert_eq!(format!("{secret:?}"), "Password(…)");
+            }
+            other => assert!(said.is_empty() && matches!(other, Identity::Nobody), "{other:?}"),
+        }
+    }
 }
 
 /// Whether the header holds credentials.

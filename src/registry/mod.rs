@@ -183,8 +183,8 @@ impl Registry {
         self.declared.login_of_secret(digest).flatten().and_then(|login| self.declared.account(login)).cloned()
     }
 
-    /// The same of the store: it may be disabled, and the secret may have expired. A secret of several accounts, of the file and
-    /// the store together too, is nobody's.
+    /// The same of the store: it may be disabled, and the secret may have expired. A secret of several accounts is nobody's, and
+    /// one that the file has too is not the store's.
     pub(crate) async fn account_by_secret(&self, digest: &TokenDigest) -> Result<Option<Arc<Account>>, Unavailable> {
         let Some(stored) = &self.stored else { return Ok(None) };
         match stored.directory.login_of_secret(digest).await? {
@@ -280,6 +280,9 @@ impl Registry {
     /// Notes what became of a host's request; written within a second, and nobody waits for it.
     pub(crate) fn saw(&self, sighting: Sighting) {
         if let Some(stored) = &self.stored {
+            if self.declared.host(&sighting.name).is_some_and(|host| host.is_follower()) {
+                stored.recorder.is_no_reporter(&sighting.name);
+            }
             stored.recorder.note(sighting);
         }
     }
@@ -333,6 +336,12 @@ impl Registry {
         if let Some(stored) = &self.stored {
             stored.directory.knock_at_host(name, since).await;
         }
+    }
+
+    /// How often an account, a host or a secret was looked up in the store.
+    #[cfg(test)]
+    pub(crate) fn questions(&self) -> u64 {
+        self.stored.as_ref().map_or(0, |stored| stored.directory.questions())
     }
 
     /// Why the store is away, if it is, and whether even what is remembered no longer counts.

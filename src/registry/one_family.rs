@@ -42,6 +42,14 @@ impl OneFamily {
         seen.settled.len() < MOST && seen.told < MOST_TOLD && !seen.settled.contains(name)
     }
 
+    /// Nothing is to be said of `name`.
+    pub(super) fn settle(&self, name: &Hostname) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.settled.len() < MOST && !seen.settled.contains(name) {
+            seen.settled.insert(name.clone());
+        }
+    }
+
     /// `name`, which may have `families`, reports `reported` alone, and `before` was kept of it.
     pub(super) fn look(&self, name: &Hostname, families: Families, reported: Family, before: Addresses) {
         let look = look(families, reported, before);
@@ -108,5 +116,9 @@ mod tests {
             assert!(!all.wonders(&name(number)));
         }
         assert!(!all.wonders(&name(MOST_TOLD)));
+
+        let all = OneFamily::default();
+        all.settle(&name(1));
+        assert!(!all.wonders(&name(1)) && all.wonders(&name(2)));
     }
 }

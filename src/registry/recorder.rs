@@ -109,6 +109,11 @@ impl Recorder {
         }
     }
 
+    /// `name` reports nothing itself, so that nothing is said of its families.
+    pub(super) fn is_no_reporter(&self, name: &Hostname) {
+        self.shared.one_family.settle(name);
+    }
+
     /// Writes all that waits now.
     pub(super) async fn flush(&self) {
         let _waits_on = self.shared.write().await;
@@ -237,6 +242,9 @@ impl RecorderShared {
     async fn look_at_families(&self, name: &Hostname, calls: &Calls, before: Addresses) {
         // It was authorised a moment ago, so this is remembered.
         let Ok(host) = self.directory.host(name).await else { return };
+        if host.as_ref().is_some_and(|host| host.is_follower()) {
+            return self.one_family.settle(name);
+        }
         let families = host.map_or(Families::Both, |host| host.families);
         if let Some(reported) = calls.only_family() {
             self.one_family.look(name, families, reported, before);

@@ -343,7 +343,16 @@ async fn two_gateways_values_are_served_together_and_go_by_their_age_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn services_that_have_txt_records_serve_them_as_challenges() {
-    let stage = Stage::with(Kind::Knot, |setup| setup, &[], on).await;
+    let stage = Stage::with(
+        Kind::Knot,
+        |setup| setup,
+        &[],
+        |config| {
+            config.grants = vec![HOME];
+            config.more = ON.to_owned();
+        },
+    )
+    .await;
     let send = async |request: Request| {
         let answer = request.send(stage.gateway.http()).await.unwrap();
         (answer.status, answer.text())

@@ -98,7 +98,11 @@ fn filled(line: &str) -> String {
     if line.starts_with("# ") || line.contains("[PASSWORD]") || line.contains("__PASSWORD__") {
         return line.to_owned();
     }
-    line.replace("PASSWORD", SECRET)
+    // Not in the name of a variable.
+    match line.split_once("_PASSWORD=") {
+        Some((name, value)) => format!("{name}_PASSWORD={}", value.replace("PASSWORD", SECRET)),
+        None => line.replace("PASSWORD", SECRET),
+    }
 }
 
 /// The configuration with its commented lines in force, as the comment says: those without a blank behind the `#`.
@@ -156,6 +160,29 @@ async fn printed_configurations_work_with_ddclient_curl_and_wget() {
     assert_eq!(scene.client(&["sh", &script, "203.0.113.1"]).await, "updated 1\n");
     assert_eq!(scene.client(&["sh", &script, "nonsense"]).await, "updated 0\n");
     assert_eq!(scene.served("merlin.dyn.example").await, ["203.0.113.1"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn printed_configurations_work_with_dyndnsc_and_ddns_where_installed() {
+    let modules = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/clients/pypi");
+    let [dyndnsc, ddns] = ["dyndnsc", "ddns"].map(|program| modules.join("bin").join(program));
+    if !dyndnsc.is_file() || !ddns.is_file() {
+        eprintln!("SKIPPED: dyndnsc, ddns: not installed; scripts/install-clients.sh");
+        return;
+    }
+    eprintln!("RAN: dyndnsc, ddns: from target/clients");
+    let scene = Scene::new("\"127.0.0.1:0\"", "allow = [\"127.0.0.0/8\"]").await;
+    let url = format!("http://{}", scene.gateway.http());
+    let at = ["--url", &url, "--families", "ipv4"];
+    let python = format!("PYTHONPATH={}", modules.display());
+    let ini = scene.private("dyndnsc.ini", &scene.printed("dyndnsc.dyn.example", "dyndnsc", &at));
+    scene.client(&["env", &python, dyndnsc.to_str().unwrap(), "-c", &ini]).await;
+    assert_eq!(scene.served("dyndnsc.dyn.example").await, ["127.0.0.1"]);
+
+    let lines = scene.printed("ddns.dyn.example", "ddns", &at);
+    let lines = lines.replace("\nddns ", &format!("\n{} ", ddns.display()));
+    scene.client(&["env", &python, "PYTHONIOENCODING=utf-8", "sh", "-c", &lines]).await;
+    assert_eq!(scene.served("ddns.dyn.example").await, ["127.0.0.1"]);
 }
 
 /// The value of a UCI option in the section `at`, counted from 0.
@@ -445,6 +472,74 @@ async fn a_printed_url_works_with_the_token_of_its_host() {
     let line = printed.lines().find(|line| !line.starts_with('#')).unwrap().replace("TOKEN", token);
     assert_eq!(scene.client(&["curl", "-sS", &line]).await, "good 127.0.0.1");
     assert_eq!(scene.served("url.dyn.example").await, ["127.0.0.1"]);
+
+    // The same token in FreeDNS' words, without which Home Assistant takes every answer for success.
+    let printed = done(&["client-config", "url.dyn.example", "--for", "home-assistant", "--url", &gateway]);
+    let line = printed.lines().find_map(|line| line.trim().strip_prefix("url: ")).unwrap();
+    let url: String = serde_json::from_str(line).unwrap();
+    let answer = scene.client(&["curl", "-sS", &url.replace("TOKEN", token)]).await;
+    assert_eq!(answer, "No IP change detected for url.dyn.example with IP 127.0.0.1, skipping update");
+    assert!(scene.client(&["curl", "-sS", &url]).await.starts_with("ERROR"), "an unknown one");
+}
+
+/// What certificate authorities look for, and what a program that was told so sends.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_printed_for_certificates_reaches_the_challenge_of_its_host() {
+    let scene = Scene::new("\"127.0.0.1:0\"", "[acme]\ndns01 = true").await;
+    let gateway = scene.gateway.http();
+    let served = async |host: &str| {
+        let answer = scene.primary.query(&format!("_acme-challenge.{host}"), "TXT").await.unwrap();
+        answer.data(lab::RecordType::TXT).iter().map(|data| data.trim_matches('"').to_owned()).collect::<Vec<_>>()
+    };
+    let target = |url: &str| url.strip_prefix(&format!("http://{gateway}")).unwrap().to_owned();
+    let value = "v".repeat(43);
+    for (device, prefix) in [("lego", "HTTPREQ"), ("acme.sh", "ACMEPROXY"), ("traefik", "HTTPREQ")] {
+        let host = format!("{device}.dyn.example");
+        let text = scene.printed(&host, device, &["--url", &format!("http://{gateway}")]);
+        // The shell reads what is exported.
+        let exports: String =
+            text.lines().filter(|line| line.contains(prefix)).map(|line| format!("{line}\n")).collect();
+        let show = format!("{exports}echo ${prefix}_ENDPOINT ${prefix}_USERNAME ${prefix}_PASSWORD");
+        let shown = scene.client(&["sh", "-c", &show]).await;
+        let [endpoint, login, password] = shown.split_whitespace().collect::<Vec<_>>()[..] else { panic!("{shown}") };
+        let body = format!("{{\"fqdn\": \"_acme-challenge.{host}.\", \"value\": \"{value}\"}}");
+        for (call, left) in [("present", vec![value.clone()]), ("cleanup", vec![])] {
+            let request = Request::post(&format!("{}/{call}", target(endpoint)), body.clone()).basic(login, password);
+            let answer = request.send(gateway).await.unwrap();
+            assert_eq!((answer.status, served(&host).await), (200, left), "{device} {call}: {}", answer.text());
+        }
+    }
+    let update = async |api: &str, account: &serde_json::Value| {
+        let text = |key: &str| account[key].as_str().unwrap().to_owned();
+        let body = format!("{{\"subdomain\": \"{}\", \"txt\": \"{value}\"}}", text("subdomain"));
+        let request = Request::post(&format!("{}/update", target(api)), body);
+        let request = request.header("X-Api-User", &text("username")).header("X-Api-Key", &text("password"));
+        request.send(gateway).await.unwrap().status
+    };
+    let caddyfile = scene.printed("caddy.dyn.example", "caddy", &["--url", &format!("http://{gateway}")]);
+    let word =
+        |key: &str| caddyfile.lines().find_map(|line| line.trim().strip_prefix(key)).unwrap().trim().trim_matches('"');
+    let account = serde_json::json!({
+        "username": word("username"), "password": word("password"), "subdomain": word("subdomain"),
+    });
+    assert_eq!((update(word("server_url"), &account).await, served("caddy.dyn.example").await.len()), (200, 1));
+
+    let folder = scene.folder.path().display().to_string();
+    let script = scene.printed("certbot.dyn.example", "certbot", &["--url", &format!("http://{gateway}")]);
+    let script = script.replace("/etc/letsencrypt", &folder).replace("\ncertbot", "\necho");
+    let command = scene.client(&["sh", "-e", "-c", &script]).await;
+    assert!(command.contains("-d certbot.dyn.example"), "{command}");
+    let ini = fs::read_to_string(scene.folder.path().join("dyngate.ini")).unwrap();
+    let value_of = |key: &str| ini.lines().find_map(|line| line.strip_prefix(key)).unwrap().trim_start_matches(" = ");
+    let file = value_of("dns_acmedns_registration_file");
+    assert_eq!(fs::metadata(file).unwrap().permissions().mode() & 0o77, 0);
+    let accounts: serde_json::Value = serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
+    let account = &accounts["certbot.dyn.example"];
+    assert_eq!(account["fulldomain"], "_acme-challenge.certbot.dyn.example");
+    assert_eq!(
+        (update(value_of("dns_acmedns_api_url"), account).await, served("certbot.dyn.example").await.len()),
+        (200, 1)
+    );
 }
 
 #[test]

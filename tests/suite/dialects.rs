@@ -134,6 +134,7 @@ fn transcripts() -> Vec<PathBuf> {
     let list = |folder: &Path| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dialects");
     let mut found: Vec<_> = list(&folder).iter().flat_map(|dialect| list(dialect)).collect();
+    found.retain(|path| path.extension().is_some_and(|extension| extension == "txt"));
     found.sort();
     found
 }

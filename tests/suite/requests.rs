@@ -54,7 +54,6 @@ async fn what_is_not_understood_is_never_taken_for_not_said() {
         "hostname=home.dyn.example&host=office.dyn.example",
         "hostname=home.dyn.example&amp;offline=YES",
         "hostname=home.dyn.example&203.0.113.7",
-        "hostname=home.dyn.example&ip6lanprefix=2001:db8:1::/64",
         "hostname=home.dyn.example&myip=203.0.113.7&myip=203.0.113.8",
         "hostname=home.dyn.example&myip=203.0.113.7&myipv4=preserve",
         "name=office.dyn.example&myip=203.0.113.7",

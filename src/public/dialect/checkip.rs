@@ -61,6 +61,7 @@ mod tests {
     use hyper::Request;
 
     use super::*;
+    use crate::config::Dialects;
     use crate::net::ClientAddress;
     use crate::public::parameters::Parameters;
 
@@ -72,15 +73,10 @@ mod tests {
         let (head, ()) = request.body(()).unwrap().into_parts();
         let parameters = &Parameters::parse(query.as_bytes());
         let address = address.map(|address| address.parse().unwrap());
+        let settings = &Dialects::default();
         let client = ClientAddress { source: std::net::Ipv4Addr::LOCALHOST.into(), address };
-        let Rendered { status, content_type, body, .. } = bare(&DialectRequest {
-            head: &head,
-            rest: "",
-            parameters,
-            body: b"",
-            client,
-            settings: &crate::config::Dialects::default(),
-        });
+        let Rendered { status, content_type, body, .. } =
+            bare(&DialectRequest { head: &head, rest: "", parameters, body: b"", client, settings });
         (status, content_type, body)
     }
 

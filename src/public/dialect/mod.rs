@@ -364,6 +364,8 @@ mod tests {
     use std::net::IpAddr;
 
     use hyper::{Method, Request};
+    use proptest::prelude::*;
+    use proptest::{collection, sample};
 
     use super::*;
     use crate::gateway::HostVerdict;
@@ -629,6 +631,33 @@ mod tests {
         }
     }
 
+    proptest! {
+        #[test]
+        fn no_soup_of_its_own_words_is_misread(
+            path in sample::select(TABLE.iter().flat_map(|dialect| dialect.paths).collect::<Vec<_>>()),
+            rest in sample::select(vec!["t", "home/t", "home.a.b/t/192.0.2.1", "t/x/y/z"]),
+            pairs in collection::vec((sample::select(&NAMES[..]), sample::select(&VALUES[..])), 0..6),
+            in_form in any::<bool>(),
+        ) {
+            let pairs: Vec<_> = pairs.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            let path = path.replace('…', rest);
+            let (query, form) = if in_form { (String::new(), pairs.join("&")) } else { (pairs.join("&"), String::new()) };
+            crate::public::fuzzing::dialects(format!("{path}?{query}\nBasic YTpi\n{form}").as_bytes());
+        }
+    }
+
+    #[rustfmt::skip]
+    const NAMES: [&str; 28] = [
+        "domains", "token", "ip", "ipv6", "clear", "verbose", "txt", "zone", "hostname", "ipv4", "ipv6prefix", "host", "domain",
+        "password", "address", "dnsto", "host_id", "myip", "myipv6", "offline", "amp;ip", "wan", "alias", "a", "h", "t",
+        "ip6lanprefix", "keepipv4",
+    ];
+    #[rustfmt::skip]
+    const VALUES: [&str; 22] = [
+        "", "home", "a.b", "192.0.2.1", "2001:db8::1", "2001:db8::1/64", "2001:db8:1::/56", "::10", "0.0.0.0", "auto", "-", "true",
+        "false", "no", ".", "abc", "home.duckdns.org", "_acme-challenge.a.b", "@", "*", "192.0.2.1,2001:db8::2", "203.0.113.250",
+    ];
+
     /// The paths and the dialect of each line of the table in docs/DIALECTS.md.
     fn documented() -> Vec<(Vec<&'static str>, &'static str)> {
         let docs = include_str!("../../../docs/DIALECTS.md");
@@ -645,6 +674,14 @@ mod tests {
     #[test]
     fn every_path_stands_in_the_docs_with_its_dialect() {
         let documented = documented();
+        for (paths, name) in &documented {
+            for path in paths {
+                // What stands in capitals is the reader's.
+                let filled = path.replace("DOMAIN", "home").replace("TOKEN", "abcd").replace("ADDRESS", "192.0.2.1");
+                let is_served = at(&TABLE, &filled).any(|spoken| spoken.dialect.name == *name);
+                assert!(is_served, "docs/DIALECTS.md says that {name} is spoken at {path}");
+            }
+        }
         for dialect in &TABLE {
             for pattern in dialect.paths {
                 let is_shown = |path: &&str| match pattern.strip_suffix('…') {

@@ -104,6 +104,20 @@ the same for an account's secret.
     Run("curl 'http://127.0.0.1:8245/update/n5xg-k3df-nzzs-a5dp-mnuw-42lo-ovzx-i4dp?myip=203.0.113.9'"),
     Run("curl 'http://127.0.0.1:8245/update/pfxx-k4tt-mvrx-ezlu-orxw-wzlo-nfxg-c3db?myip=203.0.113.9'"),
     Say("
+## Hosts behind a router
+
+A host may follow another: it takes the IPv6 prefix that the other one's router reports, with bits of its own. One request moves all
+that follow, in one UPDATE for each zone. [CONFIG.md](CONFIG.md#followers) says which ids serve, and what a router is to send.
+"),
+    Run("dyngate host set boat.dyn.example --follow home.dyn.example --interface-id ::10"),
+    Wait,
+    Run("curl -u alice:mzxw-6ytb-oi2x-g5dp-nrxw-k3tf-ojsx-g2lp \\\n  'http://127.0.0.1:8245/nic/update?hostname=home.dyn.example&myip=203.0.113.9&ip6lanprefix=2001:db8:1:2300::/56'"),
+    Wait,
+    Run("dyngate host show boat.dyn.example"),
+    Run("dyngate host set home.dyn.example --follow cabin.dyn.example --interface-id ::1; echo $?"),
+    Say("
+`--follow ''` ends it, and so does a new account, or the end, of one of the two.
+
 ## Blocking
 "),
     Wait,
@@ -119,7 +133,8 @@ the same for an account's secret.
     Say("
 ## Giving a host to another account
 
-Its records, settings and history stay as they are; its old URLs are taken back, for its former account knows them.
+Its records, settings and history stay as they are, but it follows no host and none follows it; its old URLs are taken back, for
+its former account knows them.
 "),
     Run("dyngate account add bob"),
     Run("dyngate host move boat.dyn.example --to bob"),

@@ -17,6 +17,7 @@ pub(crate) enum Name {
     OneAtATime,
     ManyZones,
     HostsKnown,
+    Followers,
     Password,
     Restart,
     Overload,
@@ -27,7 +28,7 @@ pub(crate) enum Name {
 
 impl Name {
     /// In the order in which they are measured.
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::Storm,
         Self::Store,
         Self::TwoGateways,
@@ -36,6 +37,7 @@ impl Name {
         Self::OneAtATime,
         Self::ManyZones,
         Self::HostsKnown,
+        Self::Followers,
         Self::Password,
         Self::Restart,
         Self::Overload,
@@ -56,6 +58,7 @@ impl fmt::Display for Name {
             Self::OneAtATime => "one-at-a-time",
             Self::ManyZones => "many-zones",
             Self::HostsKnown => "hosts-known",
+            Self::Followers => "followers",
             Self::Password => "password",
             Self::Restart => "restart",
             Self::Overload => "overload",

@@ -4,7 +4,8 @@
 set -euo pipefail
 
 # Every package by its exact version, those they need too.
-pypi=(noipy==2.0.0 requests==2.34.2 certifi==2026.10.18 charset-normalizer==3.5.2 idna==3.20 urllib3==2.8.0 ddns==4.2.0)
+pypi=(noipy==2.0.0 requests==2.34.2 certifi==2026.10.18 charset-normalizer==3.5.2 idna==3.20 urllib3==2.8.0 ddns==4.2.0
+    dyndnsc==0.6.1 json-logging==1.6.0)
 npm=(ddns-client@0.2.4)
 # Certbot and its plugins for acme-dns, httpreq and lego; apart, for they bring a hundred megabytes.
 certbot=(certbot==5.8.0 acme==5.9.0 certbot-dns-acmedns==0.1.0 pyacmedns==0.4 certbot-lego-httpreq==0.1.4 certbot-dns-multi==5.5.1

@@ -10,8 +10,9 @@ use crate::public;
 pub type FuzzTarget = fn(&[u8]);
 
 /// All targets by name: `fuzz/fuzz_targets/NAME.rs` runs one, `fuzz/corpus/NAME/` holds its inputs.
-pub const TARGETS: [(&str, FuzzTarget); 11] = [
+pub const TARGETS: [(&str, FuzzTarget); 12] = [
     ("authorization", public::fuzzing::authorization),
+    ("challenge", public::fuzzing::challenge),
     ("configuration", config::fuzzing::configuration),
     ("connection", public::fuzzing::connection),
     ("dialects", public::fuzzing::dialects),

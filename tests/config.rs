@@ -391,7 +391,7 @@ fn dialects_are_named_as_in_the_table_and_a_name_without_a_zone_is_of_one_of_our
     for (wrong, told) in [
         (
             "off = [\"duckdn\"]",
-            "\"duckdn\" is no dialect, and stands in `off` in [dialects]\n  did you mean \"duckdns\"? known dialects: checkip, duckdns, ",
+            "\"duckdn\" is no dialect, and stands in `off` in [dialects]\n  did you mean \"duckdns\"? known dialects: acme-dns, acme-dns-health, acme-dns-register, checkip, duckdns, ",
         ),
         ("off = [\"token\", \"token\"]", "dialect \"token\""),
         ("off = \"token\"", "`off` in [dialects] must be a list of strings, and here is a string"),

@@ -29,6 +29,8 @@ pub(super) fn changed(old: &Config, new: &Config) -> Vec<String> {
         ("[http] trusted_proxies", trust(old) != trust(new)),
         ("[http] client_address_header", old.http.client_address_header != new.http.client_address_header),
         ("[http] connections_per_source", old.http.connections_per_source != new.http.connections_per_source),
+        ("[http] ipv4_name", old.http.ipv4_name != new.http.ipv4_name),
+        ("[http] ipv6_name", old.http.ipv6_name != new.http.ipv6_name),
         ("[http.tls] certificate, private_key", of_both && files(old) != files(new)),
         ("[engine] deadline", old.engine.deadline != new.engine.deadline),
         ("[engine] verify_interval", old.engine.verify_interval != new.engine.verify_interval),
@@ -130,6 +132,8 @@ mod tests {
             (String::new(), "[acme]\nkeep = \"2h\"\n".to_owned(), "[acme] keep"),
             (String::new(), "[http]\ntrusted_proxies = [\"unix\"]\n".to_owned(), "[http] trusted_proxies"),
             (String::new(), "[http]\nconnections_per_source = 1\n".to_owned(), "[http] connections_per_source"),
+            (String::new(), "[http]\nipv4_name = \"v4.example.net\"\n".to_owned(), "[http] ipv4_name"),
+            (String::new(), "[http]\nipv6_name = \"v6.example.net\"\n".to_owned(), "[http] ipv6_name"),
         ] {
             let (before, after) = (config(&before), config(&after));
             assert_eq!(changed(&before, &after), [says]);

@@ -34,7 +34,7 @@ use crate::config::certificate::PairError;
 use crate::config::{self, Config, Endpoint, Errors, Location};
 use crate::dns::{EncodeError, Pool, Tcp};
 use crate::engine::{self, Ended};
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, look_after_challenges};
 use crate::limit::Limits;
 use crate::metrics::{Metrics, OpenConnection};
 use crate::net::{self, Activated, Certificates, ConnectionPolicy, ListenError, ListeningSocket, LoadedCertificate};
@@ -189,7 +189,7 @@ impl Running {
         }
         let mut background = JoinSet::new();
         background.spawn(Gateway::look_after_pending(in_force.clone(), Arc::clone(&wake), endings));
-        background.spawn(Gateway::look_after_challenges(in_force.clone()));
+        background.spawn(look_after_challenges(in_force.clone()));
         let (public_stop, stopped) = watch::channel(false);
         let (mut http, mut https, mut public_servers) = (Vec::new(), Vec::new(), JoinSet::new());
         let listeners = plain.into_iter().map(|listener| (listener, None));

@@ -266,6 +266,26 @@ impl Adviser<'_> {
         Finding::error("one_family", what, advice)
     }
 
+    /// `name` is where the challenges of one of them stand.
+    pub(super) fn no_challenges(&self, name: &Hostname) -> Finding {
+        let key = &self.zone.key.name;
+        let what = format!(
+            "does not let key {key} set TXT records at _acme-challenge of these names: no certificate authority would see a \
+             challenge there"
+        );
+        let policy =
+            "lua-dnsupdate-policy-script=…    # its updatepolicy() must return true for TXT at _acme-challenge";
+        let advice = self.on_server(
+            &format!("update-policy {{ … grant {key} name {name} TXT; }};"),
+            &format!(
+                "update-type: [A, AAAA, TXT]    # and, where update-owner is name, update-owner-name: [{name}., …]"
+            ),
+            &[Advice::new(POWERDNS, policy)],
+        );
+        let ours = Advice::new(OURS, "[acme]\ndns01 = false    # if certificates are not wanted");
+        Finding::error("no_challenges", what, advice.into_iter().chain([ours]).collect())
+    }
+
     pub(super) fn check_names(&self) -> Finding {
         let what = "takes no address at a name with '_' (BIND's check-names)";
         let advice = Advice::new(BIND, "check-names primary ignore;    # in options or in the zone");

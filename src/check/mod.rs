@@ -5,6 +5,7 @@ mod advice;
 mod certificate;
 mod finding;
 mod listeners;
+mod names;
 mod primary;
 mod rights;
 mod secrets;
@@ -80,6 +81,8 @@ struct AskedName {
     grant: String,
     /// Which addresses it may have.
     families: Families,
+    /// Where its challenges stand, where credentials may write any.
+    challenge: Option<Hostname>,
 }
 
 /// Checks `config` and calls `progress` with how many names were asked about, of how many.
@@ -90,6 +93,7 @@ pub(crate) async fn run(config: &Config, extent: Extent, mut progress: impl FnMu
         return report;
     }
     report.here.extend(listeners::examine(config));
+    report.here.extend(names::examine(&config.http, config.engine.deadline).await);
     let mut names = NamesByZone::declared(config);
     report.here.extend(store::examine(config, &mut names).await);
     let asked = names.in_order();
@@ -151,7 +155,8 @@ impl<'c> NamesByZone<'c> {
         let zone = self.declared.zone_of(&name);
         let zone = zone.and_then(|apex| self.config.zones.iter().position(|zone| zone.name == *apex));
         if let Some(names) = zone.and_then(|number| self.names.get_mut(number)) {
-            names.push(AskedName { grant: name.to_string(), name, families });
+            let challenge = name.challenge_name().ok().filter(|_| self.config.acme.dns01);
+            names.push(AskedName { grant: name.to_string(), name, families, challenge });
         }
     }
 
@@ -162,7 +167,8 @@ impl<'c> NamesByZone<'c> {
             let within = if zone.name.is_within(above) { &zone.name } else { above };
             let Ok(name) = Hostname::parse(&format!("dyngate-check.{within}")) else { continue };
             if self.declared.zone_of(&name) == Some(&zone.name) {
-                names.push(AskedName { name, grant: format!("*.{above}"), families: Families::Both });
+                let challenge = name.challenge_name().ok().filter(|_| self.config.acme.dns01);
+                names.push(AskedName { name, grant: format!("*.{above}"), families: Families::Both, challenge });
             }
         }
     }

@@ -178,9 +178,25 @@ impl<'c> Examination<'c> {
             };
             self.findings.push(finding.about(grants(&denied)));
         }
+        self.challenges(&rights.good).await?;
         let served = self.hidden(&rights).await?;
         // Where no name can be changed, a TXT record tells nothing more.
         Ok((!rights.all_bad()).then_some(served))
+    }
+
+    /// Names whose challenges the key may not write, of those whose addresses it may.
+    async fn challenges(&mut self, names: &[&'c AskedName]) -> Result<(), AskError> {
+        let asked: Vec<_> = names.iter().copied().filter(|asked| asked.challenge.is_some()).collect();
+        let may_set = async |prober: &Prober, names: &[&AskedName]| {
+            let names: Vec<_> = names.iter().filter_map(|asked| asked.challenge.as_ref()).collect();
+            prober.may_set_text(&names).await
+        };
+        let denied = split(&self.prober, &asked, may_set, |_| {}).await?.bad;
+        if let Some((AskedName { challenge: Some(first), .. }, _)) = denied.first() {
+            let names: Vec<_> = denied.iter().map(|(asked, _)| *asked).collect();
+            self.findings.push(self.adviser.no_challenges(first).about(grants(&names)));
+        }
+        Ok(())
     }
 
     /// What is found where no name can be changed whatever the rights are.

@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use super::host::{FamilyName, families};
 use super::{CommandResult, USAGE, fail, load};
 use crate::config::{Config, Location};
-use crate::guide::{self, Credential, DEVICES, Device, GatewayUrl, LookupError, Target};
+use crate::guide::{self, Credential, DEVICES, Device, GatewayUrl, LookupError, OneFamilyNames, Target};
 use crate::model::Hostname;
 use crate::operator::{OperatorError, RefusalKind};
 use crate::store::{Store, StoreError};
@@ -40,7 +40,7 @@ impl ValueEnum for Device {
     }
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
-        Some(PossibleValue::new(self.name).help(self.about))
+        Some(PossibleValue::new(self.name).aliases(self.aliases).help(self.about))
     }
 }
 
@@ -87,5 +87,6 @@ fn target(config: &Config, options: &ClientConfigOptions) -> anyhow::Result<Targ
         ),
     };
     let families = families(&options.families).unwrap_or_default();
-    Ok(Target { host, login, url, families })
+    let names = OneFamilyNames { v4: config.http.ipv4_name.clone(), v6: config.http.ipv6_name.clone() };
+    Ok(Target { host, login, url, families, names })
 }

@@ -302,6 +302,7 @@ fn host_block(view: &HostView) -> String {
     let mut lines = vec![("account", Cell::from(view.account.as_deref().unwrap_or("-")))];
     lines.extend(view.description.as_ref().map(|text| ("description", Cell::from(text))));
     lines.push(("addresses", Cell::from(addresses(view).as_deref().unwrap_or("none known"))));
+    lines.extend(only_family(view).map(|only| ("", Cell::from(only))));
     if view.pending {
         lines.push(("", Cell::new(Tone::Warning, "waits for the gateway to change its records")));
     }
@@ -319,6 +320,17 @@ fn host_block(view: &HostView) -> String {
     let by = if view.below_wildcard { ", below a wildcard" } else { "" };
     lines.push(("kept in", Cell::from(format!("{}{by}", kept_in(view.declared)))));
     block(view.name.as_str(), &lines, Paint::stdout())
+}
+
+/// A word about a host that may have both families and has only ever reported one.
+fn only_family(view: &HostView) -> Option<&'static str> {
+    // What a command set is no report, nor what comes with its leader's.
+    view.last_seen.filter(|_| view.extras.follow.is_none())?;
+    match (view.families, view.ipv4, view.ipv6) {
+        (Families::Both, Some(_), None) => Some("only IPv4 has ever been reported; if it has both, see ipv6_name"),
+        (Families::Both, None, Some(_)) => Some("only IPv6 has ever been reported; if it has both, see ipv4_name"),
+        (Families::Both, ..) | (Families::V4 | Families::V6, ..) => None,
+    }
 }
 
 /// What few hosts have: nothing of most.

@@ -67,3 +67,17 @@ fn check_off(texts: &[Text], problems: &mut Problems<'_>) -> Vec<&'static str> {
     }
     off
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documentation_names_all_of_them() {
+        let page = include_str!("../../docs/CONFIG.md");
+        let names = page.split("Their names: ").nth(1).and_then(|rest| rest.split(" The label").next()).unwrap();
+        let mut told: Vec<_> = names.split('`').filter(|word| NAMES.contains(word)).collect();
+        told.dedup();
+        assert_eq!(told, NAMES);
+    }
+}

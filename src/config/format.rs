@@ -43,6 +43,8 @@ pub(super) struct HttpSection {
     pub(super) trusted_proxies: Vec<Text>,
     pub(super) client_address_header: Option<Text>,
     pub(super) connections_per_source: Option<Spanned<TextOr<Within<1, MOST_CONNECTIONS>>>>,
+    pub(super) ipv4_name: Option<Text>,
+    pub(super) ipv6_name: Option<Text>,
 }
 
 /// A table in `listen`.
@@ -192,6 +194,8 @@ listen = ["127.0.0.1:8245"]
 trusted_proxies = ["127.0.0.1/32"]
 client_address_header = "x-forwarded-for"
 connections_per_source = 256
+ipv4_name = "ipv4.ddns.example.net"
+ipv6_name = "ipv6.ddns.example.net"
 
 a table in `listen`
 address = "0.0.0.0:8245"

@@ -10,6 +10,7 @@ use super::format::{self, Text, TextOr, example};
 use super::network::check_networks;
 use super::problem::{Once, Problems, label, quoted};
 use super::{Admin, ForwardingHeader, Http, Listener, Tls};
+use crate::model::Hostname;
 
 const HTTP_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8245);
 const ADMIN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8246);
@@ -80,6 +81,15 @@ fn check_http(
         }
     };
     let header = typed.client_address_header.as_ref().and_then(|header| check_header(header, problems));
+    let mut name = |key, text: &Option<Text>| text.as_ref().and_then(|text| check_name(key, text, problems));
+    let (ipv4_name, ipv6_name) = (name("ipv4_name", &typed.ipv4_name), name("ipv6_name", &typed.ipv6_name));
+    if let (true, Some(text)) = (ipv4_name.is_some() && ipv4_name == ipv6_name, &typed.ipv6_name) {
+        let message = format!(
+            "{} is the name of `ipv4_name` too: one name cannot be of either family alone",
+            quoted(text.get_ref())
+        );
+        problems.add(text.span().start, message, format!("for example: {}", example(TITLE, "ipv6_name")));
+    }
     Http {
         listen,
         tls,
@@ -87,7 +97,27 @@ fn check_http(
         trusts_unix,
         client_address_header: header.unwrap_or(ForwardingHeader::XForwardedFor),
         connections_per_source,
+        ipv4_name,
+        ipv6_name,
     }
+}
+
+/// A name of this gateway that devices look up.
+fn check_name(key: &str, text: &Text, problems: &mut Problems<'_>) -> Option<Hostname> {
+    let (at, typed) = (text.span().start, text.get_ref());
+    let help = || format!("for example: {}", example("[http]", key));
+    if typed.parse::<IpAddr>().is_ok() {
+        problems.add(at, format!("{} is an address: `{key}` is a name that has such addresses", quoted(typed)), help());
+        return None;
+    }
+    let name = problems.ok(at, Hostname::parse(typed), |error| {
+        (format!("{} is not the name of a host: {error}", quoted(typed)), help())
+    })?;
+    if name.as_str().starts_with('*') || name.has_underscore() {
+        problems.add(at, format!("{} is not a name that devices look up", quoted(typed)), help());
+        return None;
+    }
+    Some(name)
 }
 
 /// `[http.tls]`; its files are not read here, since they change while we run.

@@ -171,6 +171,10 @@ pub struct Http {
     pub client_address_header: ForwardingHeader,
     /// Connections at once from one IPv4 address or IPv6 /64; `None` is "off".
     pub connections_per_source: Option<u32>,
+    /// A name of this gateway that has IPv4 addresses alone.
+    pub ipv4_name: Option<Hostname>,
+    /// A name of this gateway that has IPv6 addresses alone.
+    pub ipv6_name: Option<Hostname>,
 }
 
 /// What routers reach with TLS.

@@ -207,6 +207,15 @@ impl Prober {
         self.never(records).await
     }
 
+    /// The same of TXT records.
+    pub(crate) async fn may_set_text(&self, names: &[&Hostname]) -> Result<(), AskError> {
+        let text = |name: &&Hostname| {
+            let text = TXT::new(vec!["dyngate".to_owned()]);
+            Ok(Record::from_rdata(wire_name(name.as_str())?, 0, RData::TXT(text)))
+        };
+        self.never(names.iter().map(text).collect::<Result<_, EncodeError>>()?).await
+    }
+
     /// Whether the key may remove addresses at `name`: not subject to BIND's `check-names`, which an addition is.
     pub(crate) async fn may_remove(&self, name: &Hostname) -> Result<(), AskError> {
         self.never(vec![delete_rrset(wire_name(name.as_str())?, RecordType::A)]).await

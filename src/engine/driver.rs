@@ -497,7 +497,7 @@ impl Running {
 
     fn done(&mut self, flight: FlightId, now: Instant) {
         self.fruitless = 0;
-        if self.driver.queue.swaps(flight).is_some() {
+        if self.driver.queue.puts_right(flight) {
             info!(zone = %self.zone(), primary = %self.primary(), "a compare and swap put a record right");
         }
         if let Some(ended) = self.driver.queue.acknowledged(flight, now) {

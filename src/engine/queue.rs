@@ -412,6 +412,12 @@ impl ZoneQueue {
         entries.iter().flat_map(|(name, entry)| entry.updates(name)).collect()
     }
 
+    /// Whether it puts right what was lost: nobody asked for it.
+    pub(super) fn puts_right(&self, flight: FlightId) -> bool {
+        let flight = self.flights.get(&flight);
+        flight.is_some_and(|flight| matches!(&flight.purpose, Purpose::Swap(Swap { answer: None, .. })))
+    }
+
     /// What a compare and swap is to find and to set; `None` for any other flight.
     pub(super) fn swaps(&self, flight: FlightId) -> Option<(&[RrData], RrsetUpdate<'_>)> {
         match &self.flights.get(&flight)?.purpose {

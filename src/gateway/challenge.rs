@@ -62,179 +62,182 @@ impl From<NotAChallenge> for HostVerdict {
     }
 }
 
-impl Gateway {
-    /// Does what is `asked` of the challenges of `host`, as was authorised.
-    pub(super) async fn challenge(
-        &self,
-        caller: &Caller,
-        host: &Hostname,
-        asked: &ChallengeAsked,
-        ask: &Ask,
-        authorised: &Authorised<'_>,
-    ) -> HostVerdict {
-        match self.try_challenge(caller, host, asked, ask, authorised).await {
-            Ok(true) => HostVerdict::of(Ok(engine::Applied { superseded: false })),
-            Ok(false) => HostVerdict { reason: "it is so already".into(), ..HostVerdict::verified_now() },
-            Err(verdict) => verdict,
+/// Does what is `asked` of the challenges of `host`, as was authorised.
+pub(super) async fn change(
+    gateway: &Gateway,
+    caller: &Caller,
+    host: &Hostname,
+    asked: &ChallengeAsked,
+    ask: &Ask,
+    authorised: &Authorised<'_>,
+) -> HostVerdict {
+    match try_change(gateway, caller, host, asked, ask, authorised).await {
+        Ok(true) => HostVerdict::of(Ok(engine::Applied { superseded: false })),
+        Ok(false) => HostVerdict { reason: "it is so already".into(), ..HostVerdict::verified_now() },
+        Err(verdict) => verdict,
+    }
+}
+
+/// Whether something changed.
+async fn try_change(
+    gateway: &Gateway,
+    caller: &Caller,
+    host: &Hostname,
+    asked: &ChallengeAsked,
+    ask: &Ask,
+    authorised: &Authorised<'_>,
+) -> Result<bool, HostVerdict> {
+    let name = host.challenge_name().map_err(|error| HostVerdict::new(Outcome::NotAName, error.to_string()))?;
+    let value = match asked {
+        ChallengeAsked::Present(text) | ChallengeAsked::Remove(text) => Some(ChallengeValue::parse(text)?),
+        ChallengeAsked::RemoveAll => None,
+    };
+    let zone = gateway.zone_of(&name).unwrap_or(authorised.zone);
+    let ttl = authorised.ttl.min(MOST_TTL);
+    let place = Place { zone, key: RrKey { name, rtype: RrType::Txt }, ttl, deadline: ask.deadline };
+    // Counted by their own name: an order changes it four times, and takes nothing from the host's addresses.
+    if let Err(wait) = gateway.limits.host(&place.key.name) {
+        return Err(HostVerdict::too_fast(wait, "host limit"));
+    }
+    let mut reservation = None;
+    if authorised.grant == Grant::Wildcard {
+        let since = gateway.lately();
+        gateway.is_no_target(host, since, since + ask.deadline.saturating_duration_since(since) / 2).await?;
+        if matches!(asked, ChallengeAsked::Present(_)) {
+            let reserved = by(ask.deadline, gateway.registry.reserve(&caller.account, host)).await?;
+            let full = || HostVerdict::new(Outcome::NotYourHost, "the account's max_hosts is reached");
+            reservation = Some(reserved.ok_or_else(full)?);
         }
     }
+    if gateway.registry.news() != authorised.news {
+        gateway.is_still_authorised(caller, authorised, host, Right::Own(&ask.asked), ask.deadline).await?;
+    }
+    let account = &caller.account.login;
+    let done = match (asked, value) {
+        (ChallengeAsked::Present(_), Some(value)) => present(gateway, &place, &value, account).await,
+        (_, Some(value)) => remove(gateway, &place, |known| known.value == value, Some(&value)).await,
+        (_, None) => remove(gateway, &place, |known| known.account == **account, None).await,
+    };
+    if let (Err(verdict), Some(reservation)) = (&done, reservation)
+        && verdict.outcome != Outcome::Unreachable
+    {
+        reservation.release();
+    }
+    done
+}
 
-    /// Whether something changed.
-    async fn try_challenge(
-        &self,
-        caller: &Caller,
-        host: &Hostname,
-        asked: &ChallengeAsked,
-        ask: &Ask,
-        authorised: &Authorised<'_>,
-    ) -> Result<bool, HostVerdict> {
-        let name = host.challenge_name().map_err(|error| HostVerdict::new(Outcome::NotAName, error.to_string()))?;
-        let value = match asked {
-            ChallengeAsked::Present(text) | ChallengeAsked::Remove(text) => Some(ChallengeValue::parse(text)?),
-            ChallengeAsked::RemoveAll => None,
+async fn present(
+    gateway: &Gateway,
+    place: &Place<'_>,
+    value: &ChallengeValue,
+    account: &str,
+) -> Result<bool, HostVerdict> {
+    let challenges = gateway.registry.challenges();
+    let name = &place.key.name;
+    let text = txt(value)?;
+    let known = by(place.deadline, challenges.of(name)).await?;
+    if !known.iter().any(|known| known.value == *value) && place.read().await?.values.contains(&text) {
+        // Somebody else put it there, and it is not ours to remove.
+        return Ok(false);
+    }
+    let keep = gateway.registry.acme().keep;
+    let all = by(place.deadline, challenges.present(name, value, account, keep)).await?;
+    let older: Vec<_> = all.iter().skip(MOST_SERVED).filter_map(|older| txt(&older.value).ok()).collect();
+    let is_changed = place
+        .edit(|held| {
+            held.retain(|value| !older.contains(value));
+            if !held.contains(&text) {
+                held.push(text.clone());
+            }
+        })
+        .await?;
+    if let Some(forgotten) = all.get(MOST_REMEMBERED..) {
+        // Else they go by their age.
+        let _stays = by(place.deadline, challenges.end(forgotten)).await;
+    }
+    Ok(is_changed)
+}
+
+/// Those of ours that `is_meant`, and `named`, whoever put it there: a gateway without a store may have forgotten it.
+async fn remove(
+    gateway: &Gateway,
+    place: &Place<'_>,
+    is_meant: impl Fn(&Challenge) -> bool,
+    named: Option<&ChallengeValue>,
+) -> Result<bool, HostVerdict> {
+    let challenges = gateway.registry.challenges();
+    let mut meant = by(place.deadline, challenges.of(&place.key.name)).await?;
+    meant.retain(is_meant);
+    let gone: Vec<_> =
+        meant.iter().map(|known| &known.value).chain(named).filter_map(|value| txt(value).ok()).collect();
+    let is_changed = !gone.is_empty() && place.edit(|held| held.retain(|value| !gone.contains(value))).await?;
+    if is_changed {
+        // Else they go by their age: what was read may be behind, and they may be there.
+        let _stays = by(place.deadline, challenges.end(&meant)).await;
+    }
+    Ok(is_changed)
+}
+
+/// Removes for ever what nobody removed in time, each time in the gateway `in_force`.
+pub(crate) async fn look_after_challenges(in_force: impl Fn() -> Arc<Gateway> + Send) {
+    let mut look = interval(LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut troubled = HashSet::new();
+    loop {
+        look.tick().await;
+        while remove_overdue(&in_force(), &mut troubled).await == AT_ONCE {}
+    }
+}
+
+/// How many were due; `troubled` are the zones of which it was said that something is left.
+async fn remove_overdue(gateway: &Gateway, troubled: &mut HashSet<ZoneName>) -> usize {
+    let challenges = gateway.registry.challenges();
+    // What is not removed now is due again then, here or at another gateway.
+    let lease = gateway.deadline * 2 + Duration::from_secs(10);
+    let Ok(due) = challenges.take_due(lease, AT_ONCE).await else { return 0 };
+    let mut away = HashSet::new();
+    for challenge in &due {
+        let Some(zone) = gateway.zone_of(&challenge.name) else {
+            if !gateway.registry.is_shared() {
+                warn!(name = %challenge.name, "a challenge stays: no zone of ours holds its name any longer");
+                let _again = challenges.end(std::slice::from_ref(challenge)).await;
+            }
+            continue;
         };
-        let zone = self.zone_of(&name).unwrap_or(authorised.zone);
-        let ttl = authorised.ttl.min(MOST_TTL);
-        let place = Place { zone, key: RrKey { name, rtype: RrType::Txt }, ttl, deadline: ask.deadline };
-        // Counted by their own name: an order changes it four times, and takes nothing from the host's addresses.
-        if let Err(wait) = self.limits.host(&place.key.name) {
-            return Err(HostVerdict::too_fast(wait, "host limit"));
+        // What cannot be reached is not waited for by each of them.
+        if away.contains(zone.name()) {
+            continue;
         }
-        let mut reservation = None;
-        if authorised.grant == Grant::Wildcard {
-            let since = self.lately();
-            self.is_no_target(host, since, since + ask.deadline.saturating_duration_since(since) / 2).await?;
-            if matches!(asked, ChallengeAsked::Present(_)) {
-                let reserved = by(ask.deadline, self.registry.reserve(&caller.account, host)).await?;
-                let full = || HostVerdict::new(Outcome::NotYourHost, "the account's max_hosts is reached");
-                reservation = Some(reserved.ok_or_else(full)?);
+        match remove_by_age(gateway, zone, challenge).await {
+            Ok(()) => {
+                troubled.remove(zone.name());
             }
-        }
-        if self.registry.news() != authorised.news {
-            self.is_still_authorised(caller, authorised, host, Right::Own(&ask.asked), ask.deadline).await?;
-        }
-        let account = &caller.account.login;
-        let done = match (asked, value) {
-            (ChallengeAsked::Present(_), Some(value)) => self.present(&place, &value, account).await,
-            (_, Some(value)) => self.remove(&place, |known| known.value == value, Some(&value)).await,
-            (_, None) => self.remove(&place, |known| known.account == **account, None).await,
-        };
-        if let (Err(verdict), Some(reservation)) = (&done, reservation)
-            && verdict.outcome != Outcome::Unreachable
-        {
-            reservation.release();
-        }
-        done
-    }
-
-    async fn present(&self, place: &Place<'_>, value: &ChallengeValue, account: &str) -> Result<bool, HostVerdict> {
-        let challenges = self.registry.challenges();
-        let name = &place.key.name;
-        let text = txt(value)?;
-        let known = by(place.deadline, challenges.of(name)).await?;
-        if !known.iter().any(|known| known.value == *value) && place.read().await?.values.contains(&text) {
-            // Somebody else put it there, and it is not ours to remove.
-            return Ok(false);
-        }
-        let keep = self.registry.acme().keep;
-        let all = by(place.deadline, challenges.present(name, value, account, keep)).await?;
-        let older: Vec<_> = all.iter().skip(MOST_SERVED).filter_map(|older| txt(&older.value).ok()).collect();
-        let is_changed = place
-            .edit(|held| {
-                held.retain(|value| !older.contains(value));
-                if !held.contains(&text) {
-                    held.push(text.clone());
-                }
-            })
-            .await?;
-        if let Some(forgotten) = all.get(MOST_REMEMBERED..) {
-            // Else they go by their age.
-            let _stays = by(place.deadline, challenges.end(forgotten)).await;
-        }
-        Ok(is_changed)
-    }
-
-    /// Those of ours that `is_meant`, and `named`, whoever put it there: a gateway without a store may have forgotten it.
-    async fn remove(
-        &self,
-        place: &Place<'_>,
-        is_meant: impl Fn(&Challenge) -> bool,
-        named: Option<&ChallengeValue>,
-    ) -> Result<bool, HostVerdict> {
-        let challenges = self.registry.challenges();
-        let mut meant = by(place.deadline, challenges.of(&place.key.name)).await?;
-        meant.retain(is_meant);
-        let gone: Vec<_> =
-            meant.iter().map(|known| &known.value).chain(named).filter_map(|value| txt(value).ok()).collect();
-        let is_changed = !gone.is_empty() && place.edit(|held| held.retain(|value| !gone.contains(value))).await?;
-        if is_changed {
-            // Else they go by their age: what was read may be behind, and they may be there.
-            let _stays = by(place.deadline, challenges.end(&meant)).await;
-        }
-        Ok(is_changed)
-    }
-
-    /// Removes for ever what nobody removed in time, each time in the gateway `in_force`.
-    pub(crate) async fn look_after_challenges(in_force: impl Fn() -> Arc<Self> + Send) {
-        let mut look = interval(LOOK);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut troubled = HashSet::new();
-        loop {
-            look.tick().await;
-            while in_force().remove_overdue(&mut troubled).await == AT_ONCE {}
-        }
-    }
-
-    /// How many were due; `troubled` are the zones of which it was said that something is left.
-    async fn remove_overdue(&self, troubled: &mut HashSet<ZoneName>) -> usize {
-        let challenges = self.registry.challenges();
-        // What is not removed now is due again then, here or at another gateway.
-        let lease = self.deadline * 2 + Duration::from_secs(10);
-        let Ok(due) = challenges.take_due(lease, AT_ONCE).await else { return 0 };
-        let mut away = HashSet::new();
-        for challenge in &due {
-            let Some(zone) = self.zone_of(&challenge.name) else {
-                if !self.registry.is_shared() {
-                    warn!(name = %challenge.name, "a challenge stays: no zone of ours holds its name any longer");
-                    let _again = challenges.end(std::slice::from_ref(challenge)).await;
-                }
-                continue;
-            };
-            // What cannot be reached is not waited for by each of them.
-            if away.contains(zone.name()) {
-                continue;
-            }
-            match self.remove_by_age(zone, challenge).await {
-                Ok(()) => {
-                    troubled.remove(zone.name());
-                }
-                Err(verdict) => {
-                    away.insert(zone.name().clone());
-                    if troubled.insert(zone.name().clone()) {
-                        warn!(zone = %zone.name(), name = %challenge.name, reason = %verdict.reason, rcode = verdict.rcode, "challenges that nobody removed cannot be removed yet");
-                    }
+            Err(verdict) => {
+                away.insert(zone.name().clone());
+                if troubled.insert(zone.name().clone()) {
+                    warn!(zone = %zone.name(), name = %challenge.name, reason = %verdict.reason, rcode = verdict.rcode, "challenges that nobody removed cannot be removed yet");
                 }
             }
         }
-        due.len()
     }
+    due.len()
+}
 
-    async fn remove_by_age(&self, zone: &engine::Zone, challenge: &Challenge) -> Result<(), HostVerdict> {
-        let key = RrKey { name: challenge.name.clone(), rtype: RrType::Txt };
-        let place = Place { zone, key, ttl: MOST_TTL, deadline: Instant::now() + self.deadline };
-        let text = txt(&challenge.value)?;
-        let is_changed = place.edit(|held| held.retain(|value| *value != text)).await?;
-        let challenges = self.registry.challenges();
-        if challenges.end(std::slice::from_ref(challenge)).await? == 0
-            && challenges.of(&challenge.name).await?.iter().any(|known| known.value == challenge.value)
-        {
-            // It was presented again meanwhile, and perhaps found there.
-            place.edit(|held| held.push(text.clone())).await?;
-        } else if is_changed {
-            info!(name = %challenge.name, account = challenge.account, "a challenge that nobody removed is gone");
-        }
-        Ok(())
+async fn remove_by_age(gateway: &Gateway, zone: &engine::Zone, challenge: &Challenge) -> Result<(), HostVerdict> {
+    let key = RrKey { name: challenge.name.clone(), rtype: RrType::Txt };
+    let place = Place { zone, key, ttl: MOST_TTL, deadline: Instant::now() + gateway.deadline };
+    let text = txt(&challenge.value)?;
+    let is_changed = place.edit(|held| held.retain(|value| *value != text)).await?;
+    let challenges = gateway.registry.challenges();
+    if challenges.end(std::slice::from_ref(challenge)).await? == 0
+        && challenges.of(&challenge.name).await?.iter().any(|known| known.value == challenge.value)
+    {
+        // It was presented again meanwhile, and perhaps found there.
+        place.edit(|held| held.push(text.clone())).await?;
+    } else if is_changed {
+        info!(name = %challenge.name, account = challenge.account, "a challenge that nobody removed is gone");
     }
+    Ok(())
 }
 
 impl Place<'_> {

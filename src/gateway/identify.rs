@@ -228,3 +228,86 @@ impl Gateway {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::path::Path;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::auth::Authenticator;
+    use crate::config::Config;
+    use crate::limit::Limits;
+    use crate::metrics::Metrics;
+    use crate::registry::Registry;
+
+    /// `declared.dyn.example` is a login; its secret is `secret`.
+    const CONFIG: &str = r#"
+[[key]]
+name = "k"
+algorithm = "hmac-sha256"
+secret = "c2VjcmV0"
+
+[[zone]]
+name = "dyn.example"
+primaries = ["127.0.0.1"]
+key = "k"
+
+[[account]]
+login = "declared.dyn.example"
+secret = "$sha256$K7gNU3sdo+OL0wNhqoVWhr3g6s1xYv72ol/pe/Unols="
+hosts = ["declared.dyn.example"]
+"#;
+    const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    async fn gateway(folder: &Path) -> Gateway {
+        let config = Config::parse(CONFIG, Path::new("gateway.toml")).unwrap();
+        let metrics = Metrics::register(&mut prometheus_client::registry::Registry::default());
+        let kept = [("kept.dyn.example", true), ("off.dyn.example", false)];
+        let registry = Registry::with_accounts(&config, folder, &kept, &metrics).await;
+        let limits = Limits::new(&config.limits, metrics.clone());
+        Gateway::new(registry, Authenticator::new(1).unwrap(), limits, [], metrics, &config.engine)
+    }
+
+    #[tokio::test]
+    async fn a_wrong_secret_costs_the_same_look_ups_whoever_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let gateway = gateway(folder.path()).await;
+        let deadline = Instant::now() + Duration::from_secs(60);
+        // The feed's first answer has all that was remembered looked up again.
+        while gateway.registry.news() == 0 {
+            assert!(Instant::now() < deadline);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let mut costs = Vec::new();
+        for login in ["nobody.dyn.example", "kept.dyn.example", "off.dyn.example", "declared.dyn.example"] {
+            let mut of_login = Vec::new();
+            for guess in 0..3 {
+                let before = gateway.registry.questions();
+                let credentials = Credentials::new(login.to_owned(), format!("guess {guess} for {login}"));
+                assert!(gateway.log_in(&credentials, SOURCE, deadline).await.is_err());
+                of_login.push(gateway.registry.questions() - before);
+            }
+            for guess in 3..6 {
+                let before = gateway.registry.questions();
+                let secret = format!("guess {guess} for {login}").into();
+                let hosts = [login.to_owned()];
+                assert!(gateway.log_in_without_login(secret, &hosts, SOURCE, deadline).await.is_err());
+                of_login.push(gateway.registry.questions() - before);
+            }
+            costs.push(of_login);
+        }
+        assert_eq!(costs, vec![[2, 1, 1, 2, 2, 2]; 4], "the account and a token; a token; a token and a secret");
+        let before = gateway.registry.questions();
+        let right = |secret: &str| gateway.log_in_without_login(secret.to_owned().into(), &[], SOURCE, deadline);
+        assert_eq!(&*right("secret").await.unwrap().0.login, "declared.dyn.example");
+        assert_eq!(gateway.registry.questions(), before, "what the file declares needs no store");
+        for cost in [2, 0] {
+            let before = gateway.registry.questions();
+            assert_eq!(&*right("kept.dyn.example").await.unwrap().0.login, "kept.dyn.example");
+            assert_eq!(gateway.registry.questions() - before, cost, "it is remembered, and the account was already");
+        }
+        assert!(right("off.dyn.example").await.is_err());
+    }
+}

@@ -38,6 +38,7 @@ use carried_out::CarriedOut;
 use late::LateUpdates;
 use together::Part;
 
+pub(crate) use challenge::look_after_challenges;
 pub use request::{Admitted, Asked, BadAddress, ChallengeAsked, Identity, Labels, More, PrefixAsked, UpdateRequest};
 pub(crate) use verdict::{HostVerdict, Verdicts};
 
@@ -344,7 +345,7 @@ impl Gateway {
                     None if is_plain => self.set(caller, &name, ask, authorised).await,
                     // Seldom: in boxes of their own, so that a request stays small.
                     None => Box::pin(self.set_together(caller, &name, host.as_deref(), ask, authorised)).await,
-                    Some(asked) => Box::pin(self.challenge(caller, &name, asked, ask, &authorised)).await,
+                    Some(asked) => Box::pin(challenge::change(self, caller, &name, asked, ask, &authorised)).await,
                 };
                 (verdict, grant)
             }

@@ -129,8 +129,7 @@ impl Asked {
     /// A challenge, and nothing else.
     #[must_use]
     pub fn of_challenge(challenge: ChallengeAsked) -> Self {
-        let more = More { challenge: Some(challenge), ..More::default() };
-        Self { addresses: Addresses::default(), more: Some(Arc::new(more)) }
+        Self::only(More { challenge: Some(challenge), ..More::default() })
     }
 
     /// These addresses, and nothing else.

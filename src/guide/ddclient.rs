@@ -1,4 +1,4 @@
-//! ddclient.conf for ddclient 3.10 and later.
+//! ddclient.conf for ddclient 3.10.
 
 use super::target::Target;
 use crate::model::Family;
@@ -8,7 +8,7 @@ pub(super) fn render(target: &Target) -> String {
     let server = url.authority();
     let ssl = if url.tls { "yes" } else { "no" };
     let (find, hints) = if target.has(Family::V4) {
-        (format!("use=web, web={url}/checkip"), both(target))
+        (format!("use=web, web={}/checkip", target.url_of(Family::V4)), both(target))
     } else {
         let hint = "# eth0: the interface that has the IPv6 address.\n";
         ("use=cmd, cmd='ip -6 -o addr show dev eth0 scope global'".to_owned(), hint.to_owned())
@@ -38,17 +38,13 @@ fn both(target: &Target) -> String {
     if !target.has(Family::V6) {
         return String::new();
     }
-    format!(
-        "# ddclient 3.10 reports one address, here the one that the gateway sees. For both families take ddclient 4, and\n\
-         # in place of the line use=:\n\
-         #   usev4=webv4, webv4={0}/checkip\n\
-         #   usev6=ifv6, ifv6=eth0\n",
-        target.url
-    )
+    "# ddclient 3.10 reports one address, here the one that the gateway sees: IPv4, unless it was told ipv6=. For both families\n\
+     # take ddclient 4: --for ddclient-4\n"
+        .to_owned()
 }
 
 /// A value as ddclient reads it. A `#` begins a comment even in quotes, so such a login cannot be written.
-fn quoted(value: &str) -> String {
+pub(super) fn quoted(value: &str) -> String {
     if value.chars().all(|c| c.is_alphanumeric() || "._@+-".contains(c)) {
         return value.to_owned();
     }

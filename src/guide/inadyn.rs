@@ -1,5 +1,6 @@
 //! inadyn.conf with a `custom` provider.
 
+use super::one_family_hint;
 use super::target::Target;
 use crate::model::Family;
 
@@ -7,15 +8,18 @@ use crate::model::Family;
 const IPV6_COMMAND: &str = "ip -6 -o addr show dev eth0 scope global";
 
 pub(super) fn render(target: &Target) -> String {
-    let server = target.url.authority();
-    let ssl = target.url.tls;
-    let ipv4 = provider(
-        target,
-        "dyngate",
-        &format!("    checkip-server = \"{server}\"\n    checkip-path   = \"/checkip\"\n    checkip-ssl    = {ssl}\n"),
-    );
-    let ipv6 = provider(target, "dyngate-ipv6", &format!("    checkip-command = \"{IPV6_COMMAND}\"\n"));
-    let eth0 = "# eth0: the interface that has the IPv6 address.\n";
+    let checkip = |family| {
+        let (server, ssl) = (target.url_of(family).authority(), target.url.tls);
+        format!("    checkip-server = \"{server}\"\n    checkip-path   = \"/checkip\"\n    checkip-ssl    = {ssl}\n")
+    };
+    let ipv4 = provider(target, "dyngate", &checkip(Family::V4));
+    let (find, eth0) = if target.is_seen_by(Family::V6) {
+        (checkip(Family::V6), "")
+    } else {
+        let eth0 = "# eth0: the interface that has the IPv6 address.\n";
+        (format!("    checkip-command = \"{IPV6_COMMAND}\"\n"), eth0)
+    };
+    let ipv6 = provider(target, "dyngate-ipv6", &find);
     let providers = match (target.has(Family::V4), target.has(Family::V6)) {
         (true, false) => ipv4,
         (false, _) => format!("{eth0}allow-ipv6 = true\n{ipv6}"),
@@ -29,8 +33,9 @@ pub(super) fn render(target: &Target) -> String {
     format!(
         "# /etc/inadyn.conf, mode 600. inadyn encodes what it puts for %h and %i; that is understood.\n\
          # It ends for good at nohost, badauth and badip; with --continue-on-error it goes on.\n\
-         period = 300\n\
-         {providers}"
+         {}period = 300\n\
+         {providers}",
+        one_family_hint(target)
     )
 }
 

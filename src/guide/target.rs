@@ -14,11 +14,44 @@ pub(crate) struct Target {
     pub(crate) url: GatewayUrl,
     /// What the device is to report.
     pub(crate) families: Families,
+    pub(crate) names: OneFamilyNames,
+}
+
+/// The gateway's names that have addresses of one family alone, where it has them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct OneFamilyNames {
+    pub(crate) v4: Option<Hostname>,
+    pub(crate) v6: Option<Hostname>,
 }
 
 impl Target {
     pub(crate) fn has(&self, family: Family) -> bool {
         self.families.allow(family)
+    }
+
+    fn name_of(&self, family: Family) -> Option<&Hostname> {
+        match family {
+            Family::V4 => self.names.v4.as_ref(),
+            Family::V6 => self.names.v6.as_ref(),
+        }
+    }
+
+    /// Where a device is reached by that family alone, as far as the gateway has a name for it.
+    pub(crate) fn url_of(&self, family: Family) -> GatewayUrl {
+        match self.name_of(family) {
+            Some(name) => GatewayUrl { host: name.to_string(), origin: UrlOrigin::Given, ..self.url.clone() },
+            None => self.url.clone(),
+        }
+    }
+
+    /// Whether what comes to [`Self::url_of`] comes by that family.
+    pub(crate) fn is_seen_by(&self, family: Family) -> bool {
+        self.name_of(family).is_some() || self.url.family() == Some(family)
+    }
+
+    /// Whether anything can come by that family: an address as server is reached by its own alone.
+    pub(crate) fn reaches(&self, family: Family) -> bool {
+        self.name_of(family).is_some() || self.url.family().is_none_or(|only| only == family)
     }
 }
 
@@ -119,6 +152,15 @@ impl GatewayUrl {
         }
     }
 
+    /// Scheme, login and host, for devices that take the credentials in the URL; the reader puts the password in.
+    pub(crate) fn with_login(&self, login: &str) -> String {
+        format!("{}://{login}:PASSWORD@{}", self.scheme(), self.authority())
+    }
+
+    fn scheme(&self) -> &'static str {
+        if self.tls { "https" } else { "http" }
+    }
+
     /// The family of the address, where it is an address.
     pub(crate) fn family(&self) -> Option<Family> {
         if self.host.starts_with('[') {
@@ -131,7 +173,7 @@ impl GatewayUrl {
 /// Scheme, host and port; no slash at the end.
 impl fmt::Display for GatewayUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}", if self.tls { "https" } else { "http" }, self.authority())
+        write!(f, "{}://{}", self.scheme(), self.authority())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Golden text of every device, and the awkward targets.
 
-use super::target::{GatewayUrl, Target};
+use super::target::{GatewayUrl, OneFamilyNames, Target};
 use super::*;
 use crate::model::{Families, Hostname};
 
@@ -10,6 +10,7 @@ fn target(url: &str, families: Families) -> Target {
         login: "router1".to_owned(),
         url: GatewayUrl::parse(url).unwrap(),
         families,
+        names: OneFamilyNames::default(),
     }
 }
 
@@ -46,12 +47,8 @@ fn each_device_over_https_with_one_family() {
 fn a_guess_and_a_placeholder_are_told() {
     let notes = |listen: &str| {
         let url = GatewayUrl::guess(&[listen.parse().unwrap()]);
-        notes(
-            "curl",
-            Evidence::Run,
-            Credential::Password,
-            &Target { url, ..target("https://ddns.example.net", Families::Both) },
-        )
+        let curl = DEVICES.iter().find(|device| device.name == "curl").unwrap();
+        notes(curl, &Target { url, ..target("https://ddns.example.net", Families::Both) })
     };
     insta::assert_snapshot!(notes("203.0.113.1:8245") + &notes("0.0.0.0:8245"), @"
     # curl: keeps home.dyn.example up to date, as account router1.
@@ -93,4 +90,87 @@ fn an_address_as_server_is_reached_by_its_own_family() {
     assert!(curl.contains("curl -4") && !curl.contains("curl -6") && curl.contains("of one family"), "{curl}");
     let ddclient = text("ddclient", &target("http://[2001:db8::1]:8245", Families::Both));
     assert!(ddclient.contains("takes no IPv6 address as server"), "{ddclient}");
+}
+
+#[test]
+fn names_of_one_family_stand_where_the_device_is_seen() {
+    let parse = |name: &str| Some(Hostname::parse(name).unwrap());
+    let names = OneFamilyNames { v4: parse("ipv4.gw.example"), v6: parse("ipv6.gw.example") };
+    let without = target("https://gw.example:8443", Families::Both);
+    let with = Target { names, ..without.clone() };
+    for (device, of_v4, of_v6) in [
+        ("inadyn", "checkip-server = \"ipv4.gw.example:8443\"", Some("checkip-server = \"ipv6.gw.example:8443\"")),
+        ("ddclient", "web=https://ipv4.gw.example:8443/checkip", None),
+        (
+            "ddclient-4",
+            "usev4=webv4, webv4=https://ipv4.gw.example:8443/checkip",
+            Some("usev6=webv6, webv6=https://ipv6.gw.example:8443/checkip"),
+        ),
+        (
+            "openwrt",
+            "ip_url 'https://ipv4.gw.example:8443/checkip'",
+            Some("ip_url 'https://ipv6.gw.example:8443/checkip'"),
+        ),
+        (
+            "dyndnsc",
+            "detector-url = https://ipv4.gw.example:8443/myip",
+            Some("detector-url = https://ipv6.gw.example:8443/myip"),
+        ),
+        ("home-assistant", "url: \"https://ipv4.gw.example:8443/u/TOKEN/\"", None),
+        ("ddns", "--index4 'url:https://ipv4.gw.example:8443/myip'", None),
+        ("dd-wrt", "ipv4.gw.example:8443", None),
+        ("url", "https://ipv4.gw.example:8443/update/TOKEN", Some("https://ipv6.gw.example:8443/update/TOKEN")),
+        ("curl", "curl -4 -sS -w '\\n' -u 'router1:PASSWORD' 'https://ipv4.gw.example:8443/", Some("'https://ipv6.gw")),
+        ("wget", "https://ipv4.gw.example:8443/nic", Some("https://ipv6.gw.example:8443/nic")),
+    ] {
+        let text = text(device, &with);
+        assert!(text.contains(of_v4) && of_v6.is_none_or(|of_v6| text.contains(of_v6)), "{text}");
+        assert!(!text.contains("ipv4_name"), "there is one: {text}");
+    }
+    for device in ["inadyn", "dyndnsc", "home-assistant", "dd-wrt", "url", "ddns"] {
+        let hint = "If gw.example:8443 has IPv6 addresses too";
+        assert!(
+            text(device, &without).contains(hint) && text(device, &without).contains("ipv4_name of [http]"),
+            "{device}"
+        );
+        let literal = Target { url: GatewayUrl::parse("http://192.0.2.1").unwrap(), ..without.clone() };
+        assert!(!text(device, &literal).contains(hint), "an address has no other: {device}");
+    }
+}
+
+#[test]
+fn every_device_has_one_name_and_no_text_has_a_secret() {
+    let names: Vec<_> = DEVICES.iter().flat_map(|device| device.aliases.iter().chain([&device.name])).collect();
+    let distinct: std::collections::HashSet<_> = names.iter().collect();
+    assert_eq!(distinct.len(), names.len());
+    for device in &DEVICES {
+        let text = device.text(&target("https://gw.example", Families::Both));
+        let placeholder = if device.credential == Credential::Token { "TOKEN" } else { "PASSWORD" };
+        assert!(text.contains(placeholder) && text.contains("home.dyn.example") && text.ends_with('\n'), "{text}");
+        assert!(text.lines().all(|line| !line.ends_with(' ')), "{text}");
+    }
+}
+
+#[test]
+fn awkward_logins_are_quoted_for_each_syntax() {
+    let login = r#"o'neil "x" %a"#;
+    for (device, written) in [
+        ("cisco", "://o%27neil%20%22x%22%20%25a:PASSWORD@x/"),
+        ("ddns-go", "://o%27neil%20%22x%22%20%25a:PASSWORD@x/"),
+        ("ddns-updater", "://o%27neil%20%22x%22%20%25a:PASSWORD@x/"),
+        ("certbot", r#""username": "o'neil \"x\" %a""#),
+        ("caddy", r#"username "o'neil \"x\" %a""#),
+        ("lego", r#"HTTPREQ_USERNAME='o'\''neil "x" %a'"#),
+        ("acme.sh", r#"ACMEPROXY_USERNAME='o'\''neil "x" %a'"#),
+        ("vyos", r#"username 'o'\''neil "x" %a'"#),
+        ("wget", r#"'--user=o'\''neil "x" %a'"#),
+        ("asuswrt", r#"-u 'o'\''neil "x" %a:PASSWORD'"#),
+        ("dyndnsc", r#"updater-userid = o'neil "x" %%a"#),
+        ("ddclient-4", r#"login='o\'neil "x" %a'"#),
+        ("hpe", "give the account another one"),
+        ("huawei", "give the account another one"),
+    ] {
+        let text = text(device, &Target { login: login.to_owned(), ..target("https://x", Families::Both) });
+        assert!(text.contains(written), "{text}");
+    }
 }

@@ -14,13 +14,14 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use super::Public;
 use super::authorization::identity;
 use super::dialect::{Dialect, DialectRequest, Parse, Parsed, Rendered, TABLE, at, dyndns2};
+use super::json::JsonObject;
 use super::parameters::Parameters;
 use crate::auth::Authenticator;
 use crate::config::{Config, Dialects, ForwardingHeader};
-use crate::gateway::{Asked, Gateway, HostVerdict, Identity, Verdicts};
+use crate::gateway::{Asked, ChallengeAsked, Gateway, HostVerdict, Identity, Verdicts};
 use crate::limit::Limits;
 use crate::metrics::Metrics;
-use crate::model::{Outcome, canonical};
+use crate::model::{ChallengeValue, Outcome, canonical};
 use crate::net::fuzzing::{block_on, converse};
 use crate::net::{ClientAddress, Peer, Proxies};
 use crate::registry::Registry;
@@ -137,8 +138,9 @@ pub fn update(octets: &[u8]) {
     let parsed = dyndns2::parse(&request);
 
     for host in &parsed.hosts {
-        let is_said = parameters.iter().any(|(_, value)| value.contains(host.as_str()));
-        assert!(is_said && !host.is_empty() && !host.contains(','), "{host:?}");
+        let is_said = |text: &str| parameters.iter().any(|(_, value)| value.contains(text));
+        let below = parameters.list("alias").next().and_then(|alias| host.strip_prefix(alias)?.strip_prefix('.'));
+        assert!((is_said(host) || below.is_some_and(is_said)) && !host.is_empty() && !host.contains(','), "{host:?}");
     }
     let texts: Vec<&str> = ADDRESSES.iter().flat_map(|key| parameters.list(key)).collect();
     if let Ok(Asked { addresses, more }) = &parsed.asked {
@@ -208,7 +210,8 @@ fn check_parsed(dialect: &Dialect, request: &DialectRequest<'_>, parsed: &Parsed
     let DialectRequest { head, rest, parameters, .. } = *request;
     let path = percent_encoding::percent_decode_str(rest).decode_utf8_lossy();
     let values = || parameters.iter().flat_map(|(name, value)| [name, value]).chain([&*path]);
-    for host in &parsed.hosts {
+    // What JSON says, the target `challenge` looks at.
+    for host in parsed.hosts.iter().filter(|_| !JsonObject::is_begun_by(request.body)) {
         let is_said = host.split('.').all(|label| values().any(|value| value.contains(label)));
         assert!(is_said && !host.contains(','), "{host:?} of {:?}", head.uri);
     }
@@ -232,6 +235,42 @@ fn check_parsed(dialect: &Dialect, request: &DialectRequest<'_>, parsed: &Parsed
             check_answer(dialect.name, outcome, &(dialect.render)(&verdicts(outcome, count), &parsed.echo));
         }
     }
+}
+
+/// A body, of JSON or a form, as acme-dns' and httpreq's clients send it. A value has the shape of a challenge's, one host is named,
+/// and what was read, written as JSON, is read as the same; no answer but that of a success reads like one.
+pub fn challenge(octets: &[u8]) {
+    for path in ["/acme-dns/update", "/httpreq/present", "/httpreq/cleanup/"] {
+        let Some((dialect, parsed)) = post(path, octets) else { panic!("nothing is spoken at {path}") };
+        assert_eq!(parsed.hosts.len(), 1);
+        if let (Ok(asked), [host]) = (&parsed.asked, parsed.hosts.as_slice()) {
+            let ((Some(ChallengeAsked::Present(value)), false) | (Some(ChallengeAsked::Remove(value)), true)) =
+                (asked.challenge(), path.contains("cleanup"))
+            else {
+                panic!("{asked:?} at {path}")
+            };
+            assert!(asked.addresses.is_empty() && ChallengeValue::parse(value).is_ok(), "{asked:?}");
+            assert_eq!(parsed.echo.txt.as_ref(), Some(value));
+            let name = format!("_acme-challenge.{host}");
+            let written = serde_json::json!({ "subdomain": name, "txt": value, "fqdn": name, "value": value });
+            let Some((_, again)) = post(path, written.to_string().as_bytes()) else { panic!("{written}") };
+            assert_eq!((again.hosts, again.asked), (parsed.hosts.clone(), Ok(asked.clone())), "{written}");
+        }
+        for outcome in Outcome::ALL {
+            check_answer(dialect.name, outcome, &(dialect.render)(&verdicts(outcome, 1), &parsed.echo));
+        }
+    }
+}
+
+/// What the first row that serves `path` makes of a POST.
+fn post(path: &str, body: &[u8]) -> Option<(&'static Dialect, Parsed)> {
+    let (head, ()) = Request::post(path).body(()).ok()?.into_parts();
+    let (parameters, settings) = (Parameters::of_body(body), Dialects::default());
+    let client = ClientAddress { source: CALLER, address: Some(CALLER) };
+    let dialect = at(&TABLE, path.trim_end_matches('/')).next()?.dialect;
+    let Parse::Update(parse) = dialect.parse else { return None };
+    let request = DialectRequest { head: &head, rest: "", parameters: &parameters, body, client, settings: &settings };
+    Some((dialect, parse(&request)))
 }
 
 /// What clients take for well done, wherever it stands and in whatever letter case.
@@ -274,30 +313,9 @@ fn verdicts(outcome: Outcome, count: usize) -> Verdicts {
     Verdicts { each: vec![verdict; count], ..Verdicts::answered() }
 }
 
-const ADDRESSES: [&str; 23] = [
-    "myip",
-    "myipv4",
-    "myipv6",
-    "myip4",
-    "ip",
-    "ipv4",
-    "ipv6",
-    "ip4",
-    "ip6",
-    "ip4addr",
-    "ip6addr",
-    "myip6",
-    "myip2",
-    "address",
-    "addr",
-    "dnsto",
-    "ipaddr",
-    "ipaddress",
-    "ip_address",
-    "ipv4addr",
-    "ipv6addr",
-    "a",
-    "aaaa",
+const ADDRESSES: [&str; 20] = [
+    "myip", "myipv4", "myipv6", "myip4", "ip", "ipv4", "ipv6", "ip4", "ip6", "ip4addr", "ip6addr", "myip6", "myip2",
+    "address", "addr", "dnsto", "ipv4addr", "ipv6addr", "a", "aaaa",
 ];
 
 /// Sets nothing where something else does.
@@ -310,18 +328,35 @@ fn round_trip(parameters: &Parameters) {
     for key in ["hostname", "username", "password", "offline", "wildcard", "mx"].into_iter().chain(ADDRESSES) {
         let Some(value) = parameters.first_of(&[key]) else { continue };
         let written = percent_encoding::utf8_percent_encode(&value, percent_encoding::NON_ALPHANUMERIC);
-        let again = Parameters::of_body(format!("a=b&{key}={written}&c=").as_bytes());
+        let again = Parameters::of_body(format!("x=y&{key}={written}&z=").as_bytes());
         assert_eq!(again.first_of(&[key]), Some(value));
     }
 }
 
-/// The value of an Authorization header, and the same octets as the pair that a device would encode.
+/// The value of an Authorization header, the same octets as the pair that a device would encode, and as a secret alone.
 pub fn authorization(octets: &[u8]) {
     check_credentials(octets);
+    check_secret(octets);
     let pair = [b"Basic ", STANDARD.encode(octets).as_bytes()].concat();
     let found = check_credentials(&pair);
     let is_pair = octets.contains(&b':') && octets != b":";
     assert_eq!(found, is_pair, "a pair, and only a pair, is credentials");
+}
+
+/// A secret alone is read as it came, but for blanks around it, and never shown.
+fn check_secret(octets: &[u8]) {
+    for scheme in ["Bearer ", "Token ", "tOKEN  "] {
+        let Ok(value) = HeaderValue::from_bytes(&[scheme.as_bytes(), octets].concat()) else { continue };
+        let found = identity(&HeaderMap::from_iter([(AUTHORIZATION, value)]), &Parameters::default());
+        let said = octets.trim_ascii();
+        match found {
+            Identity::Secret(secret) => {
+                assert_eq!(secret.expose(), super::parameters::text(said.to_vec()).as_bytes());
+                assert_eq!(format!("{secret:?}"), "Password(…)");
+            }
+            other => assert!(said.is_empty() && matches!(other, Identity::Nobody), "{other:?}"),
+        }
+    }
 }
 
 /// Whether the header holds credentials.

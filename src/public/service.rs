@@ -170,7 +170,10 @@ impl Public {
         let settings = &self.settings;
         let asked = |rest| DialectRequest { head, rest, parameters, body, client, settings };
         let claims = |spoken: &Spoken<'p>| (spoken.dialect.claims)(&asked(spoken.rest));
-        let spoken = self.spoken_at(path).find(claims).or_else(|| dialect::fallback(&asked("")));
+        let spoken = self.spoken_at(path).find(claims);
+        // A path that has a dialect of its own has it alone, be it off.
+        let is_any = || dialect::at(&TABLE, path).next().is_none();
+        let spoken = spoken.or_else(|| is_any().then(|| dialect::fallback(&asked(""))).flatten());
         spoken.map(|spoken| (spoken, asked(spoken.rest)))
     }
 

@@ -21,15 +21,12 @@ const HOSTS: [&str; 11] =
 
 /// What an address is called: dyndnsd documents `myip6`, FreeDNS `address`, ZoneEdit `dnsto`, MyDNS.JP `ipv4addr`, njalla `a`,
 /// others are seen from routers. Each takes both families.
-const ADDRESSES: [(&str, Scope); 23] = [
+const ADDRESSES: [(&str, Scope); 20] = [
     ("myip", Scope::Both),
     ("ip", Scope::Both),
     ("address", Scope::Both),
     ("addr", Scope::Both),
     ("dnsto", Scope::Both),
-    ("ipaddr", Scope::Both),
-    ("ipaddress", Scope::Both),
-    ("ip_address", Scope::Both),
     ("myipv4", Scope::Only(Family::V4)),
     ("ipv4", Scope::Only(Family::V4)),
     ("ip4", Scope::Only(Family::V4)),
@@ -163,18 +160,17 @@ fn is_host(text: &&str) -> bool {
     !is_placeholder(text) && !is_one_of(text, &["yes", "1"])
 }
 
-/// Whether a letter gives way to a longer name that speaks of the same.
-fn is_letter_beside_word(parameters: &Parameters, key: &str) -> bool {
+/// The letters that give way to a longer name, of the same meaning, that is given. Found once: a request may hold thousands of
+/// letters.
+fn shadowed_letters(parameters: &Parameters) -> Vec<&'static str> {
     let is_given = |name: &str| name.len() > 1 && name != "aaaa" && parameters.list(name).next().is_some();
-    let longer = |scope: Scope| {
-        ADDRESSES.iter().any(|(name, other)| (*other == scope || *other == Scope::Both) && is_given(name))
+    let longer = |family| {
+        let is_of_it = |scope: &Scope| [Scope::Both, Scope::Only(family)].contains(scope);
+        ADDRESSES.iter().any(|(name, scope)| is_of_it(scope) && is_given(name))
     };
-    match key {
-        "h" => HOSTS.iter().any(|name| is_given(name)),
-        "a" => longer(Scope::Only(Family::V4)),
-        "aaaa" => longer(Scope::Only(Family::V6)),
-        _ => false,
-    }
+    let host = HOSTS.iter().any(|name| is_given(name)).then_some("h");
+    let (v4, v6) = (longer(Family::V4).then_some("a"), longer(Family::V6).then_some("aaaa"));
+    [host, v4, v6].into_iter().flatten().collect()
 }
 
 /// Whether nothing is said of a host or an address that is not read: to drop it would set something else than what somebody
@@ -190,9 +186,10 @@ fn understood(parameters: &Parameters, hosts: &[String]) -> Result<(), BadAddres
     if TXT.iter().any(|key| parameters.list(key).next().is_some()) {
         return Err(BadAddress::NotUnderstood("a TXT record is asked for"));
     }
+    let shadowed = shadowed_letters(parameters);
     let is_known_name = |name: &str| {
         let is_read = HOSTS.contains(&name) || ADDRESSES.iter().any(|(key, _)| *key == name);
-        is_read && !is_letter_beside_word(parameters, name)
+        is_read && !shadowed.contains(&name)
             || KEEPS.iter().any(|(key, _)| *key == name)
             || name == PAIR
             || [&PREFIXES[..], &OTHERS, &LOGIN, &PASSWORD].iter().any(|keys| keys.contains(&name))
@@ -211,7 +208,7 @@ fn understood(parameters: &Parameters, hosts: &[String]) -> Result<(), BadAddres
     }
     let is_one_of_them = |named: &str| hosts.iter().any(|host| is_or_is_below(host.as_bytes(), named.as_bytes()));
     // More hosts than may be asked for are not looked at.
-    let keys = HOSTS.iter().filter(|key| !is_letter_beside_word(parameters, key));
+    let keys = HOSTS.iter().filter(|key| !shadowed.contains(key));
     let mut named = keys.flat_map(|key| parameters.list(key)).filter(is_host);
     if hosts.len() <= MOST_HOSTS && named.any(|named| !is_one_of_them(named)) {
         return Err(BadAddress::Contradiction);
@@ -243,7 +240,8 @@ fn resembled(name: &str) -> Option<&'static str> {
             // Other words end in these too: `timezone`, `mac_addr`.
             Some(before) => {
                 let is_apart = before.ends_with(|end: char| !end.is_ascii_alphanumeric() && !"_-.".contains(end));
-                is_apart || is_telling || known.contains("ip")
+                let is_of_ip = known.contains("ip") || known.starts_with("addr") && before.contains("ip");
+                is_apart || is_telling || is_of_ip
             }
             None => is_telling && name.contains(known),
         }
@@ -323,7 +321,8 @@ impl Said {
                 self.read_prefix(text, caller)?;
             }
         }
-        for (key, scope) in ADDRESSES.into_iter().filter(|(key, _)| !is_letter_beside_word(parameters, key)) {
+        let shadowed = shadowed_letters(parameters);
+        for (key, scope) in ADDRESSES.into_iter().filter(|(key, _)| !shadowed.contains(key)) {
             for text in parameters.list(key) {
                 self.read_value(text, scope, caller)?;
             }
@@ -546,7 +545,6 @@ mod tests {
             ("myip=[2001:db8::1]:80", "198.51.100.1", "not an address"),
             ("myip=[192.0.2.1]", "198.51.100.1", "not an address"),
             ("myip=192.0.2.01", "198.51.100.1", "not an address"),
-            ("ipaddr=192.0.2.01", "198.51.100.1", "not an address"),
             ("myip=1.1.1.1domain2.example.com", "198.51.100.1", "not an address"),
             ("myip=", "unknown", "no address is left to set"),
         ] {
@@ -692,6 +690,8 @@ mod tests {
             ("amp;myip=192.0.2.1", "myip"),
             ("amp;ip=192.0.2.1", "ip"),
             ("wanip=router", "ip"),
+            ("ipaddr=192.0.2.01", "addr"),
+            ("ip_address=", "address"),
             ("+myip=", "myip"),
             ("myip[]=x", "myip"),
             ("hostname=a.example&amp;hostname=b.example", "hostname"),

@@ -122,6 +122,11 @@ impl Host {
         let more = HostMore::of(host.extras, followers);
         Self { login: Some(host.login), ttl: host.ttl, families: host.families, blocked: host.blocked, more }
     }
+
+    /// Whether its IPv6 address comes with another host's reports.
+    pub(super) fn is_follower(&self) -> bool {
+        self.more.as_ref().is_some_and(|more| more.extras.follow.is_some())
+    }
 }
 
 impl HostMore {

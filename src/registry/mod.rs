@@ -6,6 +6,7 @@ mod challenges;
 mod declared;
 mod directory;
 mod dummy;
+mod one_family;
 mod pending;
 mod recorder;
 mod reserver;
@@ -118,7 +119,8 @@ impl Registry {
         let mut follower = JoinSet::new();
         follower.spawn(Arc::clone(&directory).follow(on_pending));
         let unwritten = metrics.store_unwritten();
-        let recorder = Recorder::start(store.clone(), config.store.history, unwritten, Arc::clone(&health));
+        let (known, healthy) = (Arc::clone(&directory), Arc::clone(&health));
+        let recorder = Recorder::start(store.clone(), config.store.history, unwritten, healthy, known);
         let reserver = Arc::new(Reserver::start(store.clone(), Arc::clone(&directory)));
         let challenges = Arc::new(Challenges::kept(store.clone()));
         Ok(Self {
@@ -181,8 +183,8 @@ impl Registry {
         self.declared.login_of_secret(digest).flatten().and_then(|login| self.declared.account(login)).cloned()
     }
 
-    /// The same of the store: it may be disabled, and the secret may have expired. A secret of several accounts, of the file and
-    /// the store together too, is nobody's.
+    /// The same of the store: it may be disabled, and the secret may have expired. A secret of several accounts is nobody's, and
+    /// one that the file has too is not the store's.
     pub(crate) async fn account_by_secret(&self, digest: &TokenDigest) -> Result<Option<Arc<Account>>, Unavailable> {
         let Some(stored) = &self.stored else { return Ok(None) };
         match stored.directory.login_of_secret(digest).await? {
@@ -278,6 +280,9 @@ impl Registry {
     /// Notes what became of a host's request; written within a second, and nobody waits for it.
     pub(crate) fn saw(&self, sighting: Sighting) {
         if let Some(stored) = &self.stored {
+            if self.declared.host(&sighting.name).is_some_and(|host| host.is_follower()) {
+                stored.recorder.is_no_reporter(&sighting.name);
+            }
             stored.recorder.note(sighting);
         }
     }
@@ -331,6 +336,31 @@ impl Registry {
         if let Some(stored) = &self.stored {
             stored.directory.knock_at_host(name, since).await;
         }
+    }
+
+    /// What `config` declares, and a store in `folder` with these accounts, enabled or not. The secret of each is its login.
+    #[cfg(test)]
+    pub(crate) async fn with_accounts(
+        config: &Config,
+        folder: &std::path::Path,
+        accounts: &[(&str, bool)],
+        metrics: &Metrics,
+    ) -> Self {
+        let store = Store::open(&crate::config::Location::Sqlite(folder.join("store.db"))).await.unwrap();
+        for (login, is_enabled) in accounts {
+            let secret = PasswordDigest::Sha256(TokenDigest::of(login).0);
+            let account =
+                crate::store::NewAccount { login: (*login).to_owned(), secret, max_hosts: 1, wildcards: Vec::new() };
+            store.add_account(&account, &[]).await.unwrap();
+            store.set_enabled(login, *is_enabled).await.unwrap();
+        }
+        Self::with(config, store, metrics, || ()).await.unwrap()
+    }
+
+    /// How often an account, a host or a secret was looked up in the store.
+    #[cfg(test)]
+    pub(crate) fn questions(&self) -> u64 {
+        self.stored.as_ref().map_or(0, |stored| stored.directory.questions())
     }
 
     /// Why the store is away, if it is, and whether even what is remembered no longer counts.

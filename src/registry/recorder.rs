@@ -11,8 +11,10 @@ use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tracing::warn;
 
+use super::directory::Directory;
+use super::one_family::OneFamily;
 use super::store_health::StoreHealth;
-use crate::model::{DesiredRecords, Hostname, Outcome, RrType, Timestamp};
+use crate::model::{Addresses, DesiredRecords, Families, Hostname, Outcome, RrType, Timestamp};
 use crate::store::{AddressChange, Calls, Seen, Store, StoreError};
 
 /// How far the store may be behind.
@@ -59,6 +61,8 @@ struct RecorderShared {
     writing: AsyncMutex<()>,
     unwritten: Gauge,
     health: Arc<StoreHealth>,
+    directory: Arc<Directory>,
+    one_family: OneFamily,
 }
 
 /// What is to be written: a row of the state of each name, and one of the history for each change.
@@ -71,10 +75,19 @@ struct Unwritten {
 }
 
 impl Recorder {
-    /// Starts the task that writes to `store`, removes history older than `history`, and counts in `unwritten`.
-    pub(super) fn start(store: Store, history: Duration, unwritten: Gauge, health: Arc<StoreHealth>) -> Self {
+    /// Starts the task that writes to `store`, removes history older than `history`, and counts in `unwritten`; `directory` tells
+    /// which families a host may have.
+    pub(super) fn start(
+        store: Store,
+        history: Duration,
+        unwritten: Gauge,
+        health: Arc<StoreHealth>,
+        directory: Arc<Directory>,
+    ) -> Self {
         let (waiting, full, writing) = (Mutex::default(), Notify::new(), AsyncMutex::default());
-        let shared = Arc::new(RecorderShared { store, waiting, full, writing, unwritten, health });
+        let one_family = OneFamily::default();
+        let shared =
+            Arc::new(RecorderShared { store, waiting, full, writing, unwritten, health, directory, one_family });
         let task = tokio::spawn(Arc::clone(&shared).run(history));
         Self { shared, task }
     }
@@ -94,6 +107,11 @@ impl Recorder {
         if is_full {
             self.shared.full.notify_one();
         }
+    }
+
+    /// `name` reports nothing itself, so that nothing is said of its families.
+    pub(super) fn is_no_reporter(&self, name: &Hostname) {
+        self.shared.one_family.settle(name);
     }
 
     /// Writes all that waits now.
@@ -206,13 +224,31 @@ impl RecorderShared {
     }
 
     async fn record(&self, batch: &mut BTreeMap<Hostname, Calls>) -> Result<(), StoreError> {
-        let changed = batch.iter().filter(|(_, calls)| calls.changes() > 0).map(|(name, _)| name.clone());
-        let held = self.store.acknowledged(&changed.collect::<Vec<_>>()).await?;
+        let wonders = |name: &Hostname, calls: &Calls| calls.only_family().is_some() && self.one_family.wonders(name);
+        let asked = batch.iter().filter(|(name, calls)| calls.changes() > 0 || wonders(name, calls));
+        let asked: Vec<_> = asked.map(|(name, _)| name.clone()).collect();
+        let held = self.store.acknowledged(&asked).await?;
         batch.retain(|name, calls| held.contains_key(name) || !calls.is_removal());
         for (name, calls) in &mut *batch {
             calls.follow(held.get(name).copied().unwrap_or_default());
         }
-        self.store.record(batch).await
+        self.store.record(batch).await?;
+        for (name, calls) in batch.iter().filter(|(name, calls)| wonders(name, calls)) {
+            self.look_at_families(name, calls, held.get(name).copied().unwrap_or_default()).await;
+        }
+        Ok(())
+    }
+
+    async fn look_at_families(&self, name: &Hostname, calls: &Calls, before: Addresses) {
+        // It was authorised a moment ago, so this is remembered.
+        let Ok(host) = self.directory.host(name).await else { return };
+        if host.as_ref().is_some_and(|host| host.is_follower()) {
+            return self.one_family.settle(name);
+        }
+        let families = host.map_or(Families::Both, |host| host.families);
+        if let Some(reported) = calls.only_family() {
+            self.one_family.look(name, families, reported, before);
+        }
     }
 
     async fn trim(&self, history: Duration) {

@@ -8,7 +8,7 @@ use super::rows::Rows;
 use super::session::Purpose;
 use super::state::addresses_text;
 use super::{Store, StoreError};
-use crate::model::{Addresses, DesiredRecords, Hostname, RrData, RrType, Timestamp};
+use crate::model::{Addresses, DesiredRecords, Family, Hostname, RrData, RrType, Timestamp};
 
 /// Times never go back: what was seen later stays, whoever tells it first. An address of a request that was accepted earlier
 /// serves only where none is known, and so does an imported one that was verified earlier.
@@ -131,6 +131,13 @@ impl Calls {
     /// How many of them changed the name.
     pub(crate) fn changes(&self) -> usize {
         self.changes.len()
+    }
+
+    /// The family that a router reported, where it reported one alone.
+    pub(crate) fn only_family(&self) -> Option<Family> {
+        self.latest.source?;
+        let mut reported = self.held.iter().flatten().filter_map(|held| held.address).map(Family::of);
+        reported.next().filter(|_| reported.next().is_none())
     }
 
     /// Whether nothing but a command's removal was done: its host may be gone, and gets no state again.

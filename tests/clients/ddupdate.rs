@@ -24,28 +24,30 @@ const NO_IP: Row = Row {
     host: "noip.dyn.example",
     strange: STRANGE,
     has_callers: false,
+    has_ipv6: false,
+    has_token: false,
     changed: DONE,
     unchanged: DONE,
     refused: ends(4, "HTTP Error 401: Unauthorized"),
     // It looks at the status alone.
-    unknown: DONE,
+    unknown: Some(DONE),
     down: ends(4, "HTTP Error 503: Service Unavailable"),
 };
 
-const FAMILY: [Row; 4] = [
+const FAMILY: [Row; 5] = [
     NO_IP,
     Row {
         protocol: "dy.fi",
         host: "dyfi.dyn.example",
         has_callers: true,
-        unknown: ends(4, "Bad update reply: nohost"),
+        unknown: Some(ends(4, "Bad update reply: nohost")),
         ..NO_IP
     },
     // A POST without a body, and all of it in the query.
     Row {
         protocol: "domains.google.com",
         host: "google.dyn.example",
-        unknown: ends(4, "Bad server reply: nohost"),
+        unknown: Some(ends(4, "Bad server reply: nohost")),
         ..NO_IP
     },
     // It looks for "uccessful", which nobody else does: what it asks for is done, and it does not believe it.
@@ -54,7 +56,35 @@ const FAMILY: [Row; 4] = [
         host: "changeip.dyn.example",
         changed: ends(4, "Bad update reply: good {ip}"),
         unchanged: ends(4, "Bad update reply: nochg {ip}"),
-        unknown: ends(4, "Bad update reply: nohost"),
+        unknown: Some(ends(4, "Bad update reply: nohost")),
+        ..NO_IP
+    },
+    // A form with the host's name and its key.
+    Row {
+        protocol: "hurricane_electric",
+        host: "he.dyn.example",
+        unknown: Some(ends(0, "Server reply: nohost")),
+        ..NO_IP
+    },
+];
+
+const OWN: [Row; 2] = [
+    Row {
+        protocol: "duckdns.org",
+        dialect: "duckdns",
+        host: "duck.duckdns.org",
+        strange: "strange.duckdns.org",
+        refused: ends(4, "Update error, got: KO"),
+        unknown: Some(ends(4, "Update error, got: KO")),
+        ..NO_IP
+    },
+    // It wants `auto` for the family that it has no address of.
+    Row {
+        protocol: "dynv6.com",
+        dialect: "dynv6",
+        host: "home.dynv6.net",
+        strange: "strange.dynv6.net",
+        unknown: Some(ends(4, "HTTP Error 404: Not Found")),
         ..NO_IP
     },
 ];
@@ -81,6 +111,11 @@ async fn once(stage: &Stage, row: &Row, order: Order<'_>) -> Ran {
 #[tokio::test(flavor = "multi_thread")]
 async fn ddupdates_plugins_of_the_family_of_dyndns2_where_namespaces_are_allowed() {
     run("ddupdate::ddupdates_plugins_of_the_family_of_dyndns2_where_namespaces_are_allowed", &FAMILY).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ddupdates_plugins_with_words_of_their_own_where_namespaces_are_allowed() {
+    run("ddupdate::ddupdates_plugins_with_words_of_their_own_where_namespaces_are_allowed", &OWN).await;
 }
 
 async fn run(test: &str, rows: &[Row]) {

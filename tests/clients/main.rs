@@ -7,6 +7,8 @@
 
 mod authority;
 mod builtin;
+mod certificates;
+mod custom;
 mod ddclient;
 mod ddupdate;
 mod inadyn;

@@ -6,10 +6,11 @@ use std::time::Duration;
 use lab::{Kind, Server, Setup, soon};
 
 use crate::program::{Program, Ran, find, said};
+use crate::rounds::{Order, Row, Says, carry_out, ends, play};
 use crate::stage::{HOME, LOGIN, SECRET, STRANGE, Stage, ZONE};
 
 /// The program in target/clients, or the word that it was not run.
-fn installed(program: &str) -> Option<String> {
+pub(crate) fn installed(program: &str) -> Option<String> {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/clients").join(program);
     let name = Path::new(program).file_name().unwrap_or_default().to_string_lossy();
     if !file.is_file() {
@@ -21,7 +22,7 @@ fn installed(program: &str) -> Option<String> {
 }
 
 /// Where a script of PyPI finds the modules that lie beside it.
-fn modules(script: &str) -> String {
+pub(crate) fn modules(script: &str) -> String {
     let modules = Path::new(script).ancestors().nth(2).expect("bin/ lies beside the modules");
     format!("PYTHONPATH={}", modules.display())
 }
@@ -117,4 +118,105 @@ async fn ddns_client_where_installed() {
     stage.end_outage().await;
     update(&stage, SECRET, HOME, "203.0.113.8").ended(limit).await.assert(0, "good 203.0.113.8");
     assert_eq!(stage.served(HOME).await, ["203.0.113.8"]);
+}
+
+/// dyndnsc ends with 0 whatever becomes of it; what it was told stands in its log.
+const DYNDNSC: Row = Row {
+    protocol: "dyndns2",
+    dialect: "dyndns2",
+    host: "dyndnsc.dyn.example",
+    strange: STRANGE,
+    has_callers: false,
+    has_ipv6: true,
+    has_token: false,
+    changed: ends(0, "status 200, good {ip}"),
+    unchanged: ends(0, "status 200, nochg {ip}"),
+    refused: ends(0, "status 401, badauth"),
+    unknown: Some(ends(0, "status 200, nohost")),
+    down: ends(0, "status 503, 911"),
+};
+
+async fn dyndnsc(script: &str, stage: &Stage, row: &Row, order: Order<'_>) -> Ran {
+    let Order { host, secret, address, .. } = order;
+    let (updater, server) = (row.protocol, stage.gateway.http());
+    let (path, credentials) = match updater {
+        "duckdns" => ("/update", format!("updater-token = {secret}")),
+        _ => ("/nic/update", format!("updater-userid = {LOGIN}\nupdater-password = {secret}")),
+    };
+    let text = format!(
+        "[dyndnsc]\nconfigs = router\n[router]\nupdater = {updater}\nupdater-hostname = {host}\n{credentials}\n\
+         updater-url = http://{server}{path}\ndetector = command\ndetector-command = echo {address}\n"
+    );
+    stage.write(&format!("{updater}/dyndnsc.ini"), &text);
+    // It asks the DNS first what the host has, and no server outside knows of it.
+    let (modules, no_wait) = (modules(script), "RES_OPTIONS=attempts:1 timeout:1");
+    let arguments = [modules.as_str(), no_wait, script, "-vvv", "-c", "dyndnsc.ini"];
+    carry_out(Program::start("env", &arguments, &stage.folder_of(updater)), &order).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dyndnsc_where_installed() {
+    let Some(script) = installed("pypi/bin/dyndnsc") else { return };
+    let rows = [
+        DYNDNSC,
+        // It sends the first label alone.
+        Row {
+            protocol: "duckdns",
+            dialect: "duckdns",
+            host: "duck.dyn.example",
+            changed: ends(0, "status 200, OK"),
+            unchanged: ends(0, "status 200, OK"),
+            refused: ends(0, "status 200, KO"),
+            unknown: Some(ends(0, "status 200, KO")),
+            down: ends(0, "status 503, KO"),
+            ..DYNDNSC
+        },
+    ];
+    let mut stage = Stage::of_rows("127.0.0.1", (0, 0), &[], &rows).await;
+    play(&mut stage, &rows, async |stage, row, order| dyndnsc(&script, stage, row, order).await).await;
+}
+
+const FAILED: Says = ends(1, "Failed to update A record for {host}");
+
+/// ddns of PyPI tries three times where it gets 503.
+const CALLBACK: Row = Row {
+    protocol: "callback",
+    dialect: "dyndns2",
+    host: "callback.dyn.example",
+    strange: STRANGE,
+    has_callers: false,
+    has_ipv6: false,
+    has_token: false,
+    changed: ends(0, "set {host}[IPv4]: {ip} successfully."),
+    unchanged: ends(0, "set {host}[IPv4]: {ip} successfully."),
+    refused: FAILED,
+    // It looks at the status alone.
+    unknown: Some(ends(0, "set {host}[IPv4]: {ip} successfully.")),
+    down: FAILED,
+};
+
+async fn ddns(script: &str, stage: &Stage, row: &Row, order: Order<'_>) -> Ran {
+    let Order { host, secret, address, .. } = order;
+    let server = stage.gateway.http();
+    let url =
+        format!("--id=http://{server}/nic/update?hostname=__DOMAIN__&myip=__IP__&username={LOGIN}&password={secret}");
+    let (endpoint, token) = (format!("--endpoint=http://{server}"), format!("--token={secret}"));
+    let places = if row.protocol == "he" { vec![endpoint.as_str(), &token] } else { vec![url.as_str()] };
+    let (modules, service, rule) =
+        (modules(script), format!("--dns={}", row.protocol), format!("shell:echo {address}"));
+    let start = [modules.as_str(), "PYTHONIOENCODING=utf-8", script, &service, "--no-cache"];
+    let arguments = [&start[..], &places, &["--ipv4", host, "--index4", &rule]].concat();
+    carry_out(Program::start("env", &arguments, &stage.folder_of(row.protocol)), &order).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ddns_with_other_services_where_installed() {
+    let Some(script) = installed("pypi/bin/ddns") else { return };
+    let rows = [
+        CALLBACK,
+        // A form with the host's name and its key.
+        Row { protocol: "he", host: "he.dyn.example", unknown: Some(FAILED), ..CALLBACK },
+    ];
+    let mut stage = Stage::of_rows("127.0.0.1", (0, 0), &[], &rows).await;
+    play(&mut stage, &rows, async |stage, row, order| ddns(&script, stage, row, order).await).await;
 }

@@ -1,5 +1,5 @@
-//! Many clients at one gateway and one primary, each through wrong secret, unknown host, change, no change and another
-//! change; then all of them through an outage and its end.
+//! Many clients at one gateway and one primary, each through wrong secret, unknown host, change, no change, another
+//! change and an IPv6 address; then all of them through an outage and its end.
 
 use std::future::poll_fn;
 use std::task::Poll;
@@ -14,6 +14,7 @@ use crate::stage::{LOGIN, SECRET, Stage};
 const FIRST: &str = "203.0.113.7";
 const SECOND: &str = "203.0.113.8";
 const THIRD: &str = "203.0.113.10";
+const IPV6: &str = "2001:db8::7";
 /// Where a host is moved to by somebody else when its client can only send it to its own address.
 const ELSEWHERE: &str = "198.51.100.1";
 const WRONG: &str = "not-the-secret";
@@ -51,10 +52,15 @@ pub(crate) struct Row {
     pub(crate) strange: &'static str,
     /// Whether the request states no address, so that the host gets the caller's.
     pub(crate) has_callers: bool,
+    /// Whether it can send an IPv6 address, which stands beside the IPv4 one then.
+    pub(crate) has_ipv6: bool,
+    /// Whether its secret is its host's token, and not the account's.
+    pub(crate) has_token: bool,
     pub(crate) changed: Says,
     pub(crate) unchanged: Says,
     pub(crate) refused: Says,
-    pub(crate) unknown: Says,
+    /// Nothing where the secret is the host, and no other can be named.
+    pub(crate) unknown: Option<Says>,
     pub(crate) down: Says,
 }
 
@@ -90,12 +96,14 @@ pub(crate) async fn play(stage: &mut Stage, rows: &[Row], update: impl AsyncFn(&
     }
     stage.begin_outage().await;
     // Each of them waits for the gateway's deadline.
-    let down = rows.iter().map(|row| step(stage, row, "outage", row.down, row.host, SECRET, THIRD, &update));
+    let down = rows.iter().map(|row| step(stage, row, "outage", row.down, row.host, stage.secret(row), THIRD, &update));
     wrong.extend(at_once(down).await.into_iter().flatten());
     stage.end_outage().await;
     for row in rows {
-        wrong.extend(step(stage, row, "recovery", row.changed, row.host, SECRET, THIRD, &update).await);
-        wrong.extend(serves(stage, row, "recovery", row.host, &[callers_or(row, stage, THIRD)]).await);
+        wrong.extend(step(stage, row, "recovery", row.changed, row.host, stage.secret(row), THIRD, &update).await);
+        let ipv6 = row.has_ipv6.then(|| IPV6.to_owned());
+        let addresses: Vec<_> = [callers_or(row, stage, THIRD)].into_iter().chain(ipv6).collect();
+        wrong.extend(serves(stage, row, "recovery", row.host, &addresses).await);
     }
     assert!(wrong.is_empty(), "{}\n{}", wrong.join("\n\n"), stage.gateway.log());
 }
@@ -119,16 +127,18 @@ async fn alone(stage: &Stage, row: &Row, update: &impl AsyncFn(&Stage, &Row, Ord
     let mut wrong = Vec::new();
     wrong.extend(step(stage, row, "wrong secret", row.refused, row.host, WRONG, FIRST, update).await);
     wrong.extend(serves(stage, row, "wrong secret", row.host, &[]).await);
-    wrong.extend(step(stage, row, "unknown host", row.unknown, row.strange, SECRET, FIRST, update).await);
-    wrong.extend(serves(stage, row, "unknown host", row.strange, &[]).await);
+    if let Some(unknown) = row.unknown {
+        wrong.extend(step(stage, row, "unknown host", unknown, row.strange, stage.secret(row), FIRST, update).await);
+        wrong.extend(serves(stage, row, "unknown host", row.strange, &[]).await);
+    }
     for (what, address) in [("change", FIRST), ("second change", SECOND)] {
         if row.has_callers {
             elsewhere(stage, row.host).await;
         }
-        wrong.extend(step(stage, row, what, row.changed, row.host, SECRET, address, update).await);
+        wrong.extend(step(stage, row, what, row.changed, row.host, stage.secret(row), address, update).await);
         wrong.extend(serves(stage, row, what, row.host, &[callers_or(row, stage, address)]).await);
         let before = stage.outcomes(row.dialect, "unchanged").await;
-        wrong.extend(step(stage, row, "no change", row.unchanged, row.host, SECRET, address, update).await);
+        wrong.extend(step(stage, row, "no change", row.unchanged, row.host, stage.secret(row), address, update).await);
         if stage.outcomes(row.dialect, "unchanged").await <= before {
             wrong.push(format!("{}: no change: {} did not count it", row.protocol, row.dialect));
         }
@@ -136,6 +146,10 @@ async fn alone(stage: &Stage, row: &Row, update: &impl AsyncFn(&Stage, &Row, Ord
     }
     if row.has_callers {
         elsewhere(stage, row.host).await;
+    }
+    if row.has_ipv6 {
+        wrong.extend(step(stage, row, "IPv6", row.changed, row.host, stage.secret(row), IPV6, update).await);
+        wrong.extend(serves(stage, row, "IPv6", row.host, &[SECOND.to_owned(), IPV6.to_owned()]).await);
     }
     wrong
 }

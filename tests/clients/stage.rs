@@ -1,5 +1,6 @@
 //! Knot, the gateway in front of it with its limits as they come, one account, and a folder for the client's files.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -43,6 +44,7 @@ pub(crate) struct Stage {
     pub(crate) primary: Server,
     pub(crate) gateway: Gateway,
     folder: TempDir,
+    tokens: BTreeMap<&'static str, String>,
 }
 
 impl Stage {
@@ -60,15 +62,35 @@ impl Stage {
     pub(crate) async fn of_rows(address: &str, ports: (u16, u16), names: &[&'static str], rows: &[Row]) -> Self {
         let (http, https) = ports;
         let names = names.iter().copied().chain(["127.0.0.1"]).collect();
-        let hosts: Vec<_> = rows.iter().map(|row| row.host).collect();
+        let (hosts, of_tokens): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(|row| !row.has_token);
+        let hosts: Vec<_> = hosts.iter().map(|row| row.host).collect();
         let zone = |host: &&'static str| host.split_once('.').map(|(_, zone)| zone);
-        let mut zones: Vec<_> = hosts.iter().filter_map(zone).filter(|&zone| zone != ZONE).collect();
+        let mut zones: Vec<_> =
+            rows.iter().map(|row| &row.host).filter_map(zone).filter(|&zone| zone != ZONE).collect();
         zones.sort_unstable();
         zones.dedup();
         // More clients than one source has, and more wrong secrets.
         let more = "[limits]\nsource = \"off\"\naccount = \"off\"\nfailed_logins = \"off\"\n";
         let (http, https) = (format!("{address}:{http}"), Some(format!("{address}:{https}")));
-        Self::of(Plan { http, https, names, zones, hosts, more }).await
+        let mut stage = Self::of(Plan { http, https, names, zones, hosts, more }).await;
+        for row in of_tokens {
+            stage.command(&["account", "add", &format!("owner-of-{}", row.host), "--host", row.host]).await;
+            let printed = stage.command(&["host", "token", row.host, "--json"]).await;
+            let printed: serde_json::Value = serde_json::from_str(&printed).expect("JSON");
+            let token = printed["path"].as_str().and_then(|path| path.strip_prefix("/update/")).expect("a path");
+            stage.tokens.insert(row.host, token.to_owned());
+        }
+        stage
+    }
+
+    /// Runs a command of the gateway's that must succeed; what it prints.
+    async fn command(&self, arguments: &[&str]) -> String {
+        let program = std::env::var("DYNGATE_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_dyngate").to_owned());
+        let config = self.gateway.folder().join("gateway.toml");
+        let config = ["--config", config.to_str().expect("a path in UTF-8")];
+        let ran = self.run(&program, &[arguments, &config].concat()).await;
+        assert_eq!(ran.code, Some(0), "{arguments:?}: {}", ran.output);
+        ran.output
     }
 
     async fn of(plan: Plan) -> Self {
@@ -85,6 +107,7 @@ impl Stage {
             );
         }
         let folder = TempDir::with_prefix("dyngate-client-").expect("a folder");
+        let store = folder.path().join("store.db");
         let mut tls = String::new();
         if let Some(https) = https {
             let authority = Authority::new();
@@ -100,12 +123,19 @@ impl Stage {
             toml,
             "[[account]]\nlogin = \"{LOGIN}\"\nsecret = \"{}\"\nhosts = {hosts:?}\n\n\
              [http]\nlisten = [\"{http}\"]\n{tls}[admin]\nlisten = \"127.0.0.1:0\"\n\
-             [engine]\ndeadline = \"3s\"\ndefer = \"off\"\n{more}",
+             [engine]\ndeadline = \"3s\"\ndefer = \"off\"\n\
+             [store]\nurl = \"sqlite:{}\"\n{more}",
             digest(SECRET),
+            store.display(),
         );
         let built = Path::new(env!("CARGO_BIN_EXE_dyngate"));
         let gateway = Gateway::builder(built).config(&toml).start().await.expect("the gateway starts");
-        Self { primary, gateway, folder }
+        Self { primary, gateway, folder, tokens: BTreeMap::new() }
+    }
+
+    /// What the client of this row has for its host: its token, or the account's secret.
+    pub(crate) fn secret(&self, row: &Row) -> &str {
+        self.tokens.get(row.host).map_or(SECRET, String::as_str)
     }
 
     /// What a caller's address is at this gateway.

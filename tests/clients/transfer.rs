@@ -1,6 +1,7 @@
 //! GNU Wget and curl as routers' scripts call them: OpenWrt's own command lines, exit codes and answers.
 
-use crate::program::Ran;
+use crate::program::{Program, Ran};
+use crate::rounds::{Order, Row, Says, carry_out, ends, play};
 use crate::stage::{HOME, LOGIN, SECRET, STRANGE, Stage};
 
 /// The address of an update with the credentials in it, as OpenWrt writes it.
@@ -76,4 +77,126 @@ async fn curl_sends_its_credentials_at_once_and_reads_the_words() {
         ("good 203.0.113.8", vec!["203.0.113.8".to_owned()])
     );
     curl(&stage, &["-f"], &url(&stage, "wrong", HOME, "203.0.113.8")).await.assert(22, "error: 401");
+}
+
+const NOERROR: Says = ends(0, "NOERROR OK");
+const OK: Says = ends(0, "OK");
+const KO: Says = ends(0, "KO");
+
+/// wget with its credentials in the URL: first it asks without them, and goes on over the same connection.
+const EASYDNS: Row = Row {
+    protocol: "wget-easydns",
+    dialect: "easydns",
+    host: "wget-easydns.dyn.example",
+    strange: STRANGE,
+    has_callers: false,
+    has_ipv6: true,
+    has_token: false,
+    changed: NOERROR,
+    unchanged: NOERROR,
+    refused: ends(6, "Username/Password Authentication Failed."),
+    unknown: Some(ends(0, "NOACCESS")),
+    down: ends(8, "ERROR 503: Service Unavailable."),
+};
+
+/// curl without `-f` does not mind the status.
+const BEARER: Row = Row {
+    protocol: "curl-bearer",
+    dialect: "dyndns2",
+    host: "curl-bearer.dyn.example",
+    changed: ends(0, "good {ip}"),
+    unchanged: ends(0, "nochg {ip}"),
+    refused: ends(0, "badauth"),
+    unknown: Some(ends(0, "nohost")),
+    down: ends(0, "911"),
+    ..EASYDNS
+};
+
+const ROWS: [Row; 8] = [
+    EASYDNS,
+    Row {
+        protocol: "wget-zoneedit",
+        dialect: "zoneedit",
+        host: "wget-zoneedit.dyn.example",
+        changed: ends(0, "<SUCCESS CODE=\"200\""),
+        unchanged: ends(0, "<SUCCESS CODE=\"201\""),
+        unknown: Some(ends(0, "<ERROR CODE=\"709\"")),
+        ..EASYDNS
+    },
+    Row {
+        protocol: "wget-dyndns1",
+        dialect: "dyndns1",
+        host: "wget-dyndns1.dyn.example",
+        changed: ends(0, "return code: NOERROR"),
+        unchanged: ends(0, "return code: NOERROR"),
+        unknown: Some(ends(0, "return code: ")),
+        ..EASYDNS
+    },
+    Row {
+        protocol: "wget-duckdns",
+        dialect: "duckdns",
+        host: "wget-duckdns.dyn.example",
+        changed: OK,
+        unchanged: OK,
+        refused: KO,
+        unknown: Some(KO),
+        ..EASYDNS
+    },
+    BEARER,
+    Row { protocol: "curl-token", host: "curl-token.dyn.example", ..BEARER },
+    Row { protocol: "curl-form", host: "curl-form.dyn.example", has_token: true, ..BEARER },
+    Row {
+        protocol: "curl-freedns",
+        dialect: "freedns-v1",
+        host: "curl-freedns.dyn.example",
+        has_token: true,
+        changed: ends(0, "Updated {host} to {ip} in"),
+        unchanged: ends(0, "ERROR: Address {ip} has not changed."),
+        refused: ends(0, "ERROR: Unable to locate this record"),
+        unknown: None,
+        down: ends(0, "ERROR: Temporary failure"),
+        ..BEARER
+    },
+];
+
+async fn transfer(stage: &Stage, row: &Row, order: Order<'_>) -> Ran {
+    let Order { host, secret, address, .. } = order;
+    let server = stage.gateway.http();
+    let (addressed, asked) = (format!("http://{server}"), format!("http://{LOGIN}:{secret}@{server}"));
+    let nic = format!("{addressed}/nic/update?hostname={host}&myip={address}");
+    let (header, data): (String, String);
+    let (more, url) = match row.protocol {
+        "wget-easydns" => (vec![], format!("{asked}/dyn/generic.php?hostname={host}&myip={address}")),
+        "wget-zoneedit" => (vec![], format!("{asked}/auth/dynamic.html?host={host}&dnsto={address}")),
+        "wget-dyndns1" => {
+            (vec![], format!("{asked}/nic/dyndns?action=edit&started=1&hostname=YES&host_id={host}&myip={address}"))
+        }
+        "wget-duckdns" => (vec![], format!("{addressed}/update?domains={host}&token={secret}&ip={address}")),
+        "curl-bearer" => {
+            header = format!("Authorization: Bearer {secret}");
+            (vec!["-H", header.as_str()], nic)
+        }
+        "curl-token" => {
+            header = format!("Authorization: Token {secret}");
+            (vec!["-H", header.as_str()], nic)
+        }
+        "curl-form" => {
+            data = format!("hostname={host}&password={secret}&myip={address}");
+            (vec!["-d", data.as_str()], format!("{addressed}/nic/update"))
+        }
+        "curl-freedns" => (vec![], format!("{addressed}/dynamic/update.php?{secret}&address={address}")),
+        unknown => panic!("{unknown}"),
+    };
+    let (program, start) = match row.protocol.starts_with("wget") {
+        true => ("wget", &["--no-config", "--no-hsts", "-nv", "-t", "1", "-O", "-"][..]),
+        false => ("curl", &["-q", "-sS"][..]),
+    };
+    let arguments = [start, &more, &[url.as_str()]].concat();
+    carry_out(Program::start(program, &arguments, &stage.folder_of(row.protocol)), &order).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wget_and_curl_in_other_dialects() {
+    let mut stage = Stage::of_rows("127.0.0.1", (0, 0), &[], &ROWS).await;
+    play(&mut stage, &ROWS, transfer).await;
 }

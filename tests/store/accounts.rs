@@ -16,7 +16,51 @@ on_both!(
     accounts_are_paged_in_the_order_of_octets,
     what_does_not_fit_is_refused,
     two_who_add_the_same_account_do_not_both_succeed,
+    an_account_is_found_by_what_was_generated_for_it,
+    what_an_older_version_generated_finds_its_account_too,
 );
+
+/// Whose the secret with this digest is.
+async fn whose(store: &dyngate::store::Store, octet: u8) -> Option<String> {
+    store.login_of_secret(&[octet; 32]).await.unwrap().map(|login| login.to_string())
+}
+
+async fn an_account_is_found_by_what_was_generated_for_it(stage: &Stage) {
+    let store = &stage.store;
+    stage.account("a", &["a.dyn.example"]).await;
+    let chosen = PasswordDigest::Argon2id("$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$nf65EOgLrQMR".to_owned());
+    store.add_account(&NewAccount { secret: chosen, ..new_account("chosen") }, &[]).await.unwrap();
+    assert_eq!((whose(store, 1).await.as_deref(), whose(store, 2).await), (Some("a"), None));
+    let later = Timestamp::now().plus(Duration::from_secs(3600));
+    store.rotate("a", &digest(2), Some(later)).await.unwrap();
+    assert_eq!((whose(store, 1).await.as_deref(), whose(store, 2).await.as_deref()), (Some("a"), Some("a")));
+    store.rotate("a", &digest(3), None).await.unwrap();
+    assert_eq!((whose(store, 1).await, whose(store, 2).await), (None, None));
+    store.add_account(&NewAccount { secret: digest(3), ..new_account("b") }, &[]).await.unwrap();
+    assert_eq!(whose(store, 3).await, None, "a secret of two is nobody's");
+    store.remove_account("a", RecordsPolicy::Keep).await.unwrap();
+    assert_eq!(whose(store, 3).await.as_deref(), Some("b"));
+}
+
+async fn what_an_older_version_generated_finds_its_account_too(stage: &Stage) {
+    for login in ["a", "b", "spoiled"] {
+        stage.account(login, &[]).await;
+    }
+    let line = |octet| digest(octet).text();
+    let secrets = format!("{} 99\n$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$nf65EOgLrQMR 98\n{}", line(5), line(6));
+    for sql in [
+        "DROP TABLE account_secret".to_owned(),
+        "DELETE FROM dyngate_migrations WHERE version = 7".to_owned(),
+        format!("UPDATE account SET secrets = '{secrets}' WHERE login = 'a'"),
+        "UPDATE account SET secrets = 'no secret\n\n\"\\' WHERE login = 'spoiled'".to_owned(),
+    ] {
+        stage.sql(&sql).await;
+    }
+    let store = stage.again().await;
+    for (octet, login) in [(5, Some("a")), (6, Some("a")), (1, Some("b")), (7, None)] {
+        assert_eq!(whose(&store, octet).await.as_deref(), login, "{octet}");
+    }
+}
 
 async fn an_account_is_found_as_it_was_added(stage: &Stage) {
     let before = Timestamp::now();

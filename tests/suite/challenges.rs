@@ -171,7 +171,9 @@ async fn acme_dns_speaks_its_own_words() {
     }
     assert_eq!(send(Request::get("/register")).await.0, 404);
     let log = stage.gateway.log();
-    assert!(!log.contains(SECRET) && log.contains("dialect=acme-dns"), "{log}");
+    assert!(!log.contains(SECRET), "{log}");
+    let changed = "dyngate_requests_total{dialect=\"acme-dns\",outcome=\"changed\"";
+    assert_eq!(stage.gateway.metric(changed).await.unwrap(), 2.0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -234,6 +236,8 @@ async fn nobody_is_asked_for_a_host_of_another_and_nothing_is_served_where_it_is
     for path in ["/acme-dns/update", "/acme-dns/register", "/register", "/present", "/cleanup"] {
         assert_eq!(post(&gateway, LOGIN, path, "{}").await.status, 404, "{path}");
     }
+    let raw = || format!("domain={HOME}&token=t&keyAuth=t.k");
+    assert_eq!(post(&gateway, LOGIN, "/present", raw()).await.status, 404, "nor is an address set in its place");
     assert_eq!(Request::get("/health").send(gateway.http()).await.unwrap().status, 404);
     let answer = update("/update", HOME, &value("a")).send(gateway.http()).await.unwrap();
     assert_ne!(answer.status, 200, "{}", answer.text());
@@ -335,4 +339,51 @@ async fn two_gateways_values_are_served_together_and_go_by_their_age_once() {
     let gone = "a challenge that nobody removed is gone";
     let told = one.log().matches(gone).count() + two.log().matches(gone).count();
     assert_eq!(told, 1, "{}\n{}", one.log(), two.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn services_that_have_txt_records_serve_them_as_challenges() {
+    let stage = Stage::with(
+        Kind::Knot,
+        |setup| setup,
+        &[],
+        |config| {
+            config.grants = vec![HOME];
+            config.more = ON.to_owned();
+        },
+    )
+    .await;
+    let send = async |request: Request| {
+        let answer = request.send(stage.gateway.http()).await.unwrap();
+        (answer.status, answer.text())
+    };
+    let duckdns = async |rest: &str| {
+        send(Request::get(&format!("/update?domains={HOME}&token={SECRET}&verbose=true{rest}"))).await
+    };
+    let he = async |host: &str, txt: &str| {
+        let form = format!("hostname={host}&password={SECRET}&txt={txt}");
+        send(Request::post("/nic/update", form)).await
+    };
+    let (a, b) = (value("a"), value("b"));
+    assert_eq!(duckdns(&format!("&txt={a}")).await, (200, format!("OK\n{a}\nUPDATED")));
+    assert_eq!(he(AT_HOME, &b).await, (200, format!("good {b}")));
+    assert_eq!(he(AT_HOME, &b).await, (200, format!("good {b}")), "acme.sh knows no nochg here");
+    assert_eq!(served(&stage.primary, AT_HOME).await, "ab");
+    assert_eq!(he("_acme-challenge.other.dyn.example", &b).await, (200, "nohost".to_owned()));
+    assert_eq!(he(AT_HOME, "short").await, (200, "badtxt".to_owned()));
+    assert_eq!(duckdns("&txt=short").await, (200, "KO".to_owned()));
+    assert_eq!(he(AT_HOME, ".").await, (200, "good .".to_owned()), "lego's cleanup");
+    assert_eq!(served(&stage.primary, AT_HOME).await, "", "all of this credential");
+    assert_eq!(duckdns(&format!("&txt={a}")).await.1, format!("OK\n{a}\nUPDATED"));
+    assert_eq!(duckdns("&txt=&clear=true").await, (200, "OK\n\nUPDATED".to_owned()));
+    assert_eq!(served(&stage.primary, AT_HOME).await, "");
+
+    let mut off = Config::new(&Key::generate("gateway-key"), stage.primary.addr());
+    off.grants = vec![HOME];
+    let gateway = off.start().await;
+    let duckdns = Request::get(&format!("/update?domains={HOME}&token={SECRET}&txt={a}"));
+    let he = Request::post("/nic/update", format!("hostname={AT_HOME}&password={SECRET}&txt={a}"));
+    for (request, word) in [(duckdns, "KO"), (he, "abuse")] {
+        assert_eq!(request.send(gateway.http()).await.unwrap().text(), word);
+    }
 }

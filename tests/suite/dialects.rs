@@ -11,10 +11,13 @@
 //! | `= NAME ADDRESS…` | what Knot serves for the name by now |
 //! | `---` | a new connection |
 //!
-//! `{host}` and `{host2}` are names of the file's own, `{label}` is the first label of the one; `{gateway}` is the gateway's address; `{login}`, `{password}` and
-//! `{basic}` (both in base64) are an account's, `{wrong}` is `{basic}` with another password; `{length}` is that of the next
-//! `>>` line. The body is exactly what is written, unless the transcript states a Content-Length.
+//! `{host}` and `{host2}` are names of the file's own, `{label}` is the first label of the one; `{gateway}` is the gateway's
+//! address; `{login}`, `{password}` and `{basic}` (both in base64) are an account's, `{wrong}` is `{basic}` with another
+//! password; `{token}` is the token of `{host}`, which the account does not have then, and `{basic-token}` both of them;
+//! `{length}` is that of the next `>>` line. The body is exactly what is written, unless the transcript states a
+//! Content-Length.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -24,7 +27,8 @@ use base64::engine::general_purpose::STANDARD;
 use lab::Kind;
 use lab::http::{Connection, Response};
 
-use crate::stage::{LOGIN, SECRET, Stage};
+use crate::command_line::run;
+use crate::stage::{LOGIN, SECRET, Stage, folder};
 
 /// One line of a transcript, its placeholders replaced.
 #[derive(Debug, PartialEq)]
@@ -36,7 +40,7 @@ enum Line {
     NewConnection,
 }
 
-fn parse(text: &str, name: &str, gateway: &str) -> Result<Vec<Line>, String> {
+fn parse(text: &str, name: &str, gateway: &str, token: &str) -> Result<Vec<Line>, String> {
     let basic = |password: &str| STANDARD.encode(format!("{LOGIN}:{password}"));
     let placeholders = [
         ("{label}", name.to_owned()),
@@ -46,6 +50,9 @@ fn parse(text: &str, name: &str, gateway: &str) -> Result<Vec<Line>, String> {
         ("{login}", LOGIN.to_owned()),
         ("{password}", SECRET.to_owned()),
         ("{basic}", basic(SECRET)),
+        ("{token}", token.to_owned()),
+        ("{basic-token}", STANDARD.encode(format!("{name}.dyn.example:{token}"))),
+        ("{label}", name.to_owned()),
         ("{wrong}", basic("an-old-password")),
     ];
     let text = placeholders.iter().fold(text.to_owned(), |text, (name, value)| text.replace(name, value));
@@ -127,15 +134,30 @@ fn transcripts() -> Vec<PathBuf> {
     let list = |folder: &Path| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dialects");
     let mut found: Vec<_> = list(&folder).iter().flat_map(|dialect| list(dialect)).collect();
+    found.retain(|path| path.extension().is_some_and(|extension| extension == "txt"));
     found.sort();
     found
 }
 
+/// The token of a host of the store, whose account has no other.
+fn token(stage: &Stage, host: &str) -> String {
+    let config = stage.gateway.folder().join("gateway.toml");
+    let done = |arguments: &[&str]| {
+        let output = run(&[arguments, &["--json", "--config", config.to_str().unwrap()]].concat(), "");
+        assert_eq!(output.code, Some(0), "{arguments:?}: {}", output.stderr);
+        serde_json::from_str::<serde_json::Value>(&output.stdout).unwrap()
+    };
+    done(&["account", "add", &format!("owner-of-{host}"), "--host", host]);
+    done(&["host", "token", host])["path"].as_str().unwrap().strip_prefix("/update/").unwrap().to_owned()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_client_is_answered_as_its_transcript_says() {
+    let store = folder();
     let config = |config: &mut crate::stage::Config| {
         // The caller's own address is loopback here.
         config.zone = "allow = [\"127.0.0.0/8\"]\n".to_owned();
+        let _ = write!(config.more, "[store]\nurl = \"sqlite:{}\"\n", store.path().join("store.db").display());
     };
     let stage = Stage::with(Kind::Knot, |setup| setup, &[], config).await;
     let gateway = stage.gateway.http().to_string();
@@ -145,7 +167,8 @@ async fn every_client_is_answered_as_its_transcript_says() {
         let text = fs::read_to_string(&path).unwrap();
         assert!(text.starts_with("# "), "{} does not say which client it is", path.display());
         assert!(!names.contains(&name), "two transcripts would share the host name {name}.dyn.example");
-        let played = match parse(&text, &name, &gateway) {
+        let token = if text.contains("token}") { token(&stage, &format!("{name}.dyn.example")) } else { String::new() };
+        let played = match parse(&text, &name, &gateway, &token) {
             Ok(lines) => play(&stage, lines).await,
             Err(wrong) => Err(wrong),
         };
@@ -181,7 +204,7 @@ fn a_transcript_that_is_not_true_is_noticed() {
     ] {
         assert!(compare(&answer("good"), &says(lines)).is_err(), "{lines:?}");
     }
-    assert!(parse("good 203.0.113.5", "x", "y").is_err());
+    assert!(parse("good 203.0.113.5", "x", "y", "z").is_err());
     let sent = [Line::Send("Content-Length: 2\r\n".to_owned()), Line::Send("ab".to_owned())];
-    assert_eq!(parse("> Content-Length: {length}\n>> ab", "x", "y").unwrap(), sent);
+    assert_eq!(parse("> Content-Length: {length}\n>> ab", "x", "y", "z").unwrap(), sent);
 }

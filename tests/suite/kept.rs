@@ -106,6 +106,7 @@ on_both!(
     a_token_opens_one_host_and_is_never_logged,
     what_is_declared_and_kept_too_is_a_configuration_error,
     the_first_chosen_password_is_not_told_from_an_unknown_login,
+    a_host_that_only_ever_reports_one_family_is_told_once,
 );
 
 async fn an_account_and_a_host_of_the_store_work_beside_those_of_the_file(stage: Stage) {
@@ -145,6 +146,34 @@ async fn what_was_seen_is_written_down_and_survives(stage: Stage) {
     soon("what was seen is written", async || stage.state().await.addresses.v4 == address(3)).await;
     gateway.kill();
     assert!(stage.store.account("kept").await.unwrap().is_some());
+}
+
+async fn a_host_that_only_ever_reports_one_family_is_told_once(stage: Stage) {
+    let mut gateway = stage.gateway("").await;
+    let written = async |address: &str| {
+        let answer = set(&gateway, address).await;
+        assert!(answer.ends_with(address), "{answer}");
+        let address = Some(address.parse().unwrap());
+        let state = async || stage.store.state(&name(HOME)).await.unwrap();
+        soon("it is written", async || state().await.is_some_and(|state| state.addresses.v6 == address)).await;
+    };
+    written("2001:db8::1").await;
+    assert!(!gateway.log().contains("has ever been reported"), "the first report tells nothing");
+    let told = "only IPv6 has ever been reported: if the host has both, see [http] ipv4_name";
+    written("2001:db8::2").await;
+    soon(told, async || gateway.log().contains(told)).await;
+    written("2001:db8::3").await;
+    written("2001:db8::4").await;
+    gateway.stop().await.unwrap();
+    let log = gateway.log();
+    assert_eq!(log.matches("has ever been reported").count(), 1, "{log}");
+    assert!(log.lines().any(|line| line.contains(told) && line.contains(HOME)), "{log}");
+
+    let mut again = stage.gateway("").await;
+    assert_eq!(set(&again, "203.0.113.1").await, "good 203.0.113.1");
+    assert_eq!(set(&again, "203.0.113.1").await, "nochg 203.0.113.1");
+    again.stop().await.unwrap();
+    assert!(!again.log().contains("has ever been reported"), "both have");
 }
 
 async fn a_change_in_the_store_is_in_force_without_a_restart(stage: Stage) {

@@ -1,11 +1,11 @@
 //! What is no dyndns2, in front of a real primary: a change, none, a wrong secret, an unknown host, an outage and the return.
 
 use lab::http::{Request, Response};
-use lab::{Kind, soon};
+use lab::{Kind, RecordType, soon};
 
 use crate::stage::{Config, LOGIN, SECRET, Stage, on_bind_and_knot, update};
 
-on_bind_and_knot!(each_dialect_tells_the_truth_in_its_own_words);
+on_bind_and_knot!(each_dialect_tells_the_truth_in_its_own_words, a_challenge_comes_by_he_net_and_by_duckdns);
 
 const HOST: &str = "home.dyn.example";
 const WRONG: &str = "Another-Secret";
@@ -156,6 +156,60 @@ async fn each_dialect_tells_the_truth_in_its_own_words(kind: Kind) {
     for shown in ["path=\"/u/…\"", "path=\"/update/…\"", "path=\"/dynamic/update.php\""] {
         assert!(log.contains(shown), "{shown} in {log}");
     }
+}
+
+async fn a_challenge_comes_by_he_net_and_by_duckdns(kind: Kind) {
+    let config = |config: &mut Config| {
+        config.grants = vec![HOST];
+        config.more = "[engine]\ndeadline = \"1s\"\n[acme]\ndns01 = true\n".to_owned();
+    };
+    let mut stage = Stage::with(kind, |setup| setup, &[], config).await;
+    assert_eq!(update(&stage.gateway, &format!("hostname={HOST}&myip=203.0.113.7")).await.status, 200);
+    let [first, second] = ["a".repeat(43), "b".repeat(43)];
+    let he = async |stage: &Stage, host: &str, secret: &str, txt: &str| {
+        let form = format!("hostname={host}&password={secret}&txt={txt}");
+        let answer = Request::post("/nic/update", form).send(stage.gateway.http()).await.unwrap();
+        (answer.status, answer.text())
+    };
+    let said = |status: u16, text: &str| (status, text.to_owned());
+    let at_host = format!("_acme-challenge.{HOST}");
+    for (txt, served) in [(&first, vec![&first]), (&first, vec![&first]), (&second, vec![&first, &second])] {
+        assert_eq!(he(&stage, &at_host, SECRET, txt).await, said(200, &format!("good {txt}")));
+        assert_eq!(challenges(&stage).await, served.into_iter().cloned().collect::<Vec<_>>());
+    }
+    assert_eq!(he(&stage, &at_host, WRONG, &first).await, said(401, "badauth"));
+    assert_eq!(he(&stage, "_acme-challenge.strange.dyn.example", SECRET, &first).await, said(200, "nohost"));
+    assert_eq!(he(&stage, &at_host, SECRET, "no-challenge").await, said(200, "badtxt"));
+    assert_eq!(he(&stage, &at_host, SECRET, ".").await, said(200, "good ."));
+    assert!(challenges(&stage).await.is_empty());
+
+    let duckdns = format!("/update?domains=home&token={SECRET}");
+    for (more, words, served) in [
+        (format!("&txt={first}"), "OK".to_owned(), Some(&first)),
+        (format!("&txt={first}&verbose=true"), format!("OK\n{first}\nNOCHANGE"), Some(&first)),
+        ("&txt=no-challenge".to_owned(), "KO".to_owned(), Some(&first)),
+        ("&txt=&clear=true".to_owned(), "OK".to_owned(), None),
+    ] {
+        assert_eq!(ask(&stage, &format!("{duckdns}{more}")).await, (200, words), "{more}");
+        assert_eq!(challenges(&stage).await, served.into_iter().cloned().collect::<Vec<_>>(), "{more}");
+    }
+    assert_eq!(stage.served(HOST).await, ["203.0.113.7"], "addresses stay");
+
+    stage.primary.stop().await.unwrap();
+    assert_eq!(he(&stage, &at_host, SECRET, &first).await, said(503, "911"));
+    assert_eq!(ask(&stage, &format!("{duckdns}&txt={first}")).await, said(503, "KO"));
+    stage.primary.start_again().await.unwrap();
+    soon("HE.net", async || he(&stage, &at_host, SECRET, &first).await == said(200, &format!("good {first}"))).await;
+    assert_eq!(challenges(&stage).await, [first]);
+}
+
+/// The values at the host's challenge.
+async fn challenges(stage: &Stage) -> Vec<String> {
+    let answer = stage.primary.query(&format!("_acme-challenge.{HOST}"), "TXT").await.unwrap();
+    let mut values: Vec<_> =
+        answer.data(RecordType::TXT).iter().map(|data| data.trim_matches('"').to_owned()).collect();
+    values.sort();
+    values
 }
 
 #[tokio::test(flavor = "multi_thread")]

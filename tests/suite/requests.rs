@@ -46,7 +46,7 @@ async fn what_is_not_understood_is_never_taken_for_not_said() {
     for query in [
         "hostname=home.dyn.example&amp;myip=203.0.113.7",
         "hostname=home.dyn.example&wanip=203.0.113.7",
-        "hostname=home.dyn.example&ipaddr=203.0.113.7",
+        "hostname=home.dyn.example&wanaddr=203.0.113.7",
         "hostname=home.dyn.example&myip[]=203.0.113.7",
         "hostname=home.dyn.example&myip=203.0.113.7&amp;myipv6=2001:db8::7",
         "hostname=home.dyn.example&myip=203.0.113.7&wanv6=2001:db8::7",
@@ -54,7 +54,6 @@ async fn what_is_not_understood_is_never_taken_for_not_said() {
         "hostname=home.dyn.example&host=office.dyn.example",
         "hostname=home.dyn.example&amp;offline=YES",
         "hostname=home.dyn.example&203.0.113.7",
-        "hostname=home.dyn.example&ip6lanprefix=2001:db8:1::/64",
         "hostname=home.dyn.example&myip=203.0.113.7&myip=203.0.113.8",
         "hostname=home.dyn.example&myip=203.0.113.7&myipv4=preserve",
         "name=office.dyn.example&myip=203.0.113.7",

@@ -313,6 +313,35 @@ async fn no_secret_is_in_the_most_talkative_log() {
     for path in ["/update/", "//update//", "/cpanelwebcall/", "/update/x/", "/nowhere/", "/%75pdate/", "/update/%2e/"] {
         requests.push(Request::get(&format!("{path}{token}")));
         requests.push(Request::get(&format!("{path}{token}?myip=203.0.113.7")));
+        // Where somebody says who asks, any path is heard.
+        requests.push(Request::get(&format!("{path}{token}?myip=203.0.113.7")).basic(LOGIN, SECRET));
+    }
+    let keys = ["password", "pass", "passwd", "pwd", "PWD", "p", "token", "key", "k", "apikey", "username:password"];
+    for (key, secret) in keys.into_iter().flat_map(|key| [(key, SECRET), (key, wrong), (key, token)]) {
+        requests.push(Request::get(&format!("{target}&{key}={secret}")));
+        requests.push(Request::get(&format!("{target}&username={secret}&{key}={secret}")));
+        requests.push(Request::get(&format!("/nowhere?hostname=home.dyn.example&user=none&{key}={secret}")));
+        requests.push(Request::post("/api/update", format!("zone=home.dyn.example&{key}={secret}")));
+    }
+    for secret in [SECRET, wrong, token] {
+        for scheme in ["Token", "Bearer"] {
+            requests.push(Request::get(target).header("Authorization", &format!("{scheme} {secret}")));
+        }
+        for login in ["", "none", "home.dyn.example", secret] {
+            requests.push(Request::get(target).basic(login, secret));
+        }
+        for path in [
+            format!("/u/{secret}/"),
+            format!("/dynamic/update.php?{secret}"),
+            format!("/dynamic/update.php?{secret}&address=203.0.113.7"),
+            format!("/update/home/{secret}"),
+            format!("/update/home/{secret}/203.0.113.7"),
+            format!("/update?domains=home&token={secret}"),
+            format!("/update?host=home&domain=dyn.example&password={secret}"),
+            format!("/update/?h=home.dyn.example&k={secret}&a=203.0.113.7"),
+        ] {
+            requests.push(Request::get(&path));
+        }
     }
     for request in requests {
         let _whatever_the_answer = request.send(gateway.http()).await.unwrap();

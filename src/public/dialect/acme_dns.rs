@@ -4,7 +4,7 @@
 use hyper::Method;
 use hyper::header::HeaderMap;
 
-use super::{DialectRequest, Echo, Parsed, Rendered};
+use super::{DialectRequest, Echo, Parsed, Rendered, whole};
 use crate::auth::Credentials;
 use crate::gateway::{Asked, BadAddress, ChallengeAsked, Identity, Labels, Verdicts};
 use crate::model::{Hostname, Outcome};
@@ -41,7 +41,8 @@ pub(super) fn parse(request: &DialectRequest<'_>) -> Parsed {
     let read =
         JsonObject::parse(body).ok_or(BadAddress::NotUnderstood("the body is no JSON object")).and_then(|json| {
             let [subdomain, txt] = ["subdomain", "txt"].map(|key| json.text(key).map(|text| text.map(str::to_owned)));
-            Ok((subdomain?, txt?.ok_or(BadAddress::NotUnderstood("there is no txt"))?))
+            let value = super::challenge_value(&txt?.unwrap_or_default())?;
+            Ok((subdomain?, value))
         });
     let (subdomain, value) = match read {
         Ok((subdomain, value)) => (subdomain, Ok(value)),
@@ -76,7 +77,7 @@ fn credentials(headers: &HeaderMap, query: Option<&str>) -> Identity {
 
 /// The answer for the one host of a request.
 pub(super) fn render(verdicts: &Verdicts, echo: &Echo) -> Rendered {
-    super::of_challenge(verdicts, |outcome| {
+    whole::json(verdicts, |outcome| {
         let error = |status, word: &str| (status, serde_json::json!({ "error": word }).to_string());
         match outcome {
             // With the blank, as it writes it.

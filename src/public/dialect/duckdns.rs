@@ -77,8 +77,7 @@ fn read(request: &DialectRequest<'_>, in_path: Option<&str>) -> Result<(Asked, E
             let value = text(parameters, "txt")?;
             (ChallengeAsked::Present(value.clone()), value)
         };
-        let more = More { challenge: Some(challenge), ..More::default() };
-        return Ok((Asked::only(more), Echo { txt: Some(txt), is_verbose, ..Echo::default() }));
+        return Ok((Asked::of_challenge(challenge), Echo { txt: Some(txt), is_verbose, ..Echo::default() }));
     }
     if clear {
         let more = More { removals: Some(Families::Both), ..More::default() };

@@ -10,13 +10,13 @@ use crate::public::spellings;
 pub(super) fn parse(request: &DialectRequest<'_>) -> Parsed {
     let parameters = request.parameters;
     let parsed = dyndns2::parse(request);
-    let asked = match parsed.asked {
+    let (asked, echo) = match parsed.asked {
         Ok(Asked { more: None, .. }) | Err(BadAddress::None) if !spellings::address_is_in(parameters) => {
-            Ok(Asked::default())
+            (Ok(Asked::default()), Echo::default())
         }
-        asked => asked,
+        asked => (asked, parsed.echo),
     };
-    Parsed { identity: secret(parameters.first_of(&["token"])), asked, ..parsed }
+    Parsed { identity: secret(parameters.first_of(&["token"])), asked, echo, ..parsed }
 }
 
 /// inadyn and OpenWrt look for `updated` and `unchanged` anywhere.

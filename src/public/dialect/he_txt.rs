@@ -3,12 +3,11 @@
 
 use super::stated::{apart, gives, hosts, text, understood};
 use super::{DialectRequest, Echo, Parsed, Rendered, dyndns2, whole};
-use crate::gateway::{Asked, ChallengeAsked, Labels, More, Verdicts};
-use crate::model::Outcome;
+use crate::gateway::{Asked, ChallengeAsked, Labels, Verdicts};
+use crate::model::{Hostname, Outcome};
 use crate::public::authorization::{LOGIN, PASSWORD, identity};
 
 const KNOWN: [&str; 2] = ["hostname", "txt"];
-const BEFORE_HOST: &str = "_acme-challenge.";
 
 /// With `txt`, be it empty.
 pub(super) fn claims(request: &DialectRequest<'_>) -> bool {
@@ -24,7 +23,7 @@ pub(super) fn parse(request: &DialectRequest<'_>) -> Parsed {
     let names = hosts(parameters, &["hostname"]).unwrap_or_default();
     Parsed {
         identity: identity(&head.headers, parameters),
-        hosts: names.iter().map(|name| challenged(name).to_owned()).collect(),
+        hosts: names.iter().map(|name| Hostname::challenged(name).unwrap_or(name).to_owned()).collect(),
         labels: Labels::NoHost,
         asked,
         echo,
@@ -34,15 +33,7 @@ pub(super) fn parse(request: &DialectRequest<'_>) -> Parsed {
 /// lego cleans up with a dot.
 fn challenge(txt: &str) -> Asked {
     let challenge = if txt == "." { ChallengeAsked::RemoveAll } else { ChallengeAsked::Present(txt.to_owned()) };
-    Asked::only(More { challenge: Some(challenge), ..More::default() })
-}
-
-/// The host whose challenge stands at `name`.
-fn challenged(name: &str) -> &str {
-    match name.split_at_checked(BEFORE_HOST.len()) {
-        Some((label, host)) if label.eq_ignore_ascii_case(BEFORE_HOST) => host,
-        _ => name,
-    }
+    Asked::of_challenge(challenge)
 }
 
 /// `good` also where nothing changed: acme.sh knows no other word for it.

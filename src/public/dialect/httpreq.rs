@@ -6,7 +6,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hyper::Method;
 use ring::digest::{SHA256, digest};
 
-use super::{DialectRequest, Echo, Parsed, Rendered};
+use super::{DialectRequest, Echo, Parsed, Rendered, whole};
 use crate::gateway::{Asked, BadAddress, ChallengeAsked, Labels, Verdicts};
 use crate::model::{Hostname, Outcome};
 use crate::public::authorization::identity;
@@ -45,12 +45,17 @@ pub(super) fn parse(request: &DialectRequest<'_>) -> Parsed {
     let (host, asked, echo) = match said {
         Ok(Said { fqdn, host, value }) => {
             let asked = Asked::of_challenge(ask(value.clone()));
-            (host, Ok(asked), Echo { fqdn: Some(fqdn), txt: Some(value), ..Echo::default() })
+            (host, Ok(asked), Echo { fqdn: is_name(&fqdn).then_some(fqdn), txt: Some(value), ..Echo::default() })
         }
         Err(error) => (String::new(), Err(error), Echo::default()),
     };
     // One host in any case: another one than it names is never meant.
     Parsed { identity, hosts: vec![host], labels: Labels::NoHost, asked, echo }
+}
+
+/// Whether it may stand in an answer.
+fn is_name(fqdn: &str) -> bool {
+    Hostname::parse(fqdn).is_ok()
 }
 
 fn read(text: impl Fn(&str) -> Result<String, BadAddress>) -> Result<Said, BadAddress> {
@@ -60,7 +65,7 @@ fn read(text: impl Fn(&str) -> Result<String, BadAddress>) -> Result<Said, BadAd
         [true, true, false, false] => {
             let host =
                 Hostname::challenged(&fqdn).ok_or(BadAddress::NotUnderstood("fqdn is not at _acme-challenge"))?;
-            Ok(Said { host: host.to_owned(), fqdn, value })
+            Ok(Said { host: host.to_owned(), value: super::challenge_value(&value)?, fqdn })
         }
         [false, false, true, true] => {
             // lego leaves the `*.` out.
@@ -74,7 +79,7 @@ fn read(text: impl Fn(&str) -> Result<String, BadAddress>) -> Result<Said, BadAd
 
 /// The answer for the one host of a request: acme.sh wants the value in it.
 pub(super) fn render(verdicts: &Verdicts, echo: &Echo) -> Rendered {
-    super::of_challenge(verdicts, |outcome| {
+    whole::json(verdicts, |outcome| {
         let error = |status, word: &str| (status, serde_json::json!({ "error": word }).to_string());
         match outcome {
             Outcome::Changed | Outcome::Unchanged => {

@@ -27,7 +27,7 @@ use hyper::http::request::Parts;
 use super::parameters::Parameters;
 use crate::config::Dialects;
 use crate::gateway::{Asked, BadAddress, Identity, Labels, Verdicts};
-use crate::model::Outcome;
+use crate::model::ChallengeValue;
 use crate::net::ClientAddress;
 
 /// All dialects. Where several serve one path, the first that claims the request speaks, and the first of them where a request
@@ -314,7 +314,7 @@ pub(super) fn at<'a>(table: &'static [Dialect], path: &'a str) -> impl Iterator<
 
 /// What is spoken where no row claims `request`: dyndns2, where somebody says who asks, and for a host or an address.
 pub(super) fn fallback<'a>(request: &DialectRequest<'_>) -> Option<Spoken<'a>> {
-    let (row, dialect) = TABLE.iter().enumerate().find(|(_, dialect)| dialect.name == "dyndns2")?;
+    let (row, dialect) = common()?;
     let spoken = Spoken { row, dialect, pattern: "/…", rest: "" };
     (!request.settings.off.contains(&dialect.name) && dyndns2::is_meant(request)).then_some(spoken)
 }
@@ -334,24 +334,20 @@ fn is_below(head: &Parts, base: &str) -> bool {
     head.uri.path().split('/').find(|segment| !segment.is_empty()) == Some(base)
 }
 
-/// The answer in JSON to a request for one host's challenge: `of` makes status and body of what became of it.
-fn of_challenge(verdicts: &Verdicts, of: impl Fn(Outcome) -> (u16, String)) -> Rendered {
-    let verdict = verdicts.each.first();
-    let outcome = verdict.map_or(Outcome::Unreachable, |verdict| verdict.outcome);
-    let (status, body) = of(outcome);
-    let retry_after = verdict.and_then(|verdict| verdict.retry_after);
-    Rendered {
-        status,
-        content_type: "application/json",
-        body,
-        reason: dyndns2::reason(outcome).to_owned(),
-        retry_after,
-    }
+/// The value of a challenge: a client learns at once that it has another shape.
+fn challenge_value(text: &str) -> Result<String, BadAddress> {
+    let value = ChallengeValue::parse(text);
+    value.map(|value| value.as_str().to_owned()).map_err(|_| BadAddress::NotUnderstood("the value is no challenge's"))
 }
 
 /// What a client is answered in of which nobody knows what it speaks.
 pub(super) fn spoken_to_strangers() -> &'static Dialect {
-    at(&TABLE, "/nic/update").next().map_or(&TABLE[0], |spoken| spoken.dialect)
+    common().map_or(&TABLE[0], |(_, dialect)| dialect)
+}
+
+/// The row of what most clients speak.
+fn common() -> Option<(usize, &'static Dialect)> {
+    TABLE.iter().enumerate().find(|(_, dialect)| dialect.name == "dyndns2")
 }
 
 fn everything(_: &DialectRequest<'_>) -> bool {
@@ -368,6 +364,8 @@ mod tests {
     use std::net::IpAddr;
 
     use hyper::{Method, Request};
+    use proptest::prelude::*;
+    use proptest::{collection, sample};
 
     use super::*;
     use crate::gateway::HostVerdict;
@@ -629,6 +627,69 @@ mod tests {
                 assert!(is_as_said && answer.status == status, "{name} {outcome:?}: {answer:?}");
                 assert!(!answer.reason.is_empty(), "{name} {outcome:?}");
                 check_answer(name, outcome, &answer);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_soup_of_its_own_words_is_misread(
+            path in sample::select(TABLE.iter().flat_map(|dialect| dialect.paths).collect::<Vec<_>>()),
+            rest in sample::select(vec!["t", "home/t", "home.a.b/t/192.0.2.1", "t/x/y/z"]),
+            pairs in collection::vec((sample::select(&NAMES[..]), sample::select(&VALUES[..])), 0..6),
+            in_form in any::<bool>(),
+        ) {
+            let pairs: Vec<_> = pairs.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            let path = path.replace('…', rest);
+            let (query, form) = if in_form { (String::new(), pairs.join("&")) } else { (pairs.join("&"), String::new()) };
+            crate::public::fuzzing::dialects(format!("{path}?{query}\nBasic YTpi\n{form}").as_bytes());
+        }
+    }
+
+    #[rustfmt::skip]
+    const NAMES: [&str; 28] = [
+        "domains", "token", "ip", "ipv6", "clear", "verbose", "txt", "zone", "hostname", "ipv4", "ipv6prefix", "host", "domain",
+        "password", "address", "dnsto", "host_id", "myip", "myipv6", "offline", "amp;ip", "wan", "alias", "a", "h", "t",
+        "ip6lanprefix", "keepipv4",
+    ];
+    #[rustfmt::skip]
+    const VALUES: [&str; 22] = [
+        "", "home", "a.b", "192.0.2.1", "2001:db8::1", "2001:db8::1/64", "2001:db8:1::/56", "::10", "0.0.0.0", "auto", "-", "true",
+        "false", "no", ".", "abc", "home.duckdns.org", "_acme-challenge.a.b", "@", "*", "192.0.2.1,2001:db8::2", "203.0.113.250",
+    ];
+
+    /// The paths and the dialect of each line of the table in docs/DIALECTS.md.
+    fn documented() -> Vec<(Vec<&'static str>, &'static str)> {
+        let docs = include_str!("../../../docs/DIALECTS.md");
+        let (_, paths) = docs.split_once("\n## Paths\n").unwrap();
+        let lines = paths.split("\n## ").next().unwrap().lines().filter(|line| line.starts_with("| `/"));
+        let code = |cell: &'static str| cell.split('`').skip(1).step_by(2).collect::<Vec<_>>();
+        let line = |line: &'static str| {
+            let cells: Vec<_> = line.split(" | ").collect();
+            (code(cells[0]), code(cells[2])[0])
+        };
+        lines.map(line).collect()
+    }
+
+    #[test]
+    fn every_path_stands_in_the_docs_with_its_dialect() {
+        let documented = documented();
+        for (paths, name) in &documented {
+            for path in paths {
+                // What stands in capitals is the reader's.
+                let filled = path.replace("DOMAIN", "home").replace("TOKEN", "abcd").replace("ADDRESS", "192.0.2.1");
+                let is_served = at(&TABLE, &filled).any(|spoken| spoken.dialect.name == *name);
+                assert!(is_served, "docs/DIALECTS.md says that {name} is spoken at {path}");
+            }
+        }
+        for dialect in &TABLE {
+            for pattern in dialect.paths {
+                let is_shown = |path: &&str| match pattern.strip_suffix('…') {
+                    Some(prefix) => path.starts_with(prefix),
+                    None => path == pattern,
+                };
+                let told = documented.iter().any(|(paths, name)| *name == dialect.name && paths.iter().any(is_shown));
+                assert!(told, "docs/DIALECTS.md does not say that {} is spoken at {pattern}", dialect.name);
             }
         }
     }

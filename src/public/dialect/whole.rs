@@ -15,6 +15,11 @@ pub(super) fn once(verdicts: &Verdicts, say: impl FnOnce(Outcome) -> (u16, Strin
     answer(verdicts, status, body)
 }
 
+/// The same in JSON.
+pub(super) fn json(verdicts: &Verdicts, say: impl FnOnce(Outcome) -> (u16, String)) -> Rendered {
+    Rendered { content_type: "application/json", ..once(verdicts, say) }
+}
+
 /// An answer in plain text.
 pub(super) fn answer(verdicts: &Verdicts, status: u16, body: String) -> Rendered {
     let reasons: Vec<_> = verdicts.each.iter().map(|verdict| dyndns2::reason(verdict.outcome)).collect();

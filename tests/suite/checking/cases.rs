@@ -201,6 +201,16 @@ pub(super) async fn one_family(kind: Kind) -> Check {
     one(kind, |key| served(key).restrict(key, &rights), |_| {}).await
 }
 
+pub(super) async fn no_challenges(kind: Kind) -> Check {
+    // Knot goes by one of its rules for a whole message.
+    let rights = match kind {
+        Kind::Knot => [Right::Name("home.dyn.example".to_owned()), Right::Below("office.dyn.example".to_owned())],
+        _ => [Right::Type("A"), Right::Type("AAAA")],
+    };
+    let on = |config: &mut Config| config.more = "[acme]\ndns01 = true\n".to_owned();
+    one(kind, |key| served(key).restrict(key, &rights), on).await
+}
+
 pub(super) async fn frozen() -> Check {
     let check = all_well(Kind::Knot).await;
     let socket = check.servers[0].folder().join("knot.sock");

@@ -106,6 +106,11 @@ fn documented() -> Vec<Case> {
             Box::pin(cases::one_family(Kind::Knot)),
         ),
         (
+            "The key may set no challenge (BIND)",
+            "With `[acme] dns01 = true`: whoever wants a certificate gets `dnserr`, in the words of its dialect.",
+            Box::pin(cases::no_challenges(Kind::Bind)),
+        ),
+        (
             "The zone is frozen (Knot)",
             "Knot says otherwise where a right is missing; BIND answers REFUSED to both.",
             Box::pin(cases::frozen()),

@@ -10,6 +10,21 @@ use serde_json::Value;
 use crate::operating::{Stage, on_both};
 use crate::stage::program;
 
+/// Nobody has that name (RFC 6761 section 6.4).
+const NOBODYS: &str = "[http]\nipv4_name = \"ipv4.gateway.invalid\"\nlisten";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_of_one_family_that_nobody_has_is_found() {
+    let stage = Stage::sqlite().await;
+    let file = stage.path("gateway.toml");
+    let toml = fs::read_to_string(&file).unwrap().replace("[http]\nlisten", NOBODYS);
+    fs::write(&file, toml).unwrap();
+    let report = check(&stage);
+    assert_eq!(codes(&report), ["gateway_name_unknown"], "{report}");
+    let what = report["findings"][0]["what"].as_str().unwrap();
+    assert!(what.contains("[http] ipv4_name: ipv4.gateway.invalid"), "{what}");
+}
+
 on_both!(the_stores_names_are_asked_about, what_serve_refuses_of_the_store_is_found);
 
 fn check(stage: &Stage) -> Value {

@@ -105,6 +105,19 @@ async fn a_key_for_one_family_is_an_error() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_may_set_no_challenge_is_an_error_where_they_are_on() {
+    let all = ["*.office.dyn.example", "home.dyn.example"];
+    for (kind, hosts) in [(Kind::Bind, &all[..]), (Kind::Knot, &all[1..])] {
+        let check = cases::no_challenges(kind).await;
+        let found = check.findings().await;
+        let [found] = found.as_slice() else { panic!("{kind}: {found:?}") };
+        assert_eq!((&found["code"], &found["level"]), (&"no_challenges".into(), &"error".into()), "{kind}");
+        assert_eq!(found["hosts"], serde_json::json!(hosts), "{kind}");
+        assert!(lines(found).contains("TXT"), "{kind}: {found}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_frozen_zone_is_not_a_missing_right() {
     let found = cases::frozen().await.findings().await;
     let [found] = found.as_slice() else { panic!("{found:?}") };

@@ -121,6 +121,18 @@ async fn what_was_seen_is_shown(stage: Stage) {
         assert!(block.contains("\n  last update   2026-11-21T10:50:30Z ("), "{block}");
     }
     assert_eq!(stage.json("host show home.dyn.example")["ttl"], 120);
+    let ever = |only: &str, other: &str| format!("only {only} has ever been reported; if it has both, see {other}");
+    let (v4, v6) = (ever("IPv4", "ipv6_name"), ever("IPv6", "ipv4_name"));
+    for (set, says) in
+        [("ipv6 = ''", Some(&v4)), ("ipv4 = NULL, ipv6 = '2001:db8::7'", Some(&v6)), ("ipv6 = NULL", None)]
+    {
+        stage.sql(&format!("UPDATE state SET {set} WHERE name = 'a.dyn.example'")).await;
+        let block = stage.done("host show a.dyn.example");
+        assert!([&v4, &v6].iter().all(|ever| block.contains(*ever) == (Some(*ever) == says)), "{set}: {block}");
+    }
+    stage.sql("UPDATE state SET ipv6 = '2001:db8::7' WHERE name = 'a.dyn.example'").await;
+    stage.done("host set a.dyn.example --families ipv6");
+    assert!(!stage.done("host show a.dyn.example").contains("ever been"), "it may have no more");
 
     stage
         .sql(

@@ -11,6 +11,7 @@ mod cpu;
 mod curve;
 mod dialects;
 mod flight_curve;
+mod followers;
 mod hosts_known;
 mod many_zones;
 mod memory;
@@ -110,6 +111,7 @@ impl Bench {
             Name::Store => with_store::run(self).await?,
             Name::TwoGateways => two_gateways::run(self).await?,
             Name::HostsKnown => hosts_known::run(self).await?,
+            Name::Followers => followers::run(self).await?,
             Name::Password => password::run(self).await?,
             Name::Restart => restart::run(self).await?,
             Name::Overload => overload::run(self).await?,

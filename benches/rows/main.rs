@@ -9,7 +9,7 @@ mod bare;
 mod batch_curve;
 mod cpu;
 mod curve;
-mod dialects;
+mod duckdns;
 mod flight_curve;
 mod followers;
 mod hosts_known;
@@ -103,7 +103,7 @@ impl Bench {
     async fn run(&self, name: Name) -> Result<Found, Failure> {
         let rows = match name {
             Name::Storm => storm::run(self).await?,
-            Name::Dialects => dialects::run(self).await?,
+            Name::DuckDns => duckdns::run(self).await?,
             Name::NewConnections => new_connections::run(self).await?,
             Name::NoChange => no_change::run(self).await?,
             Name::OneAtATime => one_at_a_time::run(self).await?,

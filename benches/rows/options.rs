@@ -12,7 +12,7 @@ pub(crate) enum Name {
     Storm,
     Store,
     TwoGateways,
-    Dialects,
+    DuckDns,
     NewConnections,
     NoChange,
     OneAtATime,
@@ -29,11 +29,11 @@ pub(crate) enum Name {
 
 impl Name {
     /// In the order in which they are measured.
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::Storm,
         Self::Store,
         Self::TwoGateways,
-        Self::Dialects,
+        Self::DuckDns,
         Self::NewConnections,
         Self::NoChange,
         Self::OneAtATime,
@@ -55,7 +55,7 @@ impl fmt::Display for Name {
             Self::Storm => "storm",
             Self::Store => "store",
             Self::TwoGateways => "two-gateways",
-            Self::Dialects => "dialects",
+            Self::DuckDns => "duckdns",
             Self::NewConnections => "new-connections",
             Self::NoChange => "no-change",
             Self::OneAtATime => "one-at-a-time",

@@ -43,11 +43,7 @@ macro_rules! hosts {
 /// With the names of those that follow it, and a space between them.
 macro_rules! leader {
     ($rest:literal) => {
-        hosts!(
-            ", (SELECT string_agg(name, ' ') FROM \
-             (SELECT f.name FROM host AS f WHERE f.follow = host.name ORDER BY f.name LIMIT 64) AS followers)",
-            $rest
-        )
+        hosts!(", (SELECT string_agg(f.name, ' ') FROM host AS f WHERE f.follow = host.name)", $rest)
     };
 }
 

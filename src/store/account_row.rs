@@ -39,7 +39,10 @@ fn names(text: &str) -> Option<Vec<Hostname>> {
 pub(super) fn read_followers(row: &AnyRow) -> Result<Vec<Hostname>, StoreError> {
     let all = optional_text(row, 14)?.unwrap_or_default();
     let unreadable = || StoreError::Unreadable { what: format!("a name of \"{}\"", all.escape_debug()) };
-    names(&all).ok_or_else(unreadable)
+    // A database joins them in any order.
+    let mut followers = names(&all).ok_or_else(unreadable)?;
+    followers.sort_unstable();
+    Ok(followers)
 }
 
 pub(super) fn read_account(row: &AnyRow) -> Result<StoredAccount, StoreError> {

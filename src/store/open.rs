@@ -29,6 +29,8 @@ const POSTGRES_READERS: u32 = 8;
 const POSTGRES_WRITERS: u32 = 4;
 /// The longest wait for a connection: in it a writer of SQLite waits for those before it.
 const SQLITE_WAIT: Duration = Duration::from_secs(5);
+/// How long a command that migrates a file may keep another one waiting.
+const ANOTHER_COMMAND: Duration = Duration::from_secs(2);
 const POSTGRES_WAIT: Duration = Duration::from_secs(3);
 /// The longest wait for the first connection and for the schema.
 const OPENING: Duration = Duration::from_secs(10);
@@ -137,8 +139,8 @@ async fn open_sqlite(path: &Path, to_serve: Option<Duration>) -> Result<Store, S
 
     let mut connection = connect(&options).await?;
     let _until_migrated = match &served {
-        None if schema::is_older(&mut connection, Database::Sqlite).await? => Some(lock_to_migrate(&path).await?),
-        _ => None,
+        None => lock_to_migrate(&path, &mut connection).await?,
+        Some(_) => None,
     };
     let ready = timeout(MIGRATING, ready_sqlite(&mut connection)).await;
     ready.map_err(|_| StoreError::unavailable("its schema could not be brought to this version in time"))??;
@@ -160,12 +162,20 @@ async fn open_sqlite(path: &Path, to_serve: Option<Duration>) -> Result<Store, S
     })
 }
 
-/// A command that brings a file to its version must not do that under the gateway of an older one.
-async fn lock_to_migrate(path: &Path) -> Result<File, StoreError> {
-    lock(path, Duration::ZERO).await.map_err(|error| match error {
-        StoreError::Served { by, .. } => StoreError::OlderGateways { them: by },
-        other => other,
-    })
+/// A command that brings a file to its version must not do that under the gateway of an older one. Another command may be about
+/// it, which takes a moment.
+async fn lock_to_migrate(path: &Path, connection: &mut AnyConnection) -> Result<Option<File>, StoreError> {
+    let deadline = Instant::now() + ANOTHER_COMMAND;
+    while schema::is_older(connection, Database::Sqlite).await? {
+        match lock(path, Duration::ZERO).await {
+            Err(StoreError::Served { by, .. }) if Instant::now() >= deadline => {
+                return Err(StoreError::OlderGateways { them: by });
+            }
+            Err(StoreError::Served { .. }) => sleep(Duration::from_millis(50)).await,
+            locked => return locked.map(Some),
+        }
+    }
+    Ok(None)
 }
 
 /// What SQLite itself would say less clearly, or do to a file that is not ours.

@@ -30,8 +30,7 @@ async fn a_family_that_a_setting_forbids_leaves_the_zone(stage: Stage) {
     let mut gateway = stage.gateway("").await;
     stage.has_both(&gateway).await;
     let said = allow(&gateway, "ipv6").stderr;
-    let word =
-        if stage._postgres.is_some() { "records of a family that it may not have: " } else { "gone from the zone" };
+    let word = if stage._postgres.is_some() { "records that it may not have: " } else { "gone from the zone" };
     assert!(said.contains(word), "{said}");
     stage.ends_as(&BOTH[1..], &gateway).await;
     assert_eq!(stage.set(&gateway, "203.0.113.2").await, "badip");

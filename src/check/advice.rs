@@ -266,8 +266,8 @@ impl Adviser<'_> {
         Finding::error("one_family", what, advice)
     }
 
-    /// `name` is where the challenges of one of them stand.
-    pub(super) fn no_challenges(&self, name: &Hostname) -> Finding {
+    /// `rule` is BIND's word for how `name` is matched: where the challenges of one of the names stand, or above them.
+    pub(super) fn no_challenges(&self, rule: &str, name: &str) -> Finding {
         let key = &self.zone.key.name;
         let what = format!(
             "does not let key {key} set TXT records at _acme-challenge of these names: no certificate authority would see a \
@@ -276,10 +276,8 @@ impl Adviser<'_> {
         let policy =
             "lua-dnsupdate-policy-script=…    # its updatepolicy() must return true for TXT at _acme-challenge";
         let advice = self.on_server(
-            &format!("update-policy {{ … grant {key} name {name} TXT; }};"),
-            &format!(
-                "update-type: [A, AAAA, TXT]    # and, where update-owner is name, update-owner-name: [{name}., …]"
-            ),
+            &format!("update-policy {{ … grant {key} {rule} {name} TXT; }};"),
+            &format!("update-type: [A, AAAA, TXT]    # and, where update-owner is name, {name}. in update-owner-name"),
             &[Advice::new(POWERDNS, policy)],
         );
         let ours = Advice::new(OURS, "[acme]\ndns01 = false    # if certificates are not wanted");

@@ -192,9 +192,13 @@ impl<'c> Examination<'c> {
             prober.may_set_text(&names).await
         };
         let denied = split(&self.prober, &asked, may_set, |_| {}).await?.bad;
-        if let Some((AskedName { challenge: Some(first), .. }, _)) = denied.first() {
+        if let Some((AskedName { challenge: Some(first), grant, .. }, _)) = denied.first() {
+            let (rule, name) = match grant.strip_prefix("*.") {
+                Some(above) => ("subdomain", above),
+                None => ("name", first.as_str()),
+            };
             let names: Vec<_> = denied.iter().map(|(asked, _)| *asked).collect();
-            self.findings.push(self.adviser.no_challenges(first).about(grants(&names)));
+            self.findings.push(self.adviser.no_challenges(rule, name).about(grants(&names)));
         }
         Ok(())
     }

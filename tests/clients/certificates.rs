@@ -88,6 +88,7 @@ impl Stage {
         let built = Path::new(env!("CARGO_BIN_EXE_dyngate"));
         let gateway = Gateway::builder(built).config(&toml).start().await.expect("the gateway starts");
         let (certificate, private) = authority.issue(&["localhost"]);
+        write(&folder, "gateway.toml", &toml);
         write(&folder, "ca.pem", authority.certificate());
         write(&folder, "pebble.pem", &certificate);
         write(&folder, "pebble.key", &private);
@@ -136,6 +137,16 @@ impl Stage {
         let account = ["--server", &self.directory, "--accept-tos", "--email", "a@b.example", "--path", "."];
         let dns = ["--dns", provider, "--dns.resolvers", &resolver, "--dns.disable-cp"];
         self.run(folder, variables, "lego", &[&account[..], &dns, names, &["run"]].concat()).await
+    }
+
+    /// What `client-config` prints for a program, the secret filled in as it says.
+    async fn printed(&self, program: &str) -> String {
+        let (dyngate, config) = (env!("CARGO_BIN_EXE_dyngate"), self.path("gateway.toml").display().to_string());
+        let url = self.base("");
+        let arguments = ["client-config", HOME, "--for", program, "--url", &url, "--config", &config];
+        let Ran { code, output } = self.run("printed", &[], dyngate, &arguments).await;
+        assert_eq!(code, Some(0), "{output}");
+        output.replace("'PASSWORD'", &format!("'{SECRET}'")).replace("\"PASSWORD\"", &format!("\"{SECRET}\""))
     }
 
     async fn certbot(&self, folder: &str, script: &str, plugin: &[&str]) -> Ran {
@@ -278,6 +289,41 @@ fn registrations() -> String {
         "{{\"{HOME}\": {{\"username\": \"{LOGIN}\", \"password\": \"{SECRET}\", \"fulldomain\": \"{AT_HOME}\", \
          \"subdomain\": \"{HOME}\", \"allowfrom\": []}}}}"
     )
+}
+
+/// The authority, its certificate and the folders are the test's; the rest is as it is printed.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_client_config_prints_obtains_them_where_installed() {
+    if !are_installed(&["pebble", "lego"]) {
+        return;
+    }
+    let stage = Stage::new(Kind::Knot, "").await;
+    let variables = [
+        ("LEGO_CA_CERTIFICATES", stage.ca()),
+        ("REQUESTS_CA_BUNDLE", stage.ca()),
+        ("HTTPREQ_POLLING_INTERVAL", "1".to_owned()),
+    ];
+    let (directory, resolver) = (&stage.directory, stage.primary.addr());
+    let ours = format!("\nlego --server {directory} --path . --dns.resolvers {resolver} --dns.disable-cp ");
+    let lego = stage.printed("lego").await.replace("\nlego ", &ours);
+    let lego = lego.replace(&format!("-d {HOME} run"), &format!("-d {HOME} -d '{ANY}' run"));
+    let ran = stage.run("lego", &variables, "sh", &["-e", "-c", &lego]).await;
+    assert_eq!(ran.code, Some(0), "{lego}\n{ran:#?}\n{}", stage.gateway.log());
+    stage.assert_certificate(&format!("lego/certificates/{HOME}.crt")).await;
+    assert_eq!(stage.served().await, 0, "nothing is left");
+
+    let Some(script) = installed("certbot/bin/certbot") else { return };
+    let folder = stage.path("certbot").display().to_string();
+    let ours = format!(
+        "\nenv {} {script} certonly -n --agree-tos --register-unsafely-without-email --server {directory} --config-dir . \
+         --work-dir . --logs-dir . --dns-acmedns-propagation-seconds 1 -d '{ANY}' ",
+        modules(&script)
+    );
+    let certbot = stage.printed("certbot").await.replace("\ncertbot certonly ", &ours);
+    let certbot = certbot.replace("/etc/letsencrypt", &folder);
+    let ran = stage.run("certbot", &variables, "sh", &["-e", "-c", &certbot]).await;
+    assert_eq!(ran.code, Some(0), "{certbot}\n{ran:#?}\n{}", stage.gateway.log());
+    stage.assert_certificate(&format!("certbot/live/{HOME}/cert.pem")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

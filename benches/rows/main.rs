@@ -9,8 +9,9 @@ mod bare;
 mod batch_curve;
 mod cpu;
 mod curve;
-mod dialects;
+mod duckdns;
 mod flight_curve;
+mod followers;
 mod hosts_known;
 mod many_zones;
 mod memory;
@@ -102,7 +103,7 @@ impl Bench {
     async fn run(&self, name: Name) -> Result<Found, Failure> {
         let rows = match name {
             Name::Storm => storm::run(self).await?,
-            Name::Dialects => dialects::run(self).await?,
+            Name::DuckDns => duckdns::run(self).await?,
             Name::NewConnections => new_connections::run(self).await?,
             Name::NoChange => no_change::run(self).await?,
             Name::OneAtATime => one_at_a_time::run(self).await?,
@@ -110,6 +111,7 @@ impl Bench {
             Name::Store => with_store::run(self).await?,
             Name::TwoGateways => two_gateways::run(self).await?,
             Name::HostsKnown => hosts_known::run(self).await?,
+            Name::Followers => followers::run(self).await?,
             Name::Password => password::run(self).await?,
             Name::Restart => restart::run(self).await?,
             Name::Overload => overload::run(self).await?,

@@ -68,10 +68,14 @@ pub(crate) static DEVICES: [Device; 31] = [
     row("unifi", "UniFi", "Form Dynamic DNS of UniFi gateways", Evidence::Read, unifi::render),
     row("synology", "Synology DSM", "Forms of DSM", Evidence::Read, synology::render),
     row("qnap", "QNAP QTS", "Form DDNS of QTS", Evidence::Read, qnap::render),
-    row("asuswrt", "Asuswrt-Merlin", "Script ddns-start", Evidence::Read, asuswrt::render)
-        .called(&["asus-merlin", "asus"]),
+    row("asuswrt", "Asuswrt-Merlin", "Script ddns-start", Evidence::Read, asuswrt::render).called(&[
+        "asuswrt-merlin",
+        "asus-merlin",
+        "merlin",
+        "asus",
+    ]),
     row("dd-wrt", "DD-WRT", "Form DDNS", Evidence::Read, ddwrt::render).called(&["ddwrt"]),
-    row("edgeos", "EdgeOS", "Commands of EdgeRouters", Evidence::Read, vyos::edgeos),
+    row("edgeos", "EdgeOS", "Commands of EdgeRouters", Evidence::Read, vyos::edgeos).called(&["edgerouter"]),
     row("vyos", "VyOS", "Commands of VyOS 1.4 and later", Evidence::Read, vyos::vyos),
     row("mikrotik", "MikroTik RouterOS", "Script for RouterOS", Evidence::Read, mikrotik::render),
     row("cisco", "Cisco IOS", "Commands of IOS and IOS XE", Evidence::Read, cisco::render),
@@ -99,14 +103,14 @@ pub(crate) static DEVICES: [Device; 31] = [
             url::render,
         )
     },
-    certificates("lego", "lego", "Command line, with httpreq", Evidence::Read, acme::lego),
+    certificates("lego", "lego", "Command line, with httpreq", Evidence::Run, acme::lego),
     certificates("acme.sh", "acme.sh", "Command line, with dns_acmeproxy", Evidence::Read, acme::acme_sh)
         .called(&["acme-sh"]),
     certificates(
         "certbot",
         "certbot",
         "Files and command line, with certbot-dns-acmedns",
-        Evidence::Read,
+        Evidence::Run,
         acme::certbot,
     ),
     certificates("caddy", "Caddy", "Caddyfile, with acmedns", Evidence::Read, acme::caddy),

@@ -216,7 +216,7 @@ fn understood(parameters: &Parameters, hosts: &[String]) -> Result<(), BadAddres
     Ok(())
 }
 
-fn is_or_is_below(host: &[u8], named: &[u8]) -> bool {
+pub(super) fn is_or_is_below(host: &[u8], named: &[u8]) -> bool {
     let [host, named] = [host, named].map(|name| name.strip_suffix(b".").unwrap_or(name));
     let at = host.len().checked_sub(named.len());
     let parts = at.and_then(|at| host.split_at_checked(at));

@@ -338,6 +338,25 @@ impl Registry {
         }
     }
 
+    /// What `config` declares, and a store in `folder` with these accounts, enabled or not. The secret of each is its login.
+    #[cfg(test)]
+    pub(crate) async fn with_accounts(
+        config: &Config,
+        folder: &std::path::Path,
+        accounts: &[(&str, bool)],
+        metrics: &Metrics,
+    ) -> Self {
+        let store = Store::open(&crate::config::Location::Sqlite(folder.join("store.db"))).await.unwrap();
+        for (login, is_enabled) in accounts {
+            let secret = PasswordDigest::Sha256(TokenDigest::of(login).0);
+            let account =
+                crate::store::NewAccount { login: (*login).to_owned(), secret, max_hosts: 1, wildcards: Vec::new() };
+            store.add_account(&account, &[]).await.unwrap();
+            store.set_enabled(login, *is_enabled).await.unwrap();
+        }
+        Self::with(config, store, metrics, || ()).await.unwrap()
+    }
+
     /// How often an account, a host or a secret was looked up in the store.
     #[cfg(test)]
     pub(crate) fn questions(&self) -> u64 {

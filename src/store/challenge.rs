@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::any::AnyRow;
 
-use super::account::name;
+use super::account_row::name;
 use super::error::readable;
 use super::fit;
 use super::rows::Rows;

@@ -5,7 +5,7 @@ use std::collections::{HashSet, VecDeque};
 use sqlx::any::AnyRow;
 use tracing::warn;
 
-use super::account::name;
+use super::account_row::{name, read_account, read_host};
 use super::error::readable;
 use super::line::{HostLine, Line, ReservedLine, StartLine, StateLine, TokenLine, VERSION};
 use super::session::{Purpose, Work, number, optional_number, statement, text};
@@ -27,16 +27,8 @@ struct ExportStage {
 /// What is exported, in this order: an account comes before its hosts, a host before its tokens. Pending
 /// changes stay behind, since they are made where they were accepted, and so does the history.
 const STAGES: [ExportStage; 5] = [
-    ExportStage {
-        page: account::ACCOUNTS,
-        first: &[""],
-        read: |row| Ok(Line::Account((&account::read_account(row)?).into())),
-    },
-    ExportStage {
-        page: account::HOSTS,
-        first: &[""],
-        read: |row| Ok(Line::Host(HostLine::from(&account::read_host(row)?))),
-    },
+    ExportStage { page: account::ACCOUNTS, first: &[""], read: |row| Ok(Line::Account((&read_account(row)?).into())) },
+    ExportStage { page: account::HOSTS, first: &[""], read: |row| Ok(Line::Host(HostLine::from(&read_host(row)?))) },
     ExportStage {
         page: "SELECT digest, name, created, expires FROM token WHERE digest > $1 ORDER BY digest LIMIT $2",
         first: &[""],

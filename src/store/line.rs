@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::account::{check, families_text, parse_families};
+use super::account_row::{check, families_text, parse_families};
 use super::fit;
 use super::{State, StoreError, StoredAccount, StoredHost, StoredSecret};
 use crate::model::{

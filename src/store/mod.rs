@@ -2,6 +2,7 @@
 //! neither HTTP nor DNS, nor what a gateway does with it.
 
 mod account;
+mod account_row;
 mod challenge;
 mod clock;
 mod error;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use sqlx::any::AnyRow;
 use tracing::warn;
 
-use super::account::name;
+use super::account_row::name;
 use super::clock::Clocks;
 use super::fit;
 use super::rows::Rows;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sqlx::any::AnyRow;
 
-use super::account::name_and_login;
+use super::account_row::name_and_login;
 use super::fit;
 use super::rows::Rows;
 use super::session::{Purpose, Statement, Work, at_most, number, optional_text, statement, text};

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use sqlx::any::AnyRow;
 
-use super::account::name;
+use super::account_row::name;
 use super::error::readable;
 use super::session::{Purpose, at_most, number, optional_number, optional_text, statement, text};
 use super::{Store, StoreError};

@@ -9,6 +9,7 @@ use lab::{Error, Gateway, Key, Kind, Port, RecordType, Server, Setup, at_free_po
 use tempfile::TempDir;
 
 use crate::authority::Authority;
+use crate::namespace::{IPV4, inside_with};
 use crate::packages::{installed, modules};
 use crate::program::{Program, Ran, find, said};
 
@@ -19,7 +20,15 @@ const AT_HOME: &str = "_acme-challenge.home.dyn.example";
 const LOGIN: &str = "router1";
 const OTHER: &str = "router2";
 const SECRET: &str = "a-generated-secret";
+const OTHERS: &str = "another-generated-secret";
+const DUCKDNS: &str = "duckdns.org";
+const DUCK: &str = "duck.duckdns.org";
 const LIMIT: Duration = Duration::from_secs(90);
+
+/// A secret without a login is somebody's alone.
+fn secret_of(login: &str) -> &'static str {
+    if login == OTHER { OTHERS } else { SECRET }
+}
 
 /// A name server, the gateway, the authority that asks the one, and what its clients trust.
 struct Stage {
@@ -42,26 +51,44 @@ fn are_installed(programs: &[&str]) -> bool {
 
 impl Stage {
     async fn new(kind: Kind, acme: &str) -> Self {
+        Self::listening(kind, acme, "127.0.0.1:0", None).await
+    }
+
+    /// With the listener there, and one more for TLS under these names.
+    async fn listening(kind: Kind, acme: &str, http: &str, tls: Option<(&str, &[&str])>) -> Self {
         let key = Key::generate("gateway-key");
-        let primary = Server::start(kind, Setup::new().key(&key).zone(ZONE)).await.expect("the primary starts");
-        let account = |login, host| {
-            format!("[[account]]\nlogin = \"{login}\"\nsecret = \"{}\"\nhosts = [\"{host}\"]\n\n", digest(SECRET))
+        let setup = Setup::new().key(&key).zone(ZONE).zone(DUCKDNS);
+        let primary = Server::start(kind, setup).await.expect("the primary starts");
+        let folder = TempDir::with_prefix("dyngate-acme-").expect("a folder");
+        let authority = Authority::new();
+        let tls = tls.map_or_else(String::new, |(listen, names)| {
+            let (certificate, private) = authority.issue(names);
+            write(&folder, "gateway.pem", &certificate);
+            write(&folder, "gateway.key", &private);
+            let file = |name| folder.path().join(name);
+            let (chain, key) = (file("gateway.pem"), file("gateway.key"));
+            format!("[http.tls]\nlisten = [\"{listen}\"]\ncertificate = {chain:?}\nprivate_key = {key:?}\n")
+        });
+        let zone = |name| {
+            let (key, primary) = (&key.name, primary.addr());
+            format!("[[zone]]\nname = \"{name}\"\nkey = \"{key}\"\nprimaries = [\"{primary}\"]\n\n")
+        };
+        let account = |login, secret, hosts: &[&str]| {
+            format!("[[account]]\nlogin = \"{login}\"\nsecret = \"{}\"\nhosts = {hosts:?}\n\n", digest(secret))
         };
         // Its limits are those that come with it.
         let toml = format!(
-            "{}\n[[zone]]\nname = \"{ZONE}\"\nkey = \"{}\"\nprimaries = [\"{}\"]\n\n{}{}\
-             [http]\nlisten = [\"127.0.0.1:0\"]\n[admin]\nlisten = \"127.0.0.1:0\"\n[acme]\ndns01 = true\n{acme}",
+            "{}\n{}{}{}{}[http]\nlisten = [\"{http}\"]\n{tls}[admin]\nlisten = \"127.0.0.1:0\"\n[acme]\ndns01 = true\n{acme}",
             key.toml(),
-            key.name,
-            primary.addr(),
-            account(LOGIN, HOME),
-            account(OTHER, "other.dyn.example"),
+            zone(ZONE),
+            zone(DUCKDNS),
+            account(LOGIN, SECRET, &[HOME, DUCK]),
+            account(OTHER, OTHERS, &["other.dyn.example"]),
         );
         let built = Path::new(env!("CARGO_BIN_EXE_dyngate"));
         let gateway = Gateway::builder(built).config(&toml).start().await.expect("the gateway starts");
-        let folder = TempDir::with_prefix("dyngate-acme-").expect("a folder");
-        let authority = Authority::new();
         let (certificate, private) = authority.issue(&["localhost"]);
+        write(&folder, "gateway.toml", &toml);
         write(&folder, "ca.pem", authority.certificate());
         write(&folder, "pebble.pem", &certificate);
         write(&folder, "pebble.key", &private);
@@ -98,14 +125,28 @@ impl Stage {
             ("LEGO_CA_CERTIFICATES", self.ca()),
             ("HTTPREQ_ENDPOINT", self.base("/httpreq")),
             ("HTTPREQ_USERNAME", login.to_owned()),
-            ("HTTPREQ_PASSWORD", SECRET.to_owned()),
+            ("HTTPREQ_PASSWORD", secret_of(login).to_owned()),
             ("HTTPREQ_MODE", mode.to_owned()),
             ("HTTPREQ_POLLING_INTERVAL", "1".to_owned()),
         ];
+        self.lego_with("httpreq", folder, &variables, &["-d", HOME, "-d", ANY]).await
+    }
+
+    async fn lego_with(&self, provider: &str, folder: &str, variables: &[(&str, String)], names: &[&str]) -> Ran {
         let resolver = self.primary.addr().to_string();
         let account = ["--server", &self.directory, "--accept-tos", "--email", "a@b.example", "--path", "."];
-        let dns = ["--dns", "httpreq", "--dns.resolvers", &resolver, "--dns.disable-cp"];
-        self.run(folder, &variables, "lego", &[&account[..], &dns, &["-d", HOME, "-d", ANY, "run"]].concat()).await
+        let dns = ["--dns", provider, "--dns.resolvers", &resolver, "--dns.disable-cp"];
+        self.run(folder, variables, "lego", &[&account[..], &dns, names, &["run"]].concat()).await
+    }
+
+    /// What `client-config` prints for a program, the secret filled in as it says.
+    async fn printed(&self, program: &str) -> String {
+        let (dyngate, config) = (env!("CARGO_BIN_EXE_dyngate"), self.path("gateway.toml").display().to_string());
+        let url = self.base("");
+        let arguments = ["client-config", HOME, "--for", program, "--url", &url, "--config", &config];
+        let Ran { code, output } = self.run("printed", &[], dyngate, &arguments).await;
+        assert_eq!(code, Some(0), "{output}");
+        output.replace("'PASSWORD'", &format!("'{SECRET}'")).replace("\"PASSWORD\"", &format!("\"{SECRET}\""))
     }
 
     async fn certbot(&self, folder: &str, script: &str, plugin: &[&str]) -> Ran {
@@ -133,7 +174,11 @@ impl Stage {
     }
 
     async fn served(&self) -> usize {
-        self.primary.query(AT_HOME, "TXT").await.expect("the primary answers").data(RecordType::TXT).len()
+        self.served_at(AT_HOME).await
+    }
+
+    async fn served_at(&self, name: &str) -> usize {
+        self.primary.query(name, "TXT").await.expect("the primary answers").data(RecordType::TXT).len()
     }
 }
 
@@ -200,12 +245,85 @@ async fn lego_obtains_name_and_wildcard_on_bind_where_installed() {
     lego_obtains_name_and_wildcard_in_both_modes(Kind::Bind).await;
 }
 
+/// The names of services that lego has built in are the gateway's here; each of them has a secret and no login.
+#[tokio::test(flavor = "multi_thread")]
+async fn lego_obtains_them_in_the_words_of_duckdns_and_he_net_where_namespaces_are_allowed() {
+    let test = "certificates::lego_obtains_them_in_the_words_of_duckdns_and_he_net_where_namespaces_are_allowed";
+    let names = ["www.duckdns.org", "dyn.dns.he.net"];
+    if !are_installed(&["pebble", "lego"]) || !inside_with(test, &names).await {
+        return;
+    }
+    let (http, https) = (format!("{IPV4}:80"), format!("{IPV4}:443"));
+    let stage = Stage::listening(Kind::Knot, "", &http, Some((&https, &names))).await;
+    let variables = |variable: &'static str, secret: String| {
+        vec![
+            ("LEGO_CA_CERTIFICATES", stage.ca()),
+            ("SSL_CERT_FILE", stage.ca()),
+            // Between the name and the wildcard it would rest for a minute.
+            ("DUCKDNS_SEQUENCE_INTERVAL", "1".to_owned()),
+            ("DUCKDNS_POLLING_INTERVAL", "1".to_owned()),
+            ("HURRICANE_SEQUENCE_INTERVAL", "1".to_owned()),
+            ("HURRICANE_POLLING_INTERVAL", "1".to_owned()),
+            (variable, secret),
+        ]
+    };
+    for (provider, variable, host, told, wrong) in [
+        ("duckdns", "DUCKDNS_TOKEN", DUCK, SECRET.to_owned(), OTHERS.to_owned()),
+        ("hurricane", "HURRICANE_TOKENS", HOME, format!("{HOME}:{SECRET}"), format!("{HOME}:{OTHERS}")),
+    ] {
+        let any = format!("*.{host}");
+        let names = ["-d", host, "-d", &any];
+        let refused =
+            stage.lego_with(provider, &format!("{provider}-wrong"), &variables(variable, wrong), &names).await;
+        assert_eq!(refused.code, Some(1), "{refused:#?}");
+        let ran = stage.lego_with(provider, provider, &variables(variable, told), &names).await;
+        assert_eq!(ran.code, Some(0), "{ran:#?}\n{}\n{}", stage.pebble.output(), stage.gateway.log());
+        assert!(stage.path(&format!("{provider}/certificates/{host}.crt")).is_file(), "{ran:#?}");
+        assert_eq!(stage.served_at(&format!("_acme-challenge.{host}")).await, 0, "nothing is left");
+    }
+}
+
 /// The accounts that an acme-dns server would have registered, as its clients keep them.
 fn registrations() -> String {
     format!(
         "{{\"{HOME}\": {{\"username\": \"{LOGIN}\", \"password\": \"{SECRET}\", \"fulldomain\": \"{AT_HOME}\", \
          \"subdomain\": \"{HOME}\", \"allowfrom\": []}}}}"
     )
+}
+
+/// The authority, its certificate and the folders are the test's; the rest is as it is printed.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_client_config_prints_obtains_them_where_installed() {
+    if !are_installed(&["pebble", "lego"]) {
+        return;
+    }
+    let stage = Stage::new(Kind::Knot, "").await;
+    let variables = [
+        ("LEGO_CA_CERTIFICATES", stage.ca()),
+        ("REQUESTS_CA_BUNDLE", stage.ca()),
+        ("HTTPREQ_POLLING_INTERVAL", "1".to_owned()),
+    ];
+    let (directory, resolver) = (&stage.directory, stage.primary.addr());
+    let ours = format!("\nlego --server {directory} --path . --dns.resolvers {resolver} --dns.disable-cp ");
+    let lego = stage.printed("lego").await.replace("\nlego ", &ours);
+    let lego = lego.replace(&format!("-d {HOME} run"), &format!("-d {HOME} -d '{ANY}' run"));
+    let ran = stage.run("lego", &variables, "sh", &["-e", "-c", &lego]).await;
+    assert_eq!(ran.code, Some(0), "{lego}\n{ran:#?}\n{}", stage.gateway.log());
+    stage.assert_certificate(&format!("lego/certificates/{HOME}.crt")).await;
+    assert_eq!(stage.served().await, 0, "nothing is left");
+
+    let Some(script) = installed("certbot/bin/certbot") else { return };
+    let folder = stage.path("certbot").display().to_string();
+    let ours = format!(
+        "\nenv {} {script} certonly -n --agree-tos --register-unsafely-without-email --server {directory} --config-dir . \
+         --work-dir . --logs-dir . --dns-acmedns-propagation-seconds 1 -d '{ANY}' ",
+        modules(&script)
+    );
+    let certbot = stage.printed("certbot").await.replace("\ncertbot certonly ", &ours);
+    let certbot = certbot.replace("/etc/letsencrypt", &folder);
+    let ran = stage.run("certbot", &variables, "sh", &["-e", "-c", &certbot]).await;
+    assert_eq!(ran.code, Some(0), "{certbot}\n{ran:#?}\n{}", stage.gateway.log());
+    stage.assert_certificate(&format!("certbot/live/{HOME}/cert.pem")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -221,7 +339,7 @@ async fn certbot_obtains_them_by_acme_dns_where_installed() {
             stage.path(&format!("{folder}/accounts.json")).display()
         );
         stage.write(folder, "acmedns.ini", &ini);
-        stage.write(folder, "accounts.json", &registrations().replace(LOGIN, login));
+        stage.write(folder, "accounts.json", &registrations().replace(LOGIN, login).replace(SECRET, secret_of(login)));
         stage.certbot(folder, &script, &plugin).await
     };
     let ran = run("ours", LOGIN).await;

@@ -148,8 +148,9 @@ async fn dyndnsc(script: &str, stage: &Stage, row: &Row, order: Order<'_>) -> Ra
          updater-url = http://{server}{path}\ndetector = command\ndetector-command = echo {address}\n"
     );
     stage.write(&format!("{updater}/dyndnsc.ini"), &text);
-    let arguments = [modules(script).as_str(), script, "-vvv", "-c", "dyndnsc.ini"].map(str::to_owned);
-    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+    // It asks the DNS first what the host has, and no server outside knows of it.
+    let (modules, no_wait) = (modules(script), "RES_OPTIONS=attempts:1 timeout:1");
+    let arguments = [modules.as_str(), no_wait, script, "-vvv", "-c", "dyndnsc.ini"];
     carry_out(Program::start("env", &arguments, &stage.folder_of(updater)), &order).await
 }
 

@@ -67,18 +67,21 @@ async fn provoke(gateway: &Gateway) {
     assert_eq!(send(gateway, "127.0.0.9", proxied("2001:db8::9").basic(LOGIN, "guess4")).await, "badauth");
     let form = Request::post("/nic/update", "username=router1&password=guess5");
     assert_eq!(send(gateway, "127.0.0.4", form).await, "badauth");
+    // A secret without a login is one too.
+    assert_eq!(send(gateway, "127.0.0.6", get().header("Authorization", "Bearer guess6")).await, "badauth");
     // None: no credentials, the same wrong password again, the right one.
     for _ in 0..3 {
         assert_eq!(send(gateway, "127.0.0.5", get()).await, "badauth");
         assert_eq!(send(gateway, "127.0.0.5", get().header("Authorization", "Basic Og==")).await, "badauth");
-        assert_eq!(send(gateway, "127.0.0.5", get().header("Authorization", "Bearer abc")).await, "badauth");
+        assert_eq!(send(gateway, "127.0.0.5", get().header("Authorization", "Digest abc")).await, "badauth");
         assert_eq!(send(gateway, "127.0.0.5", get().basic(LOGIN, "guess1")).await, "badauth");
+        assert_eq!(send(gateway, "127.0.0.5", get().header("Authorization", "Bearer guess6")).await, "badauth");
         assert_eq!(send(gateway, "127.0.0.5", get().basic(LOGIN, SECRET)).await, "nohost");
     }
 }
 
-const FAILED: [&str; 7] =
-    ["127.0.0.2", "127.0.0.2", "127.0.0.2", "127.0.0.3", "203.0.113.9", "2001:db8::9", "127.0.0.4"];
+const FAILED: [&str; 8] =
+    ["127.0.0.2", "127.0.0.2", "127.0.0.2", "127.0.0.3", "203.0.113.9", "2001:db8::9", "127.0.0.4", "127.0.0.6"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_new_wrong_password_is_a_failure_and_nothing_else_is() {
@@ -90,7 +93,7 @@ async fn each_new_wrong_password_is_a_failure_and_nothing_else_is() {
         let spans = log.lines().filter(of_a_request).filter(|line| line.contains("dyndns2") && line.contains(LOGIN));
         assert_eq!(spans.count() > 0, level == "debug", "{log}");
         let missed = log.lines().count() - FAILED.len();
-        assert_eq!(judge(&log), (format!("7 matched, {missed} missed"), FAILED.map(str::to_owned).into()), "{log}");
+        assert_eq!(judge(&log), (format!("8 matched, {missed} missed"), FAILED.map(str::to_owned).into()), "{log}");
         // The same from the journal, as fail2ban's systemd backend puts its lines together.
         let journal = |line: &str| format!("2026-11-21T11:22:33.000000Z host dyngate[4711]: {line}\n");
         let journal: String = log.lines().map(journal).collect();

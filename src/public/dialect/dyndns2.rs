@@ -7,10 +7,11 @@ use crate::model::{Hostname, Outcome};
 use crate::public::authorization::identity;
 use crate::public::spellings;
 
-/// Whether this grammar takes a request at a path that is no dialect's alone: one that says a host or an address.
+/// Whether this grammar takes a request at its paths: any but at the root, where a page would be, and a host or an address must be
+/// said.
 pub(super) fn claims(request: &DialectRequest<'_>) -> bool {
     let is_root = request.head.uri.path().bytes().all(|octet| octet == b'/');
-    !is_root || spellings::are_in(request.parameters)
+    !is_root || spellings::are_in(request.parameters) || is_meant(request)
 }
 
 /// Whether a request to a path that is nobody's is one of this grammar: somebody says who asks, and for what. The login may be the

@@ -4,6 +4,7 @@ use super::stated::{Stated, apart, gives, hosts, understood};
 use super::{DialectRequest, Echo, Parsed, Rendered, dyndns2, secret, whole};
 use crate::gateway::{Asked, BadAddress, Labels, Verdicts};
 use crate::model::{Family, Outcome};
+use crate::public::spellings::is_or_is_below;
 
 const KNOWN: [&str; 4] = ["host", "domain", "password", "ip"];
 
@@ -20,6 +21,8 @@ pub(super) fn parse(request: &DialectRequest<'_>) -> Parsed {
     let labels = hosts(parameters, &["host"]).unwrap_or_default();
     let whole = |label: &String| match (label.as_str(), domains.as_slice()) {
         ("@", [domain]) => domain.clone(),
+        // The whole name in both fields, or in the first.
+        (label, [domain]) if is_or_is_below(label.as_bytes(), domain.as_bytes()) => label.to_owned(),
         (label, [domain]) => format!("{label}.{domain}"),
         (label, _) => label.to_owned(),
     };
@@ -93,6 +96,8 @@ mod tests {
                 "home.dyn.example: a parameter is called almost like ipv6, and is not understood",
             ),
             ("host=home&domain=&password=p", "home: 198.51.100.1"),
+            ("host=home.dyn.example&domain=home.dyn.example&password=p", "home.dyn.example: 198.51.100.1"),
+            ("host=Home.dyn.example&domain=dyn.example.&password=p", "Home.dyn.example: 198.51.100.1"),
         ] {
             assert_eq!(told("namecheap", &format!("/update?{query}"), "198.51.100.1"), expected, "{query}");
         }

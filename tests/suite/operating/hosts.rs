@@ -9,24 +9,32 @@ on_both!(
     names_below_wildcards_are_told,
     a_token_is_handed_out_once_and_taken_back,
     a_host_moves_with_all_that_is_its_own,
+    what_few_hosts_have_is_set_and_shown,
     two_commands_at_once_both_succeed,
 );
 
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 21] = [
     "account",
     "agent",
     "blocked",
     "declared",
     "description",
     "families",
+    "follow",
     "from",
+    "interface_id",
     "ipv4",
     "ipv6",
     "last_outcome",
     "last_seen",
     "last_update",
+    "mx",
     "name",
+    "offline",
+    "prefix_from",
+    "ptr",
     "ttl",
+    "wildcard",
 ];
 
 async fn a_host_is_added_set_blocked_and_removed(stage: Stage) {
@@ -36,7 +44,7 @@ async fn a_host_is_added_set_blocked_and_removed(stage: Stage) {
     assert_eq!((&added["name"], &added["account"]), (&"a.dyn.example".into(), &"alice".into()));
     assert_eq!((&added["ttl"], &added["description"]), (&300.into(), &"Attic".into()));
     assert_eq!(added["families"], serde_json::json!(["ipv4", "ipv6"]));
-    for key in ["blocked", "ipv4", "ipv6", "last_update", "last_seen", "last_outcome", "agent", "from"] {
+    for key in ["blocked", "ipv4", "ipv6", "last_update", "last_seen", "last_outcome", "agent", "from", "follow"] {
         assert!(added[key].is_null(), "{key}");
     }
     assert_eq!(added["declared"], false);
@@ -218,6 +226,54 @@ async fn a_token_is_handed_out_once_and_taken_back(stage: Stage) {
     let shown = stage.done("host token a.dyn.example");
     assert!(shown.starts_with("a.dyn.example\n  path  /update/") && shown.contains("shown this once"), "{shown}");
     assert!(stage.done("host token a.dyn.example --revoke").contains("1 URL taken back"));
+}
+
+async fn what_few_hosts_have_is_set_and_shown(stage: Stage) {
+    stage.done("account add alice");
+    for host in ["router", "nas", "cam"] {
+        stage.done(&format!("host add {host}.dyn.example --account alice"));
+    }
+    let set = stage.json(
+        "host set nas.dyn.example --follow router.dyn.example --interface-id ::3:0:0:0:10 --prefix-from address \
+         --wildcard true --offline true --mx mail.dyn.example,mx.example --ptr true",
+    );
+    let expected = serde_json::json!({
+        "follow": "router.dyn.example", "interface_id": "::3:0:0:0:10", "prefix_from": "address", "wildcard": true,
+        "offline": true, "mx": ["mail.dyn.example", "mx.example"], "ptr": true,
+    });
+    for (key, value) in expected.as_object().unwrap() {
+        assert_eq!(&set[key], value, "{key}");
+    }
+    assert_eq!(stage.json("host show nas.dyn.example"), set);
+    let shown = stage.done("host show nas.dyn.example");
+    for line in ["follows       router.dyn.example, its address too", "mx            mail.dyn.example, mx.example"] {
+        assert!(shown.contains(line), "{shown}");
+    }
+    assert!(stage.done("host show router.dyn.example").contains("followed by  nas.dyn.example"));
+    let unset: Vec<_> =
+        "host set nas.dyn.example --interface-id  --follow  --mx  --wildcard false --offline false --ptr false"
+            .split(' ')
+            .chain(["--json"])
+            .collect();
+    assert_eq!(stage.run_words(&unset, "").code, Some(0));
+    let plain = stage.json("host show cam.dyn.example");
+    let shown = stage.json("host show nas.dyn.example");
+    for key in expected.as_object().unwrap().keys() {
+        assert_eq!(shown[key], plain[key], "{key}");
+    }
+    for (command, said) in [
+        ("--follow home.dyn.example --interface-id ::1", "only hosts of the file follow it"),
+        ("--follow nowhere.dyn.example --interface-id ::1", "the store has no host \"nowhere.dyn.example\""),
+        ("--follow router.dyn.example", "a host that follows another needs an interface id"),
+        ("--interface-id ::", "it is zero"),
+        ("--interface-id 192.0.2.1", "it is not written like an IPv6 address"),
+        ("--interface-id 2001:db8::1", "it is a whole address"),
+        ("--prefix-from both", "possible values: prefix, address"),
+        ("--mx mail", "the name is not fully qualified"),
+        ("--wildcard perhaps", "possible values: true, false"),
+    ] {
+        stage.refused(&format!("host set cam.dyn.example {command}"), 64, &[said]);
+    }
 }
 
 async fn a_host_moves_with_all_that_is_its_own(stage: Stage) {

@@ -71,7 +71,7 @@ async fn one_bad_line_and_nothing_is_applied(stage: Stage) {
     refused(&stage, &format!("{good}{}", account("bob")), &["account \"bob\" of line 3"]);
     refused(&stage, &account("bob"), &["line 1: ", "not an export"]);
     refused(&stage, "", &["line 1: ", "it is empty"]);
-    refused(&stage, &good.replace("\"version\":1", "\"version\":2"), &["line 1: ", "version 2"]);
+    refused(&stage, &good.replace("\"version\":2", "\"version\":3"), &["line 1: ", "version 3"]);
     fs::write(stage.path("in.jsonl"), format!("{good}{}", host("a.elsewhere.example"))).unwrap();
     let imported = stage.run(&format!("import {}", stage.path("in.jsonl")));
     assert_eq!((imported.code, imported.stdout.as_str()), (Some(0), "imported: 1 account, 1 host, 0 URL tokens\n"));

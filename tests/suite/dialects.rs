@@ -157,7 +157,11 @@ async fn every_client_is_answered_as_its_transcript_says() {
     let config = |config: &mut crate::stage::Config| {
         // The caller's own address is loopback here.
         config.zone = "allow = [\"127.0.0.0/8\"]\n".to_owned();
-        let _ = write!(config.more, "[store]\nurl = \"sqlite:{}\"\n", store.path().join("store.db").display());
+        let _ = write!(
+            config.more,
+            "[acme]\ndns01 = true\n[store]\nurl = \"sqlite:{}\"\n",
+            store.path().join("store.db").display()
+        );
     };
     let stage = Stage::with(Kind::Knot, |setup| setup, &[], config).await;
     let gateway = stage.gateway.http().to_string();

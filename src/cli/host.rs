@@ -324,8 +324,9 @@ fn host_block(view: &HostView) -> String {
 
 /// A word about a host that may have both families and has only ever reported one.
 fn only_family(view: &HostView) -> Option<&'static str> {
-    // What a command set is no report, nor what comes with its leader's.
-    view.last_seen.filter(|_| view.extras.follow.is_none())?;
+    // What a command set is no report, nor what is made of a prefix.
+    let is_composed = view.extras.follow.is_some() || view.extras.interface_id.is_some();
+    view.last_seen.filter(|_| !is_composed)?;
     match (view.families, view.ipv4, view.ipv6) {
         (Families::Both, Some(_), None) => Some("only IPv4 has ever been reported; if it has both, see ipv6_name"),
         (Families::Both, None, Some(_)) => Some("only IPv6 has ever been reported; if it has both, see ipv4_name"),

@@ -123,9 +123,10 @@ impl Host {
         Self { login: Some(host.login), ttl: host.ttl, families: host.families, blocked: host.blocked, more }
     }
 
-    /// Whether its IPv6 address comes with another host's reports.
-    pub(super) fn is_follower(&self) -> bool {
-        self.more.as_ref().is_some_and(|more| more.extras.follow.is_some())
+    /// Whether its IPv6 address is made of a prefix, which perhaps another host reports.
+    pub(super) fn is_composed(&self) -> bool {
+        let extras = self.more.as_ref().map(|more| &more.extras);
+        extras.is_some_and(|extras| extras.follow.is_some() || extras.interface_id.is_some())
     }
 }
 

@@ -280,7 +280,7 @@ impl Registry {
     /// Notes what became of a host's request; written within a second, and nobody waits for it.
     pub(crate) fn saw(&self, sighting: Sighting) {
         if let Some(stored) = &self.stored {
-            if self.declared.host(&sighting.name).is_some_and(|host| host.is_follower()) {
+            if self.declared.host(&sighting.name).is_some_and(|host| host.is_composed()) {
                 stored.recorder.is_no_reporter(&sighting.name);
             }
             stored.recorder.note(sighting);

@@ -242,7 +242,7 @@ impl RecorderShared {
     async fn look_at_families(&self, name: &Hostname, calls: &Calls, before: Addresses) {
         // It was authorised a moment ago, so this is remembered.
         let Ok(host) = self.directory.host(name).await else { return };
-        if host.as_ref().is_some_and(|host| host.is_follower()) {
+        if host.as_ref().is_some_and(|host| host.is_composed()) {
             return self.one_family.settle(name);
         }
         let families = host.map_or(Families::Both, |host| host.families);

@@ -29,7 +29,7 @@ pub(crate) enum Name {
 
 impl Name {
     /// In the order in which they are measured.
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::Storm,
         Self::Store,
         Self::TwoGateways,

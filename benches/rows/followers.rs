@@ -16,6 +16,8 @@ const ROUTERS: usize = 1000;
 /// Behind each of them.
 const FOLLOWERS: usize = 5;
 const RECORDS: usize = ROUTERS * (FOLLOWERS + 1);
+/// So many that as many names wait at once as in a storm.
+const AT_ONCE: usize = CLIENTS / (FOLLOWERS + 1);
 
 pub(crate) async fn run(bench: &Bench) -> Result<Vec<Row>, Failure> {
     let mut rows = vec![];
@@ -61,7 +63,7 @@ async fn prefixes(bench: &Bench, stage: &Stage, round: usize) -> Result<(f64, f6
     let prefixes: Vec<_> = (0..ROUTERS).map(|number| prefix(round, number)).collect();
     let reports = Arc::new(Prefixes { reports: stage.reports(routers.clone()), prefixes: prefixes.clone() });
     let sent = messages(&stage.gateway).await?;
-    let ran = exchange(stage.gateway.http(), &reports, Plan::new(ROUTERS, CLIENTS)).await?;
+    let ran = exchange(stage.gateway.http(), &reports, Plan::new(ROUTERS, AT_ONCE)).await?;
     stage.all_right(&ran)?;
     let batch = float(RECORDS) / (messages(&stage.gateway).await? - sent).max(1.0);
     let mut all = routers;

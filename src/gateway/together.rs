@@ -61,7 +61,7 @@ impl Gateway {
                 None if plan::needs_held(&ask.asked, &more.extras) => {
                     HostVerdict::new(Outcome::BadAddress, "no address is held that the prefix could move")
                 }
-                None => HostVerdict::new(Outcome::Unchanged, "nothing here takes the prefix"),
+                None => HostVerdict::new(Outcome::BadAddress, "nothing here takes the prefix"),
             };
         }
         let origin = self.origin(caller, ask.deadline);

@@ -388,6 +388,10 @@ fn dialects_are_named_as_in_the_table_and_a_name_without_a_zone_is_of_one_of_our
     assert_eq!(dialects.default_zone.unwrap().as_str(), "users.dyn.example");
     assert_eq!((dialects.off, dialects.empty_deletes), (vec!["duckdns", "token"], true));
     assert_eq!(parse(LEAST).unwrap().default_zone().unwrap().as_str(), "dyn.example", "the only one");
+    let reverse =
+        "[[zone]]\nname = \"0/25.113.0.203.in-addr.arpa\"\nprimaries = [\"127.0.0.1\"]\nkey = \"gateway-key\"\n";
+    let with_reverse = parse(&format!("{LEAST}{reverse}")).unwrap();
+    assert_eq!(with_reverse.default_zone().unwrap().as_str(), "dyn.example", "hosts are in no reverse zone");
     for (wrong, told) in [
         (
             "off = [\"duckdn\"]",

@@ -7,7 +7,7 @@ use super::software::Software;
 use super::{Advice, Finding};
 use crate::config::{Primary, Zone};
 use crate::dns::{ConnectError, FUDGE, Failure};
-use crate::model::{Family, Hostname};
+use crate::model::{Family, Hostname, RrType};
 
 const OURS: &str = "gateway.toml";
 const BIND: &str = "named.conf";
@@ -264,6 +264,32 @@ impl Adviser<'_> {
             &[],
         );
         Finding::error("one_family", what, advice)
+    }
+
+    /// Records of `rtype`, which is no address.
+    pub(super) fn may_not_set(&self, name: &Hostname, rtype: RrType) -> Finding {
+        let (zone, key) = (&self.zone.name, &self.zone.key.name);
+        let what = format!("does not let key {key} set {rtype} records at these names");
+        // A PTR record may come to stand at any name of its zone.
+        let (grant, types) = match rtype {
+            RrType::Ptr => ("zonesub".to_owned(), "PTR".to_owned()),
+            _ => (format!("name {name}"), format!("A, AAAA, {rtype}")),
+        };
+        let powerdns = [
+            Advice::new(SHELL, format!("pdnsutil add-meta {zone} TSIG-ALLOW-DNSUPDATE {key}")),
+            Advice::new(
+                POWERDNS,
+                format!(
+                    "lua-dnsupdate-policy-script=…    # its updatepolicy() must return true for {rtype} of these names"
+                ),
+            ),
+        ];
+        let advice = self.on_server(
+            &format!("update-policy {{ … grant {key} {grant} {rtype}; }};"),
+            &format!("acl:\n  - id: dyngate\n    key: {key}\n    action: update\n    update-type: [{types}]"),
+            &powerdns,
+        );
+        Finding::error("may_not_set", what, advice)
     }
 
     /// `rule` is BIND's word for how `name` is matched: where the challenges of one of the names stand, or above them.

@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 
 use crate::config::Config;
 use crate::dns::{Pool, Tcp};
-use crate::model::{Families, Hostname, ZoneName};
+use crate::model::{Families, HostExtras, Hostname, RrType, ZoneName};
 use crate::registry::Declared;
 
 pub(crate) use finding::{Advice, Finding, Level};
@@ -81,6 +81,8 @@ struct AskedName {
     grant: String,
     /// Which addresses it may have.
     families: Families,
+    /// What else than addresses is asked about there.
+    other: Option<RrType>,
     /// Where its challenges stand, where credentials may write any.
     challenge: Option<Hostname>,
 }
@@ -147,16 +149,57 @@ impl<'c> NamesByZone<'c> {
         // They may be granted to nobody, and move with those whom they follow.
         let followers = config.hosts.iter().filter(|host| host.extras.follow.is_some());
         followers.for_each(|host| all.add(host.name.clone(), Families::V6));
+        config.hosts.iter().for_each(|host| all.add_beside(&host.name, &host.extras));
         all
+    }
+
+    /// What a host has beside its addresses.
+    fn add_beside(&mut self, name: &Hostname, extras: &HostExtras) {
+        if extras.wildcard {
+            name.wildcard().into_iter().for_each(|wildcard| self.add(wildcard, Families::Both));
+        }
+        if !extras.mx.is_empty() {
+            self.add_other(name, RrType::Mx);
+        }
+        if extras.ptr {
+            self.add_pointers();
+        }
     }
 
     /// A name, in the zone that holds it.
     fn add(&mut self, name: Hostname, families: Families) {
-        let zone = self.declared.zone_of(&name);
+        let zone = self.declared.zone_of(&name).cloned();
+        let challenge = name.challenge_name().ok().filter(|_| self.config.acme.dns01);
+        let asked = AskedName { grant: name.to_string(), name, families, other: None, challenge };
+        self.push(zone.as_ref(), asked);
+    }
+
+    /// Records beside its addresses, in the zone that holds its name.
+    fn add_other(&mut self, name: &Hostname, rtype: RrType) {
+        let zone = self.declared.zone_of(name).cloned();
+        let asked = AskedName {
+            grant: name.to_string(),
+            name: name.clone(),
+            families: Families::Both,
+            other: Some(rtype),
+            challenge: None,
+        };
+        self.push(zone.as_ref(), asked);
+    }
+
+    /// Some address of each reverse zone: a host's PTR record may come to stand in any.
+    fn add_pointers(&mut self) {
+        for (zone, names) in self.config.zones.iter().zip(&mut self.names).filter(|(zone, _)| zone.name.is_reverse()) {
+            let Ok(name) = Hostname::parse(&format!("dyngate-check.{}", zone.name)) else { continue };
+            let grant = format!("*.{}", zone.name);
+            names.push(AskedName { name, grant, families: Families::Both, other: Some(RrType::Ptr), challenge: None });
+        }
+    }
+
+    fn push(&mut self, zone: Option<&ZoneName>, asked: AskedName) {
         let zone = zone.and_then(|apex| self.config.zones.iter().position(|zone| zone.name == *apex));
         if let Some(names) = zone.and_then(|number| self.names.get_mut(number)) {
-            let challenge = name.challenge_name().ok().filter(|_| self.config.acme.dns01);
-            names.push(AskedName { grant: name.to_string(), name, families, challenge });
+            names.push(asked);
         }
     }
 
@@ -168,7 +211,8 @@ impl<'c> NamesByZone<'c> {
             let Ok(name) = Hostname::parse(&format!("dyngate-check.{within}")) else { continue };
             if self.declared.zone_of(&name) == Some(&zone.name) {
                 let challenge = name.challenge_name().ok().filter(|_| self.config.acme.dns01);
-                names.push(AskedName { name, grant: format!("*.{above}"), families: Families::Both, challenge });
+                let grant = format!("*.{above}");
+                names.push(AskedName { name, grant, families: Families::Both, other: None, challenge });
             }
         }
     }
@@ -176,8 +220,8 @@ impl<'c> NamesByZone<'c> {
     /// Each name once.
     fn in_order(mut self) -> Vec<Vec<AskedName>> {
         for names in &mut self.names {
-            names.sort_by(|a, b| a.name.cmp(&b.name));
-            names.dedup_by(|a, b| a.name == b.name);
+            names.sort_by(|a, b| (&a.name, a.other).cmp(&(&b.name, b.other)));
+            names.dedup_by(|a, b| (&a.name, a.other) == (&b.name, b.other));
         }
         self.names
     }

@@ -46,7 +46,9 @@ pub(super) async fn examine(
         let version = prober.software().await?;
         adviser.software = Software::of(version.as_deref());
         server = version.as_deref().map(shown);
-        let mut examination = Examination { prober, adviser: &adviser, asked, timeout, findings: &mut findings };
+        let (others, asked): (Vec<_>, Vec<_>) = asked.iter().partition(|asked| asked.other.is_some());
+        let mut examination =
+            Examination { prober, adviser: &adviser, asked, others, timeout, findings: &mut findings };
         let done = |names| {
             settled += names;
             tell(names);
@@ -63,20 +65,23 @@ pub(super) async fn examine(
 struct Examination<'c> {
     prober: Prober,
     adviser: &'c Adviser<'c>,
-    asked: &'c [AskedName],
+    asked: Vec<&'c AskedName>,
+    // Records that are no addresses.
+    others: Vec<&'c AskedName>,
     timeout: Duration,
     findings: &'c mut Vec<Finding>,
 }
 
 impl<'c> Examination<'c> {
-    async fn run(&mut self, extent: Extent, done: impl FnMut(usize)) -> Result<(), AskError> {
+    async fn run(&mut self, extent: Extent, mut done: impl FnMut(usize)) -> Result<(), AskError> {
         let Some(soa_primary) = self.zone().await? else { return Ok(()) };
         // A server that answers nobody without the key is a hidden primary, which is no fault.
         let is_seen_by_all = self.prober.is_seen_by_all().await?;
         if is_seen_by_all == Some(false) {
             self.findings.push(self.adviser.other_view());
         }
-        let Some(served) = self.rights(&soa_primary, done).await? else { return Ok(()) };
+        let Some(served) = self.rights(&soa_primary, &mut done).await? else { return Ok(()) };
+        self.others(&mut done).await?;
         if extent == Extent::Write {
             self.write(&soa_primary, &served, is_seen_by_all == Some(true)).await?;
         }
@@ -133,7 +138,7 @@ impl<'c> Examination<'c> {
         soa_primary: &str,
         done: impl FnMut(usize),
     ) -> Result<Option<Vec<&'c AskedName>>, AskError> {
-        let names: Vec<_> = self.asked.iter().collect();
+        let names = self.asked.clone();
         let may_set = async |prober: &Prober, names: &[&AskedName]| {
             let names: Vec<_> = names.iter().map(|asked| (&asked.name, asked.families)).collect();
             prober.may_set(&names).await
@@ -184,12 +189,38 @@ impl<'c> Examination<'c> {
         Ok((!rights.all_bad()).then_some(served))
     }
 
+    /// The records that are no addresses and that the key may not set, type by type.
+    async fn others(&mut self, done: impl FnMut(usize)) -> Result<(), AskError> {
+        let may_set = async |prober: &Prober, names: &[&AskedName]| {
+            let records: Vec<_> = names.iter().filter_map(|asked| Some((&asked.name, asked.other?))).collect();
+            prober.may_set_others(&records).await
+        };
+        let rights = split(&self.prober, &self.others, may_set, done).await?;
+        let (mut denied, mut strange) = (BTreeMap::<_, Vec<_>>::new(), BTreeMap::new());
+        for (asked, failure) in rights.bad {
+            match (asked.other, failure.rcode) {
+                (Some(rtype), Rcode::REFUSED | Rcode::NOTAUTH) => denied.entry(rtype).or_default().push(asked),
+                _ => strange.entry(failure.rcode.0).or_insert((failure, Vec::new())).1.push(asked),
+            }
+        }
+        for (failure, names) in strange.into_values() {
+            self.findings.push(self.adviser.strange(failure).about(grants(&names)));
+        }
+        for (rtype, names) in denied {
+            if let Some(first) = names.first() {
+                self.findings.push(self.adviser.may_not_set(&first.name, rtype).about(grants(&names)));
+            }
+        }
+        Ok(())
+    }
+
     /// Names whose challenges the key may not write, of those whose addresses it may.
     async fn challenges(&mut self, names: &[&'c AskedName]) -> Result<(), AskError> {
         let asked: Vec<_> = names.iter().copied().filter(|asked| asked.challenge.is_some()).collect();
         let may_set = async |prober: &Prober, names: &[&AskedName]| {
-            let names: Vec<_> = names.iter().filter_map(|asked| asked.challenge.as_ref()).collect();
-            prober.may_set_text(&names).await
+            let records: Vec<_> =
+                names.iter().filter_map(|asked| Some((asked.challenge.as_ref()?, RrType::Txt))).collect();
+            prober.may_set_others(&records).await
         };
         let denied = split(&self.prober, &asked, may_set, |_| {}).await?.bad;
         if let Some((AskedName { challenge: Some(first), grant, .. }, _)) = denied.first() {

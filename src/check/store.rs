@@ -69,7 +69,10 @@ async fn read(store: &Store, names: &mut NamesByZone<'_>) -> Result<Vec<Finding>
         let page = store.hosts(None, after.as_ref(), PAGE.min(room)).await?;
         room -= page.len();
         after = page.last().map(|last| last.name.clone());
-        page.into_iter().for_each(|host| names.add(host.name, host.families));
+        for host in page {
+            names.add_beside(&host.name, &host.extras);
+            names.add(host.name, host.families);
+        }
         if after.is_none() {
             break;
         }

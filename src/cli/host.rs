@@ -382,6 +382,7 @@ impl From<Edit> for HostEdit {
             offline: edit.offline,
             mx: edit.mx.map(|mx| mx.0),
             ptr: edit.ptr,
+            gone: Vec::new(),
         }
     }
 }

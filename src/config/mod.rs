@@ -111,12 +111,10 @@ impl Config {
         config.filter(|_| errors.problems().is_empty()).ok_or(errors)
     }
 
-    /// The zone of a name that is sent without one: where the file does not say, its only one.
+    /// The zone of a name that is sent without one: where the file does not say, its only one that is no reverse zone.
     pub fn default_zone(&self) -> Option<&ZoneName> {
-        let only = match self.zones.as_slice() {
-            [only] => Some(&only.name),
-            _ => None,
-        };
+        let mut zones = self.zones.iter().map(|zone| &zone.name).filter(|zone| !zone.is_reverse());
+        let only = zones.next().filter(|_| zones.next().is_none());
         self.dialects.default_zone.as_ref().or(only)
     }
 

@@ -21,7 +21,7 @@ pub use message::{EncodeError, RrsetUpdate, Update};
 pub use network::{ConnectError, Connecting, Network, Stream, Tcp};
 pub use pool::Pool;
 pub(crate) use probe::{Hiding, Prober, Served};
-pub(crate) use reader::{Held, Proof, Reader, Route};
+pub(crate) use reader::{Held, Own, Proof, Reader, Route};
 pub(crate) use reply::{Failure, TsigFault, signed_in};
 pub use reply::{Rcode, Reply, classify};
 pub(crate) use tsig::FUDGE;

@@ -19,7 +19,7 @@ use super::reader::{Reader, Route};
 use super::reply::{Failure, Rcode};
 use super::tsig::Signer;
 use crate::config;
-use crate::model::{Desired, DesiredRecords, Families, Family, Hostname, RrData, TsigKey};
+use crate::model::{Desired, DesiredRecords, Families, Family, Hostname, RrData, RrType, TsigKey};
 
 /// How long another writer may keep a primary from writing, and between two tries.
 const LOCKED: Duration = Duration::from_secs(1);
@@ -207,13 +207,15 @@ impl Prober {
         self.never(records).await
     }
 
-    /// The same of TXT records.
-    pub(crate) async fn may_set_text(&self, names: &[&Hostname]) -> Result<(), AskError> {
-        let text = |name: &&Hostname| {
-            let text = TXT::new(vec!["dyngate".to_owned()]);
-            Ok(Record::from_rdata(wire_name(name.as_str())?, 0, RData::TXT(text)))
-        };
-        self.never(names.iter().map(text).collect::<Result<_, EncodeError>>()?).await
+    /// Whether the key may set records of these types, which are no addresses, by the same.
+    pub(crate) async fn may_set_others(&self, all: &[(&Hostname, RrType)]) -> Result<(), AskError> {
+        let mut records = Vec::with_capacity(all.len());
+        for (name, rtype) in all {
+            if let Some(data) = RrData::parse(*rtype, example_text(*rtype)) {
+                push(&mut records, &wire_name(name.as_str())?, 0, &data)?;
+            }
+        }
+        self.never(records).await
     }
 
     /// Whether the key may remove addresses at `name`: not subject to BIND's `check-names`, which an addition is.
@@ -393,6 +395,17 @@ fn example(family: Family) -> RrData {
     match family {
         Family::V4 => RrData::A(Ipv4Addr::new(192, 0, 2, 1)),
         Family::V6 => RrData::Aaaa(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
+    }
+}
+
+/// What a record may hold (RFC 2606).
+fn example_text(rtype: RrType) -> &'static str {
+    match rtype {
+        RrType::A => "192.0.2.1",
+        RrType::Aaaa => "2001:db8::1",
+        RrType::Txt => "dyngate-check",
+        RrType::Ptr => "dyngate-check.example",
+        RrType::Mx => "10 dyngate-check.example",
     }
 }
 

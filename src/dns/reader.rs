@@ -17,7 +17,7 @@ use super::pool::{Path, Pool};
 use super::reply::{Failure, Rcode};
 use super::tsig::Signer;
 use crate::config::Primary;
-use crate::model::{Desired, DesiredRecords, Hostname, RrKey};
+use crate::model::{Desired, DesiredRecords, Hostname, RrData, RrKey};
 
 /// Asks the primary of one zone; cheap to clone.
 #[derive(Clone, Debug)]
@@ -44,6 +44,19 @@ pub(crate) enum Held {
     /// Nothing such, yet exactly that is served for it: a wildcard's records, or another zone's.
     Alike,
     Other,
+}
+
+/// What a name itself holds of a type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Own {
+    Nothing,
+    /// Exactly these.
+    Records {
+        data: RrData,
+        ttl: u32,
+    },
+    /// Records that could not be written here.
+    Others,
 }
 
 /// What the primary serves of a change that it acknowledged.
@@ -90,7 +103,8 @@ impl Reader {
         Arc::clone(&self.route.borrow().update)
     }
 
-    /// Whether `name` itself holds exactly what is set in `records`, with its TTL; other types do not matter.
+    /// Whether `name` itself holds exactly what is set in `records`, with its TTL, and nothing of what is absent in them; other
+    /// types do not matter.
     pub(crate) async fn holds(&self, name: &Hostname, records: &DesiredRecords) -> Result<Held, AskError> {
         for (rtype, desired) in records.iter() {
             let Desired::Set { data, ttl } = desired else { continue };
@@ -104,6 +118,7 @@ impl Reader {
         match self.ask(self.update().holds_exactly(name, records)?).await {
             Ok(_) => Ok(Held::Own),
             Err(AskError::Failed(Failure { rcode: Rcode::NXRRSET, .. })) => Ok(Held::Alike),
+            Err(AskError::Failed(Failure { rcode: Rcode::YXRRSET, .. })) => Ok(Held::Other),
             Err(error) => Err(error),
         }
     }
@@ -212,6 +227,23 @@ impl Reader {
             }
         }
         Ok(held)
+    }
+
+    /// What an RRset holds, and no wildcard's, nor what a CNAME at the name leads to.
+    pub(crate) async fn own(&self, key: &RrKey) -> Result<Own, AskError> {
+        let message = match self.ask(query(key.name.as_str(), record_type(key.rtype))?).await {
+            Err(AskError::Failed(Failure { rcode: Rcode::NXDOMAIN, .. })) => return Ok(Own::Nothing),
+            read => read?,
+        };
+        let Some(first) = message.answers.first() else { return Ok(Own::Nothing) };
+        match self.ask(self.update().holds_exactly(&key.name, &DesiredRecords::absent([key.rtype]))?).await {
+            Ok(_) => Ok(Own::Nothing),
+            Err(AskError::Failed(Failure { rcode: Rcode::YXRRSET, .. })) => {
+                let data = rrset_data(&message.answers).filter(|data| data.rtype() == key.rtype);
+                Ok(data.map_or(Own::Others, |data| Own::Records { data, ttl: first.ttl }))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// The targets of the SOA and NS records at the apex.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::model::{Desired, DesiredRecords, Hostname, RrType, ZoneName};
+use crate::model::{Desired, DesiredRecords, Hostname, RrKey, RrType, ZoneName};
 
 /// With so many names under way, a question about one more is not worth its time.
 const BUSY: usize = 32;
@@ -106,6 +106,13 @@ impl VerifiedCache {
             }
         }
         compared
+    }
+
+    /// What the primary last said of an RRset, however long ago, if nothing of the name is under way or was lost.
+    pub(super) fn known(&self, RrKey { name, rtype }: &RrKey) -> Option<Desired> {
+        let hosts = self.lock();
+        let known = hosts.known.get(name).filter(|known| known.under_way == 0 && !known.doubted)?;
+        known.rrsets.iter().find(|(other, _)| other == rtype).map(|(_, verified)| verified.held.clone())
     }
 
     /// The primary was seen to hold `records`.

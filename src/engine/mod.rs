@@ -31,6 +31,7 @@ use blame::{Blame, weigh};
 use crate::dns::{AskError, Failure, Proof};
 use crate::model::{Desired, DesiredRecords, Hostname, RrKey, Timestamp};
 
+pub(crate) use crate::dns::Own;
 pub use cache::Compared;
 pub use entry::{Parked, Verdict};
 pub use late::LIFE;

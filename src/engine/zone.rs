@@ -4,6 +4,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 
 use super::cache::{Compared, Served, VerifiedCache};
@@ -17,7 +18,7 @@ use super::selection::PrimarySelection;
 use super::settings::Settings;
 use super::targets::Targets;
 use super::{Answer, Change, Ended, Late, Trouble, proven, trouble};
-use crate::dns::{AskError, Held, Pool, Reader, Route};
+use crate::dns::{AskError, Held, Own, Pool, Reader, Route};
 use crate::metrics::Metrics;
 use crate::model::{Desired, DesiredRecords, Hostname, RrData, RrKey, Timestamp, ZoneName};
 
@@ -194,10 +195,11 @@ impl Zone {
     }
 
     /// Asks the primary whether the name itself already holds what `change` wants. `false` also where it does not answer,
-    /// where a change began meanwhile, where something is to be removed, and in a storm: the change itself then tells.
+    /// where a change began meanwhile, where some records are to go and others to stay, and in a storm: the change itself then
+    /// tells.
     pub async fn holds(&self, change: &Change, deadline: Instant) -> bool {
         let Change { name, records, .. } = change;
-        if records.removes() || self.0.cache.is_busy() {
+        if records.iter().any(|(_, desired)| matches!(desired, Desired::Without(_))) || self.0.cache.is_busy() {
             return false;
         }
         let before = self.0.cache.before(name);
@@ -226,12 +228,27 @@ impl Zone {
     /// # Errors
     /// [`Trouble`]
     pub async fn read(&self, key: &RrKey, deadline: Instant) -> Result<Vec<Desired>, Trouble> {
-        match timeout_at(deadline, self.0.reader.read(key)).await {
-            Ok(Ok(held)) => Ok(held),
-            Ok(Err(AskError::Failed(failure))) => Err(trouble(failure)),
-            Ok(Err(AskError::Full)) => Err(Trouble::Overloaded),
-            Ok(Err(_)) | Err(_) => Err(Trouble::Timeout),
-        }
+        asked(timeout_at(deadline, self.0.reader.read(key)).await)
+    }
+
+    /// What an RRset of the name itself holds, as the primary says; that counts as verified then.
+    pub(crate) async fn own(&self, key: &RrKey, deadline: Instant) -> Result<Own, Trouble> {
+        let before = self.0.cache.before(&key.name);
+        let own = asked(timeout_at(deadline, self.0.reader.own(key)).await)?;
+        let held = match &own {
+            Own::Nothing => Desired::Absent,
+            Own::Records { data, ttl } => Desired::Set { data: data.clone(), ttl: *ttl },
+            Own::Others => return Ok(own),
+        };
+        let records = DesiredRecords::from_iter([(key.rtype, held)]);
+        self.0.cache.answered(&key.name, &records, Instant::now(), before);
+        Ok(own)
+    }
+
+    /// What the primary last said of an RRset, however long ago, if nothing is under way; asks nobody.
+    #[must_use]
+    pub fn known(&self, key: &RrKey) -> Option<Desired> {
+        self.0.cache.known(key)
     }
 
     /// Sets or removes, in one message with whatever else travels now. To remove what is not there succeeds.
@@ -387,6 +404,16 @@ impl Zone {
     /// Has the primary asked now and then, so that [`ZoneStatus::is_reached`] is true to what is, also where nothing is changed.
     pub fn watch_primary(&self) {
         self.0.health.watch();
+    }
+}
+
+/// What an answer means to whoever asked for it, or that there was none in time.
+fn asked<T>(answer: Result<Result<T, AskError>, Elapsed>) -> Result<T, Trouble> {
+    match answer {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(AskError::Failed(failure))) => Err(trouble(failure)),
+        Ok(Err(AskError::Full)) => Err(Trouble::Overloaded),
+        Ok(Err(_)) | Err(_) => Err(Trouble::Timeout),
     }
 }
 

@@ -74,8 +74,8 @@ impl Gateway {
         if asked.challenge().is_some() && !self.registry.acme().dns01 {
             return refused(Outcome::NotAllowed, "[acme] dns01 is off".to_owned());
         }
-        if asked.wants_extra() {
-            return refused(Outcome::NotAllowed, "offline, wildcard or mx is not granted".to_owned());
+        if asked.removals().is_some() && !host.and_then(Host::extras).is_some_and(|extras| extras.offline) {
+            return refused(Outcome::NotAllowed, "offline is not granted".to_owned());
         }
         if let Some(reason) = host.and_then(|host| host.blocked.as_ref()) {
             return refused(Outcome::Blocked, format!("blocked: {reason}"));
@@ -129,6 +129,9 @@ impl Gateway {
         news: u64,
         records: &DesiredRecords,
     ) -> Result<Result<Authorised<'_>, HostVerdict>, Unavailable> {
+        if let Some(above) = name.below_wildcard() {
+            return self.may_go_with(account, &above, name, host, news, records).await;
+        }
         let Some(leader) = host.and_then(Host::follows) else {
             return Ok(Err(HostVerdict::new(Outcome::NotYourHost, "it follows nobody")));
         };
@@ -137,6 +140,40 @@ impl Gateway {
             Ok(_) => self.may_accompany(account, leader, name, host, news, records).await,
             Err(Refusal { verdict, .. }) => Ok(Err(verdict)),
         }
+    }
+
+    /// Whether a request of `account` may change the wildcard `name`, which goes with the host `above` by that one's settings:
+    /// whoever may change that may change it too, unless it is another's host by itself.
+    async fn may_go_with(
+        &self,
+        account: &Account,
+        above: &Hostname,
+        name: &Hostname,
+        itself: Option<&Host>,
+        news: u64,
+        records: &DesiredRecords,
+    ) -> Result<Result<Authorised<'_>, HostVerdict>, Unavailable> {
+        let refused = |reason: &'static str| Ok(Err(HostVerdict::new(Outcome::NotYourHost, reason)));
+        let host = self.registry.host(above).await?;
+        let Some(host) = host.as_deref().filter(|host| host.extras().is_some_and(|extras| extras.wildcard)) else {
+            return refused("wildcard is not granted to the host above it");
+        };
+        let owner = host.login.as_deref().unwrap_or(&account.login);
+        if self.registry.is_anothers(owner, name, itself) {
+            return refused("it is another account's host");
+        }
+        let authorised = match self.authorise(account, above, Some(host), news, &Asked::of_records(records)).await {
+            Ok(authorised) => authorised,
+            Err(Refusal { verdict, .. }) if verdict.outcome == Outcome::NotYourHost => {
+                match Box::pin(self.may_follow(account, above, Some(host), news, records)).await? {
+                    Ok(authorised) => authorised,
+                    Err(_) => return Ok(Err(verdict)),
+                }
+            }
+            Err(Refusal { verdict, .. }) => return Ok(Err(verdict)),
+        };
+        let Some(zone) = self.zone_of(name) else { return refused("no zone of ours holds the name") };
+        Ok(Ok(Authorised { zone, grant: Grant::Exact, ..authorised }))
     }
 
     /// Why a host in `zone` may not have one of `addresses`.

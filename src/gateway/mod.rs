@@ -5,10 +5,12 @@ mod authorise;
 mod backlog;
 mod carried_out;
 mod challenge;
+mod granted;
 mod identify;
 mod late;
 mod pending;
 mod plan;
+mod pointers;
 mod request;
 mod together;
 mod verdict;
@@ -380,7 +382,8 @@ impl Gateway {
         let origin = self.origin(caller, deadline);
         let records = DesiredRecords::set(asked.addresses, authorised.ttl);
         let grant = authorised.grant;
-        let part = Part { authorised, change: Change { name: name.clone(), records, origin }, leader: None };
+        let change = Change { name: name.clone(), records, origin };
+        let part = Part { authorised, change, leader: None, has_pointers: false };
         let made = self.change(caller, &part, deadline);
         match grant {
             Grant::Exact => made.await,
@@ -508,7 +511,7 @@ impl Gateway {
             return Ok(Some(verdict));
         }
         if self.registry.news() != authorised.news
-            && let asked = Asked::of(change.records.addresses())
+            && let asked = Asked::of_records(&change.records)
             && let right = if part.leader.is_some() { Right::Followed(&change.records) } else { Right::Own(&asked) }
             && let Err(verdict) =
                 Box::pin(self.is_still_authorised(caller, authorised, &change.name, right, deadline)).await

@@ -16,10 +16,12 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tracing::{debug, info, warn};
 
 use super::authorise::{Authorised, Refusal};
+use super::granted::may_have_mail;
+use super::pointers::Pointers;
 use super::{Asked, Gateway, HostVerdict};
 use crate::engine::{self, Change, Client, End, Ended, Keep, Origin, Parked, Trouble, Verdict};
-use crate::model::{Desired, DesiredRecords, Outcome, PendingChange, RrKey, Timestamp, ZoneName};
-use crate::registry::{Grant, PendingChanges, Sighting, Unavailable};
+use crate::model::{Desired, DesiredRecords, Outcome, PendingChange, RrData, RrKey, Timestamp, ZoneName};
+use crate::registry::{Grant, Host, PendingChanges, Sighting, Unavailable};
 
 /// Between two looks for what nobody waits for.
 const LOOK: Duration = Duration::from_millis(500);
@@ -37,7 +39,7 @@ const AT_ONCE: usize = 500;
 /// What a shared store has is left alone until all gateways have recorded what they answered meanwhile.
 const SETTLED: Duration = Duration::from_secs(3);
 
-enum Unmade {
+pub(super) enum Unmade {
     Dropped(Cow<'static, str>),
     Waits(Trouble),
 }
@@ -95,7 +97,7 @@ impl Gateway {
                 _ = again.tick() => has_news = true,
                 _ = look.tick() => {}
                 Some(ended) = endings.recv() => {
-                    in_force().ended(ended, &mut over);
+                    in_force().ended(ended, &mut over).await;
                     if over.len() < MOST_OVER {
                         continue;
                     }
@@ -114,7 +116,7 @@ impl Gateway {
             has_more = gateway.look_into_store(has_news, has_more).await.unwrap_or(true);
             // What is over is counted before it is said that nothing is left.
             while let Ok(ended) = endings.try_recv() {
-                gateway.ended(ended, &mut over);
+                gateway.ended(ended, &mut over).await;
             }
             for zone in gateway.zones.keys() {
                 gateway.backlog.report(zone, gateway.pending(zone), gateway.defer);
@@ -135,11 +137,11 @@ impl Gateway {
     // ---- How one ends.
 
     /// What the engine tells; what is to go from the store for it.
-    fn ended(&self, all: Vec<Ended>, over: &mut Vec<(RrKey, Timestamp)>) {
+    async fn ended(&self, all: Vec<Ended>, over: &mut Vec<(RrKey, Timestamp)>) {
         for Ended { key, desired, origin, row, end } in all {
             match end {
                 End::Done { is_awaited: true } | End::Superseded => {}
-                End::Done { is_awaited: false } => self.done(&key, desired, &origin),
+                End::Done { is_awaited: false } => self.done(&key, desired, &origin).await,
                 End::Failed(trouble) => self.dropped(&key, &HostVerdict::of(Err(trouble)).reason),
                 End::Expired => self.dropped(&key, "it is too old, or its zone is gone"),
             }
@@ -147,7 +149,7 @@ impl Gateway {
         }
     }
 
-    fn done(&self, key: &RrKey, desired: Desired, origin: &Origin) {
+    async fn done(&self, key: &RrKey, desired: Desired, origin: &Arc<Origin>) {
         if let Some(zone) = self.registry.zone_of(&key.name) {
             self.backlog.ended(zone, |episode| episode.done += 1);
         }
@@ -160,6 +162,7 @@ impl Gateway {
         if !key.rtype.is_of_addresses() {
             return;
         }
+        Pointers(self).follow(key, &desired, origin).await;
         self.registry.saw(Sighting {
             name: key.name.clone(),
             outcome: Outcome::Changed,
@@ -201,24 +204,49 @@ impl Gateway {
             return Ok(desired.ttl());
         }
         let news = self.registry.news();
-        let host = self.registry.host(&key.name).await?;
+        // A PTR record is its host's, whose name it holds.
+        let name = match desired {
+            Desired::Without(RrData::Ptr(host)) => {
+                Pointers(self).may_go(key, host, until).await?;
+                return Ok(0);
+            }
+            // What only takes away what was its own needs no right any longer.
+            Desired::Without(_) => return Ok(0),
+            Desired::Set { data: RrData::Ptr(host), .. } => host.clone(),
+            Desired::Set { .. } | Desired::Absent => key.name.clone(),
+        };
+        let host = self.registry.host(&name).await?;
         let account = self.registry.account(&origin.account).await?;
         let account = account.ok_or(Unmade::Dropped("its account is gone".into()))?;
         let records = DesiredRecords::from_iter([(key.rtype, desired.clone())]);
-        let asked = Asked::of(records.addresses());
-        let authorised = match self.authorise(&account, &key.name, host.as_deref(), news, &asked).await {
+        let asked = Asked::of_records(&records);
+        let authorised = match self.authorise(&account, &name, host.as_deref(), news, &asked).await {
             Ok(authorised) => Ok(authorised),
-            // The right to it may be that to the host which it follows.
+            // The right to it may be that to the host which it follows, or whose wildcard it is.
             Err(Refusal { verdict, .. }) if verdict.outcome == Outcome::NotYourHost => {
-                let followed = self.may_follow(&account, &key.name, host.as_deref(), news, &records).await?;
+                let followed = self.may_follow(&account, &name, host.as_deref(), news, &records).await?;
                 followed.map_err(|_| verdict)
             }
             Err(Refusal { verdict, .. }) => Err(verdict),
         };
         let Authorised { ttl, grant, .. } = authorised.map_err(|verdict| Unmade::Dropped(verdict.reason))?;
+        let extras = host.as_deref().and_then(Host::extras);
+        let ttl = match desired.data() {
+            Some(mail @ RrData::Mx(_)) if !extras.is_some_and(|extras| may_have_mail(&name, extras, mail)) => {
+                return Err(Unmade::Dropped("its mx is not granted any longer".into()));
+            }
+            Some(RrData::Ptr(_)) if !extras.is_some_and(|extras| extras.ptr) => {
+                return Err(Unmade::Dropped("its ptr is not granted any longer".into()));
+            }
+            Some(RrData::Ptr(_)) => {
+                Pointers(self).may_stand(key, desired, &name, until).await?;
+                desired.ttl()
+            }
+            _ => ttl,
+        };
         match grant {
             Grant::Exact => Ok(ttl),
-            Grant::Wildcard => match self.is_no_target(&key.name, since, until).await {
+            Grant::Wildcard => match self.is_no_target(&name, since, until).await {
                 Ok(()) => Ok(ttl),
                 // Nobody can tell now.
                 Err(verdict) if verdict.retry_after.is_some() => Err(Unmade::Waits(Trouble::Timeout)),
@@ -283,7 +311,10 @@ impl Gateway {
                 continue;
             }
             let verdict = match self.may_still(&parked.key, &parked.desired, &parked.origin, known).await {
-                Ok(ttl) => Verdict::Release { ttl },
+                Ok(ttl) => {
+                    Pointers(self).leave(&parked.key, &parked.desired, &parked.origin).await;
+                    Verdict::Release { ttl }
+                }
                 Err(Unmade::Waits(_)) => continue,
                 Err(Unmade::Dropped(reason)) => {
                     self.dropped(&parked.key, &reason);
@@ -299,7 +330,8 @@ impl Gateway {
 
     /// Which of those that commands wanted they want no longer.
     async fn taken_back(&self, ready: &[Parked]) -> Result<HashSet<RrKey>, Unavailable> {
-        let of_commands = ready.iter().filter(|parked| parked.origin.client.is_none());
+        // Without a row, it is what a command's change brought about.
+        let of_commands = ready.iter().filter(|parked| parked.origin.client.is_none() && parked.row.is_some());
         let of_commands: Vec<_> = of_commands.map(|parked| (parked.key.clone(), parked.row)).collect();
         match self.registry.pending() {
             Some(pending) if !of_commands.is_empty() => pending.gone(&of_commands).await,
@@ -399,7 +431,7 @@ impl Gateway {
             let Ok((made, change)) = ended else { continue };
             let (key, stamp, desired) = (change.key.clone(), change.stamp, change.desired.clone());
             match made {
-                Ok(()) => self.done(&key, desired, &to_make(change).origin),
+                Ok(()) => self.done(&key, desired, &to_make(change).origin).await,
                 Err(Unmade::Dropped(reason)) => self.dropped(&key, &reason),
                 Err(Unmade::Waits(trouble)) => {
                     debug!(%key, ?trouble, "a pending change waits");
@@ -439,6 +471,7 @@ impl Gateway {
             Desired::Absent | Desired::Without(_) => desired.clone(),
         };
         let held = zone.read(key, deadline).await?;
+        Pointers(self).leave(key, &desired, &to_make(change.clone()).origin).await;
         let is_held = match &desired {
             Desired::Absent => held.is_empty(),
             Desired::Without(_) => held.iter().all(|held| desired.is_met_by(held)),

@@ -18,6 +18,9 @@ use crate::model::{
 pub(super) struct Companion {
     pub(super) name: Hostname,
     pub(super) bond: Bond,
+    /// Whether a wildcard below it has its addresses too, and whether its PTR records are kept in step.
+    pub(super) has_wildcard: bool,
+    pub(super) has_pointers: bool,
     /// What is set or goes; or why this one stays as it is while the others proceed.
     pub(super) records: Result<DesiredRecords, Stays>,
 }
@@ -100,7 +103,9 @@ pub(super) fn followers<'a>(
         Some(address.map(set).map_err(Stays::from))
     };
     let companion = |follower: Follower<'_>| {
-        Some(Companion { name: follower.name.clone(), bond: Bond::Follower, records: records(follower)? })
+        let HostExtras { wildcard: has_wildcard, ptr: has_pointers, .. } = *follower.extras;
+        let (name, records) = (follower.name.clone(), records(follower)?);
+        Some(Companion { name, bond: Bond::Follower, has_wildcard, has_pointers, records })
     };
     followers.into_iter().filter_map(companion).collect()
 }

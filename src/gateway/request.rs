@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ipnet::Ipv6Net;
 
 use crate::auth::{Credentials, Password};
-use crate::model::{Addresses, Families, InterfaceId, TokenDigest, ZoneName};
+use crate::model::{Addresses, Desired, DesiredRecords, Families, InterfaceId, RrType, TokenDigest, ZoneName};
 
 /// A request for changes.
 #[derive(Debug)]
@@ -75,6 +75,8 @@ pub struct More {
     pub wildcard: bool,
     /// The names of the mail servers, as they were sent.
     pub mx: Vec<String>,
+    /// The host takes its mail itself before them.
+    pub backmx: bool,
     /// A TXT record at `_acme-challenge.HOST`; no address is looked at then.
     pub challenge: Option<ChallengeAsked>,
 }
@@ -150,9 +152,22 @@ impl Asked {
         Self { addresses: Addresses::default(), more: Some(Arc::new(more)) }
     }
 
-    /// Whether something is asked for that must be granted to the host.
+    /// What changes these records, as far as it must be granted again before it is made.
+    pub(super) fn of_records(records: &DesiredRecords) -> Self {
+        let is_gone = |rtype| records.get(rtype) == Some(&Desired::Absent);
+        let removals = match (is_gone(RrType::A), is_gone(RrType::Aaaa)) {
+            (true, true) => Some(Families::Both),
+            (true, false) => Some(Families::V4),
+            (false, true) => Some(Families::V6),
+            (false, false) => None,
+        };
+        let more = removals.map(|_| Arc::new(More { removals, ..More::default() }));
+        Self { addresses: records.addresses(), more }
+    }
+
+    /// Whose addresses are to go.
     #[must_use]
-    pub fn wants_extra(&self) -> bool {
-        self.more.as_ref().is_some_and(|more| more.removals.is_some() || more.wildcard || !more.mx.is_empty())
+    pub fn removals(&self) -> Option<Families> {
+        self.more.as_ref().and_then(|more| more.removals)
     }
 }

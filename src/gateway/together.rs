@@ -2,7 +2,7 @@
 //! together, and what became of them is one answer. Knows neither prefixes nor settings.
 
 use std::future::{Future, poll_fn};
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -10,10 +10,12 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::authorise::Authorised;
+use super::granted::Wanted;
 use super::plan::{self, Companion, Follower, Stays};
+use super::pointers::{Moved, Pointers};
 use super::{Ask, Caller, Gateway, HostVerdict, by};
 use crate::engine::{Change, Client, Compared, Keep, Origin, Submitted, Trouble};
-use crate::model::{Addresses, DesiredRecords, Hostname, Outcome, RrData, RrKey, RrType, Timestamp};
+use crate::model::{Addresses, Desired, DesiredRecords, Hostname, Outcome, RrData, RrKey, RrType, Timestamp};
 use crate::registry::{Grant, Host, HostMore, Unavailable};
 
 /// A change of a request, and the right to make it.
@@ -23,6 +25,8 @@ pub(super) struct Part<'g> {
     pub(super) change: Change,
     /// Whom it accompanies; `None` of the host that is named.
     pub(super) leader: Option<Hostname>,
+    /// Whether PTR records are kept in step with it.
+    pub(super) has_pointers: bool,
 }
 
 impl Gateway {
@@ -55,7 +59,9 @@ impl Gateway {
             Ok(companions) => companions,
             Err(away) => return away.into(),
         };
-        if own.is_empty() && companions.is_empty() {
+        let asked_beside = ask.asked.more.as_deref();
+        let Wanted { records, wildcard, ignored } = Wanted::new(name, &more.extras, own, asked_beside, authorised.ttl);
+        if records.is_empty() && companions.is_empty() {
             return match verdicts.into_iter().next() {
                 Some(verdict) => verdict,
                 None if plan::needs_held(&ask.asked, &more.extras) => {
@@ -65,23 +71,49 @@ impl Gateway {
             };
         }
         let origin = self.origin(caller, ask.deadline);
-        let grant = authorised.grant;
+        let (grant, is_named) = (authorised.grant, !records.is_empty());
+        let change = |name: Hostname, records| Change { name, records, origin: Arc::clone(&origin) };
         let mut parts = Vec::with_capacity(companions.len() + 1);
-        if !own.is_empty() {
-            let records = DesiredRecords::set(own, authorised.ttl);
-            let change = Change { name: name.clone(), records, origin: Arc::clone(&origin) };
-            parts.push(Part { authorised, change, leader: None });
+        let mut wildcards: Vec<_> = wildcard.into_iter().collect();
+        if is_named {
+            let has_pointers = more.extras.ptr;
+            parts.push(Part { authorised, change: change(name.clone(), records), leader: None, has_pointers });
         }
-        for (authorised, Companion { name: companion, records, .. }) in companions {
+        for (authorised, Companion { name: companion, records, has_wildcard, has_pointers, .. }) in companions {
             let Ok(records) = records else { continue };
-            let change = Change { name: companion, records, origin: Arc::clone(&origin) };
-            parts.push(Part { authorised, change, leader: Some(name.clone()) });
+            wildcards.extend(companion.wildcard().filter(|_| has_wildcard).map(|wildcard| (wildcard, records.clone())));
+            let change = change(companion, records);
+            parts.push(Part { authorised, change, leader: Some(name.clone()), has_pointers });
+        }
+        for (wildcard, records) in wildcards {
+            match self.with_wildcard(caller, &wildcard, &records, ask.deadline).await {
+                Ok(Ok(authorised)) => {
+                    let (change, leader) = (change(wildcard, records), Some(name.clone()));
+                    parts.push(Part { authorised, change, leader, has_pointers: false });
+                }
+                Ok(Err(verdict)) => self.stays(caller, name, &wildcard, &verdict),
+                Err(away) => return away.into(),
+            }
         }
         let made = self.make_together(caller, name, parts, ask);
-        match grant {
-            Grant::Wildcard if !own.is_empty() => self.below_wildcard(caller, name, ask.deadline, made).await,
+        let verdict = match grant {
+            Grant::Wildcard if is_named => self.below_wildcard(caller, name, ask.deadline, made).await,
             Grant::Wildcard | Grant::Exact => made.await,
-        }
+        };
+        verdict.and_says(ignored)
+    }
+
+    /// Whether the wildcard may have these records too.
+    async fn with_wildcard(
+        &self,
+        caller: &Caller,
+        wildcard: &Hostname,
+        records: &DesiredRecords,
+        deadline: Instant,
+    ) -> Result<Result<Authorised<'_>, HostVerdict>, Unavailable> {
+        let news = self.registry.news();
+        let host = by(deadline, self.registry.host(wildcard)).await?;
+        by(deadline, self.may_follow(&caller.account, wildcard, host.as_deref(), news, records)).await
     }
 
     /// The AAAA record that the host holds.
@@ -147,8 +179,10 @@ impl Gateway {
 
     /// A companion is not changed, which hinders no other.
     fn stays(&self, caller: &Caller, leader: &Hostname, name: &Hostname, verdict: &HostVerdict) {
-        warn!(host = %name, %leader, reason = %verdict.reason, "a host that follows another stays as it is");
-        self.saw(caller, name, verdict.outcome, DesiredRecords::default(), Timestamp::now());
+        warn!(host = %name, %leader, reason = %verdict.reason, "what changes with another host stays as it is");
+        if name.below_wildcard().is_none() {
+            self.saw(caller, name, verdict.outcome, DesiredRecords::default(), Timestamp::now());
+        }
     }
 
     /// Makes all of `parts`, of which those of a zone travel together; what that is for the host `name`.
@@ -176,6 +210,14 @@ impl Gateway {
             }
         });
         verdicts = all(asked).await;
+        let left = parts.iter().zip(&verdicts).map(|(part, verdict)| async {
+            let Part { authorised, change: Change { name, records, .. }, has_pointers, .. } = part;
+            match verdict {
+                Ok(None) if *has_pointers => Pointers::held_before(authorised.zone, name, records, ask.deadline).await,
+                _ => Vec::new(),
+            }
+        });
+        let left = all(left).await;
         let submitted = Self::submit_together(&parts, &verdicts, ask.deadline);
         let ended = parts.iter().zip(verdicts).zip(submitted).map(|((part, verdict), submitted)| async {
             match (verdict, submitted) {
@@ -189,16 +231,49 @@ impl Gateway {
             }
         });
         let verdicts = all(ended).await;
+        let pointed = parts.iter().zip(&verdicts).zip(&left).map(|((part, verdict), old)| async {
+            if part.has_pointers { self.point(part, verdict, old, ask.deadline).await } else { None }
+        });
+        let pointed: Vec<_> = all(pointed).await.into_iter().flatten().collect();
         for (part, verdict) in parts.iter().zip(&verdicts) {
             let is_answered = matches!(verdict.outcome, Outcome::Changed | Outcome::Unchanged);
             let Change { name: changed, records, origin } = &part.change;
+            if part.leader.is_some() && changed.below_wildcard().is_some() && is_answered {
+                continue;
+            }
             if is_answered {
                 self.saw(caller, changed, verdict.outcome, records.clone(), origin.accepted);
             } else if part.leader.is_some() {
                 self.stays(caller, name, changed, verdict);
             }
         }
-        as_one(parts.iter().map(|part| (&part.change.name, part.leader.is_some())).zip(verdicts))
+        as_one(parts.iter().map(|part| (&part.change.name, part.leader.is_some())).zip(verdicts)).and_says(pointed)
+    }
+
+    /// The PTR records of a host follow what became of its change, which is not less true without them; what the log is to say.
+    async fn point(&self, part: &Part<'_>, verdict: &HostVerdict, old: &[IpAddr], deadline: Instant) -> Option<String> {
+        let Change { name, records, origin } = &part.change;
+        let moved = Moved { host: name, old, new: records.addresses() };
+        let is_held = |(rtype, desired): (RrType, &Desired)| {
+            let key = RrKey { name: name.clone(), rtype };
+            !rtype.is_of_addresses() || part.authorised.zone.known(&key).as_ref() == Some(desired)
+        };
+        match verdict.outcome {
+            // A newer request may have taken its place.
+            Outcome::Changed | Outcome::Unchanged if records.iter().all(is_held) => {
+                let said = Pointers(self).point(moved, origin, deadline).await;
+                // Of a repeat, its own line says it.
+                if let (Outcome::Changed, Some(reason)) = (verdict.outcome, &said) {
+                    warn!(host = %name, reason, "forward and reverse differ");
+                }
+                said
+            }
+            Outcome::Unreachable => {
+                Pointers(self).leave_later(moved, origin);
+                None
+            }
+            _ => None,
+        }
     }
 
     /// Hands over what no verdict has settled: all of a zone in one order.

@@ -59,6 +59,14 @@ impl HostVerdict {
         Self { outcome, retry_after: None, reason: reason.into(), rcode: None }
     }
 
+    /// The same, and what the log says besides.
+    pub(super) fn and_says(self, more: impl IntoIterator<Item: AsRef<str>>) -> Self {
+        more.into_iter().fold(self, |verdict, said| {
+            let reason = format!("{}; {}", verdict.reason, said.as_ref());
+            Self { reason: reason.into(), ..verdict }
+        })
+    }
+
     pub(super) fn too_fast(wait: Duration, reason: &'static str) -> Self {
         Self { retry_after: Some(wait), ..Self::new(Outcome::TooFast, reason) }
     }

@@ -59,6 +59,12 @@ impl Hostname {
         Self::parse(&format!("*.{}", self.0)).ok()
     }
 
+    /// The name whose wildcard this is, if it is one's.
+    #[must_use]
+    pub fn below_wildcard(&self) -> Option<Self> {
+        Self::parse(self.0.strip_prefix("*.")?).ok()
+    }
+
     /// Whether any label holds a `_`: such names are not host names, and are served only where granted exactly.
     pub fn has_underscore(&self) -> bool {
         self.0.contains('_')
@@ -171,7 +177,10 @@ mod tests {
     #[test]
     fn names_are_folded_and_lose_the_final_dot() {
         assert_eq!(Hostname::parse("Home.Dyn.Example.").unwrap().as_str(), "home.dyn.example");
-        assert_eq!(Hostname::parse("*.Home.dyn.example").unwrap().as_str(), "*.home.dyn.example");
+        let wildcard = Hostname::parse("*.Home.dyn.example").unwrap();
+        assert_eq!(wildcard.as_str(), "*.home.dyn.example");
+        assert_eq!(wildcard.below_wildcard().and_then(|above| above.wildcard()), Some(wildcard));
+        assert_eq!(Hostname::parse("home.dyn.example").unwrap().below_wildcard(), None);
         assert_eq!(ZoneName::parse("Example").unwrap().as_str(), "example");
     }
 

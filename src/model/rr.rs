@@ -370,11 +370,6 @@ impl DesiredRecords {
         self.0.iter().any(|(_, desired)| desired.is_set())
     }
 
-    /// Whether any shall not.
-    pub fn removes(&self) -> bool {
-        self.0.iter().any(|(_, desired)| !desired.is_set())
-    }
-
     /// The addresses that are set.
     pub fn addresses(&self) -> Addresses {
         self.0.iter().filter_map(|(_, desired)| desired.data()?.address()).collect()

@@ -10,7 +10,8 @@ use super::{
 };
 use crate::auth::secret;
 use crate::model::{
-    Addresses, DesiredRecords, Families, Hostname, PendingChange, RrKey, Timestamp, TokenDigest, canonical,
+    Addresses, Desired, DesiredRecords, Families, Hostname, PendingChange, RrData, RrKey, RrType, Timestamp,
+    TokenDigest, canonical,
 };
 use crate::store::{self, HostEdit, NewHost, RecordsPolicy, State};
 
@@ -120,9 +121,16 @@ impl Operator {
         if let Some(Some(leader)) = &edit.follow {
             self.must_not_declare_host(leader, "only hosts of the file follow it: add this one there as a [[host]]")?;
         }
-        self.store.set_host(&name, edit).await?;
+        let mut edit = edit.clone();
+        if edit.ptr == Some(false) {
+            edit.gone.extend(self.pointers(&self.stored_host(&name).await?).await?);
+        }
+        self.store.set_host(&name, &edit).await?;
         self.done(actor, "host.set", &name).await;
-        let mut changed = Vec::new();
+        let mut changed: Vec<_> = edit.gone.iter().map(|gone| gone.key.name.clone()).collect();
+        if edit.mx.is_some() {
+            changed.push(name.clone());
+        }
         if matches!(edit.families, Some(Families::V4 | Families::V6)) {
             changed.push(name.clone());
         }
@@ -232,6 +240,17 @@ impl Operator {
             RecordsPolicy::Remove => self.wait_for(std::slice::from_ref(&name)).await?,
         };
         Ok((view, state))
+    }
+
+    /// That the PTR records go which name a host at the addresses that it had last; those of another's name stay.
+    async fn pointers(&self, host: &store::StoredHost) -> Result<Vec<PendingChange>> {
+        let state = self.store.state(&host.name).await?.unwrap_or_default();
+        let removal = |address| {
+            let (_, name) = self.declared.pointer(address)?;
+            let gone = Desired::Without(RrData::Ptr(host.name.clone()));
+            Some(PendingChange::of_command(RrKey { name, rtype: RrType::Ptr }, gone, host.login.to_string()))
+        };
+        Ok(state.addresses.iter().filter_map(removal).collect())
     }
 
     /// `addresses` as one of each family, none of which `name` never gets.

@@ -118,11 +118,9 @@ pub(super) fn asked(
 ) -> Result<(Asked, Echo), BadAddress> {
     understood(parameters, hosts)?;
     let says = |key, words: &[&str]| parameters.list(key).any(|said| is_one_of(said, words));
-    let extras = More {
-        wildcard: says("wildcard", &["on"]),
-        mx: parameters.list("mx").filter(|mx| !is_one_of(mx, &["nochg"])).map(str::to_owned).collect(),
-        ..More::default()
-    };
+    let mx: Vec<_> = parameters.list("mx").filter(|mx| !is_one_of(mx, &["nochg"])).map(str::to_owned).collect();
+    let backmx = !mx.is_empty() && says("backmx", &YES);
+    let extras = More { wildcard: says("wildcard", &["on"]), mx, backmx, ..More::default() };
     let mut said = Said::default();
     said.read(parameters, caller, settings)?;
     let (addresses, echo, more) = if is_offline(parameters)? {
@@ -505,6 +503,7 @@ mod tests {
             words.extend(more.interface_id.map(|id| format!("id {id}")));
             words.extend(more.wildcard.then(|| "wildcard".to_owned()));
             words.extend(more.mx.iter().map(|mx| format!("mx {mx}")));
+            words.extend(more.backmx.then(|| "backup".to_owned()));
         }
         words.join(" ")
     }
@@ -594,6 +593,8 @@ mod tests {
             ("hostname=a.example&offline=1&myip=192.0.2.1", "-Both"),
             ("offline=yes&wildcard=ON", "-Both wildcard"),
             ("myip=192.0.2.1&offline=NO&wildcard=ON&mx=mail.example,NOCHG", "192.0.2.1 wildcard mx mail.example"),
+            ("myip=192.0.2.1&mx=mail.example&backmx=YES", "192.0.2.1 mx mail.example backup"),
+            ("myip=192.0.2.1&mx=&backmx=YES", "192.0.2.1"),
             ("myip=192.0.2.1&offline=nochg&wildcard=NOCHG&mx=&backmx=NO", "192.0.2.1"),
             ("myip=192.0.2.1&offline=perhaps", "offline says neither yes nor no, and is not understood"),
             ("myip=-", "not an address"),

@@ -113,6 +113,11 @@ impl Host {
         Self { login: None, ttl: None, families: Families::Both, blocked: None, more }
     }
 
+    /// What few hosts have, if this one has any of it.
+    pub(crate) fn extras(&self) -> Option<&HostExtras> {
+        self.more.as_deref().map(|more| &more.extras)
+    }
+
     /// The host whose prefix it takes.
     pub(crate) fn follows(&self) -> Option<&Hostname> {
         self.more.as_deref()?.extras.follow.as_ref()

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use super::dummy::{CopiedAccounts, DummyDigests};
 use super::{Account, Denied, Grant, Host};
 use crate::config::{self, Config};
-use crate::model::{Addresses, Hostname, PasswordDigest, TokenDigest, ZoneName};
+use crate::model::{Addresses, Hostname, PasswordDigest, TokenDigest, ZoneName, pointer_in};
 
 /// A `gateway.toml`, indexed.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub(crate) struct Declared {
     // Whose a generated secret is; `None` where several accounts have it.
     generated: HashMap<TokenDigest, Option<Arc<str>>>,
     zones: HashMap<ZoneName, ZoneRules>,
+    // Those for the least addresses first.
+    reverse: Vec<ZoneName>,
     names: HashMap<Hostname, DeclaredName>,
     // For lists, which no request asks for.
     logins_in_order: OnceLock<Vec<Arc<str>>>,
@@ -77,8 +79,11 @@ impl Declared {
         for (leader, led) in followers {
             names.entry(leader.clone()).or_default().host = Some(Arc::new(Host::leader(led)));
         }
+        let mut reverse: Vec<_> = config.zones.iter().map(|zone| &zone.name).filter(|zone| zone.is_reverse()).collect();
+        reverse.sort_by_key(|zone| std::cmp::Reverse(zone.as_str().len()));
         Self {
             accounts,
+            reverse: reverse.into_iter().cloned().collect(),
             generated,
             zones: config.zones.iter().map(|zone| (zone.name.clone(), ZoneRules::new(zone))).collect(),
             names,
@@ -169,7 +174,20 @@ impl Declared {
         if self.protect.contains(name) {
             return Err(Denied::Protected);
         }
+        if self.zone_of(name).is_some_and(ZoneName::is_reverse) {
+            return Err(Denied::Reverse);
+        }
         Ok(Grant::Wildcard)
+    }
+
+    pub(crate) fn has_pointers(&self) -> bool {
+        !self.reverse.is_empty()
+    }
+
+    /// The name that stands for `address` in a reverse zone of ours, and that zone; of several the one for the least addresses.
+    pub(crate) fn pointer(&self, address: IpAddr) -> Option<(&ZoneName, Hostname)> {
+        let mut pointers = self.reverse.iter().filter_map(|zone| Some((zone, pointer_in(zone, address)?)));
+        pointers.next()
     }
 
     /// The TTL of records in `zone`, in seconds.

@@ -87,6 +87,8 @@ pub(crate) enum Denied {
     /// The apex of a zone of ours, which only a grant by name covers.
     #[error("the apex of a zone")]
     Apex,
+    #[error("a wildcard grant does not cover names of addresses")]
+    Reverse,
     #[error("a wildcard grant does not cover the wildcard owner directly below it")]
     WildcardOwner,
 }
@@ -235,6 +237,24 @@ impl Registry {
     /// The zone that holds `name`: the longest match.
     pub(crate) fn zone_of(&self, name: &Hostname) -> Option<&ZoneName> {
         self.declared.zone_of(name)
+    }
+
+    /// The name that stands for `address` in a reverse zone of ours, and that zone.
+    pub(crate) fn pointer(&self, address: IpAddr) -> Option<(&ZoneName, Hostname)> {
+        self.declared.pointer(address)
+    }
+
+    /// Whether `name`, which is `host` where it has settings, is a host of others than the account `login`.
+    pub(crate) fn is_anothers(&self, login: &str, name: &Hostname, host: Option<&Host>) -> bool {
+        let is_other = |owner: &Arc<str>| **owner != *login;
+        let owners = self.declared.name(name).map(|declared| declared.owners.as_slice()).unwrap_or_default();
+        host.and_then(|host| host.login.as_ref()).is_some_and(is_other)
+            || !owners.is_empty() && owners.iter().all(is_other)
+    }
+
+    /// Whether any reverse zone is ours.
+    pub(crate) fn has_pointers(&self) -> bool {
+        self.declared.has_pointers()
     }
 
     pub(crate) fn grant(&self, account: &Account, name: &Hostname, host: Option<&Host>) -> Result<Grant, Denied> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use sqlx::any::AnyRow;
 
 use super::account_row::{
-    check, families_text, generated, mx_text, name, name_and_login, read_account, read_followers, read_host,
+    check, families_text, generated, mx_text, name, name_and_login, read_account, read_followers, read_host, read_mail,
     secrets_text, wildcards_text,
 };
 use super::error::readable;
@@ -77,6 +77,7 @@ const FOLLOW_NO_LONGER: [&str; 2] = [
     "UPDATE host SET follow = NULL, prefix_from = 'prefix' WHERE follow IN ({text}) RETURNING name",
     "UPDATE host SET follow = NULL, prefix_from = 'prefix' WHERE follow IS NOT NULL AND name IN ({text}) RETURNING name",
 ];
+const WITH_MX: &str = "SELECT name, mx FROM host WHERE mx <> '' AND name IN ({text})";
 const WITH_WILDCARD: &str = "SELECT name FROM host WHERE wildcard <> 0 AND name IN ({text})";
 /// What no command does: leaders that are not there, leaders that follow, and leaders of too many.
 const BAD_LEADERS: &str = "SELECT follow FROM host AS f WHERE follow IS NOT NULL \
@@ -190,6 +191,8 @@ pub struct HostEdit {
     pub offline: Option<bool>,
     pub mx: Option<Vec<Hostname>>,
     pub ptr: Option<bool>,
+    /// Records of other names that go with what is taken from it.
+    pub gone: Vec<PendingChange>,
 }
 
 /// Whose a token is: a host's own secret in a URL, kept as its digest.
@@ -470,6 +473,13 @@ impl Store {
         }
         if let Some(wildcard) = edit.wildcard {
             work.allow_wildcard(name, &host.login, wildcard).await?;
+        }
+        if edit.mx.is_some() {
+            let gone = before.extras.mx.iter().filter(|server| !host.extras.mx.contains(server));
+            work.remove_mail(name, &host.login, gone, host.extras.mx.is_empty()).await?;
+        }
+        if !edit.gone.is_empty() {
+            work.put_pending(&edit.gone).await?;
         }
         work.update_host(&host).await?;
         work.commit().await
@@ -814,6 +824,7 @@ impl Work {
         self.tokens_changed(names).await?;
         self.follow_no_longer(names).await?;
         let with_wildcard = self.of_names(WITH_WILDCARD, names).await?;
+        let with_mx = self.of_names(WITH_MX, names).await?;
         for sql in DELETE_HOSTS {
             self.of_names(sql, names).await?;
         }
@@ -825,6 +836,10 @@ impl Work {
                 }
                 let removals = names.iter().flat_map(|name| PendingChange::removal(name, login));
                 self.put_pending(&removals.collect::<Vec<_>>()).await?;
+                for row in with_mx {
+                    let (name, servers) = read_mail(&row)?;
+                    self.remove_mail(&name, login, &servers, true).await?;
+                }
             }
         }
         names.iter().for_each(|name| self.changed(Subject::Host(name.clone())));

@@ -45,6 +45,11 @@ pub(super) fn read_followers(row: &AnyRow) -> Result<Vec<Hostname>, StoreError> 
     Ok(followers)
 }
 
+/// Of a row that begins with a name and the mail servers that it may have.
+pub(super) fn read_mail(row: &AnyRow) -> Result<(Hostname, Vec<Hostname>), StoreError> {
+    Ok((name(row, 0)?, names(&text(row, 1)?).unwrap_or_default()))
+}
+
 pub(super) fn read_account(row: &AnyRow) -> Result<StoredAccount, StoreError> {
     let login = text(row, 0)?;
     let broken = |what: &'static str| {

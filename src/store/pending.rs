@@ -15,7 +15,7 @@ use super::session::{
     Database, Purpose, Statement, Work, at_most, number, optional_number, optional_text, statement, text,
 };
 use super::{Store, StoreError, Subject};
-use crate::model::{Desired, Family, Hostname, PendingChange, RrData, RrKey, RrType, Timestamp};
+use crate::model::{Desired, Family, Hostname, PendingChange, RrData, RrKey, RrType, Timestamp, mail_exchanges};
 
 macro_rules! select {
     ($rest:literal) => {
@@ -278,6 +278,32 @@ impl Work {
         self.put_pending(&removals.collect::<Vec<_>>()).await
     }
 
+    /// The MX records go that a request may have set for these servers, and the host's own before them where `all` of them go;
+    /// that others were to go is over. Records of others at the name stay.
+    pub(super) async fn remove_mail(
+        &mut self,
+        name: &Hostname,
+        login: &str,
+        servers: impl IntoIterator<Item = &Hostname>,
+        all: bool,
+    ) -> Result<(), StoreError> {
+        let key = RrKey { name: name.clone(), rtype: RrType::Mx };
+        match mail_exchanges(name, servers, all) {
+            Some(gone) => {
+                let removal = PendingChange::of_command(key, Desired::Without(gone), login.to_owned());
+                self.put_pending(std::slice::from_ref(&removal)).await
+            }
+            None => self.drop_removal(&key).await,
+        }
+    }
+
+    /// That a command wanted records of the RRset gone is over.
+    async fn drop_removal(&mut self, key: &RrKey) -> Result<(), StoreError> {
+        let locked = self.lock_pending(std::iter::once(&key.name)).await?;
+        let over = locked.into_iter().filter(|row| row.is_removal && row.key == *key).map(|row| row.key);
+        self.write(DELETE, &over.collect::<Vec<_>>(), bind_key).await.map(drop)
+    }
+
     /// Nothing stays pending of `names`, whoever asked for it.
     pub(super) async fn drop_pending(&mut self, names: &[Hostname]) -> Result<(), StoreError> {
         self.lock_pending(names.iter()).await?;
@@ -324,7 +350,8 @@ impl Work {
                 stamp: Timestamp(number(&row, 7).ok()?),
                 owner: optional_text(&row, 9).ok()?,
                 until: optional_number(&row, 10).ok()?.map(Timestamp),
-                is_removal: optional_text(&row, 2).ok()?.is_none() && optional_text(&row, 5).ok()?.is_none(),
+                is_removal: (optional_text(&row, 2).ok()?.is_none() || number(&row, 3).ok()? == WITHOUT)
+                    && optional_text(&row, 5).ok()?.is_none(),
                 row,
             })
         };

@@ -65,6 +65,7 @@ async fn fill(store: &Store) {
         offline: Some(true),
         mx: Some(vec![name("mail.dyn.example"), name("mail.example")]),
         ptr: Some(true),
+        gone: Vec::new(),
     };
     store.set_host(&first, &edit).await.unwrap();
     store.block(&first, Some("late")).await.unwrap();

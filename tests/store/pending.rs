@@ -248,8 +248,8 @@ async fn a_row_that_cannot_be_read_is_passed_over(stage: &Stage) {
     let rows = [
         ("b.dyn.example", "A", "not an address", 60, "203.0.113.9"),
         ("c.dyn.example", "A", "2001:db8::1", 60, "203.0.113.9"),
-        ("d.dyn.example", "MX", "10 mail.example", 60, "203.0.113.9"),
-        ("e.dyn.example", "A", "192.0.2.1", -1, "203.0.113.9"),
+        ("d.dyn.example", "SRV", "0 0 80 mail.example", 60, "203.0.113.9"),
+        ("e.dyn.example", "A", "192.0.2.1", -2, "203.0.113.9"),
         ("f.dyn.example", "A", "192.0.2.1", 60, "somewhere"),
         ("not a name", "A", "192.0.2.1", 60, "203.0.113.9"),
     ];

@@ -106,17 +106,19 @@ fn the_primaries_take_what_the_page_gives_them() {
     let scratch = tempfile::tempdir().unwrap();
     let folder = scratch.path().to_str().unwrap();
     fs::write(scratch.path().join("gateway-key.key"), run(command("tsig-keygen").arg("gateway-key"))).unwrap();
-    let [bind] = blocks("bind")[..] else { panic!("one block for BIND") };
-    let conf = scratch.path().join("named.conf");
-    fs::write(&conf, swap(bind, "/etc/bind/", &format!("{folder}/"))).unwrap();
-    run(command("named-checkconf").arg(&conf));
+    for bind in blocks("bind") {
+        let conf = scratch.path().join("named.conf");
+        fs::write(&conf, swap(bind, "/etc/bind/", &format!("{folder}/"))).unwrap();
+        run(command("named-checkconf").arg(&conf));
+    }
 
     fs::write(scratch.path().join("knot.key"), run(command("keymgr").args(["-t", "gateway-key", "hmac-sha256"])))
         .unwrap();
-    let [knot] = blocks("knot")[..] else { panic!("one block for Knot") };
-    let conf = scratch.path().join("knot.conf");
-    fs::write(&conf, swap(knot, "/etc/knot/gateway-key.key", &format!("{folder}/knot.key"))).unwrap();
-    run(command("knotc").arg("-c").arg(&conf).arg("conf-check"));
+    for knot in blocks("knot") {
+        let conf = scratch.path().join("knot.conf");
+        fs::write(&conf, swap(knot, "/etc/knot/gateway-key.key", &format!("{folder}/knot.key"))).unwrap();
+        run(command("knotc").arg("-c").arg(&conf).arg("conf-check"));
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@
 mod attack;
 mod authentication;
 mod below_wildcards;
+mod beside_addresses;
 mod challenges;
 mod checking;
 mod client_config;

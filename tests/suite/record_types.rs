@@ -41,7 +41,8 @@ async fn served(bench: &Bench, host: &str, kind: RecordType) -> Vec<String> {
 }
 
 async fn two_values_are_one_rrset(kind: Kind) {
-    let bench = Bench::new(kind, &["stands 60 IN TXT b", "stands 60 IN TXT a", "stands 60 IN MX 10 mail"]).await;
+    let bench =
+        Bench::new(kind, &["stands 60 IN TXT \"b\"", "stands 60 IN TXT \"a\"", "stands 60 IN MX 10 mail"]).await;
     assert_eq!(bench.change(CHALLENGE, set(RrType::Txt, "two\none \"quoted\"")).await, DONE);
     assert_eq!(served(&bench, CHALLENGE, RecordType::TXT).await, ["one \"quoted\"", "two"]);
     assert_eq!(bench.compare(CHALLENGE, set(RrType::Txt, "one \"quoted\"\ntwo")), Compared::Same);
@@ -81,7 +82,7 @@ async fn somebody_elses_records_stay(kind: Kind) {
 }
 
 async fn a_swap_expects_all_records(kind: Kind) {
-    let bench = Bench::new(kind, &["home 60 IN TXT a", "home 60 IN TXT b"]).await;
+    let bench = Bench::new(kind, &["home 60 IN TXT \"a\"", "home 60 IN TXT \"b\""]).await;
     let key = RrKey { name: Hostname::parse(&format!("home.{ZONE}")).unwrap(), rtype: RrType::Txt };
     let held = bench.engine.read(&key, soon()).await.unwrap();
     assert_eq!(held, [Desired::Set { data: data(RrType::Txt, "b\na"), ttl: 60 }]);

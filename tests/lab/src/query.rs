@@ -74,7 +74,9 @@ pub async fn query_dnssec(addr: SocketAddr, name: &str, kind: &str) -> Result<An
 async fn ask(addr: SocketAddr, name: &str, kind: &str, dnssec: bool) -> Result<Answer, Error> {
     let what = format!("{name} {kind} at {addr}");
     let wrong = |why: String| Error::Protocol(format!("{what}: {why}"));
-    let mut owner = Name::from_ascii(name).map_err(|error| wrong(error.to_string()))?;
+    // As octets: the name of a part of a network has a slash (RFC 2317).
+    let labels = name.trim_end_matches('.').split('.').map(str::as_bytes);
+    let mut owner = Name::from_labels(labels).map_err(|error| wrong(error.to_string()))?;
     owner.set_fqdn(true);
     let record_type = RecordType::from_str(kind).map_err(|error| wrong(error.to_string()))?;
     let mut message = Message::query();

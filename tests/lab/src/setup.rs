@@ -110,14 +110,23 @@ impl Zone {
     /// The zone file: SOA, NS ns1 and its address, then the further lines.
     pub(crate) fn file(&self) -> String {
         let name = &self.name;
-        let mut text = format!(
-            "$ORIGIN {name}.\n$TTL 3600\n@ IN SOA ns1.{name}. hostmaster.{name}. 1 3600 600 86400 60\n\
-             @ IN NS ns1.{name}.\nns1 IN A 127.0.0.1\n"
-        );
+        let mut text = format!("$ORIGIN {name}.\n$TTL 3600\n");
+        // With a slash it has no host names (RFC 2317).
+        text.push_str(&match name.contains('/') {
+            true => "@ IN SOA ns1.example. hostmaster.example. 1 3600 600 86400 60\n@ IN NS ns1.example.\n".to_owned(),
+            false => format!(
+                "@ IN SOA ns1.{name}. hostmaster.{name}. 1 3600 600 86400 60\n@ IN NS ns1.{name}.\nns1 IN A 127.0.0.1\n"
+            ),
+        });
         for line in &self.lines {
             let _ = writeln!(text, "{line}");
         }
         text
+    }
+
+    /// The name of its file: that of a part of a network has a slash (RFC 2317).
+    pub(crate) fn file_name(&self) -> String {
+        self.name.replace('/', "_")
     }
 
     /// Whether `name` is in this zone.

@@ -11,6 +11,8 @@ use super::Check;
 use crate::stage::{Config, ZONE};
 use crate::tls::Certificates;
 
+const REVERSE: &str = "113.0.203.in-addr.arpa";
+
 fn key() -> Key {
     Key::generate("gateway-key")
 }
@@ -199,6 +201,29 @@ pub(super) async fn other_view() -> Check {
 pub(super) async fn one_family(kind: Kind) -> Check {
     let rights = [Right::Type("A")];
     one(kind, |key| served(key).restrict(key, &rights), |_| {}).await
+}
+
+/// A host with mail servers and PTR records, and the reverse zone for these.
+fn with_mail_and_pointers(config: &mut Config) {
+    let primary = config.primaries[0];
+    config.more = format!(
+        "[[host]]\nname = \"home.dyn.example\"\nmx = [\"mail.dyn.example\"]\nptr = true\nwildcard = true\n\
+         [[zone]]\nname = \"{REVERSE}\"\nkey = \"gateway-key\"\nprimaries = [\"{primary}\"]\n"
+    );
+}
+
+pub(super) async fn mail_and_pointers(kind: Kind) -> Check {
+    one(kind, |key| served(key).zone(REVERSE), with_mail_and_pointers).await
+}
+
+pub(super) async fn may_not_set(kind: Kind) -> Check {
+    let rights = [Right::Type("A"), Right::Type("AAAA")];
+    one(kind, |key| served(key).zone(REVERSE).restrict(key, &rights), with_mail_and_pointers).await
+}
+
+pub(super) async fn may_not_set_pointers(kind: Kind) -> Check {
+    let rights = [Right::Below(ZONE.to_owned())];
+    one(kind, |key| served(key).zone(REVERSE).restrict(key, &rights), with_mail_and_pointers).await
 }
 
 pub(super) async fn no_challenges(kind: Kind) -> Check {

@@ -106,6 +106,11 @@ fn documented() -> Vec<Case> {
             Box::pin(cases::one_family(Kind::Knot)),
         ),
         (
+            "The key may set addresses alone (BIND)",
+            "`mx` and `ptr` of a `[[host]]` need MX and PTR; PTR in the reverse zone.",
+            Box::pin(cases::may_not_set(Kind::Bind)),
+        ),
+        (
             "The key may set no challenge (BIND)",
             "With `[acme] dns01 = true`: whoever wants a certificate gets `dnserr`, in the words of its dialect.",
             Box::pin(cases::no_challenges(Kind::Bind)),

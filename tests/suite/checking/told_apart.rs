@@ -33,6 +33,17 @@ async fn the_record_of_a_write_is_gone_afterwards() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn records_that_are_no_addresses_are_asked_about_type_by_type() {
+    for kind in Kind::ALL {
+        assert_eq!(codes(cases::mail_and_pointers(kind)).await, [""; 0], "{kind}");
+    }
+    assert_eq!(codes(cases::may_not_set(Kind::Bind)).await, ["may_not_set", "may_not_set"]);
+    for kind in [Kind::Bind, Kind::Knot] {
+        assert_eq!(codes(cases::may_not_set_pointers(kind)).await, ["may_not_set"], "{kind}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_away_or_silent() {
     assert_eq!(codes(cases::unreachable()).await, ["unreachable"]);
     for kind in Kind::ALL {

@@ -16,8 +16,8 @@ pub(super) fn prepare(scratch: &Path, port: u16, setup: &Setup) -> Result<Comman
     }
     for zone in &setup.zones {
         if zone.primary.is_none() {
-            write(&scratch.join("zones").join(&zone.name), &zone.file())?;
-            write(&scratch.join("zones").join(format!("public-{}", zone.name)), &zone.file())?;
+            write(&scratch.join("zones").join(zone.file_name()), &zone.file())?;
+            write(&scratch.join("zones").join(format!("public-{}", zone.file_name())), &zone.file())?;
         }
     }
     let file = scratch.join("named.conf");
@@ -75,17 +75,17 @@ fn configuration(program: &Path, scratch: &Path, port: u16, setup: &Setup) -> St
         let _ = writeln!(text, "view \"inside\" {{\n\tmatch-clients {{{keys} }};");
     }
     for zone in &setup.zones {
-        let name = &zone.name;
+        let (name, file) = (&zone.name, zone.file_name());
         if let Some(primary) = zone.primary {
             let (address, port) = (primary.ip(), primary.port());
             let _ = writeln!(
                 text,
-                "zone \"{name}\" {{\n\ttype secondary;\n\tfile \"zones/{name}\";\n\t\
+                "zone \"{name}\" {{\n\ttype secondary;\n\tfile \"zones/{file}\";\n\t\
                  primaries {{ {address} port {port}; }};\n\tallow-update-forwarding {{ any; }};\n}};"
             );
             continue;
         }
-        let _ = writeln!(text, "zone \"{name}\" {{\n\ttype primary;\n\tfile \"zones/{name}\";");
+        let _ = writeln!(text, "zone \"{name}\" {{\n\ttype primary;\n\tfile \"zones/{file}\";");
         if setup.signed {
             text.push_str("\tdnssec-policy default;\n\tinline-signing yes;\n");
         }

@@ -14,7 +14,7 @@ pub(super) fn prepare(scratch: &Path, port: u16, setup: &Setup) -> Result<Comman
         folder(&scratch.join(name))?;
     }
     for zone in setup.zones.iter().filter(|zone| zone.primary.is_none()) {
-        write(&scratch.join("zones").join(format!("{}.zone", zone.name)), &zone.file())?;
+        write(&scratch.join("zones").join(format!("{}.zone", zone.file_name())), &zone.file())?;
     }
     let file = scratch.join("knot.conf");
     write(&file, &configuration(scratch, port, setup))?;

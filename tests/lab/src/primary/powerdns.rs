@@ -87,7 +87,7 @@ async fn fill(pdnsutil: &Path, scratch: &Path, setup: &Setup) -> Result<(), Erro
     }
     let keys: Vec<_> = setup.keys.iter().map(|key| key.name.as_str()).collect();
     for zone in &setup.zones {
-        let file = scratch.join("zones").join(&zone.name);
+        let file = scratch.join("zones").join(zone.file_name());
         write(&file, &zone.file())?;
         call(&["load-zone", &zone.name, &file.to_string_lossy()]).await?;
         match zone.primary {

@@ -402,6 +402,7 @@ fn read(row: &AnyRow, clocks: Clocks) -> Result<PendingChange, StoreError> {
     let broken = |what| StoreError::Unreadable { what: format!("the {what} of the change of \"{}\"", key.name) };
     let data = optional_text(row, 2)?.map(|text| RrData::parse(key.rtype, &text).ok_or_else(|| broken("data")));
     let desired = match (data.transpose()?, number(row, 3)?) {
+        (None, WITHOUT) => return Err(broken("data")),
         (None, _) => Desired::Absent,
         (Some(data), WITHOUT) => Desired::Without(data),
         (Some(data), ttl) => Desired::Set { data, ttl: u32::try_from(ttl).map_err(|_| broken("TTL"))? },

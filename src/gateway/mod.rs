@@ -1,4 +1,4 @@
-//! The one use case: identify, authorise, limit, compare, submit, remember. The order of the contract is written here, once,
+//! The one use case: identify, authorise, compare, limit, submit, remember. The order of the contract is written here, once,
 //! for every dialect. Knows nothing of HTTP and nothing of DNS messages.
 
 mod authorise;

@@ -1,4 +1,4 @@
-//! The one use case: identify, authorise, limit, compare, submit, remember. The order of the contract is written here, once,
+//! The one use case: identify, authorise, compare, limit, submit, remember. The order of the contract is written here, once,
 //! for every dialect. Knows nothing of HTTP and nothing of DNS messages.
 
 mod authorise;
@@ -28,7 +28,7 @@ use tracing::{Instrument as _, Span};
 
 use crate::auth::Authenticator;
 use crate::config;
-use crate::engine::{self, Change, Compared, Submitted, Trouble};
+use crate::engine::{self, Change, Client, Compared, Keep, Origin, Submitted, Trouble};
 use crate::limit::Limits;
 use crate::metrics::Metrics;
 use crate::model::{DesiredRecords, Hostname, Outcome, Timestamp, ZoneName};
@@ -38,7 +38,7 @@ use authorise::{Authorised, Refusal, Right};
 use backlog::Backlog;
 use carried_out::CarriedOut;
 use late::LateUpdates;
-use together::Part;
+use together::{Part, Together};
 
 pub(crate) use challenge::look_after_challenges;
 pub use request::{Admitted, Asked, BadAddress, ChallengeAsked, Identity, Labels, More, PrefixAsked, UpdateRequest};
@@ -346,7 +346,10 @@ impl Gateway {
                 let verdict = match ask.asked.challenge() {
                     None if is_plain => self.set(caller, &name, ask, authorised).await,
                     // Seldom: in boxes of their own, so that a request stays small.
-                    None => Box::pin(self.set_together(caller, &name, host.as_deref(), ask, authorised)).await,
+                    None => {
+                        let together = Together { gateway: self, caller, name: &name, ask };
+                        Box::pin(together.set(host.as_deref(), authorised)).await
+                    }
                     Some(asked) => Box::pin(challenge::change(self, caller, &name, asked, ask, &authorised)).await,
                 };
                 (verdict, grant)
@@ -389,6 +392,17 @@ impl Gateway {
             Grant::Exact => made.await,
             Grant::Wildcard => self.below_wildcard(caller, name, deadline, made).await,
         }
+    }
+
+    /// What a request wants, on whose behalf, and until when.
+    fn origin(&self, caller: &Caller, deadline: Instant) -> Arc<Origin> {
+        let client = Client { source: caller.source, agent: caller.agent.clone() };
+        Arc::new(Origin {
+            account: Arc::clone(&caller.account.login),
+            client: Some(client),
+            accepted: Timestamp::now(),
+            keep: self.defer.map_or(Keep::WithCaller, |worth| Keep::Until(deadline + worth)),
+        })
     }
 
     /// Makes a change of `name` below a wildcard, which counts.

@@ -472,6 +472,10 @@ impl Gateway {
         };
         let held = zone.read(key, deadline).await?;
         Pointers(self).leave(key, &desired, &to_make(change.clone()).origin).await;
+        if let (Desired::Without(RrData::Ptr(host)), Some(_)) = (&desired, change.source) {
+            // It may have come back before that was read; whoever sets the record from now on makes the swap fail.
+            Pointers(self).may_go(key, host, deadline).await?;
+        }
         let is_held = match &desired {
             Desired::Absent => held.is_empty(),
             Desired::Without(_) => held.iter().all(|held| desired.is_met_by(held)),

@@ -101,6 +101,7 @@ impl<'g> Pointers<'g> {
             for (address, _, change) in of_zone {
                 if self.0.registry.is_shared() && self.0.clear_pending(&change, deadline).await == Cleared::Leased {
                     let _no_more_room = zone.park(change, None);
+                    said.push(format!("the PTR record of {address} waits for an older change of it"));
                 } else {
                     ready.push((address, change));
                 }

@@ -14,7 +14,7 @@ use super::granted::Wanted;
 use super::plan::{self, Companion, Follower, Stays};
 use super::pointers::{Moved, Pointers};
 use super::{Ask, Caller, Gateway, HostVerdict, by};
-use crate::engine::{Change, Client, Compared, Keep, Origin, Submitted, Trouble};
+use crate::engine::{Change, Compared, Submitted, Trouble};
 use crate::model::{Addresses, Desired, DesiredRecords, Hostname, Outcome, RrData, RrKey, RrType, Timestamp};
 use crate::registry::{Grant, Host, HostMore, Unavailable};
 
@@ -29,21 +29,25 @@ pub(super) struct Part<'g> {
     pub(super) has_pointers: bool,
 }
 
-impl Gateway {
-    /// Sets what is asked of `name`, as was authorised, and what goes with it.
-    pub(super) async fn set_together(
-        &self,
-        caller: &Caller,
-        name: &Hostname,
-        host: Option<&Host>,
-        ask: &Ask,
-        authorised: Authorised<'_>,
-    ) -> HostVerdict {
+/// A request for one host that changes several names.
+#[derive(Clone, Copy)]
+pub(super) struct Together<'g> {
+    pub(super) gateway: &'g Gateway,
+    pub(super) caller: &'g Caller,
+    /// The host that is named.
+    pub(super) name: &'g Hostname,
+    pub(super) ask: &'g Ask,
+}
+
+impl<'g> Together<'g> {
+    /// Sets what is asked of the host, as was authorised, and what goes with it.
+    pub(super) async fn set(&self, host: Option<&Host>, authorised: Authorised<'g>) -> HostVerdict {
+        let Self { gateway, caller, name, ask } = *self;
         let nothing = HostMore::default();
         let more = host.and_then(|host| host.more.as_deref()).unwrap_or(&nothing);
         let held = match plan::needs_held(&ask.asked, &more.extras) {
             false => None,
-            true => match self.held_v6(&authorised, name, ask.deadline).await {
+            true => match self.held_v6(&authorised).await {
                 Ok(held) => held,
                 Err(trouble) => return HostVerdict::of(Err(trouble)),
             },
@@ -52,10 +56,10 @@ impl Gateway {
             Ok(own) => own,
             Err(overlaps) => return HostVerdict::new(Outcome::BadAddress, overlaps.to_string()),
         };
-        if let Some(unfit) = self.unfit(authorised.zone, host, own) {
+        if let Some(unfit) = gateway.unfit(authorised.zone, host, own) {
             return HostVerdict::new(Outcome::BadAddress, unfit);
         }
-        let (companions, verdicts) = match self.companions(caller, name, more, ask, own).await {
+        let (companions, verdicts) = match self.companions(more, own).await {
             Ok(companions) => companions,
             Err(away) => return away.into(),
         };
@@ -70,7 +74,7 @@ impl Gateway {
                 None => HostVerdict::new(Outcome::BadAddress, "nothing here takes the prefix"),
             };
         }
-        let origin = self.origin(caller, ask.deadline);
+        let origin = gateway.origin(caller, ask.deadline);
         let (grant, is_named) = (authorised.grant, !records.is_empty());
         let change = |name: Hostname, records| Change { name, records, origin: Arc::clone(&origin) };
         let mut parts = Vec::with_capacity(companions.len() + 1);
@@ -86,18 +90,18 @@ impl Gateway {
             parts.push(Part { authorised, change, leader: Some(name.clone()), has_pointers });
         }
         for (wildcard, records) in wildcards {
-            match self.with_wildcard(caller, &wildcard, &records, ask.deadline).await {
+            match self.with_wildcard(&wildcard, &records).await {
                 Ok(Ok(authorised)) => {
                     let (change, leader) = (change(wildcard, records), Some(name.clone()));
                     parts.push(Part { authorised, change, leader, has_pointers: false });
                 }
-                Ok(Err(verdict)) => self.stays(caller, name, &wildcard, &verdict),
+                Ok(Err(verdict)) => self.stays(&wildcard, &verdict),
                 Err(away) => return away.into(),
             }
         }
-        let made = self.make_together(caller, name, parts, ask);
+        let made = self.make(parts);
         let verdict = match grant {
-            Grant::Wildcard if is_named => self.below_wildcard(caller, name, ask.deadline, made).await,
+            Grant::Wildcard if is_named => gateway.below_wildcard(caller, name, ask.deadline, made).await,
             Grant::Wildcard | Grant::Exact => made.await,
         };
         verdict.and_says(ignored)
@@ -106,61 +110,54 @@ impl Gateway {
     /// Whether the wildcard may have these records too.
     async fn with_wildcard(
         &self,
-        caller: &Caller,
         wildcard: &Hostname,
         records: &DesiredRecords,
-        deadline: Instant,
-    ) -> Result<Result<Authorised<'_>, HostVerdict>, Unavailable> {
-        let news = self.registry.news();
-        let host = by(deadline, self.registry.host(wildcard)).await?;
-        by(deadline, self.may_follow(&caller.account, wildcard, host.as_deref(), news, records)).await
+    ) -> Result<Result<Authorised<'g>, HostVerdict>, Unavailable> {
+        let Self { gateway, caller, ask, .. } = *self;
+        let news = gateway.registry.news();
+        let host = by(ask.deadline, gateway.registry.host(wildcard)).await?;
+        let judge = gateway.may_follow(&caller.account, wildcard, host.as_deref(), news, records);
+        by(ask.deadline, judge).await
     }
 
     /// The AAAA record that the host holds.
-    async fn held_v6(
-        &self,
-        authorised: &Authorised<'_>,
-        name: &Hostname,
-        deadline: Instant,
-    ) -> Result<Option<Ipv6Addr>, Trouble> {
-        let key = RrKey { name: name.clone(), rtype: RrType::Aaaa };
-        let held = authorised.zone.read(&key, deadline).await?;
+    async fn held_v6(&self, authorised: &Authorised<'_>) -> Result<Option<Ipv6Addr>, Trouble> {
+        let key = RrKey { name: self.name.clone(), rtype: RrType::Aaaa };
+        let held = authorised.zone.read(&key, self.ask.deadline).await?;
         Ok(held.iter().find_map(|held| match held.data() {
             Some(RrData::Aaaa(v6)) => Some(*v6),
             _ => None,
         }))
     }
 
-    /// Those that may change with `leader`, which gets `own`; of the others, what is the matter with each, which the log says.
+    /// Those that may change with the host, which gets `own`; of the others, what is the matter with each, which the log says.
     async fn companions(
         &self,
-        caller: &Caller,
-        leader: &Hostname,
         more: &HostMore,
-        ask: &Ask,
         own: Addresses,
-    ) -> Result<(Vec<(Authorised<'_>, Companion)>, Vec<HostVerdict>), Unavailable> {
+    ) -> Result<(Vec<(Authorised<'g>, Companion)>, Vec<HostVerdict>), Unavailable> {
+        let Self { gateway, caller, name: leader, ask } = *self;
         let prefix = ask.asked.more.as_ref().and_then(|more| more.prefix);
         if more.followers.is_empty() || prefix.is_none() && own.v6.is_none() {
             return Ok(Default::default());
         }
-        let news = self.registry.news();
+        let news = gateway.registry.news();
         let mut hosts = Vec::with_capacity(more.followers.len());
         for follower in &more.followers {
-            if let Some(host) = by(ask.deadline, self.registry.host(follower)).await? {
+            if let Some(host) = by(ask.deadline, gateway.registry.host(follower)).await? {
                 hosts.push((follower, host));
             }
         }
         let followers = hosts.iter().filter_map(|(name, host)| {
             let extras = &host.more.as_deref()?.extras;
-            Some(Follower { name, extras, ttl: self.zone_of(name).map_or(0, |zone| self.ttl(zone, Some(host))) })
+            Some(Follower { name, extras, ttl: gateway.zone_of(name).map_or(0, |zone| gateway.ttl(zone, Some(host))) })
         });
         let (mut ready, mut verdicts) = (Vec::new(), Vec::new());
         for companion in plan::followers(&ask.asked, own, followers) {
             let host = hosts.iter().find(|(name, _)| **name == companion.name).map(|(_, host)| &**host);
             let judged = match &companion.records {
                 Ok(records) => {
-                    let judge = self.may_accompany(&caller.account, leader, &companion.name, host, news, records);
+                    let judge = gateway.may_accompany(&caller.account, leader, &companion.name, host, news, records);
                     by(ask.deadline, judge).await?
                 }
                 Err(stays @ Stays::Overlaps) => Err(HostVerdict::new(Outcome::BadAddress, stays.to_string())),
@@ -169,7 +166,7 @@ impl Gateway {
             match judged {
                 Ok(authorised) => ready.push((authorised, companion)),
                 Err(verdict) => {
-                    self.stays(caller, leader, &companion.name, &verdict);
+                    self.stays(&companion.name, &verdict);
                     verdicts.push(verdict);
                 }
             }
@@ -178,33 +175,35 @@ impl Gateway {
     }
 
     /// A companion is not changed, which hinders no other.
-    fn stays(&self, caller: &Caller, leader: &Hostname, name: &Hostname, verdict: &HostVerdict) {
+    fn stays(&self, name: &Hostname, verdict: &HostVerdict) {
+        let Self { gateway, caller, name: leader, .. } = *self;
         warn!(host = %name, %leader, reason = %verdict.reason, "what changes with another host stays as it is");
         if name.below_wildcard().is_none() {
-            self.saw(caller, name, verdict.outcome, DesiredRecords::default(), Timestamp::now());
+            gateway.saw(caller, name, verdict.outcome, DesiredRecords::default(), Timestamp::now());
         }
     }
 
-    /// Makes all of `parts`, of which those of a zone travel together; what that is for the host `name`.
-    async fn make_together(&self, caller: &Caller, name: &Hostname, parts: Vec<Part<'_>>, ask: &Ask) -> HostVerdict {
+    /// Makes all of `parts`, of which those of a zone travel together; what that is for the host.
+    async fn make(&self, parts: Vec<Part<'g>>) -> HostVerdict {
+        let Self { gateway, caller, name, ask } = *self;
         let compared: Vec<_> = parts.iter().map(|part| part.authorised.zone.compare(&part.change)).collect();
         let addresses = ask.asked.addresses;
         if !addresses.is_empty()
             && !compared.contains(&Compared::Differs)
-            && self.limits.may_repeat(name, addresses).is_err()
+            && gateway.limits.may_repeat(name, addresses).is_err()
         {
             return HostVerdict::new(Outcome::Blocked, "repeats limit");
         }
-        let known = parts.iter().zip(&compared).map(|(part, compared)| self.settle(part, *compared, ask.deadline));
+        let known = parts.iter().zip(&compared).map(|(part, compared)| gateway.settle(part, *compared, ask.deadline));
         let mut verdicts = all(known).await;
         if verdicts.iter().any(|verdict| matches!(verdict, Ok(None)))
-            && let Err(wait) = self.limits.host(name)
+            && let Err(wait) = gateway.limits.host(name)
         {
             return HostVerdict::too_fast(wait, "host limit");
         }
         let asked = parts.iter().zip(&compared).zip(&verdicts).map(|((part, compared), known)| async {
             match known {
-                Ok(None) => self.ask_before(caller, part, *compared, ask.deadline).await,
+                Ok(None) => gateway.ask_before(caller, part, *compared, ask.deadline).await,
                 Ok(Some(verdict)) => Ok(Some(verdict.clone())),
                 Err(away) => Err(*away),
             }
@@ -218,13 +217,13 @@ impl Gateway {
             }
         });
         let left = all(left).await;
-        let submitted = Self::submit_together(&parts, &verdicts, ask.deadline);
+        let submitted = submit(&parts, &verdicts, ask.deadline);
         let ended = parts.iter().zip(verdicts).zip(submitted).map(|((part, verdict), submitted)| async {
             match (verdict, submitted) {
                 (Ok(Some(verdict)), _) => verdict,
                 (Err(away), _) => away.into(),
                 (Ok(None), Some(Ok(submitted))) => {
-                    self.end(part, submitted, ask.deadline).await.unwrap_or_else(HostVerdict::from)
+                    gateway.end(part, submitted, ask.deadline).await.unwrap_or_else(HostVerdict::from)
                 }
                 (Ok(None), Some(Err(trouble))) => HostVerdict::of(Err(trouble)),
                 (Ok(None), None) => HostVerdict::of(Err(Trouble::Overloaded)),
@@ -232,7 +231,7 @@ impl Gateway {
         });
         let verdicts = all(ended).await;
         let pointed = parts.iter().zip(&verdicts).zip(&left).map(|((part, verdict), old)| async {
-            if part.has_pointers { self.point(part, verdict, old, ask.deadline).await } else { None }
+            if part.has_pointers { self.point(part, verdict, old).await } else { None }
         });
         let pointed: Vec<_> = all(pointed).await.into_iter().flatten().collect();
         for (part, verdict) in parts.iter().zip(&verdicts) {
@@ -242,16 +241,16 @@ impl Gateway {
                 continue;
             }
             if is_answered {
-                self.saw(caller, changed, verdict.outcome, records.clone(), origin.accepted);
+                gateway.saw(caller, changed, verdict.outcome, records.clone(), origin.accepted);
             } else if part.leader.is_some() {
-                self.stays(caller, name, changed, verdict);
+                self.stays(changed, verdict);
             }
         }
         as_one(parts.iter().map(|part| (&part.change.name, part.leader.is_some())).zip(verdicts)).and_says(pointed)
     }
 
     /// The PTR records of a host follow what became of its change, which is not less true without them; what the log is to say.
-    async fn point(&self, part: &Part<'_>, verdict: &HostVerdict, old: &[IpAddr], deadline: Instant) -> Option<String> {
+    async fn point(&self, part: &Part<'_>, verdict: &HostVerdict, old: &[IpAddr]) -> Option<String> {
         let Change { name, records, origin } = &part.change;
         let moved = Moved { host: name, old, new: records.addresses() };
         let is_held = |(rtype, desired): (RrType, &Desired)| {
@@ -261,7 +260,7 @@ impl Gateway {
         match verdict.outcome {
             // A newer request may have taken its place.
             Outcome::Changed | Outcome::Unchanged if records.iter().all(is_held) => {
-                let said = Pointers(self).point(moved, origin, deadline).await;
+                let said = Pointers(self.gateway).point(moved, origin, self.ask.deadline).await;
                 // Of a repeat, its own line says it.
                 if let (Outcome::Changed, Some(reason)) = (verdict.outcome, &said) {
                     warn!(host = %name, reason, "forward and reverse differ");
@@ -269,47 +268,35 @@ impl Gateway {
                 said
             }
             Outcome::Unreachable => {
-                Pointers(self).leave_later(moved, origin);
+                Pointers(self.gateway).leave_later(moved, origin);
                 None
             }
             _ => None,
         }
     }
+}
 
-    /// Hands over what no verdict has settled: all of a zone in one order.
-    fn submit_together(
-        parts: &[Part<'_>],
-        verdicts: &[Result<Option<HostVerdict>, Unavailable>],
-        deadline: Instant,
-    ) -> Vec<Option<Result<Submitted, Trouble>>> {
-        let mut submitted: Vec<_> = parts.iter().map(|_| None).collect();
-        let unsettled =
-            parts.iter().zip(&mut submitted).zip(verdicts).filter(|(_, verdict)| matches!(verdict, Ok(None)));
-        let mut left: Vec<_> = unsettled.map(|(part_and_place, _)| part_and_place).collect();
-        while let Some((first, _)) = left.first() {
-            let zone = first.authorised.zone;
-            let is_of_zone = |(part, _): &(&Part<'_>, _)| part.authorised.zone.name() == zone.name();
-            let (of_zone, others): (Vec<_>, Vec<_>) = left.into_iter().partition(is_of_zone);
-            left = others;
-            let changes: Vec<_> = of_zone.iter().map(|(part, _)| part.change.clone()).collect();
-            match zone.submit_all(changes, deadline) {
-                Ok(all) => of_zone.into_iter().zip(all).for_each(|((_, place), one)| *place = Some(Ok(one))),
-                Err(trouble) => of_zone.into_iter().for_each(|(_, place)| *place = Some(Err(trouble))),
-            }
+/// Hands over what no verdict has settled: all of a zone in one order.
+fn submit(
+    parts: &[Part<'_>],
+    verdicts: &[Result<Option<HostVerdict>, Unavailable>],
+    deadline: Instant,
+) -> Vec<Option<Result<Submitted, Trouble>>> {
+    let mut submitted: Vec<_> = parts.iter().map(|_| None).collect();
+    let unsettled = parts.iter().zip(&mut submitted).zip(verdicts).filter(|(_, verdict)| matches!(verdict, Ok(None)));
+    let mut left: Vec<_> = unsettled.map(|(part_and_place, _)| part_and_place).collect();
+    while let Some((first, _)) = left.first() {
+        let zone = first.authorised.zone;
+        let is_of_zone = |(part, _): &(&Part<'_>, _)| part.authorised.zone.name() == zone.name();
+        let (of_zone, others): (Vec<_>, Vec<_>) = left.into_iter().partition(is_of_zone);
+        left = others;
+        let changes: Vec<_> = of_zone.iter().map(|(part, _)| part.change.clone()).collect();
+        match zone.submit_all(changes, deadline) {
+            Ok(all) => of_zone.into_iter().zip(all).for_each(|((_, place), one)| *place = Some(Ok(one))),
+            Err(trouble) => of_zone.into_iter().for_each(|(_, place)| *place = Some(Err(trouble))),
         }
-        submitted
     }
-
-    /// What a request wants, on whose behalf, and until when.
-    pub(super) fn origin(&self, caller: &Caller, deadline: Instant) -> Arc<Origin> {
-        let client = Client { source: caller.source, agent: caller.agent.clone() };
-        Arc::new(Origin {
-            account: Arc::clone(&caller.account.login),
-            client: Some(client),
-            accepted: Timestamp::now(),
-            keep: self.defer.map_or(Keep::WithCaller, |worth| Keep::Until(deadline + worth)),
-        })
-    }
+    submitted
 }
 
 /// What became of several names' changes, as the host's own: `good` says that all are in place. A companion that can never be

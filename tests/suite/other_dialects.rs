@@ -5,7 +5,11 @@ use lab::{Kind, RecordType, soon};
 
 use crate::stage::{Config, LOGIN, SECRET, Stage, on_bind_and_knot, update};
 
-on_bind_and_knot!(each_dialect_tells_the_truth_in_its_own_words, a_challenge_comes_by_he_net_and_by_duckdns);
+on_bind_and_knot!(
+    each_dialect_tells_the_truth_in_its_own_words,
+    a_challenge_comes_by_he_net_and_by_duckdns,
+    addresses_leave_a_host_that_may_be_offline_and_no_other,
+);
 
 const HOST: &str = "home.dyn.example";
 const WRONG: &str = "Another-Secret";
@@ -214,6 +218,57 @@ async fn challenges(stage: &Stage) -> Vec<String> {
         answer.data(RecordType::TXT).iter().map(|data| data.trim_matches('"').to_owned()).collect();
     values.sort();
     values
+}
+
+async fn addresses_leave_a_host_that_may_be_offline_and_no_other(kind: Kind) {
+    let config = |config: &mut Config| {
+        config.grants = vec![HOST, "always.dyn.example"];
+        config.more = format!("[[host]]\nname = \"{HOST}\"\noffline = true\n[dialects]\nempty_deletes = true\n");
+    };
+    let mut stage = Stage::with(kind, |setup| setup, &[], config).await;
+    let (v4, v6) = ("203.0.113.7", "2001:db8::7");
+    for (target, left, [done, again], refused) in [
+        (
+            "/update?domains={label}&token={secret}&clear=true&verbose=true",
+            vec![],
+            ["OK\n\n\nUPDATED", "OK\n\n\nNOCHANGE"],
+            (200, "KO"),
+        ),
+        (
+            "/api/update?zone={label}.dyn.example&token={secret}&ipv4=-",
+            vec![v6],
+            ["addresses updated", "addresses unchanged"],
+            (403, "forbidden"),
+        ),
+        (
+            "/nic/delete?hostname={label}.dyn.example&token={secret}&myip=2001:db8::99",
+            vec![v4],
+            ["deleted AAAA"; 2],
+            (200, "!donator"),
+        ),
+        (
+            "/update?hostname={label}.dyn.example&token={secret}&myipv4=203.0.113.7&myipv6=",
+            vec![v4],
+            ["good 203.0.113.7", "nochg 203.0.113.7"],
+            (200, "!donator"),
+        ),
+    ] {
+        let target = |label: &str| target.replace("{secret}", SECRET).replace("{label}", label);
+        for host in [HOST, "always.dyn.example"] {
+            assert_eq!(update(&stage.gateway, &format!("hostname={host}&myip={v4},{v6}")).await.status, 200);
+        }
+        assert_eq!(ask(&stage, &target("home")).await, (200, done.to_owned()));
+        assert_eq!(stage.served(HOST).await, left, "{}", target("home"));
+        assert_eq!(ask(&stage, &target("home")).await, (200, again.to_owned()));
+        assert_eq!(ask(&stage, &target("always")).await, (refused.0, refused.1.to_owned()));
+        assert_eq!(stage.served("always.dyn.example").await, [v4, v6], "{}", target("always"));
+    }
+    stage.primary.stop().await.unwrap();
+    let target = format!("/update?domains=home&token={SECRET}&clear=true");
+    assert_eq!(ask(&stage, &target).await, (503, "KO".to_owned()));
+    stage.primary.start_again().await.unwrap();
+    soon("clear", async || ask(&stage, &target).await == (200, "OK".to_owned())).await;
+    assert!(stage.served(HOST).await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

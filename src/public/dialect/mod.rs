@@ -425,8 +425,15 @@ mod tests {
 
     /// Without what is not asked for.
     fn shortened(more: &str) -> String {
-        let nothing =
-            ["removals: None", "prefix: None", "interface_id: None", "wildcard: false", "mx: []", "challenge: None"];
+        let nothing = [
+            "removals: None",
+            "prefix: None",
+            "interface_id: None",
+            "wildcard: false",
+            "mx: []",
+            "backmx: false",
+            "challenge: None",
+        ];
         let text = nothing.iter().fold(more.to_owned(), |text, part| text.replace(part, ""));
         let words = text.split([' ', ',']).filter(|word| !word.is_empty() && !["More", "{", "}"].contains(word));
         words.map(|word| format!(" {word}")).collect()

@@ -275,6 +275,8 @@ impl Place<'_> {
             if is_a_wildcards {
                 continue;
             }
+            // A CNAME makes the same prerequisites fail as another's change does, and stays.
+            self.zone.would_serve(&self.key.name, self.deadline).await?;
             let next = Instant::now() + pause;
             if next >= self.deadline {
                 return Err(HostVerdict::unreachable(

@@ -20,6 +20,7 @@ on_every_primary!(
     two_values_are_served_together_and_what_others_put_there_stays,
     a_value_that_nobody_removed_goes_by_its_age,
     what_a_wildcard_holds_is_not_the_names_own,
+    where_a_cname_hides_the_name_nobody_is_to_come_back,
 );
 
 /// 43 characters of base64url.
@@ -114,6 +115,16 @@ async fn what_a_wildcard_holds_is_not_the_names_own(kind: Kind) {
     assert_eq!(served(&stage.primary, AT_HOME).await, "a");
     assert_eq!(cleanup(&stage.gateway, &value("a")).await, 200);
     assert_eq!(served(&stage.primary, AT_HOME).await.replace('w', ""), "", "PowerDNS with LMDB shows nothing now");
+}
+
+async fn where_a_cname_hides_the_name_nobody_is_to_come_back(kind: Kind) {
+    for target in ["elsewhere.example.", "other"] {
+        let lines = [&*format!("_acme-challenge.home 60 IN CNAME {target}"), "other 60 IN TXT \"another's\""];
+        let stage = Stage::with(kind, |setup| setup, &lines, on).await;
+        assert_eq!(present(&stage.gateway, &value("a")).await.0, 403, "{target}");
+        assert_eq!(cleanup(&stage.gateway, &value("a")).await, 200, "{target}");
+        assert!(stage.gateway.log().contains("the name stands at a CNAME"), "{}", stage.gateway.log());
+    }
 }
 
 /// `(name, value)` of an acme-dns client.

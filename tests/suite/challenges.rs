@@ -299,6 +299,10 @@ async fn an_outage_is_told_and_then_it_works() {
     let down = post(&stage.gateway, LOGIN, "/httpreq/present", json(AT_HOME, &value("b"))).await;
     assert_eq!((down.status, down.header("Retry-After").is_some()), (503, true));
     assert_eq!(cleanup(&stage.gateway, &value("a")).await, 503);
+    // One that has presented nothing of its own asks for all to go.
+    let all =
+        Request::post("/nic/update", format!("hostname=other.dyn.example&username={OTHER}&password={SECRET}&txt=."));
+    assert_eq!(all.send(stage.gateway.http()).await.unwrap().text(), "911");
     stage.primary.start_again().await.unwrap();
     soon("it works again", async || present(&stage.gateway, &value("b")).await.0 == 200).await;
     assert_eq!(served(&stage.primary, AT_HOME).await, "ab");

@@ -27,12 +27,7 @@ fn read(request: &DialectRequest<'_>) -> Result<(Asked, Echo), BadAddress> {
         stated.add_caller(Family::of(own), Some(own))?;
     }
     let (of, echo) = stated.into_asked();
-    let removals = match (of.addresses.v4, of.addresses.v6) {
-        (Some(_), None) => Families::V4,
-        (None, Some(_)) => Families::V6,
-        (Some(_), Some(_)) => Families::Both,
-        (None, None) => return Err(BadAddress::None),
-    };
+    let removals = Families::of(of.addresses.v4.is_some(), of.addresses.v6.is_some()).ok_or(BadAddress::None)?;
     Ok((Asked::only(More { removals: Some(removals), ..More::default() }), echo))
 }
 

@@ -13,7 +13,7 @@ pub(super) fn parse(request: &DialectRequest<'_>) -> Parsed {
     let DialectRequest { head, parameters, .. } = *request;
     let known = [&KNOWN[..], &LOGIN, &PASSWORD].concat();
     let (asked, echo) = apart(understood(parameters, &known).and_then(|()| read(request)));
-    let hosts = hosts(parameters, &["hostname"]).unwrap_or_default();
+    let hosts = hosts(parameters, "hostname");
     Parsed { identity: identity(&head.headers, parameters), hosts, labels: Labels::NoHost, asked, echo }
 }
 

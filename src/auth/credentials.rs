@@ -26,6 +26,11 @@ impl Credentials {
     pub fn new(login: String, password: String) -> Self {
         Self { login, password: password.into() }
     }
+
+    /// Whether the login is none: empty, or `none`, for devices that insist on one.
+    pub(crate) fn has_no_login(&self) -> bool {
+        self.login.is_empty() || self.login.eq_ignore_ascii_case("none")
+    }
 }
 
 impl Password {

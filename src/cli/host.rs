@@ -360,12 +360,7 @@ fn addresses(view: &HostView) -> Option<String> {
 
 /// `None` where none is named.
 pub(super) fn families(names: &[FamilyName]) -> Option<Families> {
-    match (names.contains(&FamilyName::Ipv4), names.contains(&FamilyName::Ipv6)) {
-        (true, true) => Some(Families::Both),
-        (true, false) => Some(Families::V4),
-        (false, true) => Some(Families::V6),
-        (false, false) => None,
-    }
+    Families::of(names.contains(&FamilyName::Ipv4), names.contains(&FamilyName::Ipv6))
 }
 
 impl From<Edit> for HostEdit {

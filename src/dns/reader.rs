@@ -246,6 +246,11 @@ impl Reader {
         }
     }
 
+    /// Whether `name` would be served, by the guards of a change alone: YXRRSET where not.
+    pub(crate) async fn would_serve(&self, name: &Hostname) -> Result<(), AskError> {
+        self.ask(self.update().guards(&[name])?).await.map(drop)
+    }
+
     /// The targets of the SOA and NS records at the apex.
     pub(crate) async fn zone_targets(&self) -> Result<Vec<Hostname>, AskError> {
         let of_apex = |kind| query(self.update().zone().as_str(), kind);

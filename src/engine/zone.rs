@@ -18,7 +18,7 @@ use super::selection::PrimarySelection;
 use super::settings::Settings;
 use super::targets::Targets;
 use super::{Answer, Change, Ended, Late, Trouble, proven, trouble};
-use crate::dns::{AskError, Held, Own, Pool, Reader, Route};
+use crate::dns::{AskError, Held, Own, Pool, Rcode, Reader, Route};
 use crate::metrics::Metrics;
 use crate::model::{Desired, DesiredRecords, Hostname, RrData, RrKey, Timestamp, ZoneName};
 
@@ -243,6 +243,17 @@ impl Zone {
         let records = DesiredRecords::from_iter([(key.rtype, held)]);
         self.0.cache.answered(&key.name, &records, Instant::now(), before);
         Ok(own)
+    }
+
+    /// Whether nothing in the zone hides `name`, as the primary says.
+    ///
+    /// # Errors
+    /// [`Trouble`]; [`Trouble::Hidden`] where something does.
+    pub async fn would_serve(&self, name: &Hostname, deadline: Instant) -> Result<(), Trouble> {
+        match asked(timeout_at(deadline, self.0.reader.would_serve(name)).await) {
+            Err(Trouble::Refused(failure)) if failure.rcode == Rcode::YXRRSET => Err(Trouble::Hidden(failure)),
+            other => other,
+        }
     }
 
     /// What the primary last said of an RRset, however long ago, if nothing is under way; asks nobody.

@@ -170,7 +170,8 @@ async fn remove(
     meant.retain(is_meant);
     let gone: Vec<_> =
         meant.iter().map(|known| &known.value).chain(named).filter_map(|value| txt(value).ok()).collect();
-    let is_changed = !gone.is_empty() && place.edit(|held| held.retain(|value| !gone.contains(value))).await?;
+    // Where nothing of ours is known, the primary is asked all the same: only it says that it is so.
+    let is_changed = place.edit(|held| held.retain(|value| !gone.contains(value))).await?;
     if is_changed {
         // Else they go by their age: what was read may be behind, and they may be there.
         let _stays = by(place.deadline, challenges.end(&meant)).await;
@@ -275,6 +276,8 @@ impl Place<'_> {
             if is_a_wildcards {
                 continue;
             }
+            // A CNAME makes the same prerequisites fail as another's change does, and stays.
+            self.zone.would_serve(&self.key.name, self.deadline).await?;
             let next = Instant::now() + pause;
             if next >= self.deadline {
                 return Err(HostVerdict::unreachable(

@@ -110,7 +110,7 @@ impl Gateway {
         deadline: Instant,
     ) -> Result<Option<Identified>, Unavailable> {
         let Credentials { login, password } = credentials;
-        let is_no_login = login.is_empty() || login.eq_ignore_ascii_case("none");
+        let is_no_login = credentials.has_no_login();
         let named = Hostname::parse(login).ok().filter(|name| name.as_str().contains('.'));
         let is_twice = password.is(login);
         if password.expose().is_empty() || !(is_no_login || is_twice || named.is_some()) {

@@ -155,12 +155,7 @@ impl Asked {
     /// What changes these records, as far as it must be granted again before it is made.
     pub(super) fn of_records(records: &DesiredRecords) -> Self {
         let is_gone = |rtype| records.get(rtype) == Some(&Desired::Absent);
-        let removals = match (is_gone(RrType::A), is_gone(RrType::Aaaa)) {
-            (true, true) => Some(Families::Both),
-            (true, false) => Some(Families::V4),
-            (false, true) => Some(Families::V6),
-            (false, false) => None,
-        };
+        let removals = Families::of(is_gone(RrType::A), is_gone(RrType::Aaaa));
         let more = removals.map(|_| Arc::new(More { removals, ..More::default() }));
         Self { addresses: records.addresses(), more }
     }

@@ -34,6 +34,16 @@ pub enum Families {
 }
 
 impl Families {
+    /// Those of the two that are among them; `None` where neither is.
+    pub fn of(v4: bool, v6: bool) -> Option<Self> {
+        match (v4, v6) {
+            (true, true) => Some(Self::Both),
+            (true, false) => Some(Self::V4),
+            (false, true) => Some(Self::V6),
+            (false, false) => None,
+        }
+    }
+
     /// Whether `family` is among them.
     pub fn allow(self, family: Family) -> bool {
         match self {

@@ -30,7 +30,7 @@ pub(super) fn identity(headers: &HeaderMap, parameters: &Parameters) -> Identity
     match (header, in_parameters(parameters)) {
         (Some(Authorization::Unreadable), _) | (None, None) => Identity::Nobody,
         (Some(Authorization::Basic(basic)), None) => Identity::Password(basic),
-        (Some(Authorization::Basic(basic)), Some(query)) if !is_no_login(&basic.login) => {
+        (Some(Authorization::Basic(basic)), Some(query)) if !basic.has_no_login() => {
             Identity::Either(Box::new([Identity::Password(basic), query]))
         }
         (Some(Authorization::Secret(secret)), None) => Identity::Secret(secret),
@@ -54,10 +54,6 @@ fn in_parameters(parameters: &Parameters) -> Option<Identity> {
             Some(Identity::Password(Credentials::new(login.to_owned(), password.to_owned())))
         }
     }
-}
-
-fn is_no_login(login: &str) -> bool {
-    login.is_empty() || login.eq_ignore_ascii_case("none")
 }
 
 /// What an Authorization header holds.

@@ -446,12 +446,7 @@ impl Said {
                 return Err(BadAddress::NotUnderstood("an interface id stands beside no prefix"));
             }
         }
-        let removals = match (self.removed.v4, self.removed.v6) {
-            (false, false) => None,
-            (true, false) => Some(Families::V4),
-            (false, true) => Some(Families::V6),
-            (true, true) => Some(Families::Both),
-        };
+        let removals = Families::of(self.removed.v4, self.removed.v6);
         let is_else_meant = removals.is_some() || self.prefix.is_some() || self.interface_id.is_some();
         if self.addresses.is_empty() && !is_else_meant {
             if self.is_hollow {

@@ -20,6 +20,7 @@ on_every_primary!(
     two_values_are_served_together_and_what_others_put_there_stays,
     a_value_that_nobody_removed_goes_by_its_age,
     what_a_wildcard_holds_is_not_the_names_own,
+    where_a_cname_hides_the_name_nobody_is_to_come_back,
 );
 
 /// 43 characters of base64url.
@@ -114,6 +115,16 @@ async fn what_a_wildcard_holds_is_not_the_names_own(kind: Kind) {
     assert_eq!(served(&stage.primary, AT_HOME).await, "a");
     assert_eq!(cleanup(&stage.gateway, &value("a")).await, 200);
     assert_eq!(served(&stage.primary, AT_HOME).await.replace('w', ""), "", "PowerDNS with LMDB shows nothing now");
+}
+
+async fn where_a_cname_hides_the_name_nobody_is_to_come_back(kind: Kind) {
+    for target in ["elsewhere.example.", "other"] {
+        let lines = [&*format!("_acme-challenge.home 60 IN CNAME {target}"), "other 60 IN TXT \"another's\""];
+        let stage = Stage::with(kind, |setup| setup, &lines, on).await;
+        assert_eq!(present(&stage.gateway, &value("a")).await.0, 403, "{target}");
+        assert_eq!(cleanup(&stage.gateway, &value("a")).await, 200, "{target}");
+        assert!(stage.gateway.log().contains("the name stands at a CNAME"), "{}", stage.gateway.log());
+    }
 }
 
 /// `(name, value)` of an acme-dns client.
@@ -288,6 +299,10 @@ async fn an_outage_is_told_and_then_it_works() {
     let down = post(&stage.gateway, LOGIN, "/httpreq/present", json(AT_HOME, &value("b"))).await;
     assert_eq!((down.status, down.header("Retry-After").is_some()), (503, true));
     assert_eq!(cleanup(&stage.gateway, &value("a")).await, 503);
+    // One that has presented nothing of its own asks for all to go.
+    let all =
+        Request::post("/nic/update", format!("hostname=other.dyn.example&username={OTHER}&password={SECRET}&txt=."));
+    assert_eq!(all.send(stage.gateway.http()).await.unwrap().text(), "911");
     stage.primary.start_again().await.unwrap();
     soon("it works again", async || present(&stage.gateway, &value("b")).await.0 == 200).await;
     assert_eq!(served(&stage.primary, AT_HOME).await, "ab");

@@ -78,7 +78,6 @@ fn credentials(headers: &HeaderMap, query: Option<&str>) -> Identity {
 /// The answer for the one host of a request.
 pub(super) fn render(verdicts: &Verdicts, echo: &Echo) -> Rendered {
     whole::json(verdicts, |outcome| {
-        let error = |status, word: &str| (status, serde_json::json!({ "error": word }).to_string());
         match outcome {
             // With the blank, as it writes it.
             Outcome::Changed | Outcome::Unchanged => {
@@ -90,19 +89,19 @@ pub(super) fn render(verdicts: &Verdicts, echo: &Echo) -> Rendered {
             | Outcome::NotYourHost
             | Outcome::TooMany
             | Outcome::Blocked
-            | Outcome::NotAllowed => error(401, "forbidden"),
-            Outcome::BadAddress => error(400, "bad_txt"),
-            Outcome::TooFast => error(503, "too_fast"),
-            Outcome::Unreachable | Outcome::Refused => error(503, "db_error"),
+            | Outcome::NotAllowed => whole::json_error(401, "forbidden"),
+            Outcome::BadAddress => whole::json_error(400, "bad_txt"),
+            Outcome::TooFast => whole::json_error(503, "too_fast"),
+            Outcome::Unreachable | Outcome::Refused => whole::json_error(503, "db_error"),
         }
     })
 }
 
 /// Accounts are made by the operator; lego and certbot show what they are told.
 pub(super) fn register(_: &DialectRequest<'_>) -> Rendered {
-    let body = serde_json::json!({ "error": "forbidden: whoever runs this server makes its accounts" }).to_string();
+    let (status, body) = whole::json_error(403, "forbidden: whoever runs this server makes its accounts");
     let (reason, retry_after) = ("not allowed".to_owned(), None);
-    Rendered { status: 403, content_type: "application/json", body, reason, retry_after }
+    Rendered { status, content_type: "application/json", body, reason, retry_after }
 }
 
 /// Nothing, which is well.

@@ -5,11 +5,10 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
-use super::stated::{Stated, apart, flag, gives, is_of_a_name, text, understood};
+use super::stated::{Stated, apart, flag, gives, hosts, is_of_a_name, text, understood};
 use super::{DialectRequest, Echo, Parsed, Rendered, secret, whole};
 use crate::gateway::{Asked, BadAddress, ChallengeAsked, Labels, More, Verdicts};
 use crate::model::{Families, Family, Outcome};
-use crate::public::spellings::MOST_READ;
 
 const KNOWN: [&str; 7] = ["domains", "token", "ip", "ipv6", "clear", "verbose", "txt"];
 
@@ -35,11 +34,8 @@ pub(super) fn parse(request: &DialectRequest<'_>) -> Parsed {
     let parameters = request.parameters;
     let mut segments = request.rest.split('/').filter(|segment| !segment.is_empty()).map(decoded);
     let (domains, token, address) = match segments.next() {
-        Some(domain) => (vec![domain], segments.next(), segments.next()),
-        None => {
-            let domains = parameters.list("domains").take(MOST_READ).map(Cow::Borrowed);
-            (domains.collect(), parameters.first_of(&["token"]), None)
-        }
+        Some(domain) => (vec![domain.into_owned()], segments.next(), segments.next()),
+        None => (hosts(parameters, "domains"), parameters.first_of(&["token"]), None),
     };
     let known: &[&str] = if request.rest.is_empty() { &KNOWN } else { &[] };
     let read = understood(parameters, known).and_then(|()| read(request, address.as_deref()));

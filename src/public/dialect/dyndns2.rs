@@ -1,5 +1,6 @@
 //! dyndns2, the protocol of `/nic/update`: Dyn's "Members NIC Update API" as routers speak it.
 
+use super::stated::apart;
 use super::{DialectRequest, Echo, Parsed, Rendered};
 use crate::auth::Credentials;
 use crate::gateway::{Identity, Labels, Verdicts};
@@ -34,10 +35,7 @@ fn is_host_name(login: &str) -> bool {
 pub(in crate::public) fn parse(request: &DialectRequest<'_>) -> Parsed {
     let DialectRequest { head, parameters, client, settings, .. } = *request;
     let hosts = spellings::hosts(parameters);
-    let (asked, echo) = match spellings::asked(parameters, &hosts, client.address, settings) {
-        Ok((asked, echo)) => (Ok(asked), echo),
-        Err(error) => (Err(error), Echo::default()),
-    };
+    let (asked, echo) = apart(spellings::asked(parameters, &hosts, client.address, settings));
     Parsed { identity: identity(&head.headers, parameters), hosts, labels: Labels::NoHost, asked, echo }
 }
 

@@ -20,7 +20,7 @@ pub(super) fn parse(request: &DialectRequest<'_>) -> Parsed {
     let known = [&KNOWN[..], &LOGIN, &PASSWORD].concat();
     let txt = understood(parameters, &known).and_then(|()| text(parameters, "txt"));
     let (asked, echo) = apart(txt.map(|txt| (challenge(&txt), Echo { txt: Some(txt), ..Echo::default() })));
-    let names = hosts(parameters, &["hostname"]).unwrap_or_default();
+    let names = hosts(parameters, "hostname");
     Parsed {
         identity: identity(&head.headers, parameters),
         hosts: names.iter().map(|name| Hostname::challenged(name).unwrap_or(name).to_owned()).collect(),

@@ -79,18 +79,15 @@ fn read(text: impl Fn(&str) -> Result<String, BadAddress>) -> Result<Said, BadAd
 
 /// The answer for the one host of a request: acme.sh wants the value in it.
 pub(super) fn render(verdicts: &Verdicts, echo: &Echo) -> Rendered {
-    whole::json(verdicts, |outcome| {
-        let error = |status, word: &str| (status, serde_json::json!({ "error": word }).to_string());
-        match outcome {
-            Outcome::Changed | Outcome::Unchanged => {
-                (200, serde_json::json!({ "fqdn": echo.fqdn, "value": echo.txt }).to_string())
-            }
-            Outcome::BadCredentials => error(401, "unauthorized"),
-            Outcome::NotAName | Outcome::NotYourHost => error(403, "not your host"),
-            Outcome::TooMany | Outcome::Blocked | Outcome::NotAllowed => error(403, "forbidden"),
-            Outcome::BadAddress => error(400, "bad value"),
-            Outcome::TooFast => error(503, "too fast"),
-            Outcome::Unreachable | Outcome::Refused => error(503, "try again later"),
+    whole::json(verdicts, |outcome| match outcome {
+        Outcome::Changed | Outcome::Unchanged => {
+            (200, serde_json::json!({ "fqdn": echo.fqdn, "value": echo.txt }).to_string())
         }
+        Outcome::BadCredentials => whole::json_error(401, "unauthorized"),
+        Outcome::NotAName | Outcome::NotYourHost => whole::json_error(403, "not your host"),
+        Outcome::TooMany | Outcome::Blocked | Outcome::NotAllowed => whole::json_error(403, "forbidden"),
+        Outcome::BadAddress => whole::json_error(400, "bad value"),
+        Outcome::TooFast => whole::json_error(503, "too fast"),
+        Outcome::Unreachable | Outcome::Refused => whole::json_error(503, "try again later"),
     })
 }

@@ -17,8 +17,8 @@ pub(super) fn claims(request: &DialectRequest<'_>) -> bool {
 pub(super) fn parse(request: &DialectRequest<'_>) -> Parsed {
     let parameters = request.parameters;
     let (asked, echo) = apart(understood(parameters, &KNOWN).and_then(|()| read(request)));
-    let domains = hosts(parameters, &["domain"]).unwrap_or_default();
-    let labels = hosts(parameters, &["host"]).unwrap_or_default();
+    let domains = hosts(parameters, "domain");
+    let labels = hosts(parameters, "host");
     let whole = |label: &String| match (label.as_str(), domains.as_slice()) {
         ("@", [domain]) => domain.clone(),
         // The whole name in both fields, or in the first.

@@ -13,7 +13,7 @@ pub(super) fn parse(request: &DialectRequest<'_>) -> Parsed {
     let DialectRequest { head, parameters, .. } = *request;
     let known = [&KNOWN[..], &LOGIN, &PASSWORD].concat();
     let (asked, echo) = apart(understood(parameters, &known).and_then(|()| read(request)));
-    let hosts = hosts(parameters, &["hostname"]).unwrap_or_default();
+    let hosts = hosts(parameters, "hostname");
     Parsed { identity: identity(&head.headers, parameters), hosts, labels: Labels::NoHost, asked, echo }
 }
 
@@ -27,12 +27,7 @@ fn read(request: &DialectRequest<'_>) -> Result<(Asked, Echo), BadAddress> {
         stated.add_caller(Family::of(own), Some(own))?;
     }
     let (of, echo) = stated.into_asked();
-    let removals = match (of.addresses.v4, of.addresses.v6) {
-        (Some(_), None) => Families::V4,
-        (None, Some(_)) => Families::V6,
-        (Some(_), Some(_)) => Families::Both,
-        (None, None) => return Err(BadAddress::None),
-    };
+    let removals = Families::of(of.addresses.v4.is_some(), of.addresses.v6.is_some()).ok_or(BadAddress::None)?;
     Ok((Asked::only(More { removals: Some(removals), ..More::default() }), echo))
 }
 

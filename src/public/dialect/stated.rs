@@ -80,12 +80,9 @@ pub(super) fn understood(parameters: &Parameters, known: &[&str]) -> Result<(), 
     Ok(())
 }
 
-/// The hosts under the first of `names` that is given; any other must say the same.
-pub(super) fn hosts(parameters: &Parameters, names: &[&str]) -> Result<Vec<String>, BadAddress> {
-    let list = |name: &&str| parameters.list(name).take(MOST_READ).map(str::to_owned).collect::<Vec<_>>();
-    let mut lists = names.iter().map(list).filter(|list| !list.is_empty());
-    let first = lists.next().unwrap_or_default();
-    if lists.all(|other| other == first) { Ok(first) } else { Err(BadAddress::Contradiction) }
+/// The hosts that are listed under `name`.
+pub(super) fn hosts(parameters: &Parameters, name: &str) -> Vec<String> {
+    parameters.list(name).take(MOST_READ).map(str::to_owned).collect()
 }
 
 /// `true` or `false`; what is not given is `false`.
@@ -141,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_switch_and_a_list_say_one_thing_or_nothing_is_done() {
+    fn a_switch_says_one_thing_or_nothing_is_done() {
         let read = |query: &str| flag(&Parameters::parse(query.as_bytes()), "clear");
         for (query, said) in [("", false), ("clear=", false), ("clear=false", false), ("clear=TRUE&CLEAR=true", true)] {
             assert_eq!(read(query), Ok(said), "{query}");
@@ -149,11 +146,6 @@ mod tests {
         for query in ["clear=yes", "clear=1", "clear=true&clear=false", "clear=true,false"] {
             assert!(read(query).is_err(), "{query}");
         }
-        let named = |query: &str| hosts(&Parameters::parse(query.as_bytes()), &["zone", "hostname"]);
-        assert_eq!(named("hostname=a&zone="), Ok(vec!["a".to_owned()]));
-        assert_eq!(named("hostname=a,b&zone=a,b").unwrap().len(), 2);
-        assert_eq!(named("hostname=a&zone=b"), Err(BadAddress::Contradiction));
-        assert_eq!(named("a=b"), Ok(Vec::new()));
     }
 
     #[test]

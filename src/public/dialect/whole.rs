@@ -20,6 +20,11 @@ pub(super) fn json(verdicts: &Verdicts, say: impl FnOnce(Outcome) -> (u16, Strin
     Rendered { content_type: "application/json", ..once(verdicts, say) }
 }
 
+/// A refusal in JSON.
+pub(super) fn json_error(status: u16, word: &str) -> (u16, String) {
+    (status, serde_json::json!({ "error": word }).to_string())
+}
+
 /// An answer in plain text.
 pub(super) fn answer(verdicts: &Verdicts, status: u16, body: String) -> Rendered {
     let reasons: Vec<_> = verdicts.each.iter().map(|verdict| dyndns2::reason(verdict.outcome)).collect();

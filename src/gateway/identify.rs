@@ -59,14 +59,15 @@ impl Gateway {
         secret: Password,
         hosts: &[String],
         source: IpAddr,
-        deadline: Instant,
+        (since, deadline): (Instant, Instant),
     ) -> Result<Identified, Verdicts> {
         let away = |away: Unavailable| Verdicts::once(None, away.into());
         match self.opened(&secret, deadline).await.map_err(away)? {
             Opened::This(identified) => Ok(identified),
             Opened::Nothing(reason) => {
                 let login = hosts.first().cloned().unwrap_or_default();
-                self.log_in_as(&Credentials { login, password: secret }, reason, source, deadline).await
+                let credentials = Credentials { login, password: secret };
+                self.log_in_as(&credentials, reason, source, (since, deadline)).await
             }
         }
     }
@@ -75,9 +76,9 @@ impl Gateway {
         &self,
         credentials: &Credentials,
         source: IpAddr,
-        deadline: Instant,
+        time: (Instant, Instant),
     ) -> Result<Identified, Verdicts> {
-        self.log_in_as(credentials, WRONG, source, deadline).await
+        self.log_in_as(credentials, WRONG, source, time).await
     }
 
     /// What a secret alone opens, whatever stands beside it.
@@ -128,15 +129,14 @@ impl Gateway {
         }
     }
 
-    /// `wrong` is what the log says of a guess.
+    /// `wrong` is what the log says of a guess, `since` when its request came: what [`Self::either`] looked up was for it too.
     async fn log_in_as(
         &self,
         credentials: &Credentials,
         wrong: &'static str,
         source: IpAddr,
-        deadline: Instant,
+        (since, deadline): (Instant, Instant),
     ) -> Result<Identified, Verdicts> {
-        let since = Instant::now();
         let away = |away: Unavailable| Verdicts::once(None, away.into());
         let account = by(deadline, self.registry.account(&credentials.login)).await.map_err(away)?;
         let secrets = account.as_ref().map(|account| account.secrets()).unwrap_or_default();
@@ -267,7 +267,14 @@ hosts = ["declared.dyn.example"]
         let kept = [("kept.dyn.example", true), ("off.dyn.example", false)];
         let registry = Registry::with_accounts(&config, folder, &kept, &metrics).await;
         let limits = Limits::new(&config.limits, metrics.clone());
-        Gateway::new(registry, Authenticator::new(1).unwrap(), limits, [], metrics, &config.engine)
+        let gateway = Gateway::new(registry, Authenticator::new(1).unwrap(), limits, [], metrics, &config.engine);
+        let deadline = Instant::now() + Duration::from_secs(60);
+        // The feed's first answer has all that was remembered looked up again.
+        while gateway.registry.news() == 0 {
+            assert!(Instant::now() < deadline);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        gateway
     }
 
     #[tokio::test]
@@ -275,32 +282,56 @@ hosts = ["declared.dyn.example"]
         let folder = tempfile::tempdir().unwrap();
         let gateway = gateway(folder.path()).await;
         let deadline = Instant::now() + Duration::from_secs(60);
-        // The feed's first answer has all that was remembered looked up again.
-        while gateway.registry.news() == 0 {
-            assert!(Instant::now() < deadline);
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
         let mut costs = Vec::new();
         for login in ["nobody.dyn.example", "kept.dyn.example", "off.dyn.example", "declared.dyn.example"] {
             let mut of_login = Vec::new();
             for guess in 0..3 {
                 let before = gateway.registry.questions();
                 let credentials = Credentials::new(login.to_owned(), format!("guess {guess} for {login}"));
-                assert!(gateway.log_in(&credentials, SOURCE, deadline).await.is_err());
+                assert!(gateway.log_in(&credentials, SOURCE, (Instant::now(), deadline)).await.is_err());
                 of_login.push(gateway.registry.questions() - before);
             }
             for guess in 3..6 {
                 let before = gateway.registry.questions();
                 let secret = format!("guess {guess} for {login}").into();
                 let hosts = [login.to_owned()];
-                assert!(gateway.log_in_without_login(secret, &hosts, SOURCE, deadline).await.is_err());
+                assert!(
+                    gateway.log_in_without_login(secret, &hosts, SOURCE, (Instant::now(), deadline)).await.is_err()
+                );
                 of_login.push(gateway.registry.questions() - before);
             }
             costs.push(of_login);
         }
         assert_eq!(costs, vec![[2, 1, 1, 2, 2, 2]; 4], "the account and a token; a token; a token and a secret");
+        // Beside another secret: both are looked up before one of them is held against anything.
+        let mut costs = Vec::new();
+        let mut cases = ["nobody.dyn.example", "kept.dyn.example", "off.dyn.example", "declared.dyn.example"]
+            .map(|login| (login, false))
+            .to_vec();
+        cases.push(("kept.dyn.example", true));
+        for (login, is_remembered) in cases {
+            let folder = tempfile::tempdir().unwrap();
+            let gateway = self::gateway(folder.path()).await;
+            if is_remembered {
+                gateway.registry.account(login).await.unwrap();
+            }
+            let mut of_login = Vec::new();
+            for guess in 0..2 {
+                let before = gateway.registry.questions();
+                let credentials = Credentials::new(login.to_owned(), format!("guess {guess} for {login}"));
+                let two = [Identity::Password(credentials), Identity::Secret(format!("secret {guess}").into())];
+                let since = Instant::now();
+                let Ok(Identity::Password(counts)) = gateway.either(two, deadline).await else { panic!("the first") };
+                assert!(gateway.log_in(&counts, SOURCE, (since, deadline)).await.is_err());
+                of_login.push(gateway.registry.questions() - before);
+            }
+            costs.push(of_login);
+        }
+        assert_eq!(costs, vec![[4, 3]; 5], "the account, a token, a token and a secret; the last three");
         let before = gateway.registry.questions();
-        let right = |secret: &str| gateway.log_in_without_login(secret.to_owned().into(), &[], SOURCE, deadline);
+        let right = |secret: &str| {
+            gateway.log_in_without_login(secret.to_owned().into(), &[], SOURCE, (Instant::now(), deadline))
+        };
         assert_eq!(&*right("secret").await.unwrap().0.login, "declared.dyn.example");
         assert_eq!(gateway.registry.questions(), before, "what the file declares needs no store");
         for cost in [2, 0] {

@@ -206,7 +206,8 @@ impl Gateway {
     }
 
     async fn carry_out(self: &Arc<Self>, request: UpdateRequest, hosts: &mut Vec<String>) -> Verdicts {
-        let deadline = Instant::now() + self.deadline;
+        let since = Instant::now();
+        let deadline = since + self.deadline;
         let UpdateRequest { identity, labels, asked, only_identity, admitted: Admitted(source), agent, .. } = request;
         let identity = match identity {
             // Seldom: in a box of its own, so that a request stays small.
@@ -220,8 +221,10 @@ impl Gateway {
             Identity::Nobody | Identity::Either(..) => {
                 return Verdicts::once(None, HostVerdict::new(Outcome::BadCredentials, "no credentials"));
             }
-            Identity::Password(credentials) => self.log_in(&credentials, source, deadline).await,
-            Identity::Secret(secret) => Box::pin(self.log_in_without_login(secret, hosts, source, deadline)).await,
+            Identity::Password(credentials) => self.log_in(&credentials, source, (since, deadline)).await,
+            Identity::Secret(secret) => {
+                Box::pin(self.log_in_without_login(secret, hosts, source, (since, deadline))).await
+            }
             Identity::Token(token) => {
                 // Its host is meant, whatever is said of others.
                 hosts.clear();

@@ -6,7 +6,7 @@ use super::More;
 
 /// The records that a request is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Wanted {
+pub(super) struct GrantedRecords {
     /// Of the host itself.
     pub(super) records: DesiredRecords,
     /// Of `*.HOST`, which has the same addresses.
@@ -15,7 +15,7 @@ pub(super) struct Wanted {
     pub(super) ignored: Vec<&'static str>,
 }
 
-impl Wanted {
+impl GrantedRecords {
     /// `addresses` at `name` with `ttl` seconds, and what `more` asks for beside them.
     pub(super) fn new(
         name: &Hostname,
@@ -78,16 +78,16 @@ mod tests {
         records.iter().map(show).collect()
     }
 
-    fn wanted(extras: &HostExtras, addresses: &str, more: &More) -> Wanted {
+    fn granted_to(extras: &HostExtras, addresses: &str, more: &More) -> GrantedRecords {
         let addresses = addresses.split_terminator(',').map(|text| text.parse().unwrap()).collect();
-        Wanted::new(&name("home.dyn.example"), extras, addresses, Some(more), 60)
+        GrantedRecords::new(&name("home.dyn.example"), extras, addresses, Some(more), 60)
     }
 
     #[test]
     fn a_wildcard_has_the_addresses_of_its_host_and_nothing_else() {
         let granted = HostExtras { wildcard: true, mx: vec![name("mail.example")], ..HostExtras::default() };
         let more = More { mx: vec!["Mail.Example.".to_owned()], ..More::default() };
-        let Wanted { records, wildcard, ignored } = wanted(&granted, "192.0.2.1,2001:db8::1", &more);
+        let GrantedRecords { records, wildcard, ignored } = granted_to(&granted, "192.0.2.1,2001:db8::1", &more);
         assert_eq!(shown(&records), ["60 A 192.0.2.1", "60 AAAA 2001:db8::1", "60 MX 10 mail.example"]);
         let (wildcard, records) = wildcard.unwrap();
         assert_eq!((wildcard.as_str(), ignored.len()), ("*.home.dyn.example", 0));
@@ -98,32 +98,32 @@ mod tests {
     fn mail_alone_is_no_change_of_the_wildcard() {
         let granted = HostExtras { wildcard: true, mx: vec![name("mail.example")], ..HostExtras::default() };
         let more = More { mx: vec!["mail.example".to_owned()], ..More::default() };
-        assert_eq!(wanted(&granted, "", &more).wildcard, None);
+        assert_eq!(granted_to(&granted, "", &more).wildcard, None);
     }
 
     #[test]
     fn a_family_that_is_to_go_takes_no_address() {
         let granted = HostExtras { wildcard: true, offline: true, ..HostExtras::default() };
         let of = |removals| More { removals: Some(removals), ..More::default() };
-        let Wanted { records, wildcard, .. } = wanted(&granted, "192.0.2.1,2001:db8::1", &of(Families::V4));
+        let GrantedRecords { records, wildcard, .. } = granted_to(&granted, "192.0.2.1,2001:db8::1", &of(Families::V4));
         assert_eq!(shown(&records), ["no A", "60 AAAA 2001:db8::1"]);
         assert_eq!(wildcard.map(|(_, records)| records), Some(records));
-        let Wanted { records, .. } = wanted(&granted, "", &of(Families::Both));
+        let GrantedRecords { records, .. } = granted_to(&granted, "", &of(Families::Both));
         assert_eq!(shown(&records), ["no A", "no AAAA"]);
     }
 
     #[test]
     fn what_is_not_granted_is_left_out_and_said() {
         let more = More { wildcard: true, mx: vec!["mail.example".to_owned()], backmx: true, ..More::default() };
-        let Wanted { records, wildcard, ignored } = wanted(&HostExtras::default(), "192.0.2.1", &more);
+        let GrantedRecords { records, wildcard, ignored } = granted_to(&HostExtras::default(), "192.0.2.1", &more);
         assert_eq!((shown(&records), wildcard), (vec!["60 A 192.0.2.1".to_owned()], None));
         assert_eq!(ignored, ["wildcard is not granted", "mx is not granted"]);
         // pfSense sends it with an empty `mx`.
         let quiet = More { backmx: true, ..More::default() };
-        assert!(wanted(&HostExtras::default(), "192.0.2.1", &quiet).ignored.is_empty());
+        assert!(granted_to(&HostExtras::default(), "192.0.2.1", &quiet).ignored.is_empty());
         let one = HostExtras { mx: vec![name("mail.example")], ..HostExtras::default() };
         let two = More { mx: vec!["mail.example".to_owned(), "other.example".to_owned()], ..more };
-        let Wanted { records, ignored, .. } = wanted(&one, "", &two);
+        let GrantedRecords { records, ignored, .. } = granted_to(&one, "", &two);
         assert_eq!(shown(&records), ["60 MX 5 home.dyn.example\n10 mail.example"]);
         assert_eq!(ignored, ["wildcard is not granted", "mx is not granted"]);
         let data = records.get(RrType::Mx).and_then(Desired::data).unwrap();

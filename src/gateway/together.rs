@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::authorise::Authorised;
-use super::granted::Wanted;
+use super::granted::GrantedRecords;
 use super::plan::{self, Companion, Follower, Stays};
 use super::pointers::{Moved, Pointers};
 use super::{Ask, Caller, Gateway, HostVerdict, by};
@@ -64,7 +64,8 @@ impl<'g> Together<'g> {
             Err(away) => return away.into(),
         };
         let asked_beside = ask.asked.more.as_deref();
-        let Wanted { records, wildcard, ignored } = Wanted::new(name, &more.extras, own, asked_beside, authorised.ttl);
+        let GrantedRecords { records, wildcard, ignored } =
+            GrantedRecords::new(name, &more.extras, own, asked_beside, authorised.ttl);
         if records.is_empty() && companions.is_empty() {
             return match verdicts.into_iter().next() {
                 Some(verdict) => verdict,

@@ -2,6 +2,7 @@
 //! own address is asked for by name alone, `auto`.
 
 use super::{DialectRequest, Echo, Parsed, Rendered, dyndns2, secret, whole};
+use crate::config::Dialects;
 use crate::gateway::{Asked, BadAddress, Verdicts};
 use crate::model::Outcome;
 use crate::public::spellings;
@@ -9,7 +10,9 @@ use crate::public::spellings;
 /// Reads what is asked for.
 pub(super) fn parse(request: &DialectRequest<'_>) -> Parsed {
     let parameters = request.parameters;
-    let parsed = dyndns2::parse(request);
+    // An empty family stays as it is, whatever deSEC's clients mean by one.
+    let settings = &Dialects { empty_deletes: false, ..request.settings.clone() };
+    let parsed = dyndns2::parse(&DialectRequest { settings, ..*request });
     let (asked, echo) = match parsed.asked {
         Ok(Asked { more: None, .. }) | Err(BadAddress::None) if !spellings::address_is_in(parameters) => {
             (Ok(Asked::default()), Echo::default())
@@ -73,6 +76,12 @@ mod tests {
         }
         let own = told("dynv6", "/api/update?zone=a.b&token=t&ipv6=auto&ipv6prefix=auto", "2001:db8:1:2::9");
         assert_eq!(own, "a.b: 2001:db8:1:2::9 prefix: Some(Is(2001:db8:1:2::/64))");
+        let settings = &Dialects { empty_deletes: true, ..Dialects::default() };
+        let parameters = &crate::public::parameters::Parameters::parse(b"zone=a.b&token=t&ipv4=192.0.2.1&ipv6=");
+        let (head, ()) = hyper::Request::new(()).into_parts();
+        let client = crate::net::ClientAddress { source: std::net::Ipv4Addr::LOCALHOST.into(), address: None };
+        let request = DialectRequest { head: &head, rest: "", parameters, body: b"", client, settings };
+        assert_eq!(parse(&request).asked.map(|asked| asked.more), Ok(None), "an empty family stays as it is");
         for caller in ["198.51.100.1", "unknown"] {
             let nothing = read("dynv6", "/api/update?zone=a.b&token=t", caller);
             assert_eq!(nothing.asked, Ok(Asked::default()), "the caller's own address is asked for by name alone");

@@ -89,12 +89,13 @@ impl Gateway {
         Ok(Authorised { zone, grant, ttl: self.ttl(zone, host), news })
     }
 
-    /// Whether a request of `account`, which may change `leader`, may change `name` as well, whose settings are `host`, as was heard
-    /// up to `news`: it follows the other by its own settings, which are its owner's word.
+    /// Whether a request of `account`, which may change `leader` as it is granted, may change `name` as well, whose settings are
+    /// `host`, as was heard up to `news`: it follows the other by its own settings, which are its owner's word. Who leads by a
+    /// wildcard alone moves what it might change by itself, and no more.
     pub(super) async fn may_accompany(
         &self,
         account: &Account,
-        leader: &Hostname,
+        (leader, leads): (&Hostname, Grant),
         name: &Hostname,
         host: Option<&Host>,
         news: u64,
@@ -111,13 +112,20 @@ impl Gateway {
             return not_along("its account is disabled");
         }
         let Some(zone) = self.zone_of(name) else { return not_along("no zone of ours holds the name") };
+        let grant = match leads {
+            Grant::Exact => Grant::Exact,
+            Grant::Wildcard => match self.registry.grant(account, name, Some(host)) {
+                Ok(grant) if grant == Grant::Exact || !name.has_underscore() => grant,
+                Ok(_) | Err(_) => return not_along("it is not granted to whom a wildcard alone grants its leader"),
+            },
+        };
         if let Some(reason) = &host.blocked {
             return refused(Outcome::Blocked, format!("blocked: {reason}"));
         }
         if let Some(unfit) = self.unfit(zone, Some(host), records.addresses()) {
             return refused(Outcome::BadAddress, unfit);
         }
-        Ok(Ok(Authorised { zone, grant: Grant::Exact, ttl: self.ttl(zone, Some(host)), news }))
+        Ok(Ok(Authorised { zone, grant, ttl: self.ttl(zone, Some(host)), news }))
     }
 
     /// The same of a change that is made by itself: the host that it follows is looked up, and whether `account` may change that.
@@ -137,7 +145,7 @@ impl Gateway {
         };
         let leads = self.registry.host(leader).await?;
         match self.authorise(account, leader, leads.as_deref(), news, &Asked::default()).await {
-            Ok(_) => self.may_accompany(account, leader, name, host, news, records).await,
+            Ok(leads) => self.may_accompany(account, (leader, leads.grant), name, host, news, records).await,
             Err(Refusal { verdict, .. }) => Ok(Err(verdict)),
         }
     }

@@ -102,8 +102,17 @@ async fn try_change(
     let mut reservation = None;
     if authorised.grant == Grant::Wildcard {
         let since = gateway.lately();
-        gateway.is_no_target(host, since, since + ask.deadline.saturating_duration_since(since) / 2).await?;
+        let until = since + ask.deadline.saturating_duration_since(since) / 2;
+        gateway.is_no_target(host, since, until).await?;
         if matches!(asked, ChallengeAsked::Present(_)) {
+            // What proves the host proves its wildcard.
+            if let Some(wildcard) = host.wildcard() {
+                gateway.is_no_target(&wildcard, since, until).await?;
+            }
+            let covers = gateway.registry.wildcard_covers_anothers(&caller.account, host);
+            if by(ask.deadline, covers).await? {
+                return Err(HostVerdict::new(Outcome::NotYourHost, "its wildcard covers what is not granted"));
+            }
             let reserved = by(ask.deadline, gateway.registry.reserve(&caller.account, host)).await?;
             let full = || HostVerdict::new(Outcome::NotYourHost, "the account's max_hosts is reached");
             reservation = Some(reserved.ok_or_else(full)?);

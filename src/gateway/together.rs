@@ -59,7 +59,7 @@ impl<'g> Together<'g> {
         if let Some(unfit) = gateway.unfit(authorised.zone, host, own) {
             return HostVerdict::new(Outcome::BadAddress, unfit);
         }
-        let (companions, verdicts) = match self.companions(more, own).await {
+        let (companions, verdicts) = match self.companions(more, own, authorised.grant).await {
             Ok(companions) => companions,
             Err(away) => return away.into(),
         };
@@ -131,11 +131,12 @@ impl<'g> Together<'g> {
         }))
     }
 
-    /// Those that may change with the host, which gets `own`; of the others, what is the matter with each, which the log says.
+    /// Those that may change with the host, which gets `own` and is granted so; of the others, what is the matter with each, which the log says.
     async fn companions(
         &self,
         more: &HostMore,
         own: Addresses,
+        grant: Grant,
     ) -> Result<(Vec<(Authorised<'g>, Companion)>, Vec<HostVerdict>), Unavailable> {
         let Self { gateway, caller, name: leader, ask } = *self;
         let prefix = ask.asked.more.as_ref().and_then(|more| more.prefix);
@@ -158,7 +159,8 @@ impl<'g> Together<'g> {
             let host = hosts.iter().find(|(name, _)| **name == companion.name).map(|(_, host)| &**host);
             let judged = match &companion.records {
                 Ok(records) => {
-                    let judge = gateway.may_accompany(&caller.account, leader, &companion.name, host, news, records);
+                    let leads = (leader, grant);
+                    let judge = gateway.may_accompany(&caller.account, leads, &companion.name, host, news, records);
                     by(ask.deadline, judge).await?
                 }
                 Err(stays @ Stays::Overlaps) => Err(HostVerdict::new(Outcome::BadAddress, stays.to_string())),

@@ -180,6 +180,18 @@ impl Declared {
         Ok(Grant::Wildcard)
     }
 
+    /// Whether the wildcard directly below `name` covers what the file grants to others, protects, or has as an apex.
+    pub(super) fn wildcard_covers_anothers(&self, account: &Account, name: &Hostname) -> bool {
+        let is_below = |other: &str| other.split_once('.').is_some_and(|(_, above)| above == name.as_str());
+        let is_anothers = |(other, declared): (&Hostname, &DeclaredName)| {
+            is_below(other.as_str()) && !declared.owners.is_empty() && !declared.owners.contains(&account.login)
+        };
+        let is_protected = |other: &Hostname| is_below(other.as_str()) && !account.exact.contains(other);
+        self.names.iter().any(is_anothers)
+            || self.protect.iter().any(is_protected)
+            || self.zones.keys().any(|apex| is_below(apex.as_str()))
+    }
+
     pub(crate) fn has_pointers(&self) -> bool {
         !self.reverse.is_empty()
     }

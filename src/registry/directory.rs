@@ -216,6 +216,14 @@ impl Directory {
         Box::pin(self.ask(self.store.hosts_of(login, after, limit))).await
     }
 
+    /// Whether a host of another account stands directly below `name`, never from memory.
+    pub(super) async fn has_anothers_below(&self, login: &str, name: &Hostname) -> Result<bool, Unavailable> {
+        if self.is_known_away() {
+            return Err(Unavailable);
+        }
+        Box::pin(self.ask(self.store.has_anothers_below(login, name))).await
+    }
+
     /// Asks the store, which is away where it does not answer.
     async fn ask<V>(&self, question: impl Future<Output = Result<V, StoreError>>) -> Result<V, Unavailable> {
         self.answer(question).await?

@@ -252,6 +252,20 @@ impl Registry {
             || !owners.is_empty() && owners.iter().all(is_other)
     }
 
+    /// Whether the wildcard directly below `name`, which a wildcard grant of `account` covers, covers what such a grant does
+    /// not: a host of others, a protected name or an apex.
+    pub(crate) async fn wildcard_covers_anothers(
+        &self,
+        account: &Account,
+        name: &Hostname,
+    ) -> Result<bool, Unavailable> {
+        match &self.stored {
+            _ if self.declared.wildcard_covers_anothers(account, name) => Ok(true),
+            Some(stored) => stored.directory.has_anothers_below(&account.login, name).await,
+            None => Ok(false),
+        }
+    }
+
     /// Whether any reverse zone is ours.
     pub(crate) fn has_pointers(&self) -> bool {
         self.declared.has_pointers()

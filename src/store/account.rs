@@ -66,6 +66,9 @@ const HOST_OR_NEXT: &str =
     leader!("WHERE name = COALESCE((SELECT MIN(name) FROM host WHERE name >= $1), (SELECT MIN(name) FROM host))");
 const HOSTS_OF: &str = hosts!("WHERE login = $3 AND name > $1 ORDER BY name LIMIT $2");
 pub(super) const NAMES_OF: &str = "SELECT name FROM host WHERE login = $1 AND name > $2 ORDER BY name LIMIT $3";
+/// No index leads to it: it is asked for a challenge below a wildcard alone. Such names hold neither `_` nor `%`.
+const ANOTHERS_BELOW: &str = "SELECT name FROM host WHERE login <> $1 AND name LIKE '%.' || $2 \
+    AND name NOT LIKE '%.%.' || $2 LIMIT 1";
 const NAMES_OF_ALL: &str = "SELECT login, name FROM host WHERE login IN ({text}) ORDER BY login, name LIMIT ?";
 const OWNERS: &str = "SELECT name, login FROM host WHERE name IN ({text})";
 const SET_OWNER: &str = "UPDATE host SET login = $2 WHERE name = $1";
@@ -403,6 +406,12 @@ impl Store {
     ) -> Result<Vec<Hostname>, StoreError> {
         let page = |after, most| statement(NAMES_OF).bind(login.to_owned()).bind(after).bind(most);
         self.page(after.map(Hostname::as_str), limit, page, |row| name(row, 0)).await
+    }
+
+    /// Whether a host of another account than `login` stands directly below `name`, which has no `_`.
+    pub async fn has_anothers_below(&self, login: &str, name: &Hostname) -> Result<bool, StoreError> {
+        let found = self.row(statement(ANOTHERS_BELOW).bind(login.to_owned()).bind(name.to_string())).await?;
+        Ok(found.is_some())
     }
 
     /// The names of these accounts, in the order of the logins, then of the names; and whether `limit` cut them off.

@@ -13,6 +13,7 @@ on_both!(
     a_host_keeps_its_settings,
     what_few_hosts_have_is_kept_too,
     a_leader_leads_as_long_as_both_are_there_and_its_own,
+    others_are_found_directly_below_a_name,
     nobody_follows_who_follows_nor_more_than_64,
     a_wildcard_that_is_no_longer_allowed_leaves,
     hosts_are_paged_by_name,
@@ -21,6 +22,24 @@ on_both!(
     a_removed_host_leaves_nothing_but_its_records_to_remove,
     a_removed_account_takes_its_names_with_it,
 );
+
+async fn others_are_found_directly_below_a_name(stage: &Stage) {
+    stage.account("a", &["own.city.dyn.example"]).await;
+    stage.account("b", &["bank.city.dyn.example", "far.off.town.dyn.example", "village.dyn.example"]).await;
+    for (above, of_a, of_b) in [
+        ("city.dyn.example", true, true),
+        ("own.city.dyn.example", false, false),
+        ("off.town.dyn.example", true, false),
+        ("town.dyn.example", false, false),
+        ("village.dyn.example", false, false),
+        ("ity.dyn.example", false, false),
+    ] {
+        for (login, has) in [("a", of_a), ("b", of_b)] {
+            let found = stage.store.has_anothers_below(login, &name(above)).await.unwrap();
+            assert_eq!(found, has, "{above} for {login}");
+        }
+    }
+}
 
 async fn a_host_keeps_its_settings(stage: &Stage) {
     stage.account("a", &[]).await;

@@ -257,16 +257,17 @@ async fn nobody_is_asked_for_a_host_of_another_and_nothing_is_served_where_it_is
 
 #[tokio::test(flavor = "multi_thread")]
 async fn below_a_wildcard_the_rules_of_its_hosts_hold() {
-    let lines = ["ns.office A 192.0.2.1", "@ NS ns.office"];
+    let lines = ["ns.office A 192.0.2.1", "@ NS ns.office", "ns.servers.office A 192.0.2.1", "@ NS ns.servers.office"];
     let stage = Stage::with(
         Kind::Knot,
         |setup| setup,
         &lines,
         |config| {
             config.grants = vec!["*.office.dyn.example"];
-            config.zone = "protect = [\"www.office.dyn.example\"]\n".to_owned();
+            config.zone = "protect = [\"www.office.dyn.example\", \"www.safe.office.dyn.example\"]\n".to_owned();
             config.more = format!(
-                "{ON}[[account]]\nlogin = \"{OTHER}\"\nsecret = \"{}\"\nhosts = [\"mine.office.dyn.example\"]\n",
+                "{ON}[[account]]\nlogin = \"{OTHER}\"\nsecret = \"{}\"\n\
+                 hosts = [\"mine.office.dyn.example\", \"bank.city.office.dyn.example\"]\n",
                 digest(SECRET)
             );
         },
@@ -280,6 +281,13 @@ async fn below_a_wildcard_the_rules_of_its_hosts_hold() {
         assert_eq!(answer.status, status, "{host}: {}", answer.text());
     }
     assert_eq!(served(&stage.primary, "_acme-challenge.deep.x.office.dyn.example").await, "a");
+    // What proves a name proves `bank.city` and the like by its wildcard.
+    for host in ["city", "safe", "servers"] {
+        let body = json(&format!("_acme-challenge.{host}.office.dyn.example"), &value("a"));
+        let answer = post(&stage.gateway, LOGIN, "/httpreq/present", body).await;
+        assert_eq!(answer.status, 403, "{host}: {}", answer.text());
+        assert_eq!(served(&stage.primary, &format!("_acme-challenge.{host}.office.dyn.example")).await, "");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

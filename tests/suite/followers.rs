@@ -319,3 +319,21 @@ async fn gateways_that_share_a_store_move_followers_too() {
     .await;
     soon("nothing is left", async || stage.pending().await == 0).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_leads_by_a_wildcard_alone_moves_nobody_elses_host() {
+    let config = |config: &mut Config| {
+        behind_a_router(config);
+        config.grants = vec!["*.dyn.example"];
+        config.zone = "protect = [\"cam.dyn.example\"]\n".to_owned();
+        let theirs = format!("[[account]]\nlogin = \"other\"\nsecret = \"{}\"\n", digest("another-secret"));
+        config
+            .more
+            .push_str(&format!("[[host]]\nname = \"router.dyn.example\"\n{theirs}hosts = [\"tv.dyn.example\"]\n"));
+    };
+    let stage = stage(Kind::Knot, &[], config).await;
+    let said = report(&stage, &format!("{OWN}&ip6lanprefix=2001:db8:1:2300::/56")).await;
+    assert_eq!(said, "good 203.0.113.7,2001:db8:ffff::1");
+    let [_, nas, cam, tv] = served(&stage).await;
+    assert_eq!([nas.as_str(), &cam, &tv], ["2001:db8:1:2300::10", "", ""], "another's, and a protected one");
+}

@@ -42,6 +42,9 @@ const SETTLED: Duration = Duration::from_secs(3);
 pub(super) enum Unmade {
     Dropped(Cow<'static, str>),
     Waits(Trouble),
+    /// The record changed after it was read: by a newer request, which `state` tells soon, or by what another gateway sent late of
+    /// an older one. It is judged again.
+    Overtaken,
 }
 
 impl From<Trouble> for Unmade {
@@ -315,7 +318,7 @@ impl Gateway {
                     Pointers(self).leave(&parked.key, &parked.desired, &parked.origin).await;
                     Verdict::Release { ttl }
                 }
-                Err(Unmade::Waits(_)) => continue,
+                Err(Unmade::Waits(_) | Unmade::Overtaken) => continue,
                 Err(Unmade::Dropped(reason)) => {
                     self.dropped(&parked.key, &reason);
                     over.extend(parked.row.map(|row| (parked.key.clone(), row)));
@@ -389,15 +392,15 @@ impl Gateway {
         }
         self.registry.flush().await;
         let (mut left, mut troubled) = (HashMap::new(), HashSet::new());
-        let (mut after, mut has_young) = (None, false);
+        let (mut after, mut is_left) = (None, false);
         loop {
             let page = pending.page(after.as_ref(), AT_ONCE).await?;
             let Some(last) = page.last() else { break };
             after = Some(last.key.clone());
-            has_young |= self.make_page(pending, page, &mut left, &mut troubled).await?;
+            is_left |= self.make_page(pending, page, &mut left, &mut troubled).await?;
         }
         self.backlog.found(left);
-        Ok(has_young)
+        Ok(is_left)
     }
 
     async fn make_page(
@@ -421,7 +424,7 @@ impl Gateway {
             // Else another gateway may have the zone; it stays until it expires.
         }
         let leased = pending.lease(&due, SETTLED, self.deadline * 2 + Duration::from_secs(10)).await?;
-        let has_young = leased.len() < due.len();
+        let mut is_left = leased.len() < due.len();
         let make = |change: PendingChange| {
             let gateway = Arc::clone(self);
             async move { (gateway.make(&change).await, change) }
@@ -433,6 +436,12 @@ impl Gateway {
             match made {
                 Ok(()) => self.done(&key, desired, &to_make(change).origin).await,
                 Err(Unmade::Dropped(reason)) => self.dropped(&key, &reason),
+                Err(Unmade::Overtaken) => {
+                    debug!(%key, "the record changed before a pending change could be made");
+                    is_left = true;
+                    waiting.push(key);
+                    continue;
+                }
                 Err(Unmade::Waits(trouble)) => {
                     debug!(%key, ?trouble, "a pending change waits");
                     troubled.extend(self.registry.zone_of(&key.name).cloned());
@@ -449,7 +458,7 @@ impl Gateway {
         // The leases of those as well of which a newer one took the place meanwhile.
         waiting.extend(over.into_iter().map(|(key, _)| key));
         pending.release(&waiting).await?;
-        Ok(has_young)
+        Ok(is_left)
     }
 
     /// Makes a leased change, unless something newer stands.
@@ -492,7 +501,7 @@ impl Gateway {
                 return Ok(());
             }
         }
-        Err(Unmade::Dropped("somebody else changed the record".into()))
+        Err(Unmade::Overtaken)
     }
 }
 

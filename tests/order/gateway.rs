@@ -235,6 +235,10 @@ impl State {
     fn keep(&mut self, parked: Parked) -> (Parked, Verdict) {
         let Parked { key, desired, origin, .. } = &parked;
         let row = origin.accepted;
+        if self.rows.get(key).is_some_and(|(kept, _)| *kept > row) {
+            // A command's came after the page was read, and the store keeps the newer one.
+            return (parked, Verdict::Forget);
+        }
         let records = DesiredRecords::from_iter([(key.rtype, desired.clone())]);
         let change = Change { name: key.name.clone(), records, origin: Arc::clone(origin) };
         self.network.world().note(|| format!("{key} of request {} is kept", row.0));

@@ -62,24 +62,17 @@ impl From<NotAChallenge> for HostVerdict {
     }
 }
 
-/// Does what is `asked` of the challenges of `host`, as was authorised.
-pub(super) async fn change(
-    gateway: &Gateway,
-    caller: &Caller,
-    host: &Hostname,
-    asked: &ChallengeAsked,
-    ask: &Ask,
-    authorised: &Authorised<'_>,
-) -> HostVerdict {
-    match try_change(gateway, caller, host, asked, ask, authorised).await {
+/// What a host is told of its challenges, whether they changed or why they did not.
+pub(super) fn told(changed: Result<bool, HostVerdict>) -> HostVerdict {
+    match changed {
         Ok(true) => HostVerdict::of(Ok(engine::Applied { superseded: false })),
         Ok(false) => HostVerdict { reason: "it is so already".into(), ..HostVerdict::verified_now() },
         Err(verdict) => verdict,
     }
 }
 
-/// Whether something changed.
-async fn try_change(
+/// Does what is `asked` of the challenges of `host`, as was authorised; whether something changed.
+pub(super) async fn change(
     gateway: &Gateway,
     caller: &Caller,
     host: &Hostname,

@@ -353,7 +353,10 @@ impl Gateway {
                         let together = Together { gateway: self, caller, name: &name, ask };
                         Box::pin(together.set(host.as_deref(), authorised)).await
                     }
-                    Some(asked) => Box::pin(challenge::change(self, caller, &name, asked, ask, &authorised)).await,
+                    Some(asked) => {
+                        let changed = challenge::change(self, caller, &name, asked, ask, &authorised);
+                        challenge::told(Box::pin(changed).await)
+                    }
                 };
                 (verdict, grant)
             }

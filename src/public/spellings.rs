@@ -171,6 +171,17 @@ fn shadowed_letters(parameters: &Parameters) -> Vec<&'static str> {
     [host, v4, v6].into_iter().flatten().collect()
 }
 
+/// Whether a parameter that is not read says no address, and its name is not almost `resembled`.
+pub(super) fn unread(name: &str, value: &str, resembled: Option<&'static str>) -> Result<(), BadAddress> {
+    if let Some(known) = resembled {
+        return Err(BadAddress::AlmostKnown(known));
+    }
+    if std::iter::once(name).chain(value.split(',')).any(is_almost_address) {
+        return Err(BadAddress::NotUnderstood("an address stands under a name that is not known"));
+    }
+    Ok(())
+}
+
 /// Whether nothing is said of a host or an address that is not read: to drop it would set something else than what somebody
 /// tried to state, and call that good.
 fn understood(parameters: &Parameters, hosts: &[String]) -> Result<(), BadAddress> {
@@ -193,12 +204,7 @@ fn understood(parameters: &Parameters, hosts: &[String]) -> Result<(), BadAddres
             || [&PREFIXES[..], &OTHERS, &LOGIN, &PASSWORD].iter().any(|keys| keys.contains(&name))
     };
     for (name, value) in parameters.iter().filter(|(name, _)| !is_known_name(name)) {
-        if let Some(known) = resembled(name) {
-            return Err(BadAddress::AlmostKnown(known));
-        }
-        if std::iter::once(name).chain(value.split(',')).any(is_almost_address) {
-            return Err(BadAddress::NotUnderstood("an address stands under a name that is not known"));
-        }
+        unread(name, value, resembled(name))?;
         if hosts.is_empty() && value.ends_with(|end: char| end.is_ascii_alphabetic()) && Hostname::parse(value).is_ok()
         {
             return Err(BadAddress::NotUnderstood("a host stands under a name that is not known"));

@@ -6,7 +6,7 @@ use super::{DialectRequest, Echo};
 use crate::gateway::{Asked, BadAddress};
 use crate::model::{Addresses, Family, Hostname, canonical};
 use crate::public::parameters::Parameters;
-use crate::public::spellings::{MOST_READ, is_almost_address, meant_by, read_address};
+use crate::public::spellings::{MOST_READ, meant_by, read_address, unread};
 
 /// The longest string of a TXT record (RFC 1035 section 3.3).
 const LONGEST_TEXT: usize = 255;
@@ -70,12 +70,7 @@ pub(super) fn understood(parameters: &Parameters, known: &[&str]) -> Result<(), 
         return Err(BadAddress::NotUnderstood("the body is no form"));
     }
     for (name, value) in parameters.iter().filter(|(name, _)| !known.contains(name)) {
-        if let Some(known) = meant_by(name) {
-            return Err(BadAddress::AlmostKnown(known));
-        }
-        if std::iter::once(name).chain(value.split(',')).any(is_almost_address) {
-            return Err(BadAddress::NotUnderstood("an address stands under a name that is not known"));
-        }
+        unread(name, value, meant_by(name))?;
     }
     Ok(())
 }

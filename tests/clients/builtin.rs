@@ -1,6 +1,7 @@
 //! The providers that are built into Debian's inadyn, in a namespace where their names are the gateway: each that speaks one
 //! of its dialects.
 
+use crate::inadyn::ARGUMENTS;
 use crate::namespace::{IPV4, inside_with};
 use crate::program::{Program, Ran};
 use crate::rounds::{Order, Row, Says, carry_out, ends, goes_on, play};
@@ -152,15 +153,7 @@ async fn once(stage: &Stage, row: &Row, order: Order<'_>) -> Ran {
     );
     stage.write(&format!("{provider}/inadyn.conf"), &text);
     stage.write(&format!("{provider}/address"), &format!("{address}\n"));
-    let arguments = [
-        "--foreground",
-        "--no-pidfile",
-        "--config=inadyn.conf",
-        "--cache-dir=.",
-        "--loglevel=notice",
-        "--once",
-        "--force",
-    ];
+    let arguments = [&ARGUMENTS[..], &["--once", "--force"]].concat();
     carry_out(Program::start("inadyn", &arguments, &stage.folder_of(provider)), &order).await
 }
 

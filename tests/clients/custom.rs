@@ -1,6 +1,7 @@
 //! Debian's inadyn with a `custom` provider for each of the other dialects: a URL of one's own, and the words that it looks for.
 //! It sends Basic whatever the URL says.
 
+use crate::inadyn::ARGUMENTS;
 use crate::program::{Program, Ran};
 use crate::rounds::{Order, Row, Says, carry_out, ends, goes_on, play};
 use crate::stage::{LOGIN, STRANGE, Stage};
@@ -129,15 +130,7 @@ async fn once(stage: &Stage, row: &Row, order: Order<'_>) -> Ran {
          }}\n"
     );
     stage.write(&format!("{}/inadyn.conf", row.protocol), &text);
-    let arguments = [
-        "--foreground",
-        "--no-pidfile",
-        "--config=inadyn.conf",
-        "--cache-dir=.",
-        "--loglevel=notice",
-        "--once",
-        "--force",
-    ];
+    let arguments = [&ARGUMENTS[..], &["--once", "--force"]].concat();
     carry_out(Program::start("inadyn", &arguments, &stage.folder_of(row.protocol)), &order).await
 }
 

@@ -9,7 +9,8 @@ use rustix::process::Signal;
 use crate::program::{Program, Ran};
 use crate::stage::{HOME, LOGIN, OFFICE, SECRET, STRANGE, Stage, nudge};
 
-const ARGUMENTS: [&str; 5] =
+/// It stays in the foreground, and writes in its folder alone.
+pub(crate) const ARGUMENTS: [&str; 5] =
     ["--foreground", "--no-pidfile", "--config=inadyn.conf", "--cache-dir=.", "--loglevel=notice"];
 
 fn configure(stage: &Stage, password: &str, hosts: &str) {

@@ -5,12 +5,10 @@ use std::time::Duration;
 use lab::soon;
 use rustix::process::Signal;
 
+use crate::inadyn::ARGUMENTS;
 use crate::namespace::{IPV4, IPV6, IPV6_NAME, inside};
 use crate::program::Program;
 use crate::stage::{HOME, LOGIN, OFFICE, SECRET, STRANGE, Stage, nudge};
-
-const INADYN: [&str; 5] =
-    ["--foreground", "--no-pidfile", "--config=inadyn.conf", "--cache-dir=.", "--loglevel=notice"];
 
 /// Its own provider for dyndns.org, with our page in place of Dyn's for the address.
 fn builtin(stage: &Stage, password: &str, host: &str) {
@@ -35,14 +33,14 @@ async fn inadyns_builtin_provider_where_namespaces_are_allowed() {
     }
     let mut stage = Stage::listening(&format!("{IPV4}:80")).await;
     builtin(&stage, "wrong", HOME);
-    let once = async |stage: &Stage| stage.run("inadyn", &[&INADYN[..], &["--once", "--force"]].concat()).await;
+    let once = async |stage: &Stage| stage.run("inadyn", &[&ARGUMENTS[..], &["--once", "--force"]].concat()).await;
     once(&stage).await.assert(50, "[401 Unauthorized] badauth");
     builtin(&stage, SECRET, HOME);
     once(&stage).await.assert(0, "Updating cache for home.dyn.example");
     assert_eq!(stage.served(HOME).await, [IPV4], "the address that our own page told it");
     // A stranger's host does not end it, as it ends the `custom` provider.
     builtin(&stage, SECRET, STRANGE);
-    let mut daemon = Program::start("inadyn", &INADYN, stage.folder());
+    let mut daemon = Program::start("inadyn", &ARGUMENTS, stage.folder());
     soon("nohost is seen", async || daemon.output().contains("[200 OK] nohost")).await;
     soon("it rests", async || stage.count("not_your_host").await >= 1.0).await;
     assert!(daemon.runs(), "{}", daemon.output());
@@ -50,7 +48,7 @@ async fn inadyns_builtin_provider_where_namespaces_are_allowed() {
     // Outage and recovery.
     stage.begin_outage().await;
     builtin(&stage, SECRET, OFFICE);
-    let mut daemon = Program::start("inadyn", &INADYN, stage.folder());
+    let mut daemon = Program::start("inadyn", &ARGUMENTS, stage.folder());
     soon("it means to come back", async || daemon.output().contains("Will retry again in 600 sec")).await;
     assert!(daemon.output().contains("[503 Service Unavailable] 911"), "{}", daemon.output());
     stage.end_outage().await;
@@ -98,7 +96,7 @@ async fn the_documented_configurations_work_where_namespaces_are_allowed() {
     ran.assert(0, &format!("good: IP address set to {IPV4}"));
     assert_eq!(stage.served(HOME).await, [IPV4]);
     stage.write("inadyn.conf", &documented("inadyn"));
-    let ran = stage.run("inadyn", &[&INADYN[..], &["--once", "--force"]].concat()).await;
+    let ran = stage.run("inadyn", &[&ARGUMENTS[..], &["--once", "--force"]].concat()).await;
     ran.assert(0, "Updating cache for home.dyn.example");
     assert_eq!(stage.count("unchanged").await, 1.0);
     let block = documented("GNU Wget, curl, and scripts");

@@ -8,7 +8,7 @@ use lab::{Gateway, Key, Kind, Postgres, Server, Setup, digest, soon};
 use tempfile::TempDir;
 
 use crate::namespace;
-use crate::stage::{Config, SECRET, ZONE};
+use crate::stage::{Config, SECRET, ZONE, on_both};
 
 const HOME: &str = "home.dyn.example";
 
@@ -80,23 +80,6 @@ async fn as_account(gateway: &Gateway, login: &str, query: &str) -> String {
 
 async fn set(gateway: &Gateway, address: &str) -> String {
     as_account(gateway, "kept", &format!("hostname={HOME}&myip={address}")).await
-}
-
-macro_rules! on_both {
-    ($($test:ident),* $(,)?) => {
-        mod sqlite {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $test() {
-                super::$test(super::Stage::sqlite().await).await;
-            })*
-        }
-        mod postgres {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $test() {
-                super::$test(super::Stage::postgres().await).await;
-            })*
-        }
-    };
 }
 
 on_both!(

@@ -8,7 +8,7 @@ use lab::http::Request;
 use lab::{Gateway, Key, Kind, Postgres, Server, Setup, digest, soon};
 use tempfile::TempDir;
 
-use crate::stage::{Config, LOGIN, SECRET, ZONE};
+use crate::stage::{Config, LOGIN, SECRET, ZONE, on_both};
 
 /// What was generated for the account `kept`, which has the hosts `home` and `office`, and the token of `home`.
 const GENERATED: &str = "mzxw-6ytb-generated";
@@ -121,23 +121,6 @@ fn beside_no_login(target: &str, secret: &str, host: &str) -> Vec<Request> {
     requests.push(Request::get(&format!("{target}&username=none&password={secret}")));
     requests.push(Request::post(target, format!("username:password={host}:{secret}")));
     requests
-}
-
-macro_rules! on_both {
-    ($($test:ident),* $(,)?) => {
-        mod sqlite {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $test() {
-                super::$test(super::Stage::sqlite().await).await;
-            })*
-        }
-        mod postgres {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $test() {
-                super::$test(super::Stage::postgres().await).await;
-            })*
-        }
-    };
 }
 
 on_both!(

@@ -142,3 +142,22 @@ macro_rules! on_bind_and_knot {
     };
 }
 pub(crate) use on_bind_and_knot;
+
+/// Runs each of these functions as a test on the module's `Stage` with SQLite, and as one with PostgreSQL.
+macro_rules! on_both {
+    ($($test:ident),* $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() {
+                super::$test(super::Stage::sqlite().await).await;
+            })*
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() {
+                super::$test(super::Stage::postgres().await).await;
+            })*
+        }
+    };
+}
+pub(crate) use on_both;

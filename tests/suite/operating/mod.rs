@@ -28,24 +28,7 @@ const LINES: [&str; 6] = [
     "*.lent 60 IN A 192.0.2.81",
 ];
 
-/// Runs each of these functions as a test on SQLite and as one on PostgreSQL.
-macro_rules! on_both {
-    ($($test:ident),* $(,)?) => {
-        mod sqlite {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $test() {
-                super::$test($crate::operating::Stage::sqlite().await).await;
-            })*
-        }
-        mod postgres {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $test() {
-                super::$test($crate::operating::Stage::postgres().await).await;
-            })*
-        }
-    };
-}
-pub(crate) use on_both;
+pub(crate) use crate::stage::on_both;
 
 /// A primary, a store, and a configuration that names both; no gateway runs.
 pub(crate) struct Stage {
